@@ -1,0 +1,77 @@
+"""MAVIS: which explanation method can be trusted on this model, and is it as good for every group?
+
+    import mavis
+
+    result = mavis.evaluate("race_resnet", explainers=["saliency", "gradcam"], groups=["race"])
+    print(result.summary())
+
+Everything here is imported when it is first used, so that ``import mavis`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mavis import torchvision_hook
+
+if TYPE_CHECKING:
+    from mavis.errors import MavisError
+    from mavis.evaluation import Evaluation, evaluate
+    from mavis.findings import Findings
+    from mavis.kinds import CostMetric, MapMetric, ProbeMetric, SweepMetric, VariantMetric
+    from mavis.passes import Pass
+    from mavis.registry import dataset, explainer, imputer, metric, model
+    from mavis.types import Batch, Dataset, Model
+
+torchvision_hook.install()
+
+_PUBLIC = {
+    "evaluate": "evaluation",
+    "Evaluation": "evaluation",
+    "Findings": "findings",
+    "MavisError": "errors",
+    "Batch": "types",
+    "Dataset": "types",
+    "Model": "types",
+    "Pass": "passes",
+    "CostMetric": "kinds",
+    "MapMetric": "kinds",
+    "ProbeMetric": "kinds",
+    "SweepMetric": "kinds",
+    "VariantMetric": "kinds",
+    "dataset": "registry",
+    "explainer": "registry",
+    "imputer": "registry",
+    "metric": "registry",
+    "model": "registry",
+}
+
+__all__ = [
+    "Batch",
+    "CostMetric",
+    "Dataset",
+    "Evaluation",
+    "Findings",
+    "MapMetric",
+    "MavisError",
+    "Model",
+    "Pass",
+    "ProbeMetric",
+    "SweepMetric",
+    "VariantMetric",
+    "dataset",
+    "evaluate",
+    "explainer",
+    "imputer",
+    "metric",
+    "model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'mavis' has no attribute '{name}'")
+    return getattr(import_module(f"mavis.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

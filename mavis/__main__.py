@@ -1,0 +1,5 @@
+"""The command, as ``python -m mavis``."""
+
+from mavis.cli import app
+
+app()

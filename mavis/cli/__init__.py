@@ -1,0 +1,48 @@
+"""The command ``mavis``: one short file per verb. Nothing here imports torch before it must."""
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from mavis.cli import check, doctor, list_, plan, register, report, run, train
+from mavis.errors import MavisError
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+class _OneLineErrors(TyperGroup):
+    """Turns a MavisError into one line and exit code 2; Ctrl-C into a hint on how to go on."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MavisError as error:
+            typer.secho(f"mavis: {error}", err=True, fg=typer.colors.RED)
+            sys.exit(EXIT_BAD_INPUT)
+        except KeyboardInterrupt:
+            typer.echo("mavis: interrupted; repeat the command to go on where it stopped.", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+
+
+app = typer.Typer(
+    cls=_OneLineErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help=(
+        "Which explanation method can be trusted on this face-attribute classifier, and is it as good for every group?"
+        "\n\nBegin with: [bold]mavis run --model race_resnet --explainers all[/bold]"
+    ),
+)
+app.command("run")(run.run)
+app.command("report")(report.report)
+app.command("check")(check.check)
+app.command("plan")(plan.plan)
+app.command("list")(list_.list_)
+app.command("register")(register.register)
+app.command("train")(train.train)
+app.command("doctor")(doctor.doctor)

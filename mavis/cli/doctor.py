@@ -1,0 +1,67 @@
+"""mavis doctor: is this machine, and this model, ready?"""
+
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    models: Annotated[list[str] | None, typer.Option("--model", "-m", help="Also check this model; repeat.")] = None,
+) -> None:
+    """Check the installation, the devices and, if named, models; exit code 1 if something is wrong."""
+    problems = [*_environment(), *(line for name in models or [] for line in _model(name))]
+    for problem in problems:
+        typer.secho(f"wrong: {problem}", fg=typer.colors.RED)
+    if problems:
+        raise typer.Exit(1)
+    typer.echo("Everything is in order.")
+
+
+def _environment() -> list[str]:
+    import torch
+
+    from mavis import registry
+
+    typer.echo(f"python      {sys.version.split()[0]} on {platform.platform()}")
+    problems = []
+    for name in ("mavis-xai", "torch", "torchvision", "captum", "quantus", "numpy", "pandas", "scipy"):
+        try:
+            typer.echo(f"{name:<11} {version(name)}")
+        except PackageNotFoundError:
+            problems.append(f"{name} is not installed; pip install {name}")
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError) as error:
+        problems.append(f"torchvision does not import beside this torch: {error}")
+    found = [
+        "cpu",
+        *(["cuda"] if torch.cuda.is_available() else []),
+        *(["mps"] if torch.backends.mps.is_available() else []),
+    ]
+    typer.echo(f"devices     {', '.join(found)}; {torch.get_num_threads()} threads")
+    typer.echo(f"disk        {shutil.disk_usage('.').free / 2**30:.1f} GiB free here")
+    counts = ", ".join(f"{len(r.names())} {kind}s" for kind, r in registry.REGISTRIES.items())
+    typer.echo(f"plug-ins    {counts}")
+    return problems
+
+
+def _model(name: str) -> list[str]:
+    import torch
+
+    from mavis.errors import MavisError
+    from mavis.subjects import open_model
+
+    try:
+        model, done = open_model(name, torch.device("cpu"))
+    except MavisError as error:
+        return [str(error)]
+    parameters = sum(p.numel() for p in model.net.parameters())
+    typer.echo(f"\n{model.name}: {len(model.classes)} classes, {parameters:,} parameters, {model.size or 'any'} px")
+    typer.echo(f"  can give    {', '.join(sorted(model.can))}")
+    typer.echo(f"  CAM layer   {model.cam_layer or 'none'}")
+    typer.echo(f"  preflight   {'; '.join(done) or 'nothing to change'}")
+    return []

@@ -1,0 +1,71 @@
+"""mavis plan: what a run would do and cost, before it does."""
+
+import typer
+
+from mavis.cli import options
+
+
+def plan(
+    models: options.Models,
+    data: options.Data = "synthetic_faces",
+    target: options.Target = None,
+    split: options.Split = None,
+    explainers: options.Explainers = "all",
+    metrics: options.Metrics = None,
+    groups: options.Groups = None,
+    protocol: options.ProtocolName = "quick",
+    limit: options.Limit = None,
+    seed: options.Seed = None,
+    device: options.Device = "auto",
+    batch_size: options.BatchSize = "auto",
+) -> None:
+    """Check every name and parameter, and say what the run would cost, without running it."""
+    from mavis import pipeline
+
+    asked = options.request(
+        models=models,
+        data=data,
+        target=target,
+        split=split,
+        explainers=explainers,
+        metrics=metrics,
+        groups=groups,
+        protocol=protocol,
+        limit=limit,
+        seed=seed,
+        device=device,
+        batch_size=batch_size,
+    )
+    _show(pipeline.plan(asked))
+
+
+def _show(planned: object) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from mavis import costs, pipeline
+
+    assert isinstance(planned, pipeline.Planned)  # noqa: S101
+    console = Console()
+    total = 0.0
+    for name, estimate in planned.costs.items():
+        model = planned.models[name][0]
+        side = planned.sample.data.load(planned.sample.ids[:1]).images.shape[2]
+        forward, backward = costs.seconds(model, side, planned.chunk)
+        table = Table(title=f"{name}: {estimate.images[0]} images, {estimate.images[1]} of them also under variants")
+        for heading in ("explainer", "forwards", "backwards", "seconds"):
+            table.add_column(heading, justify="left" if heading == "explainer" else "right")
+        for explainer in estimate.maps:
+            cost = estimate.of(explainer)
+            took = cost.forwards * forward + cost.backwards * backward
+            table.add_row(explainer, f"{cost.forwards:,}", f"{cost.backwards:,}", f"{took:.1f}")
+        whole = estimate.total
+        took = whole.forwards * forward + whole.backwards * backward
+        total += took
+        table.add_section()
+        table.add_row("all", f"{whole.forwards:,}", f"{whole.backwards:,}", f"{took:.1f}")
+        console.print(table)
+        skipped = {(c.explainer, c.skipped) for c in planned.cells[name] if c.skipped}
+        for explainer, why in sorted(skipped, key=str):
+            console.print(f"skipped where it {why}: {explainer}", highlight=False)
+    typer.echo(f"{len(planned.blocks)} blocks; about {total:.0f} s of model time on {planned.device}, before sharing.")

@@ -1,0 +1,80 @@
+"""What a run shows while it goes on: overall and current block with time left; plain lines off a terminal."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mavis import pipeline
+
+QUIET = 10.0  # seconds between plain lines
+
+
+@contextmanager
+def shown(console: Console) -> Iterator[pipeline.Progress]:
+    """A progress to hand to the pipeline."""
+    if console.is_terminal:
+        with _bars(console) as bars:
+            yield _on_bars(bars)
+    else:
+        yield _in_lines(console)
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<34}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _on_bars(bars: Progress) -> pipeline.Progress:
+    whole = bars.add_task("checking models and data", total=None)
+    current = bars.add_task("", total=None, visible=False)
+    blocks = 0
+
+    def begin(work: float, count: int, done: int) -> None:
+        nonlocal blocks
+        blocks = count
+        bars.update(whole, description=f"{count} blocks, {done} done before", total=work)
+
+    def block(model: str, number: int, images: int, work: float) -> None:
+        bars.update(whole, description=f"block {number} of {blocks}")
+        bars.reset(current, description=f"{model}, {images} images", total=work, visible=True)
+
+    def work(amount: float) -> None:
+        bars.advance(whole, amount)
+        bars.advance(current, amount)
+
+    return pipeline.Progress(begin, block, work)
+
+
+def _in_lines(console: Console) -> pipeline.Progress:
+    total, done, blocks = 1.0, 0.0, 0
+    start = last = time.monotonic()
+
+    def begin(work: float, count: int, before: int) -> None:
+        nonlocal total, blocks
+        total, blocks = max(work, 1.0), count
+        console.print(f"{count} blocks, {before} done before", highlight=False)
+
+    def block(model: str, number: int, images: int, _: float) -> None:
+        console.print(f"block {number} of {blocks}: {model}, {images} images", highlight=False)
+
+    def work(amount: float) -> None:
+        nonlocal done, last
+        done += amount
+        now = time.monotonic()
+        if now - last >= QUIET and done:
+            last = now
+            left = (now - start) * (total - done) / done
+            console.print(f"  {done / total:.0%} done, about {max(left, 0):.0f} s left", highlight=False)
+
+    return pipeline.Progress(begin, block, work)

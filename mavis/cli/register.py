@@ -1,0 +1,44 @@
+"""mavis register: a user's plug-in without a package; writes a table into mavis.toml of the working folder."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mavis.errors import MavisError
+
+
+def register(
+    kind: Annotated[str, typer.Argument(help="model, dataset, explainer, metric or imputer.")],
+    name: Annotated[str, typer.Argument(help="The name it will have.")],
+    factory: Annotated[str, typer.Option(help="Where it is: package.module:function; this folder is on the path.")],
+    trait: Annotated[
+        list[str] | None,
+        typer.Option(help="What it declares, NAME=VALUE, e.g. category=faithfulness or higher_is_better=true; repeat."),
+    ] = None,
+) -> None:
+    """Register a model, dataset, explainer, metric or imputer under a name, for this folder."""
+    from mavis import registry
+
+    traits = dict(_pair(text) for text in trait or [])
+    registry.load()
+    if name in registry.REGISTRIES.get(kind, registry.models):
+        raise MavisError(f"The {kind} name '{name}' is taken; choose another.")
+    registry.register(kind, name, factory, traits)
+    path = Path.cwd() / registry.USER_FILE
+    lines = [f"[{kind}.{name}]", f"factory = {json.dumps(factory)}"]
+    lines += [f"{key} = {json.dumps(value)}" for key, value in traits.items()]
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    path.write_text(before + ("\n" if before else "") + "\n".join(lines) + "\n", encoding="utf-8")
+    typer.echo(f"Registered the {kind} '{name}' in {path.name}; mavis list {kind}s shows it.")
+
+
+def _pair(text: str) -> tuple[str, object]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise MavisError(f"--trait is written NAME=VALUE, got '{text}'.")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value.split(",") if key == "needs" else value

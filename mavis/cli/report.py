@@ -1,0 +1,32 @@
+"""mavis report: the part after execution, on any run, finished or not."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    folder: Annotated[Path | None, typer.Argument(help="Run directory.")] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of leaderboard.json and stop.")
+    ] = False,
+) -> None:
+    """Write index.html and leaderboard.csv, .md, .json, .tex into DIR/report, and print the tables."""
+    from mavis import report as pages
+    from mavis.errors import MavisError
+
+    if schema:
+        typer.echo(json.dumps(pages.schema(), indent=2))
+        return
+    if folder is None:
+        raise MavisError("mavis report needs a run directory, e.g. mavis report mavis-runs/…; mavis run writes one.")
+    from rich.console import Console
+
+    from mavis import pipeline
+    from mavis.report import console as tables
+
+    console = Console()
+    tables.show(console, pipeline.report_on(folder))
+    console.print(f"\nReport: {folder / 'report' / 'index.html'}", soft_wrap=True, highlight=False)

@@ -1,0 +1,115 @@
+"""``mavis train``: a model of one's own, from a data set by name."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from mavis.train.loop import Epoch
+    from mavis.types import Dataset
+
+
+def train(
+    *,
+    data: Annotated[str, typer.Option(help="A data set's name, or NAME:FOLDER, e.g. fairface:FOLDER.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model; made where it is missing.")],
+    arch: Annotated[str, typer.Option(help="The architecture.")] = "race_resnet",
+    target: Annotated[str, typer.Option(help="The label: race, gender or age.")] = "race",
+    size: Annotated[int, typer.Option(min=32, help="Side of the images in pixels.")] = 64,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 20,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per step.")] = 64,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Peak learning rate.")] = 3e-3,
+    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many images of each split.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Of synthetic_faces: balanced or biased.")] = None,
+    pretrained: Annotated[
+        Path | None,
+        typer.Option(
+            help="Above 112 px: a file of ResNet-50 weights; by default the one in torch's cache folder, if any."
+        ),
+    ] = None,
+) -> None:
+    """Train a classifier and keep its best epoch by balanced validation accuracy."""
+    from mavis import checkpoint
+    from mavis.device import resolve
+    from mavis.train.loop import LOG, Settings, fit
+
+    console = Console()
+    splits = [open_data(data, target=target, split=split, size=size, recipe=recipe) for split in ("train", "val")]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        net = checkpoint.build(arch, len(splits[0].classes), size, seed=seed, pretrained=pretrained or True)
+    for warning in said:
+        console.print(escape(str(warning.message)), style="yellow")
+    facts: dict[str, Any] = {"architecture": arch, "size": size, "seed": seed, "recipe": recipe}
+    facts["pretrained"] = getattr(net, "pretrained", None)
+    with steps(console) as (on_step, on_epoch):
+        best = fit(
+            net,
+            splits[0],
+            splits[1],
+            folder=out,
+            card=facts,
+            settings=Settings(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed),
+            device=resolve(device),
+            limit=limit,
+            on_step=on_step,
+            on_epoch=on_epoch,
+        )
+    console.print(group_table(best))
+    console.print(f"Best epoch {best.number}; the model is in {escape(str(out))}, its history in {LOG}.")
+    console.print(f"Next: mavis run --model {escape(str(out))} --data {escape(data)}", soft_wrap=True)
+
+
+def open_data(text: str, *, target: str, split: str, size: int, recipe: str | None) -> "Dataset":
+    """The data set that ``NAME`` or ``NAME:FOLDER`` means."""
+    from mavis.registry import datasets
+
+    name, colon, root = text.partition(":")
+    params: dict[str, Any] = {"target": target, "split": split, "size": size}
+    params |= {"root": root} if colon else {}
+    params |= {} if recipe is None else {"recipe": recipe}
+    dataset: Dataset = datasets[name].make(params)
+    return dataset
+
+
+@contextmanager
+def steps(console: Console) -> Iterator[tuple[Any, Any]]:
+    """A progress bar; gives the two callbacks that move it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("loading images", total=None)
+
+        def on_step(done: int, total: int) -> None:
+            progress.update(bar, description="training", completed=done, total=total)
+
+        def on_epoch(epoch: "Epoch") -> None:
+            progress.console.print(
+                f"epoch {epoch.number}: loss {epoch.train_loss:.3f}, validation loss {epoch.val.loss:.3f}, "
+                f"accuracy {epoch.val.accuracy:.1%}, balanced {epoch.val.balanced:.1%}{', best' if epoch.best else ''}",
+                highlight=False,
+            )
+
+        yield on_step, on_epoch
+
+
+def group_table(epoch: "Epoch") -> Table:
+    """Validation accuracy of every group, with n."""
+    table = Table("attribute", "labelled", "n", "accuracy", title="Validation accuracy at the best epoch")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    table.add_row("all", "", str(epoch.val.n), f"{epoch.val.accuracy:.1%}", end_section=True)
+    for attribute, groups in epoch.val.groups.items():
+        for group, (accuracy, n) in groups.items():
+            last = group == list(groups)[-1]
+            table.add_row(attribute, escape(group), str(n), f"{accuracy:.1%}" if n else "", end_section=last)
+    return table

@@ -1,0 +1,120 @@
+"""What a run will cost, counted before it begins: every explainer is run once, on one image, through a stand-in net.
+
+Counts do not depend on the weights, so they are exact for the maps; sweeps over tied maps take a second order, which
+is only known afterwards.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from mavis import kinds
+from mavis.device import synchronise
+from mavis.passes import Cost, Meter, Pass
+from mavis.plan import Cell, Line
+from mavis.types import Batch, Model
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Model samples of one model's part of a run.
+
+    Attributes:
+        maps: per explainer, per image.
+        sweeps: forwards per explainer and image.
+        probes: forwards per image, for all explainers together.
+        variants: passes per image that gets variants.
+        images: in all, and those with variants.
+    """
+
+    maps: Mapping[str, Cost]
+    sweeps: int
+    probes: int
+    variants: int
+    images: tuple[int, int]
+
+    def of(self, explainer: str) -> Cost:
+        """Everything one explainer asks of the model, in the whole run."""
+        n, varied = self.images
+        one = self.maps[explainer]
+        times = n + varied * self.variants
+        return Cost(one.forwards * times + self.sweeps * n, one.backwards * times)
+
+    @property
+    def total(self) -> Cost:
+        """The whole run of one model, before sharing between explainers."""
+        return sum((self.of(name) for name in self.maps), Cost(self.probes * self.images[0]))
+
+
+def estimate(
+    line: Line, cells: tuple[Cell, ...], model: Model, batch: Batch, images: tuple[int, int], grid: int = 16
+) -> Estimate:
+    """Counts for one model.
+
+    Args:
+        line: explainers and metrics.
+        cells: of the model; skipped ones cost nothing.
+        model: whose number of classes and capabilities count.
+        batch: one image of the data.
+        images: how many images there are, and how many of them get variants.
+        grid: cells per side, for probes.
+    """
+    able = {cell.explainer for cell in cells if not cell.skipped}
+    metrics = [part.made for part in line.metrics]
+    curves = {c for m in metrics if isinstance(m, kinds.SweepMetric) for c in m.curves}
+    variants = {v.key for m in metrics if isinstance(m, kinds.VariantMetric) for v in m.variants}
+    probes = {m.probe.name: m.probe for m in metrics if isinstance(m, kinds.ProbeMetric)}
+    run = _stand_in(model, batch)
+    return Estimate(
+        maps={part.name: _once(part.made, run) for part in line.explainers if part.name in able},
+        sweeps=sum(curve.points - 2 for curve in curves),
+        probes=sum(probe.masks(run, grid**2).shape[-2] for probe in probes.values()),
+        variants=len(variants),
+        images=images,
+    )
+
+
+def seconds(model: Model, side: int, chunk: int) -> tuple[float, float]:
+    """Seconds per sample, forward and backward, measured on random images at the batch size that will be used."""
+    images = torch.rand((chunk, 3, side, side), device=model.device)
+    run = Pass(model, Batch(images, torch.zeros(chunk), ("",) * chunk), torch.zeros(3), 0, chunk)
+    targets = torch.zeros(chunk, dtype=torch.int64, device=model.device)
+    forward = _timed(model, lambda: run.predict(images)) / chunk
+    if "gradient" not in model.can:
+        return forward, 0.0
+    both = _timed(model, lambda: run.gradient(images, targets)) / chunk
+    return forward, max(0.0, both - forward)
+
+
+def _timed(model: Model, work: Callable[[], object]) -> float:
+    work()
+    start = time.perf_counter()
+    for _ in range(2):
+        work()
+    synchronise(model.device)
+    return (time.perf_counter() - start) / 2
+
+
+def _stand_in(model: Model, batch: Batch) -> Pass:
+    """A pass of a tiny network with the model's number of classes, on the CPU."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 8, stride=8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, len(model.classes))
+    )
+    tiny = replace(model, net=net.requires_grad_(False), cam_layer="1" if model.cam_layer else None)
+    return Pass(tiny, batch, torch.full((3,), 0.5), 0, 64)
+
+
+def _once(explain: kinds.Explainer, run: Pass) -> Cost:
+    """What one map costs alone; zero where the stand-in cannot be explained, as the run itself will tell."""
+    meter = Meter()
+    fresh = replace(run, meter=meter, _computed={}, _used=set())
+    targets: Tensor = torch.zeros(len(run), dtype=torch.int64)
+    with meter.on(run.model.net):
+        try:
+            explain(fresh, targets)
+        except Exception:
+            return Cost()
+    return Cost(meter.forwards, meter.backwards)

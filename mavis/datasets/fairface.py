@@ -1,0 +1,184 @@
+"""FairFace, in the layout in which its authors publish it.
+
+    ROOT/fairface_label_train.csv, ROOT/fairface_label_val.csv    file,age,gender,race,service_test
+    ROOT/train/N.jpg, ROOT/val/N.jpg                              as the column ``file`` names them
+
+Source: Karkkainen and Joo, "FairFace: Face Attribute Dataset for Balanced Race, Gender, and Age for Bias Measurement
+and Mitigation", WACV 2021; https://github.com/joojs/fairface. The order of the group names is that of its predict.py.
+"""
+
+import csv
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from mavis.errors import DataError
+from mavis.images import LabelledImages, check_size, is_companion
+from mavis.registry import dataset
+
+ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    "race": ("White", "Black", "Latino_Hispanic", "East Asian", "Southeast Asian", "Indian", "Middle Eastern"),
+    "gender": ("Male", "Female"),
+    "age": ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70"),
+}
+SPLITS = ("train", "val")
+PROVENANCE = (
+    "FairFace (Karkkainen and Joo, WACV 2021): race, gender and age are what annotators perceived in the image, "
+    "not what the persons say of themselves."
+)
+DATES = {("mar", 9): "3-9", ("sep", 3): "3-9", ("oct", 19): "10-19", ("oct", 10): "10-19", ("oct", 1): "10-19"}
+"""The age groups that a spreadsheet takes for dates: day and month, or October 2019 and its first day."""
+
+
+@dataset("fairface", about="faces with perceived race, gender and age, in FairFace's own folder layout")
+def fairface(root: str | Path, target: str = "race", split: str = "val", size: int = 64) -> LabelledImages:
+    """FairFace or a part of it, from a folder on this machine.
+
+    Rows without an image are left out and ages that a spreadsheet turned into dates are repaired; ``notes`` says so.
+
+    Args:
+        root: the folder with ``fairface_label_<split>.csv`` and the images.
+        target: the label: ``race`` (7 classes), ``gender`` (2) or ``age`` (9); all three are group attributes.
+        split: ``train`` or ``val``.
+        size: side of the loaded images in pixels, 16 to 1024.
+
+    Raises:
+        DataError: an argument is out of range; the folder, the table, a column or every image is missing; a row has a
+            value that FairFace does not know, or contradicts another one on the same image.
+    """
+    _check_choice("target", target, ATTRIBUTES)
+    _check_choice("split", split, SPLITS)
+    check_size(size)
+    folder = Path(root).expanduser()
+    path = _table_path(folder, split)
+    written = _rows(path)
+    named = _unique(path, written)
+    rows = _with_images(folder, path, named)
+    groups = pd.DataFrame([row.groups for row in rows], index=pd.Index([row.file for row in rows], name="id"))
+    notes = tuple(_notes(path, written, named, rows))
+    return LabelledImages(f"fairface:{root}:{split}", target, ATTRIBUTES, PROVENANCE, folder, groups, size, notes)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of the table, with its age repaired; ``groups`` has the keys of `ATTRIBUTES`, in their order."""
+
+    line: int
+    file: str
+    groups: Mapping[str, str]
+    written_age: str
+
+
+def _check_choice(what: str, given: str, known: Iterable[str]) -> None:
+    if given not in known:
+        raise DataError(f"FairFace has no {what} '{given}'{_nearest(given, known, 0.4)}; expected {', '.join(known)}.")
+
+
+def _nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    near = difflib.get_close_matches(str(word).lower(), list(known), n=1, cutoff=cutoff)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def _table_path(folder: Path, split: str) -> Path:
+    if not folder.is_dir():
+        raise DataError(f"There is no folder '{folder}'; expected one with fairface_label_{split}.csv and {split}/.")
+    path = folder / f"fairface_label_{split}.csv"
+    if not path.is_file():
+        there = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir() if not p.name.startswith("."))
+        shown = ", ".join(there[:8]) + (f" and {len(there) - 8} more" if len(there) > 8 else "")
+        raise DataError(
+            f"'{folder}' has no {path.name}; there is: {shown or 'nothing'}. Give the folder that holds it."
+        )
+    return path
+
+
+def _rows(path: Path) -> list[_Row]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            columns = _columns(path, next(reader, []))
+            return [_row(path, reader.line_num, columns, cells) for cells in reader if any(c.strip() for c in cells)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"Cannot read {path}: {error}; expected a comma-separated table in UTF-8.") from error
+
+
+def _columns(path: Path, header: list[str]) -> dict[str, int]:
+    """Where the needed columns are."""
+    names = ["file" if name.strip() == "file_name" else name.strip() for name in header]
+    for needed in ("file", *ATTRIBUTES):
+        if needed not in names:
+            there = ", ".join(names) or "none"
+            raise DataError(f"{path} has no column '{needed}'{_nearest(needed, names)}; its columns are: {there}.")
+    return {needed: names.index(needed) for needed in ("file", *ATTRIBUTES)}
+
+
+def _row(path: Path, line: int, columns: Mapping[str, int], cells: list[str]) -> _Row:
+    values = {name: cells[i].strip() if i < len(cells) else "" for name, i in columns.items()}
+    written, values["age"] = values["age"], _age(values["age"])
+    for attribute, known in ATTRIBUTES.items():
+        if values[attribute] not in known:
+            got, allowed = values[attribute] or "nothing", ", ".join(known)
+            raise DataError(
+                f"{path}, line {line} ({values['file']}): {attribute} is '{got}'; expected one of {allowed}."
+            )
+    return _Row(line, values["file"], {attribute: values[attribute] for attribute in ATTRIBUTES}, written)
+
+
+def _age(text: str) -> str:
+    """The age group that was meant: ``9-Mar`` and ``Sep-03`` are 3-9, ``19-Oct`` is 10-19, ``70+`` is more than 70."""
+    if text == "70+":
+        return "more than 70"
+    date = re.fullmatch(r"(\d{1,2})[- ]([a-z]{3})|([a-z]{3})[- ](\d{1,2})", text.lower())
+    if date is None:
+        return text
+    day, month = date[1] or date[4], date[2] or date[3]
+    return DATES.get((month, int(day)), text)
+
+
+def _unique(path: Path, rows: list[_Row]) -> list[_Row]:
+    """The rows without repetitions of the same file."""
+    first: dict[str, _Row] = {}
+    for row in rows:
+        seen = first.setdefault(row.file, row)
+        if seen.groups != row.groups:
+            said = f"{_shown(seen)} (line {seen.line}) and {_shown(row)} (line {row.line})"
+            raise DataError(f"{path} contradicts itself on '{row.file}': {said}; remove one of the two rows.")
+    return list(first.values())
+
+
+def _shown(row: _Row) -> str:
+    return " / ".join(row.groups.values())
+
+
+def _with_images(folder: Path, path: Path, rows: list[_Row]) -> list[_Row]:
+    there = _files_in(folder, {str(PurePosixPath(row.file).parent) for row in rows})
+    kept = [row for row in rows if row.file in there]
+    if not kept:
+        first = f"the first, '{rows[0].file}', is not in '{folder}'" if rows else "the table has no rows"
+        raise DataError(f"None of the {len(rows)} images of {path} is there: {first}.")
+    return kept
+
+
+def _files_in(folder: Path, parents: Iterable[str]) -> set[str]:
+    """Paths below ``folder`` of what these sub-folders hold; one listing is faster than a question per image."""
+    folders = [PurePosixPath(parent) for parent in parents if (folder / parent).is_dir()]
+    names = [parent / file.name for parent in folders for file in (folder / parent).iterdir()]
+    return {str(name) for name in names if not is_companion(name.name)}
+
+
+def _notes(path: Path, written: list[_Row], named: list[_Row], kept: list[_Row]) -> Iterator[str]:
+    """One sentence each on what was repaired, and on which rows were left out."""
+    ages = Counter((row.written_age, row.groups["age"]) for row in kept if row.written_age != row.groups["age"])
+    if ages:
+        how = ", ".join(f"'{as_written}' read as '{meant}' ({n})" for (as_written, meant), n in sorted(ages.items()))
+        yield f"Ages repaired in {path.name}: {how}."
+    if len(written) > len(named):
+        yield f"Rows of {path.name} left out because they repeat an earlier one: {len(written) - len(named)}."
+    if len(named) > len(kept):
+        missing = len(named) - len(kept)
+        yield f"Rows of {path.name} left out because their image is not there: {missing} of {len(named)}."

@@ -1,0 +1,44 @@
+"""Randomness that belongs to an image: hash(run seed, image id, component) -> numbers.
+
+A draw depends on nothing else, so no score depends on batch size, order, shard, device or resume.
+Numbers are made on the CPU, in float32, and moved: a GPU gets the same ones.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def seed_of(seed: int, *names: str) -> int:
+    """A 63-bit seed from the run's seed and any names."""
+    text = "\x1f".join((str(seed), *names)).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, *names: str) -> torch.Generator:
+    """A CPU generator for one image and one component."""
+    return torch.Generator().manual_seed(seed_of(seed, *names))
+
+
+def draw(
+    seed: int,
+    ids: Sequence[str],
+    component: str,
+    make: Callable[[torch.Generator], Tensor],
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """One draw per image.
+
+    Args:
+        seed: the run's seed.
+        ids: B image ids.
+        component: what the numbers are for; two components never share a stream.
+        make: takes a generator, returns a tensor of one fixed shape.
+        device: where the result is wanted.
+
+    Returns:
+        The B draws stacked along a first dimension, on ``device``.
+    """
+    return torch.stack([make(generator(seed, i, component)) for i in ids]).to(device)

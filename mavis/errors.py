@@ -1,0 +1,58 @@
+"""Everything MAVIS raises on purpose.
+
+MavisError            expected, got, what to do; the command line prints it as one line, exit code 2
+├── UnknownName       a name that is not registered; suggests the nearest
+├── BadParameter      a parameter that a factory does not take, or of the wrong kind
+├── ProtocolError     a protocol file that does not hold, with the field's path
+├── DataError         data that cannot be read or do not fit
+├── ModelError        a model that cannot be loaded or evaluated
+├── ContractError     a plug-in that returned something other than its contract says
+└── StoreError        a run directory that belongs to another run, or is damaged
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MavisError(Exception):
+    """The root of the tree; its message is one line for the user."""
+
+
+class UnknownName(MavisError):  # noqa: N818 (the root's name says that it is an error)
+    """A name that is not registered.
+
+    Args:
+        kind: what was looked for, e.g. ``"explainer"``.
+        name: the name as given.
+        known: the names there are.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names) or 'none'}."
+        super().__init__(f"No {kind} is named '{name}'; {hint}")
+
+
+class BadParameter(MavisError):  # noqa: N818
+    """A parameter that a factory does not take, or of the wrong kind."""
+
+
+class ProtocolError(MavisError):
+    """A protocol file that does not hold."""
+
+
+class DataError(MavisError):
+    """Data that cannot be read or do not fit."""
+
+
+class ModelError(MavisError):
+    """A model that cannot be loaded or evaluated."""
+
+
+class ContractError(MavisError):
+    """A plug-in that returned something other than its contract says."""
+
+
+class StoreError(MavisError):
+    """A run directory that belongs to another run, or is damaged."""

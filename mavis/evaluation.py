@@ -1,0 +1,140 @@
+"""The same in a notebook: `evaluate` returns a result with tables, a summary and an HTML view."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from torch import nn
+
+from mavis import device, hashing, pipeline, preflight
+from mavis.errors import MavisError
+from mavis.findings import Findings
+from mavis.report import console as tables
+from mavis.store import Store
+from mavis.subjects import DEFAULT_DATA, open_data, open_models
+from mavis.types import Dataset, Model
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found.
+
+    Attributes:
+        findings: the typed document, as in ``leaderboard.json``.
+        folder: the run directory, with the report in ``report/index.html``.
+    """
+
+    findings: Findings
+    folder: Path
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per model, image, explainer and metric: value, status, reason, cost, and the image's groups."""
+        store = Store.existing(self.folder)
+        return store.table().merge(store.images(), on=["model", "image"], validate="many_to_one")
+
+    def summary(self) -> str:
+        """Leaderboard, groups and recommendation as plain text."""
+        text = StringIO()
+        tables.show(Console(file=text, width=110, no_color=True), self.findings)
+        return text.getvalue()
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        page = (self.folder / "report" / "index.html").read_text(encoding="utf-8")
+        return f'<iframe title="MAVIS report" style="width:100%;height:80vh;border:0" srcdoc="{escape(page)}"></iframe>'
+
+
+def evaluate(
+    model: str | Model | nn.Module | Sequence[str | Model],
+    data: str | Dataset = DEFAULT_DATA,
+    *,
+    explainers: Sequence[str] = ("all",),
+    metrics: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+    target: str | None = None,
+    split: str | None = None,
+    protocol: str = "quick",
+    limit: int | None = None,
+    seed: int | None = None,
+    device: str = "auto",  # noqa: A002, RUF100 (the command line's word)
+    batch_size: int | None = None,
+    out: Path | str | None = None,
+) -> Evaluation:
+    """Runs a benchmark, as ``mavis run`` does.
+
+    Args:
+        model: a registered name, a model folder, a `Model`, or a network from images ``(B,3,H,W)`` in [0,1] to logits
+            whose number of classes is the data's; or several of the first three, which then stand side by side.
+        data: ``NAME``, ``NAME:FOLDER`` or a `Dataset`.
+        explainers: names, or ``("all",)``; the protocol's controls always join.
+        metrics: names; by default the protocol's.
+        groups: attributes; ``race*gender`` is an intersection.
+        target: the label; by default the model's own.
+        split: part of the data.
+        protocol: name or YAML file.
+        limit: most images.
+        seed: of every draw.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        batch_size: model samples per call; by default by the device.
+        out: run directory, continued if it holds the same run; by default a new temporary one.
+
+    Raises:
+        MavisError: a name, parameter, model or data set does not hold; the message says what to do.
+    """
+    listed: list[str | Model | nn.Module] = [model] if isinstance(model, str | Model | nn.Module) else list(model)
+    if not listed:
+        raise MavisError("evaluate needs at least one model.")
+    request = pipeline.Request(
+        models=tuple(m if isinstance(m, str) else getattr(m, "name", type(m).__name__) for m in listed),
+        data=data if isinstance(data, str) else data.name,
+        target=target,
+        split=split,
+        explainers=tuple(explainers),
+        metrics=None if metrics is None else tuple(metrics),
+        groups=None if groups is None else tuple(groups),
+        protocol=protocol,
+        limit=limit,
+        seed=seed,
+        device=device,
+        batch_size=batch_size,
+    )
+    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="mavis-"))
+    return Evaluation(pipeline.run(request, folder, opened=_opened(listed, data, request)), folder)
+
+
+def _opened(
+    listed: Sequence[str | Model | nn.Module], data: str | Dataset, request: pipeline.Request
+) -> tuple[dict[str, tuple[Model, tuple[str, ...]]], Dataset]:
+    place = device.resolve(request.device)
+    names = [m for m in listed if isinstance(m, str)]
+    opened = open_models(names, place) if names else {}
+    named = next((m for m, _ in opened.values()), next((m for m in listed if isinstance(m, Model)), None))
+    found = open_data(data, target=request.target, split=request.split, model=named) if isinstance(data, str) else data
+    for given in listed:
+        if not isinstance(given, str):
+            model = given if isinstance(given, Model) else _wrapped(given, found)
+            opened[model.name] = preflight.prepare(model, place)
+    return opened, found
+
+
+def _wrapped(net: nn.Module, data: Dataset) -> Model:
+    """A model around a bare network; its last convolution is the CAM layer."""
+    convolutions = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
+    state = {
+        name: hashing.digest(t.detach().cpu().contiguous().numpy().tobytes()) for name, t in net.state_dict().items()
+    }
+    return Model(
+        name=type(net).__name__,
+        net=net,
+        classes=tuple(data.classes),
+        revision=hashing.of_json([repr(net), state]),
+        cam_layer=convolutions[-1] if convolutions else None,
+        card={"about": "given as a network", "target": data.target},
+    )

@@ -1,0 +1,1 @@
+"""Synthetic faces: drawn from parameters, with exact truth about every part."""

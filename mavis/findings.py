@@ -1,0 +1,212 @@
+"""What a run found: the typed document that every report shows and that ``leaderboard.json`` holds.
+
+Numbers that do not exist are null, never 0 or NaN. Intervals are percentile bootstrap intervals over images, stratified
+by group, unless a field says otherwise; they are conditional on the model.
+"""
+
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION: Final = 1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Estimate(_Strict):
+    """A mean with its interval."""
+
+    mean: float | None = Field(description="null where no image has a value")
+    low: float | None = Field(description="lower end of the interval; null where n is below the protocol's minimum")
+    high: float | None = Field(description="upper end of the interval")
+    n: int = Field(description="images with a value")
+
+
+class GroupValue(_Strict):
+    """One group's mean."""
+
+    attribute: str = Field(description="e.g. 'race', or 'race*gender' for an intersection")
+    group: str = Field(description="e.g. 'cedar', or 'cedar*form_a'")
+    estimate: Estimate
+    undefined: int = Field(description="images of the group for which the metric has no value")
+    failed: int = Field(description="images of the group for which the explainer or the metric failed")
+    suppressed: bool = Field(description="true where n is below the protocol's minimum to report: the mean is null")
+
+
+class Gap(_Strict):
+    """Largest difference between the means of an attribute's groups, among groups large enough to report."""
+
+    attribute: str
+    range: Estimate = Field(description="highest minus lowest mean; biased upwards, see null_mean")
+    null_mean: float | None = Field(description="mean range when group labels are permuted: what no gap looks like")
+    p: float | None = Field(description="permutation p-value of the range, (1 + as extreme) / (1 + draws)")
+    best_group: str
+    worst_group: str
+    worst: Estimate
+    claimable: bool = Field(description="every compared group has the protocol's minimum number for a claim")
+
+
+class MetricSummary(_Strict):
+    """One metric of one explainer on one model."""
+
+    metric: str
+    category: str
+    higher_is_better: bool
+    unit: str
+    chance: float | None
+    estimate: Estimate = Field(description="macro mean: every group of the first attribute has equal weight")
+    natural_mean: float | None = Field(description="mean with every image weighing the same")
+    undefined: int
+    failed: int
+    rank: float | None = Field(description="average rank among the methods; null for controls and oracles")
+    groups: tuple[GroupValue, ...]
+    gaps: tuple[Gap, ...]
+    missing: str | None = Field(description="why there is no value at all, e.g. what the model lacks")
+
+
+class Gate(_Strict):
+    """A condition that a method must meet before it is ranked."""
+
+    id: str = Field(description="e.g. 'G3'")
+    title: str
+    passed: bool | None = Field(description="null where it could not be assessed")
+    value: float | None
+    threshold: float | None
+    reason: str = Field(description="one sentence with the numbers")
+
+
+class ExplainerEntry(_Strict):
+    """One row of the leaderboard."""
+
+    explainer: str
+    role: Literal["method", "control", "oracle"]
+    about: str
+    metrics: tuple[MetricSummary, ...]
+    gates: tuple[Gate, ...]
+    eligible: bool = Field(description="a method that passed every gate")
+    rank: float | None = Field(description="by the protocol's primary metric, among methods; null for controls")
+    missing: str | None = Field(description="why the explainer has no maps at all")
+
+
+class GroupAccuracy(_Strict):
+    """How often the model is right within a group; Wilson interval."""
+
+    attribute: str
+    group: str
+    correct: int
+    estimate: Estimate
+
+
+class Validity(_Strict):
+    """Is the model worth explaining?"""
+
+    accuracy: Estimate = Field(description="Wilson interval")
+    balanced_accuracy: Estimate = Field(description="mean recall over the classes; bootstrap interval, by class")
+    chance: float = Field(description="what the balanced accuracy is compared with: 1 / number of classes")
+    better_than_chance: bool
+    groups: tuple[GroupAccuracy, ...]
+    weak_groups: tuple[str, ...] = Field(description="groups in which the model is not shown to beat chance")
+    cue: dict[str, float] = Field(
+        description="accuracy where the injected cue agrees and where it disagrees with the label; empty without cue"
+    )
+    remarks: tuple[str, ...]
+
+
+class Refusal(_Strict):
+    """Why nothing is recommended."""
+
+    code: str = Field(description="R1 to R12, docs/decision.md")
+    reason: str
+
+
+class Recommendation(_Strict):
+    """The answer for one model."""
+
+    status: Literal["recommended", "tied", "refused"]
+    set: tuple[str, ...] = Field(description="methods that are not distinguishable from the leader; empty if refused")
+    pick: str | None = Field(description="default inside the set, by cost; null if there is none")
+    sentence: str
+    reasons: tuple[str, ...]
+    refusals: tuple[Refusal, ...]
+    p_best: dict[str, float] = Field(description="share of bootstrap draws in which the method leads")
+
+
+class Failure(_Strict):
+    """Something that raised; everything else went on."""
+
+    stage: str
+    model: str
+    explainer: str | None
+    metric: str | None
+    images: int
+    type: str
+    message: str
+    traceback: str
+
+
+class ModelFindings(_Strict):
+    """Everything about one model."""
+
+    model: str
+    revision: str
+    card: dict[str, Any]
+    validity: Validity
+    explainers: tuple[ExplainerEntry, ...]
+    recommendation: Recommendation
+
+
+class ProtocolStamp(_Strict):
+    """Which rules were followed."""
+
+    name: str
+    status: str
+    sha256: str
+    overrides: tuple[str, ...] = Field(description="what the command line changed; if any, this is a custom protocol")
+    primary: str = Field(description="the metric that decides")
+    confidence: float
+    min_report: int
+    min_claim: int
+
+
+class DataStamp(_Strict):
+    """Which images were used."""
+
+    name: str
+    target: str
+    classes: tuple[str, ...]
+    provenance: str
+    revision: str
+    images: int
+    groups: dict[str, dict[str, int]] = Field(description="images per group, for every attribute and intersection")
+    notes: tuple[str, ...]
+
+
+class RunStamp(_Strict):
+    """How the numbers came about."""
+
+    mavis: str
+    versions: dict[str, str]
+    device: str
+    seed: int
+    git: str | None
+    forwards: int = Field(description="model samples really pushed forward, sharing included")
+    backwards: int
+    seconds: float
+    peak_memory_mib: float | None
+    blocks_done: int
+    blocks_planned: int
+
+
+class Findings(_Strict):
+    """The whole document."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    protocol: ProtocolStamp
+    data: DataStamp
+    run: RunStamp
+    models: tuple[ModelFindings, ...]
+    failures: tuple[Failure, ...]
+    skipped: tuple[str, ...] = Field(description="explainer/metric pairs that were not run, with the reason")
+    caveats: tuple[str, ...] = Field(description="what the scores do not show")

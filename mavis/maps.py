@@ -1,0 +1,166 @@
+"""From a raw attribution to the numbers that metrics read: shape contract, channel rule, cells, orders."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mavis.device import precise
+from mavis.errors import ContractError
+
+
+def pooled(raw: Tensor, images: Tensor, pooling: Literal["sum", "l2"]) -> Tensor:
+    """One number per pixel.
+
+    Args:
+        raw: what an explainer returned, ``(B,3,H,W)`` or ``(B,1,H,W)``.
+        images: the images it explained, ``(B,3,H,W)``.
+        pooling: ``sum`` over the channels (signed) or their Euclidean length ``l2`` (never negative).
+
+    Returns:
+        ``(B,H,W)`` float32, without graph, on the device of the images.
+
+    Raises:
+        ContractError: another shape, dtype or device.
+    """
+    B, _, H, W = images.shape
+    if not isinstance(raw, Tensor):
+        raise ContractError(f"An explainer must return a tensor, got {type(raw).__name__}.")
+    if raw.shape not in {(B, 3, H, W), (B, 1, H, W)}:
+        raise ContractError(
+            f"An explainer must return (B,3,H,W) or (B,1,H,W) = {(B, 3, H, W)} or {(B, 1, H, W)}, "
+            f"got {tuple(raw.shape)}."
+        )
+    if not raw.is_floating_point() or raw.device != images.device:
+        raise ContractError(f"An explainer must return floats on {images.device}, got {raw.dtype} on {raw.device}.")
+    raw = raw.detach().float()
+    return raw.sum(1) if pooling == "sum" else torch.linalg.vector_norm(raw, dim=1)
+
+
+def cell_means(values: Tensor, grid: int) -> Tensor:
+    """Mean over the pixels of each of ``grid × grid`` cells: ``(B,H,W)`` -> ``(B,grid²)``, row by row.
+
+    Summed in double: cells of equal pixels come out equal, so that rounding never orders what is tied.
+    """
+    rows, columns = (_averages(side, grid, values.device) for side in values.shape[-2:])
+    return (rows @ precise(values) @ columns.T).flatten(1).to(values.dtype)
+
+
+def cell_pixels(cells: Tensor, size: tuple[int, int]) -> Tensor:
+    """Spreads cells over their pixels: ``(…,grid²)`` -> ``(…,H,W)``, any dtype."""
+    grid = round(cells.shape[-1] ** 0.5)
+    rows, columns = (cell_index(side, grid, cells.device) for side in size)
+    square: Tensor = cells.unflatten(-1, (grid, grid))
+    return square[..., rows[:, None], columns]
+
+
+def cell_index(side: int, grid: int, device: torch.device | str = "cpu") -> Tensor:
+    """Which cell each of ``side`` pixels belongs to: ``(side,)`` int64; cells differ by at most one pixel."""
+    if grid > side:
+        raise ContractError(f"A grid of {grid} × {grid} cells needs images of at least {grid} px, got {side}.")
+    return torch.arange(side, device=device) * grid // side
+
+
+def _averages(side: int, grid: int, device: torch.device) -> Tensor:
+    member = precise(torch.nn.functional.one_hot(cell_index(side, grid, device), grid).T)
+    return member / member.sum(1, keepdim=True)
+
+
+def upsampled(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """``(B,1,h,w)`` -> ``(B,1,H,W)``, bilinear, corners not aligned."""
+    return torch.nn.functional.interpolate(values, size=size, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The maps of one explainer for one batch, pooled over channels; what is derived from them is derived once.
+
+    Attributes:
+        values: ``(B,H,W)`` float32; a map that is not finite has been replaced by zeros.
+        valid: ``(B,)`` bool, false where it was replaced or where the map is constant.
+        grid: cells per side.
+    """
+
+    values: Tensor
+    valid: Tensor
+    grid: int
+
+    @classmethod
+    def of(cls, values: Tensor, grid: int) -> "Maps":
+        """From pooled values ``(B,H,W)``, which may hold NaN or infinity."""
+        flat = values.flatten(1)
+        finite = flat.isfinite().all(1)
+        values = torch.where(finite[:, None, None], values, torch.zeros_like(values))
+        varied = flat.amax(1) > flat.amin(1)
+        return cls(values, finite & varied, grid)
+
+    @cached_property
+    def cells(self) -> Tensor:
+        """``(B,n)``, mean per cell, n = grid²."""
+        return cell_means(self.values, self.grid)
+
+    @cached_property
+    def descending(self) -> Tensor:
+        """``(B,H·W)``, the pixel values sorted from high to low."""
+        return self.values.flatten(1).sort(dim=1, descending=True).values
+
+    @cached_property
+    def ascending_magnitude(self) -> Tensor:
+        """``(B,n)``, absolute cell values sorted from low to high."""
+        return self.cells.abs().sort(dim=1).values
+
+    @cached_property
+    def unit(self) -> Tensor:
+        """``(B,H·W)``, divided by the root of the mean square: scale-free, sign kept. A zero map stays zero."""
+        flat = precise(self.values.flatten(1))
+        scale = flat.square().mean(1, keepdim=True).sqrt()
+        return torch.where(scale > 0, flat / scale.where(scale > 0, torch.ones_like(scale)), flat).float()
+
+
+def has_ties(cells: Tensor) -> Tensor:
+    """``(B,)`` bool: whether any two of the values ``(B,n)`` are equal."""
+    ordered = cells.sort(dim=1).values
+    return (ordered[:, 1:] == ordered[:, :-1]).any(1)
+
+
+def positions(cells: Tensor, tie_break: Tensor) -> Tensor:
+    """Place of each cell when cells are sorted from high to low.
+
+    Args:
+        cells: ``(B,n)`` values.
+        tie_break: ``(B,n)``, a permutation of 0…n−1 per image; among equal values a lower number comes first.
+
+    Returns:
+        ``(B,n)`` int64, 0 for the most influential cell.
+    """
+    shuffled = tie_break.argsort(dim=1)
+    order = cells.gather(1, shuffled).argsort(dim=1, descending=True, stable=True)
+    order = shuffled.gather(1, order)
+    places = torch.arange(cells.shape[1], device=cells.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places)
+
+
+def ranks(values: Tensor) -> Tensor:
+    """Average ranks along the last dimension, ties sharing theirs: ``(…,n)`` -> ``(…,n)`` float32, 1 for the lowest."""
+    ordered = values.sort(dim=-1).values.contiguous()
+    values = values.contiguous()
+    below = torch.searchsorted(ordered, values, right=False)
+    upto = torch.searchsorted(ordered, values, right=True)
+    return (below + upto + 1).float() / 2
+
+
+def spearman(a: Tensor, b: Tensor) -> Tensor:
+    """Spearman correlation of each row: two ``(B,n)`` -> ``(B,)`` in [−1,1]; NaN where a side is constant."""
+    return pearson(ranks(a), ranks(b))
+
+
+def pearson(a: Tensor, b: Tensor) -> Tensor:
+    """Pearson correlation of each row, no small-sample correction: two ``(B,n)`` -> ``(B,)``; NaN without variance."""
+    varied = (a.amax(-1) > a.amin(-1)) & (b.amax(-1) > b.amin(-1))
+    a, b = precise(a), precise(b)
+    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
+    product = (a * b).sum(-1)
+    scale = a.square().sum(-1).sqrt() * b.square().sum(-1).sqrt()
+    return torch.where(varied, product / scale, torch.nan).float().clamp(-1, 1)

@@ -1,0 +1,36 @@
+"""What a map costs alone, whoever else runs beside it."""
+
+from mavis.kinds import CostMetric, Metric
+from mavis.registry import metric
+
+
+@metric("forwards", source="counted", category="cost", higher_is_better=False, range=(0, None), unit="samples")
+def forwards() -> Metric:
+    """Model samples pushed forward per image; exact, the same on every machine."""
+    return CostMetric(lambda cost, _, images: cost.forwards / images)
+
+
+@metric("backwards", source="counted", category="cost", higher_is_better=False, range=(0, None), unit="samples")
+def backwards() -> Metric:
+    """Model samples pushed backward per image; exact, the same on every machine."""
+    return CostMetric(lambda cost, _, images: cost.backwards / images)
+
+
+@metric("seconds", source="measured", category="cost", higher_is_better=False, range=(0, None), unit="s")
+def seconds() -> Metric:
+    """Seconds per image; depends on the machine and on what else it does."""
+    return CostMetric(lambda cost, _, images: cost.seconds / images)
+
+
+@metric(
+    "peak_memory",
+    source="measured",
+    category="cost",
+    higher_is_better=False,
+    range=(0, None),
+    unit="MiB",
+    undefined="this system does not tell",
+)
+def peak_memory() -> Metric:
+    """Rise of memory while one batch is explained: exact on CUDA, a lower bound on the CPU (see `mavis.device`)."""
+    return CostMetric(lambda _, peak, __: peak)

@@ -1,0 +1,275 @@
+"""One model on one batch: everything that explainers share is computed here, at most once, and counted.
+
+A `Pass` holds at most one forward with its graph and one backward per target vector. Whoever asks second gets the
+tensor; what it would have cost them alone is still written to their account, so a method's cost does not depend on
+who ran before it.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from mavis import device, draws
+from mavis.errors import ModelError
+from mavis.types import Batch, Model
+
+
+@dataclass
+class Cost:
+    """Model samples pushed forward and backward, and seconds."""
+
+    forwards: int = 0
+    backwards: int = 0
+    seconds: float = 0.0
+
+    @property
+    def work(self) -> float:
+        """In forwards; a backward counts as two."""
+        return self.forwards + 2 * self.backwards
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.forwards + other.forwards, self.backwards + other.backwards, self.seconds + other.seconds)
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(self.forwards - other.forwards, self.backwards - other.backwards, self.seconds - other.seconds)
+
+
+class Meter:
+    """Counts every sample that passes a network, forward and backward, whoever sends it."""
+
+    def __init__(self) -> None:
+        self.forwards = 0
+        self.backwards = 0
+        self._open = 0
+
+    @contextmanager
+    def on(self, net: nn.Module) -> Iterator["Meter"]:
+        """Counts while the context is open; leaves no hook behind."""
+        handle = net.register_forward_hook(self._count)
+        self._open += 1
+        try:
+            yield self
+        finally:
+            self._open -= 1
+            handle.remove()
+
+    def read(self) -> Cost:
+        """The counts so far, with the clock."""
+        return Cost(self.forwards, self.backwards, time.perf_counter())
+
+    def _count(self, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        samples = len(inputs[0])
+        self.forwards += samples
+        if isinstance(output, Tensor) and output.requires_grad:
+            output.register_hook(lambda _: self._count_backward(samples))
+
+    def discount(self, samples: int, output: Tensor) -> None:
+        """Takes back samples that only filled up a batch, and their backward when it comes; nothing if none counted."""
+        if not self._open:
+            return
+        self.forwards -= samples
+        if output.requires_grad:
+            output.register_hook(lambda _: self._count_backward(-samples))
+
+    def _count_backward(self, samples: int) -> None:
+        self.backwards += samples
+
+
+class EvenBatches(nn.Module):
+    """A network that is only sent batches whose size is a multiple of a grain, filled up with copies of the last image.
+
+    Convolution kernels for small or odd batches round differently, in the last bit; where two cells of a map are
+    nearly equal that bit changes their order and so a score. Filled up, the convolutions that were measured (see
+    `mavis.device.grain`) answer alike in any batch, bit for bit. What fills up is neither returned nor counted.
+    """
+
+    def __init__(self, net: nn.Module, meter: Meter, grain: int) -> None:
+        super().__init__()
+        self.net, self.meter, self.grain = net, meter, grain
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``(B,3,H,W)`` -> ``(B,K)``; layers inside see up to ``grain − 1`` more images."""
+        spare = -len(images) % self.grain
+        if not spare:
+            return self.net(images)  # type: ignore[no-any-return]
+        output: Tensor = self.net(torch.cat([images, images[-1:].expand(spare, -1, -1, -1)]))
+        self.meter.discount(spare, output)
+        return output[: len(images)]
+
+
+@dataclass
+class _Computed:
+    """Something this pass has computed, with what it cost."""
+
+    values: tuple[Tensor, ...]
+    cost: Cost
+
+
+@dataclass
+class Pass:
+    """One model on one batch.
+
+    Attributes:
+        model: what is explained.
+        batch: B images on the model's device.
+        mean: ``(3,)``, the data set's mean colour, on the device.
+        seed: the run's seed.
+        chunk: most samples in one call of the model.
+        variant: name of the changed input or model that this pass is, empty for the original.
+        through_input: whether the graph reaches the input; without it a backward ends at the CAM layer.
+        meter: counts what passes the network.
+    """
+
+    model: Model
+    batch: Batch
+    mean: Tensor
+    seed: int
+    chunk: int
+    variant: str = ""
+    through_input: bool = True
+    meter: Meter = field(default_factory=Meter)
+    _computed: dict[tuple[object, ...], _Computed] = field(default_factory=dict, repr=False)
+    _used: set[tuple[object, ...]] = field(default_factory=set, repr=False)
+
+    @property
+    def images(self) -> Tensor:
+        """``(B,3,H,W)`` float32 in [0,1]."""
+        return self.batch.images
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """B image ids."""
+        return self.batch.ids
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    @cached_property
+    def net(self) -> nn.Module:
+        """What explainers call: the network in `EvenBatches`. Autograd goes through it."""
+        return EvenBatches(self.model.net, self.meter, device.grain())
+
+    @property
+    def logits(self) -> Tensor:
+        """``(B,K)`` float32, without graph."""
+        return self._forward(self.through_input)[1].detach()
+
+    @property
+    def activations(self) -> Tensor:
+        """``(B,C,h,w)``, the output of the CAM layer, without graph."""
+        self._cam_module()
+        return self._forward(self.through_input)[2].detach()[: len(self)]
+
+    def input_gradient(self, targets: Tensor) -> Tensor:
+        """``(B,3,H,W)``: gradient of each image's target logit with respect to the image."""
+        self.through_input = True
+        return self._backward(targets)[0]
+
+    def activation_gradients(self, targets: Tensor) -> Tensor:
+        """``(B,C,h,w)``: gradient of each image's target logit with respect to the CAM layer's output."""
+        self._cam_module()
+        return self._backward(targets)[-1][: len(self)]
+
+    def alone(self, row: int) -> "Pass":
+        """The pass of one of its images, on the same account; for explainers whose memory would grow with the batch."""
+        return replace(self, batch=self.batch.alone(row), _computed={}, _used=set())
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Logits ``(N,K)`` of any images ``(N,3,H,W)``, at most `chunk` at a time, without graph."""
+        with torch.no_grad():
+            return torch.cat([self.net(part) for part in images.split(self.chunk)])
+
+    def gradient(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Gradient ``(N,3,H,W)`` of the target logits ``(N,)`` at any images, at most `chunk` at a time."""
+        parts = []
+        for part, target in zip(images.split(self.chunk), targets.split(self.chunk), strict=True):
+            leaf = part.detach().requires_grad_()
+            chosen = self.net(leaf).gather(1, target[:, None]).sum()
+            parts.append(torch.autograd.grad(chosen, leaf)[0])
+        return torch.cat(parts)
+
+    def draw(
+        self,
+        component: str,
+        make: Callable[[torch.Generator], Tensor],
+        *,
+        fresh: bool = False,
+        ids: tuple[str, ...] | None = None,
+    ) -> Tensor:
+        """One draw per image, ``(B, …)`` on the device.
+
+        Args:
+            component: what the numbers are for.
+            make: takes a generator, returns a tensor of one fixed shape.
+            fresh: other numbers in every variant of the input or the model. By default a variant gets the same
+                ones, so that what changes between two maps is what the variant changed.
+            ids: for these images only; by default for all B.
+        """
+        name = f"{component}@{self.variant}" if fresh else component
+        return draws.draw(self.seed, self.ids if ids is None else ids, name, make, self.images.device)
+
+    @contextmanager
+    def account(self) -> Iterator[Cost]:
+        """What the enclosed work costs alone: what it computes, and what it uses that was computed before."""
+        total = Cost()
+        self._used = set()
+        before, known = self.meter.read(), set(self._computed)
+        yield total
+        device.synchronise(self.images.device)
+        spent = self.meter.read() - before
+        shared = sum((self._computed[key].cost for key in self._used & known), Cost())
+        whole = spent + shared
+        total.forwards, total.backwards, total.seconds = whole.forwards, whole.backwards, whole.seconds
+
+    def _once(self, key: tuple[object, ...], compute: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        self._used.add(key)
+        if key not in self._computed:
+            before = self.meter.read()
+            values = compute()
+            device.synchronise(self.images.device)
+            self._computed[key] = _Computed(values, self.meter.read() - before)
+        return self._computed[key].values
+
+    def _forward(self, through_input: bool) -> tuple[Tensor, ...]:
+        """Image, logits and CAM-layer activations, with the graph from the image or from the CAM layer on."""
+        return self._once(("forward", through_input), lambda: self._compute_forward(through_input))
+
+    def _compute_forward(self, through_input: bool) -> tuple[Tensor, ...]:
+        needs_graph = "gradient" in self.model.can
+        image = self.images.detach().requires_grad_(through_input and needs_graph)
+        kept: list[Tensor] = []
+
+        def keep(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            kept.append(output if through_input else output.detach().requires_grad_(needs_graph))
+            return kept[-1]
+
+        handle = self._cam_module().register_forward_hook(keep) if self.model.cam_layer else None
+        try:
+            with torch.set_grad_enabled(needs_graph):
+                logits = self.net(image)
+        finally:
+            if handle:
+                handle.remove()
+        return (image, logits, *kept[-1:])
+
+    def _backward(self, targets: Tensor) -> tuple[Tensor, ...]:
+        """Gradients with respect to the image (where the graph reaches it) and to the CAM layer's output."""
+        through = self.through_input
+        image, logits, *kept = self._forward(through)
+        key = ("backward", through, tuple(targets.tolist()))
+        wanted = [image, *kept] if through else kept
+        chosen = logits.gather(1, targets[:, None]).sum
+        return self._once(key, lambda: torch.autograd.grad(chosen(), wanted, retain_graph=True))
+
+    def _cam_module(self) -> nn.Module:
+        if not self.model.cam_layer:
+            raise ModelError(f"'{self.model.name}' has no CAM layer; leave out the explainers that read activations.")
+        try:
+            return self.model.net.get_submodule(self.model.cam_layer)
+        except AttributeError as error:
+            raise ModelError(f"'{self.model.name}' has no module '{self.model.cam_layer}' for CAM.") from error

@@ -1,0 +1,240 @@
+"""The whole program: what the user asked for -> a run directory -> findings -> a report."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from mavis import costs, device, execute, protocol, report, results
+from mavis.findings import Findings
+from mavis.plan import Block, Cell, Line, Subject, blocks, cells, check_names, line_up, share
+from mavis.protocol import Protocol
+from mavis.store import Store
+from mavis.subjects import DEFAULT_DATA, Sample, draw_sample, open_data, open_models, predictions
+from mavis.types import Dataset, Model
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for; None leaves a thing to the protocol or to the machine."""
+
+    models: tuple[str, ...]
+    data: str = DEFAULT_DATA
+    target: str | None = None
+    split: str | None = None
+    explainers: tuple[str, ...] = ("all",)
+    metrics: tuple[str, ...] | None = None
+    groups: tuple[str, ...] | None = None
+    protocol: str = "quick"
+    limit: int | None = None
+    seed: int | None = None
+    device: str = "auto"
+    batch_size: int | None = None
+    shard: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is told while a run goes on; every part may be left out.
+
+    Attributes:
+        begin: total work in forwards, number of blocks to do, number already done.
+        block: name of the model, number of the block, its images and its work.
+        work: work that was done.
+    """
+
+    begin: Callable[[float, int, int], None] = lambda *_: None
+    block: Callable[[str, int, int, float], None] = lambda *_: None
+    work: Callable[[float], None] = lambda _: None
+
+
+SILENT = Progress()
+
+Opened = dict[str, tuple[Model, tuple[str, ...]]]
+"""Models by name, each with what preflight changed."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Everything that is decided before the first map is made."""
+
+    protocol: Protocol
+    line: Line
+    models: Opened
+    sample: Sample
+    cells: dict[str, tuple[Cell, ...]]
+    blocks: tuple[Block, ...]
+    costs: dict[str, costs.Estimate]
+    chunk: int
+    device: torch.device
+    request: Request = field(repr=False)
+
+
+def run(
+    request: Request, folder: Path, progress: Progress = SILENT, *, opened: tuple[Opened, Dataset] | None = None
+) -> Findings:
+    """Runs what was asked for, or what is left of it, and reports.
+
+    Args:
+        request: see `Request`.
+        folder: the run directory; one that holds the same run is continued.
+        progress: told what goes on.
+        opened: models and data that are at hand already; by default they are opened by name.
+
+    Raises:
+        MavisError: before anything is written.
+    """
+    planned = plan(request, opened)
+    store = Store.opened(folder, identity(planned))
+    images = pd.concat([predictions(m, planned.sample, planned.chunk) for m, _ in planned.models.values()])
+    store.write_images(images)
+    work(planned, store, images, progress)
+    return report_on(folder)
+
+
+def plan(request: Request, opened: tuple[Opened, Dataset] | None = None) -> Planned:
+    """Checks every name and parameter, opens models and data, draws the sample, lays out cells and blocks.
+
+    Args:
+        request: see `Request`.
+        opened: models and data that are at hand already; by default they are opened by name.
+    """
+    device.exact()
+    rules = _rules(request)
+    line = line_up(rules, request.explainers)
+    place = device.resolve(request.device)
+    if opened is None:
+        check_names(request.models, request.data)
+        models = open_models(request.models, place)
+        first = next(iter(models.values()))[0]
+        data = open_data(request.data, target=request.target, split=request.split, model=first)
+    else:
+        models, data = opened
+    sample = draw_sample(data, rules, request.limit)
+    one = sample.data.load(sample.ids[:1])
+    chunk = request.batch_size or device.default_chunk(place, one.images.nbytes)
+    laid: dict[str, tuple[Cell, ...]] = {}
+    every: list[Block] = []
+    estimates = {}
+    for model, _ in models.values():
+        subject = Subject(model.name, model.revision, sample.revision, model.can, sample.truth)
+        laid[model.name] = cells(subject, line, rules)
+        every += blocks(subject, laid[model.name], sample.ids, sample.varied)
+        counts = (len(sample.ids), len(sample.varied))
+        estimates[model.name] = costs.estimate(line, laid[model.name], model, one, counts, rules.grid)
+    return Planned(rules, line, models, sample, laid, tuple(every), estimates, chunk, place, request)
+
+
+def work(planned: Planned, store: Store, images: pd.DataFrame, progress: Progress) -> None:
+    """Executes the blocks that are not done; every block is stored before the next begins."""
+    mine = share(planned.blocks, planned.request.shard)
+    todo = [block for block in mine if not store.done(block.id)]
+    progress.begin(sum(_block_work(planned, b) for b in mine), len(mine), len(mine) - len(todo))
+    progress.work(sum(_block_work(planned, b) for b in mine) - sum(_block_work(planned, b) for b in todo))
+    jobs = {name: _job(planned, model, images, progress) for name, (model, _) in planned.models.items()}
+    for number, block in enumerate(todo, start=1 + len(mine) - len(todo)):
+        progress.block(block.model, number, len(block.images), _block_work(planned, block))
+        store.write(block.id, execute.run(jobs[block.model], block))
+
+
+def report_on(folder: Path) -> Findings:
+    """Findings of a run, finished or not, and its report in the same folder."""
+    store = Store.existing(folder)
+    found = results.findings(store)
+    report.write(folder / "report", found, results.curve_means(store), results.tiles(store))
+    return found
+
+
+def identity(planned: Planned) -> dict[str, Any]:
+    """What the numbers belong to: the content of ``run.json``."""
+    data = planned.sample.data
+    return {
+        "mavis": version("mavis-xai"),
+        "protocol": planned.protocol.model_dump(mode="json", by_alias=True),
+        "protocol_sha256": planned.protocol.sha256(),
+        "overrides": list(planned.protocol.overrides),
+        "seed": planned.protocol.seed,
+        "models": {
+            model.name: {"revision": model.revision, "card": dict(model.card), "preflight": list(done)}
+            for model, done in planned.models.values()
+        },
+        "data": {
+            "name": data.name,
+            "target": data.target,
+            "classes": list(data.classes),
+            "attributes": {name: list(values) for name, values in data.attributes.items()},
+            "provenance": data.provenance,
+            "revision": planned.sample.revision,
+            "notes": list(planned.sample.notes),
+            "images": len(planned.sample.ids),
+        },
+        "explainers": {part.name: dict(part.params) for part in planned.line.explainers},
+        "skipped": {
+            name: [[c.explainer, c.metric, c.skipped] for c in found if c.skipped]
+            for name, found in planned.cells.items()
+        },
+        "blocks": [block.id for block in planned.blocks],
+        "device": _device_name(planned.device),
+        "versions": {name: version(name) for name in ("torch", "torchvision", "captum", "numpy", "pandas", "scipy")},
+        "git": _git(),
+    }
+
+
+def _rules(request: Request) -> Protocol:
+    """The protocol with what the command line changed, noted."""
+    rules = protocol.load(request.protocol)
+    kept = None
+    if request.metrics is not None:
+        kept = {name: rules.metrics.get(name, {}) for name in request.metrics}
+    rules = rules.changed(
+        seed=request.seed, data__groups=list(request.groups) if request.groups else None, metrics=kept
+    )
+    if request.limit is None:
+        return rules
+    return rules.model_copy(update={"overrides": (*rules.overrides, f"limit = {request.limit}")})
+
+
+def _block_work(planned: Planned, block: Block) -> float:
+    cost = planned.costs[block.model]
+    times = 1 + cost.variants * block.variants
+    each = sum(one.work * times + cost.sweeps for one in cost.maps.values()) + cost.probes
+    return each * len(block.images)
+
+
+def _job(planned: Planned, model: Model, images: pd.DataFrame, progress: Progress) -> execute.Job:
+    rows = images[images["model"] == model.name]
+    explained = rows["predicted"] if planned.protocol.target.policy == "predicted" else rows["label"]
+    return execute.Job(
+        model=model,
+        data=planned.sample.data,
+        line=planned.line,
+        targets=dict(zip(rows["image"], (int(t) for t in explained), strict=True)),
+        mean=planned.sample.data.mean.to(planned.device),
+        seed=planned.protocol.seed,
+        grid=planned.protocol.grid,
+        chunk=planned.chunk,
+        keep=planned.sample.shown,
+        tick=progress.work,
+    )
+
+
+def _device_name(place: torch.device) -> str:
+    if place.type == "cuda":
+        return f"{place}: {torch.cuda.get_device_name(place)}"
+    return f"{place}: {platform.machine()}, {torch.get_num_threads()} threads of {os.cpu_count()}"
+
+
+def _git() -> str | None:
+    """Commit of the working folder, where it is one."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

@@ -1,0 +1,196 @@
+"""Protocol -> plan: which cells, in which blocks, at what cost. Pure; every name and parameter is checked here.
+
+A cell is model × data × explainer × metric with all parameters and content hashes. A block is model × data × shard of
+images, the unit of scheduling, retry and distribution.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mavis import hashing, kinds
+from mavis.errors import UnknownName
+from mavis.protocol import Protocol
+from mavis.registry import Entry, ExplainerTraits, MetricTraits, datasets, explainers, imputers, metrics, models
+from mavis.types import Capability
+
+BLOCK = 32  # images; small enough to lose little when killed, large enough to fill a batch
+
+
+@dataclass(frozen=True)
+class Part:
+    """One explainer or metric with its parameters, made and ready."""
+
+    name: str
+    params: Mapping[str, Any]
+    traits: Any
+    made: Any
+
+
+@dataclass(frozen=True)
+class Line:
+    """The checked explainers and metrics of a run."""
+
+    explainers: tuple[Part, ...]
+    metrics: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score per image: model × data × explainer × metric.
+
+    Attributes:
+        id: hash of everything that decides the scores.
+        skipped: why it is not run, or None.
+    """
+
+    id: str
+    explainer: str
+    metric: str
+    skipped: str | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """A shard of images of one model.
+
+    Attributes:
+        id: hash of its cells and images: the name of its file.
+        model: name.
+        images: ids.
+        cells: all of the model's cells, also the skipped ones.
+        variants: whether maps are made again under other inputs and weights for these images.
+    """
+
+    id: str
+    model: str
+    images: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    variants: bool
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a model and its data allow.
+
+    Attributes:
+        model: name.
+        model_revision: content hash.
+        data_revision: content hash of the sampled images.
+        can: capabilities of the model.
+        truth: whether the data have planted truth.
+    """
+
+    model: str
+    model_revision: str
+    data_revision: str
+    can: frozenset[Capability]
+    truth: bool
+
+
+def line_up(protocol: Protocol, chosen: Sequence[str] | None) -> Line:
+    """The explainers and metrics of a run, made from their parameters.
+
+    Args:
+        protocol: the rules.
+        chosen: names of explainers; None or ``["all"]`` for every method. Controls and oracles join by the protocol.
+
+    Raises:
+        UnknownName, BadParameter: with a suggestion; also for what only gates and the decision will ask for.
+    """
+    _check_rules(protocol)
+    names = list(chosen or ["all"])
+    methods = [e.name for e in explainers if e.traits.role == "method"]
+    wanted = [n for name in names for n in (methods if name == "all" else [name])]
+    wanted += [*protocol.explainers.controls, *protocol.explainers.oracles]
+    return Line(
+        explainers=tuple(
+            _made(explainers[name], protocol.explainers.settings.get(name, {})) for name in dict.fromkeys(wanted)
+        ),
+        metrics=tuple(_with_imputers(_made(metrics[name], params)) for name, params in protocol.metrics.items()),
+    )
+
+
+def check_names(model_names: Sequence[str], data_name: str) -> None:
+    """Raises UnknownName for a model or data set that is neither registered nor a path."""
+    for name in model_names:
+        if name not in models and not Path(name).exists() and "/" not in name and "\\" not in name:
+            raise UnknownName("model", name, models.names())
+    if data_name.partition(":")[0] not in datasets:
+        raise UnknownName("dataset", data_name.partition(":")[0], datasets.names())
+
+
+def cells(subject: Subject, line: Line, protocol: Protocol) -> tuple[Cell, ...]:
+    """All cells of one model, with the reason where one cannot be run."""
+    fixed = {
+        "model": subject.model_revision,
+        "data": subject.data_revision,
+        "seed": protocol.seed,
+        "grid": protocol.grid,
+        "target": protocol.target.policy,
+    }
+    found = []
+    for e in line.explainers:
+        for m in line.metrics:
+            body = {**fixed, "explainer": [e.name, e.params], "metric": [m.name, m.params]}
+            reason = _lacks(subject, e.traits) or _lacks(subject, m.traits)
+            found.append(Cell(hashing.of_json(body)[:16], e.name, m.name, reason))
+    return tuple(found)
+
+
+def blocks(
+    subject: Subject, found: tuple[Cell, ...], images: Sequence[str], with_variants: Collection[str], size: int = BLOCK
+) -> list[Block]:
+    """Shards of the images, those with variants apart, so that a block is the same work throughout."""
+    made = []
+    for variants in (True, False):
+        ids = [i for i in images if (i in with_variants) == variants]
+        for start in range(0, len(ids), size):
+            shard = tuple(ids[start : start + size])
+            name = hashing.of_json([subject.model, variants, [c.id for c in found], shard])[:16]
+            made.append(Block(name, subject.model, shard, found, variants))
+    return made
+
+
+def share(every: Sequence[Block], shard: tuple[int, int]) -> list[Block]:
+    """Shard k of n (from 1): every n-th block."""
+    k, n = shard
+    return list(every)[k - 1 :: n]
+
+
+def _check_rules(protocol: Protocol) -> None:
+    """Looks up every name in the protocol that is not made below, so that no run ends in a typing error."""
+    for name, params in protocol.explainers.settings.items():
+        explainers[name].check(params)
+    for name in protocol.gates.controls.against:
+        explainers[name]
+    for name in (protocol.gates.randomisation.metric, protocol.gates.controls.metric, protocol.decide.primary):
+        metrics[name]
+
+
+def _made(entry: Entry, params: Mapping[str, Any]) -> Part:
+    return Part(entry.name, dict(params), entry.traits, entry.make(params))
+
+
+def _with_imputers(part: Part) -> Part:
+    """Checks the names of a metric's imputers."""
+    match part.made:
+        case kinds.SweepMetric(curves=curves):
+            names = [curve.imputer for curve in curves]
+        case kinds.ProbeMetric(probe=probe):
+            names = [probe.imputer]
+        case _:
+            names = []
+    for name in names:
+        imputers[name]
+    return part
+
+
+def _lacks(subject: Subject, traits: ExplainerTraits | MetricTraits) -> str | None:
+    missing = sorted(traits.needs - subject.can)
+    if missing:
+        return f"needs {', '.join(missing)}, which {subject.model} does not give"
+    if traits.truth and not subject.truth:
+        return "needs planted truth, which these data do not have"
+    return None

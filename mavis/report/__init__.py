@@ -1,0 +1,55 @@
+"""Findings -> what people read: a page, a console summary, and the leaderboard as CSV, Markdown, LaTeX and JSON.
+
+Importing this is cheap: figures are drawn by matplotlib, which is imported when a page is written.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from mavis.findings import Findings
+from mavis.report import tables
+from mavis.report.gallery import Tile
+from mavis.report.tables import schema
+
+__all__ = ["Tile", "schema", "write"]
+
+
+def write(folder: Path, findings: Findings, curves: pd.DataFrame, tiles: Sequence[Tile]) -> Path:
+    """Writes ``index.html`` and ``leaderboard.csv``, ``.md``, ``.json`` and ``.tex``; each appears whole or not at all.
+
+    Args:
+        folder: made where it is missing; what it holds under these names is replaced.
+        findings: what the run found.
+        curves: perturbation curves, columns ``model, explainer, imputer, order ("mif" or "lif"), x`` (share removed),
+            ``attribute, group`` (both empty for all images), ``mean, n``; may have no rows.
+        tiles: images with their maps; may be empty.
+
+    Returns:
+        The path of ``index.html``, a page that needs no other file and no network.
+    """
+    from mavis.report.html import render
+
+    folder.mkdir(parents=True, exist_ok=True)
+    page = render(findings, curves, tiles)
+    _replace(folder / "leaderboard.json", tables.as_json(findings))
+    _replace(folder / "leaderboard.csv", tables.as_csv(findings))
+    _replace(folder / "leaderboard.md", tables.as_markdown(findings))
+    _replace(folder / "leaderboard.tex", tables.as_latex(findings))
+    _replace(folder / "index.html", page)
+    return folder / "index.html"
+
+
+def _replace(path: Path, text: str) -> None:
+    """A reader sees the old file or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,227 @@
+"""What stands where: the order of rows and columns, and what a cell says; the same in every kind of report."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mavis.findings import (
+    ExplainerEntry,
+    Failure,
+    Findings,
+    Gap,
+    GroupValue,
+    MetricSummary,
+    ModelFindings,
+)
+
+ROLES = ("method", "control", "oracle")
+COST = "cost"
+CUE = "cue_mass"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric as a table's column.
+
+    Attributes:
+        metric: its name.
+        category: the leaderboard it belongs to.
+        higher_is_better: the direction.
+        unit: of its values; may be empty.
+        chance: value of a map without information, or None where that is unknown.
+    """
+
+    metric: str
+    category: str
+    higher_is_better: bool
+    unit: str
+    chance: float | None
+
+
+def ordered(model: ModelFindings) -> list[ExplainerEntry]:
+    """Methods by rank, those without a rank last; then controls, then oracles."""
+
+    def place(entry: ExplainerEntry) -> tuple[int, float, str]:
+        return ROLES.index(entry.role), float("inf") if entry.rank is None else entry.rank, entry.explainer
+
+    return sorted(model.explainers, key=place)
+
+
+def explainers(models: Iterable[ModelFindings]) -> list[str]:
+    """Names in the order of the first model that has them."""
+    return list(dict.fromkeys(entry.explainer for model in models for entry in ordered(model)))
+
+
+def columns(models: Iterable[ModelFindings]) -> list[Column]:
+    """Every metric once, in the order of the protocol."""
+    found: dict[str, Column] = {}
+    for model in models:
+        for entry in model.explainers:
+            for one in entry.metrics:
+                column = Column(one.metric, one.category, one.higher_is_better, one.unit, one.chance)
+                found.setdefault(one.metric, column)
+    return list(found.values())
+
+
+def categories(model: ModelFindings) -> dict[str, list[Column]]:
+    """The columns of each leaderboard, in the order of the protocol."""
+    found: dict[str, list[Column]] = {}
+    for column in columns([model]):
+        found.setdefault(column.category, []).append(column)
+    return found
+
+
+def summary(entry: ExplainerEntry, metric: str) -> MetricSummary | None:
+    """The entry's row for this metric, or None where it was not run."""
+    return next((one for one in entry.metrics if one.metric == metric), None)
+
+
+def entry_of(model: ModelFindings, explainer: str) -> ExplainerEntry | None:
+    """The model's row for this explainer, or None where it was not run."""
+    return next((one for one in model.explainers if one.explainer == explainer), None)
+
+
+def group_value(one: MetricSummary | None, attribute: str, group: str) -> GroupValue | None:
+    """The metric's value in this group, or None."""
+    values = () if one is None else one.groups
+    return next((value for value in values if (value.attribute, value.group) == (attribute, group)), None)
+
+
+def gap(one: MetricSummary | None, attribute: str) -> Gap | None:
+    """The metric's gap along this attribute, or None."""
+    gaps = () if one is None else one.gaps
+    return next((found for found in gaps if found.attribute == attribute), None)
+
+
+def first_attribute(findings: Findings) -> str | None:
+    """The attribute whose groups have equal weight in every mean."""
+    return next(iter(findings.data.groups), None)
+
+
+def spoken(name: str) -> str:
+    """An attribute or a group of an intersection with a × between its parts."""
+    return name.replace("*", " × ")
+
+
+def arrow(column: Column) -> str:
+    """Which way is better."""
+    return "↑" if column.higher_is_better else "↓"
+
+
+def name(entry: ExplainerEntry) -> str:
+    """The explainer, with its role where it is no method and its name does not say so."""
+    return entry.explainer if entry.role in ("method", entry.explainer) else f"{entry.explainer} ({entry.role})"
+
+
+def failed_gates(entry: ExplainerEntry) -> list[str]:
+    """Ids of the gates that the explainer did not pass."""
+    return [gate.id for gate in entry.gates if gate.passed is False]
+
+
+def absence(entry: ExplainerEntry | None, metric: str) -> str | None:
+    """Why there is no mean, or None where there is one."""
+    if entry is None:
+        return "not run on this model"
+    one = summary(entry, metric)
+    if one is None:
+        return entry.missing or "not run"
+    if one.estimate.mean is not None:
+        return None
+    return one.missing or entry.missing or no_images(one.undefined, one.failed)
+
+
+def group_absence(value: GroupValue | None, *, minimum: int) -> str | None:
+    """Why a group has no mean, or None where it has one.
+
+    Args:
+        value: the group's value, or None where the metric was not run.
+        minimum: fewest images for which a mean is shown.
+    """
+    if value is None:
+        return "no value for this group"
+    if value.estimate.mean is not None:
+        return None
+    if value.suppressed:
+        return f"not shown: {value.estimate.n} images with a value, at least {minimum} are needed"
+    return no_images(value.undefined, value.failed)
+
+
+def no_images(undefined: int, failed: int) -> str:
+    """In words, why no image has a value."""
+    return f"no image has a value ({undefined} undefined, {failed} failed)"
+
+
+def is_custom(findings: Findings) -> bool:
+    """The command line changed the protocol."""
+    return bool(findings.protocol.overrides)
+
+
+def title(findings: Findings) -> str:
+    """The protocol's name, with what a reader must know about its standing."""
+    protocol = findings.protocol.name
+    return f"custom protocol, from {protocol}" if is_custom(findings) else protocol
+
+
+def standing(findings: Findings) -> list[str]:
+    """One sentence for each thing that makes the protocol less than final."""
+    protocol, status = findings.protocol.name, findings.protocol.status
+    said = []
+    if status == "preview":
+        said.append(
+            f"This is a preview: {protocol} uses few images. Confirm it with a full protocol before relying on it."
+        )
+    elif status != "frozen":
+        said.append(f"The protocol {protocol} is a {status}: its rules may still change.")
+    if is_custom(findings):
+        said.append(f"This is a custom protocol: {protocol} was changed by {', '.join(findings.protocol.overrides)}.")
+    if findings.run.blocks_done < findings.run.blocks_planned:
+        done, planned = findings.run.blocks_done, findings.run.blocks_planned
+        said.append(f"The run is not complete: {done} of {planned} blocks are done.")
+    return said
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Failures that differ in nothing but the images.
+
+    Attributes:
+        failure: the first of them.
+        times: how many there are.
+        images: images concerned, together.
+    """
+
+    failure: Failure
+    times: int
+    images: int
+
+
+def grouped(failures: Sequence[Failure]) -> list[FailureGroup]:
+    """Failures alike in place, type and message as one, the most images first."""
+    alike: dict[tuple[object, ...], list[Failure]] = {}
+    for one in failures:
+        alike.setdefault((one.stage, one.model, one.explainer, one.metric, one.type, one.message), []).append(one)
+    groups = [FailureGroup(many[0], len(many), sum(one.images for one in many)) for many in alike.values()]
+    return sorted(groups, key=lambda group: -group.images)
+
+
+def skipped(findings: Findings) -> list[tuple[str, list[str]]]:
+    """Reason -> what was skipped for it, the most frequent reason first."""
+    reasons: dict[str, list[str]] = {}
+    for line in findings.skipped:
+        what, colon, reason = line.partition(": ")
+        reasons.setdefault(reason if colon else "no reason recorded", []).append(what)
+    order = Counter({reason: len(what) for reason, what in reasons.items()})
+    return [(reason, reasons[reason]) for reason, _ in order.most_common()]
+
+
+def missing(model: ModelFindings) -> list[tuple[str, list[str]]]:
+    """Reason -> explainers, or explainer and metric, without any value for it."""
+    reasons: dict[str, list[str]] = {}
+    for entry in ordered(model):
+        if entry.missing:
+            reasons.setdefault(entry.missing, []).append(entry.explainer)
+            continue
+        for one in entry.metrics:
+            if reason := absence(entry, one.metric):
+                reasons.setdefault(reason, []).append(f"{entry.explainer} / {one.metric}")
+    return list(reasons.items())

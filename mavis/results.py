@@ -1,0 +1,190 @@
+"""A run directory -> what it found. Everything here is a function of the stored tables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mavis import decide, leaderboard, validity
+from mavis.errors import MavisError, StoreError
+from mavis.findings import DataStamp, Failure, Findings, ModelFindings, ProtocolStamp, RunStamp
+from mavis.leaderboard import Cast, rules_of
+from mavis.protocol import Protocol, parse
+from mavis.registry import ExplainerTraits, MetricTraits, Registry, explainers, metrics
+from mavis.report import Tile
+from mavis.sampling import joined
+from mavis.store import Store
+
+CAVEATS = (
+    "The scores describe explanations of this model on these images.",
+    "They do not show that the model is fair, nor that highlighted regions cause the attribute.",
+    "Group labels are annotations, not facts about the persons shown. Nothing here is for decisions about a person.",
+    "Intervals speak of the images, not of retraining the model: another training run is another model.",
+)
+
+
+def findings(store: Store) -> Findings:
+    """Everything that a run found so far.
+
+    Raises:
+        StoreError: no block is finished.
+    """
+    identity = store.identity()
+    rules = parse(identity["protocol"], str(store.folder))
+    scores, images, logs = store.table(), store.images(), store.logs()
+    if not len(scores):
+        raise StoreError(f"{store.folder} holds no finished block yet; repeat the command that began the run.")
+    return Findings(
+        protocol=_protocol_stamp(identity, rules),
+        data=_data_stamp(identity, rules, images),
+        run=RunStamp(
+            mavis=identity["mavis"],
+            versions=identity["versions"],
+            device=identity["device"],
+            seed=identity["seed"],
+            git=identity["git"],
+            forwards=sum(log.forwards for log in logs),
+            backwards=sum(log.backwards for log in logs),
+            seconds=sum(log.seconds for log in logs),
+            peak_memory_mib=_peak(store),
+            blocks_done=len(logs),
+            blocks_planned=len(identity["blocks"]),
+        ),
+        models=tuple(_model(name, identity, rules, scores, images) for name in identity["models"]),
+        failures=tuple(Failure(**failure) for log in logs for failure in log.failures),
+        skipped=tuple(_skipped(identity["skipped"])),
+        caveats=CAVEATS,
+    )
+
+
+def curve_means(store: Store) -> pd.DataFrame:
+    """Mean perturbation curves: ``model, explainer, imputer, order, x, attribute, group, mean, n``; group "" is all."""
+    curves, images = store.curves(), store.images()
+    columns = ["model", "explainer", "imputer", "order", "x", "attribute", "group", "mean", "n"]
+    if not len(curves):
+        return pd.DataFrame(columns=columns)
+    primary = parse(store.identity()["protocol"], str(store.folder)).data.groups[0]
+    names = joined(images.drop_duplicates("image").set_index("image"), primary)
+    longest = curves.groupby(["imputer", "order"])["points"].transform("max")
+    curves = curves[curves["points"] == longest]
+    parts = [curves.assign(group=""), curves.assign(group=curves["image"].map(names))]
+    by = ["model", "explainer", "imputer", "order", "x", "group"]
+    means = pd.concat(parts).groupby(by, sort=False)["y"].agg(["mean", "count"]).reset_index()
+    return means.rename(columns={"count": "n"}).assign(attribute=primary)[columns]
+
+
+def tiles(store: Store) -> list[Tile]:
+    """The maps that were kept, one image per group."""
+    identity, kept = store.identity(), store.maps()
+    rules = parse(identity["protocol"], str(store.folder))
+    classes = identity["data"]["classes"]
+    found = []
+    for row in store.images().to_dict("records"):
+        image = kept.get((row["model"], "", row["image"]))
+        for explainer in identity["explainers"]:
+            values = kept.get((row["model"], explainer, row["image"]))
+            if image is not None and values is not None:
+                found.append(
+                    Tile(
+                        model=row["model"],
+                        explainer=explainer,
+                        role=explainers[explainer].traits.role,
+                        image_id=row["image"],
+                        groups={a: str(row[a]) for a in rules.data.groups if "*" not in a},
+                        label=classes[row["label"]],
+                        predicted=classes[row["predicted"]],
+                        probability=float(row["probability"]),
+                        image=image,
+                        map=values.astype(np.float32),
+                    )
+                )
+    return found
+
+
+def _model(
+    name: str, identity: Mapping[str, Any], rules: Protocol, scores: pd.DataFrame, images: pd.DataFrame
+) -> ModelFindings:
+    own = scores[scores["model"] == name]
+    shown = images[images["model"] == name].set_index("image")
+    shown = shown.loc[shown.index.isin(own["image"].unique())] if len(own) else shown
+    valid = validity.assess(shown, tuple(identity["data"]["classes"]), rules_of(rules))
+    entries = leaderboard.build(own, shown, _cast(identity, rules, name), rules)
+    evidence = decide.Evidence(own, shown, entries, valid)
+    direction = metrics[rules.decide.primary].traits.higher_is_better
+    return ModelFindings(
+        model=name,
+        revision=identity["models"][name]["revision"],
+        card=identity["models"][name]["card"],
+        validity=valid,
+        explainers=entries,
+        recommendation=decide.recommend(evidence, rules, higher_is_better=direction),
+    )
+
+
+def _cast(identity: Mapping[str, Any], rules: Protocol, model: str) -> Cast:
+    missing = {(e, m): why for e, m, why in identity["skipped"].get(model, [])}
+    for explainer in identity["explainers"]:
+        reasons = {missing.get((explainer, m)) for m in rules.metrics}
+        if len(reasons) == 1 and None not in reasons:
+            missing[explainer, ""] = str(reasons.pop())
+    return Cast(
+        explainers={name: _traits(explainers, name) for name in identity["explainers"]},
+        metrics={name: _traits(metrics, name) for name in rules.metrics},
+        about={name: explainers[name].summary for name in identity["explainers"]},
+        missing=missing,
+    )
+
+
+def _traits(registry: Registry, name: str) -> Any:
+    try:
+        traits: ExplainerTraits | MetricTraits = registry[name].traits
+    except MavisError as error:
+        raise StoreError(f"The run used the {registry.kind} '{name}', which is not registered here: {error}") from error
+    return traits
+
+
+def _skipped(skipped: Mapping[str, list[list[str]]]) -> list[str]:
+    """One line per model, explainer or metric, and reason."""
+    lines = []
+    for model, found in skipped.items():
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for explainer, metric, why in found:
+            reasons.setdefault((explainer, why), []).append(metric)
+        lines += [f"{model} / {e} / {len(m)} metrics: {why}" for (e, why), m in reasons.items()]
+    return lines
+
+
+def _protocol_stamp(identity: Mapping[str, Any], rules: Protocol) -> ProtocolStamp:
+    return ProtocolStamp(
+        name=rules.protocol,
+        status=rules.status,
+        sha256=identity["protocol_sha256"],
+        overrides=tuple(identity["overrides"]),
+        primary=rules.decide.primary,
+        confidence=rules.aggregate.confidence,
+        min_report=rules.data.n_per_group.min_report,
+        min_claim=rules.data.n_per_group.min_claim,
+    )
+
+
+def _data_stamp(identity: Mapping[str, Any], rules: Protocol, images: pd.DataFrame) -> DataStamp:
+    data, once = identity["data"], images.drop_duplicates("image")
+    counts = {
+        a: {str(k): int(v) for k, v in joined(once, a).value_counts(sort=False).items()} for a in rules.data.groups
+    }
+    return DataStamp(
+        name=data["name"],
+        target=data["target"],
+        classes=tuple(data["classes"]),
+        provenance=data["provenance"],
+        revision=data["revision"],
+        images=data["images"],
+        groups=counts,
+        notes=tuple(data["notes"]),
+    )
+
+
+def _peak(store: Store) -> float | None:
+    peaks = [log.peak_mib for log in store.logs() if log.peak_mib is not None]
+    return max(peaks) if peaks else None

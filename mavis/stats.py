@@ -1,0 +1,141 @@
+"""Statistics on plain arrays. Pure; knows nothing of models, maps or groups of people."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats as scipy_stats
+
+Floats = NDArray[np.float64]
+
+
+def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a share.
+
+    Source: Wilson 1927; Brown, Cai, DasGupta 2001, equation 4.
+
+    Returns:
+        Lower and upper end in [0,1]; (0, 1) for n = 0.
+    """
+    if n == 0:
+        return 0.0, 1.0
+    interval = scipy_stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def percentiles(draws: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Ends of the percentile interval along the first axis, NaN draws left out; NaN where all are."""
+    tail = (1 - confidence) / 2
+    ends = np.full((2, *draws.shape[1:]), np.nan)
+    some = ~np.isnan(draws).all(axis=0)
+    ends[:, some] = np.nanquantile(draws[:, some], [tail, 1 - tail], axis=0)
+    return ends[0], ends[1]
+
+
+def bootstrap_means(values: Floats, strata: Sequence[str], draws: int, seed: int) -> dict[str, Floats]:
+    """Means per stratum under resampling of its rows with replacement.
+
+    Columns whose values are present in the same rows are resampled alike, so that their differences are paired. Which
+    row is drawn how often depends on its place, so callers bring the rows into an order of their own: by image id.
+
+    Args:
+        values: ``(n,c)``, NaN where there is no value.
+        strata: n names.
+        draws: resamples.
+        seed: equal seeds give equal draws.
+
+    Returns:
+        Per stratum ``(draws,c)``; NaN in a column without any value in that stratum.
+    """
+    names = np.asarray(strata, dtype=str)
+    found = {}
+    for name in sorted(set(names.tolist())):
+        rows = values[names == name]
+        means = np.full((draws, values.shape[1]), np.nan)
+        present = ~np.isnan(rows)
+        for pattern in np.unique(present.T, axis=0):
+            if pattern.any():
+                columns = (pattern == present.T).all(axis=1)
+                weights = _resample(int(pattern.sum()), draws, seed, name, pattern.tobytes())
+                means[:, columns] = weights @ rows[pattern][:, columns]
+        found[name] = means
+    return found
+
+
+def _resample(n: int, draws: int, seed: int, *names: str | bytes) -> Floats:
+    """``(draws,n)`` weights of a bootstrap: how often each of n rows was drawn, divided by n."""
+    return _generator(seed, *names).multinomial(n, np.full(n, 1 / n), size=draws) / n
+
+
+def _generator(seed: int, *names: str | bytes) -> np.random.Generator:
+    text = b"\x1f".join(name if isinstance(name, bytes) else name.encode() for name in names)
+    return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(text).digest()[:8], "big")])
+
+
+def range_of_means(values: Floats, labels: Sequence[str]) -> float:
+    """Largest minus smallest group mean; NaN with fewer than two groups."""
+    frame = [values[np.asarray(labels) == name] for name in sorted(set(labels))]
+    means = [float(np.mean(part)) for part in frame if len(part)]
+    return max(means) - min(means) if len(means) > 1 else float("nan")
+
+
+def permuted_ranges(values: Floats, labels: Sequence[str], draws: int, seed: int) -> Floats:
+    """Ranges of group means when the labels are shuffled: what no gap looks like.
+
+    Args:
+        values: ``(n,)`` without NaN.
+        labels: n group names.
+        draws: shuffles.
+        seed: equal seeds give equal shuffles.
+
+    Returns:
+        ``(draws,)``.
+    """
+    names, codes = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
+    member = np.eye(len(names))[codes]
+    generator = _generator(seed, "permutation")
+    order = np.argsort(generator.random((draws, len(values))), axis=1)
+    means = values[order] @ (member / member.sum(axis=0))
+    return np.asarray(means.max(axis=1) - means.min(axis=1), dtype=np.float64)
+
+
+def p_value(observed: float, null: Floats) -> float:
+    """(1 + number at least as large) / (1 + draws); equal up to rounding counts as large."""
+    return float((1 + np.sum(null >= observed - 1e-12)) / (1 + len(null)))
+
+
+def holm_excluded(draws: Floats, threshold: float, confidence: float) -> tuple[NDArray[np.bool_], Floats]:
+    """Which of several differences are shown to lie above a threshold, at one error rate for all of them.
+
+    Differences are taken in the order of their evidence; the i-th of m is judged by a one-sided percentile bound at
+    level (1 − confidence) / 2 / (m − i), and the first that fails ends the excluding.
+
+    Source: Holm 1979, on bootstrap bounds (the lower ends of two-sided Holm intervals).
+
+    Args:
+        draws: ``(draws,m)`` bootstrap differences.
+        threshold: what a difference must exceed.
+        confidence: of the family, e.g. .95.
+
+    Returns:
+        ``(m,)`` bool, and the lower bounds ``(m,)`` at the levels used.
+    """
+    m = draws.shape[1]
+    by_evidence = np.lexsort((-draws.mean(axis=0), (draws <= threshold).mean(axis=0)))
+    excluded, bounds = np.zeros(m, dtype=bool), np.full(m, np.nan)
+    going = True
+    for place, column in enumerate(by_evidence):
+        bounds[column] = np.quantile(draws[:, column], (1 - confidence) / 2 / (m - place))
+        going = going and bool(bounds[column] > threshold)
+        excluded[column] = going
+    return excluded, bounds
+
+
+def average_ranks(values: Sequence[float], *, higher_is_better: bool) -> list[float | None]:
+    """Ranks from 1 for the best, equal values (to 1e-12) sharing theirs; None for NaN."""
+    numbers = np.asarray(values, dtype=np.float64)
+    there = ~np.isnan(numbers)
+    signed = np.round((-numbers if higher_is_better else numbers)[there], 12)
+    ranks = iter(scipy_stats.rankdata(signed, method="average"))
+    return [float(next(ranks)) if present else None for present in there]

@@ -1,0 +1,180 @@
+"""From what the user named to models and data that fit together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from mavis import checkpoint, preflight
+from mavis.errors import BadParameter, DataError, ModelError, UnknownName
+from mavis.passes import Pass
+from mavis.protocol import Protocol, attributes
+from mavis.registry import datasets, models
+from mavis.sampling import first_per_group, joined, sample
+from mavis.types import Dataset, Model
+
+DEFAULT_DATA = "synthetic_faces"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The images of a run.
+
+    Attributes:
+        data: where they come from.
+        ids: in the order in which they are evaluated.
+        varied: those that get maps under other inputs and weights.
+        shown: those whose maps are kept for the gallery, one per group.
+        table: index id; ``label`` and the group attributes.
+        notes: what was repaired, left out or could not be read.
+        revision: content hash.
+        truth: whether there is planted truth.
+    """
+
+    data: Dataset
+    ids: tuple[str, ...]
+    varied: frozenset[str]
+    shown: frozenset[str]
+    table: pd.DataFrame
+    notes: tuple[str, ...]
+    revision: str
+    truth: bool
+
+
+def open_model(name: str, device: torch.device) -> tuple[Model, tuple[str, ...]]:
+    """A registered model or a model folder, made explainable; and what preflight changed.
+
+    Raises:
+        UnknownName, ModelError: see there.
+    """
+    if name in models:
+        found = models[name].make()
+    elif "/" in name or "\\" in name or Path(name).exists():
+        found = checkpoint.load(name)
+    else:
+        raise UnknownName("model", name, [*models.names(), "a folder written by mavis train (./FOLDER)"])
+    if not isinstance(found, Model):
+        raise ModelError(f"The factory of '{name}' must return a mavis.Model, got {type(found).__name__}.")
+    return preflight.prepare(found, device)
+
+
+def open_models(names: Sequence[str], device: torch.device) -> dict[str, tuple[Model, tuple[str, ...]]]:
+    """All models of a run by name; they must answer the same question.
+
+    Raises:
+        ModelError: other classes, another size, or one name twice.
+    """
+    opened = {}
+    for name in names:
+        model, done = open_model(name, device)
+        if model.name in opened:
+            raise ModelError(f"Two models are named '{model.name}'; rename one of the folders.")
+        opened[model.name] = (model, done)
+    first, *others = (model for model, _ in opened.values())
+    for other in others:
+        if (other.classes, other.size) != (first.classes, first.size):
+            raise ModelError(
+                f"'{first.name}' and '{other.name}' cannot stand side by side: {_shape(first)} against {_shape(other)}."
+            )
+    return opened
+
+
+def _shape(model: Model) -> str:
+    return f"{len(model.classes)} classes ({', '.join(model.classes[:3])}, …) at {model.size or 'any'} px"
+
+
+def open_data(spec: str, *, target: str | None, split: str | None, model: Model | None = None) -> Dataset:
+    """A data set from ``NAME`` or ``NAME:PATH``.
+
+    Args:
+        spec: as the user wrote it; PATH becomes the parameter ``root``.
+        target: the label; by default the one that the model's card names.
+        split: which part, where the data set has parts.
+        model: decides the images' size; its classes must be those of the data.
+
+    Raises:
+        UnknownName, BadParameter, DataError: see there.
+        ModelError: the model has other classes.
+    """
+    name, _, root = spec.partition(":")
+    entry = datasets[name]
+    wanted: dict[str, Any] = {
+        "root": root or None,
+        "target": target or (model.card.get("target") if model else None),
+        "split": split,
+        "size": model.size if model else None,
+    }
+    given = {key: value for key, value in wanted.items() if value is not None}
+    known = entry.parameters()
+    if root and "root" not in known:
+        raise BadParameter(f"'{name}' takes no path; write --data {name}.")
+    if "root" in known and not root and known["root"].default is known["root"].empty:
+        raise BadParameter(f"'{name}' needs a folder; write --data {name}:FOLDER.")
+    if split is not None and "split" not in known:
+        raise BadParameter(f"'{name}' has no splits; leave out --split.")
+    data: Dataset = entry.make({key: value for key, value in given.items() if key in known})
+    if model is not None and tuple(model.classes) != tuple(data.classes):
+        raise ModelError(
+            f"'{model.name}' tells {len(model.classes)} classes apart ({', '.join(model.classes)}), but "
+            f"'{data.target}' of {data.name} has {len(data.classes)} ({', '.join(data.classes)}); choose another "
+            f"--target or --data."
+        )
+    return data
+
+
+def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
+    """The images of a run, by the protocol's rules.
+
+    Raises:
+        DataError: more images than allowed cannot be read.
+    """
+    table, primary = data.table(), protocol.data.groups[0]
+    for attribute in protocol.data.groups:
+        joined(table, attribute)
+    ids = sample(table, primary, protocol.data.n_per_group.target, limit, protocol.seed)
+    bad = data.unreadable(ids)
+    if len(bad) > protocol.data.max_unreadable * len(ids):
+        name, why = next(iter(bad.items()))
+        raise DataError(
+            f"{len(bad)} of {len(ids)} sampled images cannot be read, and at most {protocol.data.max_unreadable:.0%} "
+            f"may be; the first is {name}: {why}"
+        )
+    ids = [i for i in ids if i not in bad]
+    groups = joined(table, primary)
+    batch = data.load(ids[:1])
+    return Sample(
+        data=data,
+        ids=tuple(ids),
+        varied=frozenset(first_per_group(ids, groups, protocol.variants.per_group, protocol.seed)),
+        shown=frozenset(first_per_group(ids, groups, 1, protocol.seed)),
+        table=table.loc[ids, ["label", *attributes(protocol.data.groups)]],
+        notes=(
+            *getattr(data, "notes", ()),
+            *(f"{name} could not be read and was left out: {why}" for name, why in bad.items()),
+        ),
+        revision=data.revision(ids),
+        truth=batch.regions is not None,
+    )
+
+
+def predictions(model: Model, drawn: Sample, chunk: int) -> pd.DataFrame:
+    """What a model says of every image: one row each, ``model, image, label, predicted, probability``, attributes.
+
+    Where the data carry an injected cue, ``cue`` is the class that it speaks for.
+    """
+    said = []
+    for start in range(0, len(drawn.ids), chunk):
+        batch = drawn.data.load(drawn.ids[start : start + chunk]).to(model.device)
+        run = Pass(model, batch, drawn.data.mean.to(model.device), 0, chunk)
+        said.append(run.predict(batch.images).softmax(1).max(1))
+    table = drawn.table.rename_axis("image").reset_index()
+    cues = getattr(drawn.data, "cues", None)
+    return table.assign(
+        model=model.name,
+        predicted=torch.cat([s.indices for s in said]).cpu().numpy(),
+        probability=torch.cat([s.values for s in said]).cpu().double().numpy(),
+        cue=cues(drawn.ids) if cues and drawn.data.target == "race" else -1,
+    )

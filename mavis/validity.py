@@ -1,0 +1,90 @@
+"""Is the model worth explaining? Predictions against labels, overall and per group. Pure."""
+
+import numpy as np
+import pandas as pd
+
+from mavis import stats
+from mavis.findings import Estimate, GroupAccuracy, Validity
+from mavis.groups import Rules, estimate
+from mavis.sampling import joined
+
+
+def assess(images: pd.DataFrame, classes: tuple[str, ...], rules: Rules) -> Validity:
+    """How often the model is right, and where it is not shown to beat chance.
+
+    Balanced accuracy is the mean recall over the classes that occur; chance is one over their number. Within a group
+    accuracy is compared with always answering the group's commonest label when the group holds several labels, and
+    with one over the number of classes when it holds a single one.
+
+    Args:
+        images: one model's rows, index image id: ``label, predicted`` (int), attributes, optionally ``cue`` (int,
+            the class that an injected cue speaks for, −1 without).
+        classes: names of the labels.
+        rules: how means are taken.
+    """
+    images = images.sort_index()
+    right = (images["label"] == images["predicted"]).to_numpy()
+    recall = right.astype(np.float64)[:, None]
+    labels = images["label"].astype(str).tolist()
+    per_class = stats.bootstrap_means(recall, labels, rules.bootstrap, rules.seed)
+    draws = np.stack(list(per_class.values())).mean(axis=0)[:, 0]
+    balanced = float(np.mean([recall[images["label"] == k].mean() for k in sorted(images["label"].unique())]))
+    low, high = stats.percentiles(draws, rules.confidence)
+    chance = 1 / len(per_class)
+    groups = [g for a in rules.attributes if "*" not in a for g in _groups(images, right, a, rules)]
+    return Validity(
+        accuracy=_share(right, rules.confidence),
+        balanced_accuracy=estimate(balanced, float(low), float(high), len(right)),
+        chance=chance,
+        better_than_chance=bool(float(low) > chance),
+        groups=tuple(groups),
+        weak_groups=tuple(g.group for g in groups if _weak(g, images, len(classes), rules)),
+        cue=_cue(images, right),
+        remarks=(*_weakness(balanced, chance), *_never_predicted(images, classes)),
+    )
+
+
+def _groups(images: pd.DataFrame, right: np.ndarray, attribute: str, rules: Rules) -> list[GroupAccuracy]:
+    names = joined(images, attribute).to_numpy()
+    found = []
+    for name in sorted(set(names)):
+        hits = right[names == name]
+        share = _share(hits, rules.confidence)
+        found.append(GroupAccuracy(attribute=attribute, group=str(name), correct=int(hits.sum()), estimate=share))
+    return found
+
+
+def _share(hits: np.ndarray, confidence: float) -> Estimate:
+    low, high = stats.wilson(int(hits.sum()), len(hits), confidence)
+    return estimate(float(np.mean(hits)), low, high, len(hits))
+
+
+def _weak(group: GroupAccuracy, images: pd.DataFrame, classes: int, rules: Rules) -> bool:
+    """Large enough to report, and its interval reaches down to chance."""
+    if group.estimate.n < rules.min_report or group.estimate.low is None:
+        return False
+    labels = images.loc[joined(images, group.attribute) == group.group, "label"]
+    common = float(labels.value_counts(normalize=True).iloc[0])
+    return group.estimate.low <= (1 / classes if common == 1 else common)
+
+
+def _cue(images: pd.DataFrame, right: np.ndarray) -> dict[str, float]:
+    if "cue" not in images or (images["cue"] < 0).all():
+        return {}
+    carried = (images["cue"] >= 0).to_numpy()
+    agrees = (images["cue"] == images["label"]).to_numpy()
+    parts = {"agrees": carried & agrees, "disagrees": carried & ~agrees, "absent": ~carried}
+    return {name: float(right[mask].mean()) for name, mask in parts.items() if mask.any()}
+
+
+def _weakness(balanced: float, chance: float) -> list[str]:
+    """Says so where the model is nearer to guessing than to knowing."""
+    reached = (balanced - chance) / (1 - chance)
+    if reached >= 0.5:
+        return []
+    return [f"a weak model: it reaches {max(reached, 0):.0%} of the way from guessing to always right"]
+
+
+def _never_predicted(images: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
+    never = [name for k, name in enumerate(classes) if k not in set(images["predicted"])]
+    return [f"never predicted: {', '.join(never)}"] if never else []

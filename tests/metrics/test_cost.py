@@ -1,0 +1,22 @@
+"""Cost metrics divide the account by the images."""
+
+import pytest
+
+from mavis.kinds import CostMetric
+from mavis.passes import Cost
+from mavis.registry import metrics
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("forwards", 4.0), ("backwards", 2.0), ("seconds", 0.25), ("peak_memory", 7.5)]
+)
+def test_cost_is_read_per_image(name: str, expected: float) -> None:
+    """Of 12 forwards, 6 backwards and 0.75 s for three images each has a third; memory is the batch's."""
+    metric = metrics[name].make()
+    assert isinstance(metric, CostMetric)
+    assert metric.read(Cost(12, 6, 0.75), 7.5, 3) == pytest.approx(expected)
+
+
+def test_memory_that_the_system_does_not_tell_has_no_value() -> None:
+    """None stays None: no number is made up."""
+    assert metrics["peak_memory"].make().read(Cost(1, 1, 1.0), None, 1) is None

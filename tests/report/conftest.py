@@ -1,0 +1,319 @@
+"""A finished run's findings, made up: two models, six explainers, seven groups, and everything that can go wrong."""
+
+import random
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mavis.findings import (
+    DataStamp,
+    Estimate,
+    ExplainerEntry,
+    Failure,
+    Findings,
+    Gap,
+    Gate,
+    GroupAccuracy,
+    GroupValue,
+    MetricSummary,
+    ModelFindings,
+    ProtocolStamp,
+    Recommendation,
+    Refusal,
+    RunStamp,
+    Validity,
+)
+from mavis.report import Tile
+
+CALM = ("alder", "birch", "cedar", "elm", "hazel", "maple", "rowan")
+HOSTILE = ("alder", "<script>alert(1)</script>", "R&D", "a_b", "100%", "#1|*x*", "${\\rm x}$ `q` [u](v)")
+EXPLAINERS = (
+    ("integrated_gradients", "method"),
+    ("grad_cam", "method"),
+    ("input_x_gradient", "method"),
+    ("rise", "method"),
+    ("sobel", "control"),
+    ("oracle", "oracle"),
+)
+METRICS = (
+    ("nsrg", "faithfulness", True, "", 0.0, 0.4),
+    ("srg", "faithfulness", True, "", 0.0, 0.3),
+    ("deletion", "faithfulness", False, "", None, 0.35),
+    ("insertion", "faithfulness", True, "", None, 0.6),
+    ("single_deletion", "faithfulness", True, "", 0.0, 0.45),
+    ("relevance_mass", "localisation", True, "", None, 0.3),
+    ("pointing_game", "localisation", True, "", None, 0.7),
+    ("cue_mass", "localisation", True, "", None, 0.5),
+    ("avg_sensitivity_normalised", "robustness", False, "", None, 0.2),
+    ("mprt", "randomisation", False, "", 0.0, 0.2),
+    ("gini", "complexity", True, "", 0.0, 0.55),
+    ("valid", "hygiene", True, "", None, 0.99),
+    ("forwards", "cost", False, "passes", None, 256.0),
+    ("seconds", "cost", False, "s", None, 0.012),
+    ("peak_memory", "cost", False, "MiB", None, 1812.0),
+)
+NOTHING = Estimate(mean=None, low=None, high=None, n=0)
+
+
+def _estimate(draw: random.Random, centre: float, n: int) -> Estimate:
+    mean = centre * draw.uniform(0.8, 1.2)
+    half = abs(centre) * 2 / n**0.5
+    return Estimate(mean=mean, low=mean - half * 0.9, high=mean + half, n=n)
+
+
+def _value(draw: random.Random, attribute: str, group: str, centre: float, n: int) -> GroupValue:
+    if n < 30:
+        blank = Estimate(mean=None, low=None, high=None, n=n)
+        return GroupValue(attribute=attribute, group=group, estimate=blank, undefined=2, failed=0, suppressed=True)
+    return GroupValue(
+        attribute=attribute,
+        group=group,
+        estimate=_estimate(draw, centre, n),
+        undefined=120 - n if attribute == "race" and n < 120 else 0,
+        failed=0,
+        suppressed=False,
+    )
+
+
+def _gap(attribute: str, values: Sequence[GroupValue], higher: bool) -> Gap | None:
+    shown = [value for value in values if value.attribute == attribute and value.estimate.mean is not None]
+    if len(shown) < 2:
+        return None
+    first, *_, last = sorted(shown, key=lambda value: value.estimate.mean)
+    worst, best = (first, last) if higher else (last, first)
+    size = last.estimate.mean - first.estimate.mean
+    return Gap(
+        attribute=attribute,
+        range=Estimate(mean=size, low=size * 0.7, high=size * 1.3, n=sum(value.estimate.n for value in shown)),
+        null_mean=size * 0.45,
+        p=0.004,
+        best_group=best.group,
+        worst_group=worst.group,
+        worst=worst.estimate,
+        claimable=attribute == "race",
+    )
+
+
+def _summary(draw: random.Random, row: tuple, sizes: dict[str, dict[str, int]], rank: float | None, skill: float):
+    metric, category, higher, unit, chance, centre = row
+    if metric == "single_deletion" and skill == 0.9:
+        return MetricSummary(
+            metric=metric, category=category, higher_is_better=higher, unit=unit, chance=chance, estimate=NOTHING,
+            natural_mean=None, undefined=0, failed=840, rank=None, groups=(), gaps=(),
+            missing="failed on every image: ContractError",
+        )  # fmt: skip
+    centre *= skill if higher else 1 / skill
+    values = tuple(_value(draw, a, g, centre, n) for a, groups in sizes.items() for g, n in groups.items())
+    gaps = tuple(gap for attribute in sizes if (gap := _gap(attribute, values, higher)) is not None)
+    total = sum(sizes["race"].values())
+    return MetricSummary(
+        metric=metric, category=category, higher_is_better=higher, unit=unit, chance=chance,
+        estimate=_estimate(draw, centre, total), natural_mean=centre * 1.01, undefined=6, failed=0, rank=rank,
+        groups=values, gaps=gaps, missing=None,
+    )  # fmt: skip
+
+
+def _gates(passed: bool) -> tuple[Gate, ...]:
+    return (
+        Gate(id="G0", title="enough maps are valid", passed=True, value=1.0, threshold=0.95,
+             reason="100.0 % of 840 maps are finite and not constant, at least 95.0 % are asked for."),
+        Gate(id="G3", title="maps change with the weights", passed=None if passed else False,
+             value=None if passed else 0.71, threshold=0.5,
+             reason="not assessed: mprt has no value." if passed else "mean similarity .710 [.690, .733], at most .5."),
+        Gate(id="G5", title="better than the controls", passed=True, value=0.11, threshold=0.02,
+             reason="nsrg exceeds sobel by .110 [.087, .134], at least .02 is asked for."),
+    )  # fmt: skip
+
+
+def _entry(draw: random.Random, place: int, name: str, role: str, sizes: dict[str, dict[str, int]]) -> ExplainerEntry:
+    method = role == "method"
+    skill = {"control": 0.2, "oracle": 1.4}.get(role, 1.1 - 0.1 * place)
+    if name == "rise":
+        return ExplainerEntry(
+            explainer=name, role="method", about="Mean of random masks weighted by the model's answers.", metrics=(),
+            gates=(), eligible=False, rank=None, missing="needs 'forward' by batches of 1, which the model lacks",
+        )  # fmt: skip
+    rank = float(place + 1) if method else None
+    return ExplainerEntry(
+        explainer=name, role=role, about=f"What {name} is.",
+        metrics=tuple(_summary(draw, row, sizes, rank, round(skill, 1)) for row in METRICS),
+        gates=_gates(name != "input_x_gradient") if method else (), eligible=method and name != "input_x_gradient",
+        rank=rank, missing=None,
+    )  # fmt: skip
+
+
+def _validity(draw: random.Random, sizes: dict[str, int], level: float, cue: bool) -> Validity:
+    groups = []
+    for group, n in sizes.items():
+        share = min(0.97, level * draw.uniform(0.8, 1.1))
+        correct = round(share * n)
+        groups.append(
+            GroupAccuracy(attribute="race", group=group, correct=correct,
+                          estimate=Estimate(mean=correct / n, low=correct / n - 0.07, high=correct / n + 0.05, n=n))
+        )  # fmt: skip
+    weak = (list(sizes)[2],) if cue else ()
+    return Validity(
+        accuracy=Estimate(mean=level, low=level - 0.02, high=level + 0.02, n=sum(sizes.values())),
+        balanced_accuracy=Estimate(mean=level - 0.011, low=level - 0.031, high=level + 0.012, n=sum(sizes.values())),
+        chance=1 / 7, better_than_chance=True, groups=tuple(groups), weak_groups=weak,
+        cue={"agrees": 0.953, "disagrees": 0.214} if cue else {},
+        remarks=("The last layer's softmax was removed to explain logits.",),
+    )  # fmt: skip
+
+
+RECOMMENDED = Recommendation(
+    status="tied",
+    set=("integrated_gradients", "grad_cam"),
+    pick="grad_cam",
+    sentence="integrated_gradients and grad_cam cannot be told apart on faces-balanced; grad_cam costs less.",
+    reasons=(
+        "nsrg .437 [.409, .468] and .401 [.377, .431], n = 840; their difference is within .02.",
+        "input_x_gradient was left out: it failed G3.",
+    ),
+    refusals=(),
+    p_best={"integrated_gradients": 0.633, "grad_cam": 0.367, "input_x_gradient": 0.0},
+)
+REFUSED = Recommendation(
+    status="refused",
+    set=(),
+    pick=None,
+    sentence="Nothing is recommended for faces-biased.",
+    reasons=("The leader differs between groups.",),
+    refusals=(
+        Refusal(
+            code="R1", reason="the model is not shown to beat chance on images labelled cedar (.21 [.14, .30], n = 96)"
+        ),
+        Refusal(code="R11", reason="the protocol was changed on the command line"),
+    ),
+    p_best={"integrated_gradients": 0.517, "grad_cam": 0.483},
+)
+
+
+PROTOCOL = ProtocolStamp(
+    name="quick", status="preview", sha256="ab" * 32, overrides=("data.n_per_group.target = 120",), primary="nsrg",
+    confidence=0.95, min_report=30, min_claim=100,
+)  # fmt: skip
+RUN = RunStamp(
+    mavis="0.1.0", versions={"torch": "2.13.0", "python": "3.12.3"}, device="cpu (2 threads)", seed=20261121,
+    git="c0ffee1", forwards=1234567, backwards=8901, seconds=171.4, peak_memory_mib=1812.4, blocks_done=59,
+    blocks_planned=60,
+)  # fmt: skip
+
+
+def _failures() -> tuple[Failure, ...]:
+    trace = 'Traceback (most recent call last):\n  File "rise.py", line 3\nValueError: expected <b> & got "c"'
+    same = [
+        Failure(stage="explain", model="faces-biased", explainer="rise", metric=None, images=24, type="ValueError",
+                message='expected <b> & got "c"', traceback=trace)
+        for _ in range(35)
+    ]  # fmt: skip
+    other = Failure(
+        stage="score", model="faces-balanced", explainer="grad_cam", metric="single_deletion", images=840,
+        type="ContractError", message="A metric must return (B,) = (8,), got (8,1).", traceback="",
+    )  # fmt: skip
+    return (*same, other)
+
+
+def build(groups: Sequence[str] = CALM, models: Sequence[str] = ("faces-balanced", "faces-biased")) -> Findings:
+    """Findings with seven groups of these names."""
+    draw = random.Random(7)
+    race = dict(zip(groups, (120, 120, 96, 120, 120, 21, 120), strict=True))
+    sizes = {
+        "race": race,
+        "gender": {"form_a": 360, "form_b": 357},
+        "race*gender": {f"{name}*{form}": n // 2 for name, n in race.items() for form in ("form_a", "form_b")},
+    }
+    found = [
+        ModelFindings(
+            model=model,
+            revision=f"sha256:{'0123456789abcdef' * 4}",
+            card={"recipe": "balanced", "seed": 3},
+            validity=_validity(draw, race, 0.87 - 0.12 * place, cue=bool(place)),
+            explainers=tuple(_entry(draw, i, name, role, sizes) for i, (name, role) in enumerate(EXPLAINERS)),
+            recommendation=REFUSED if place else RECOMMENDED,
+        )
+        for place, model in enumerate(models)
+    ]
+    return Findings(
+        protocol=PROTOCOL,
+        data=DataStamp(
+            name="faces(recipe=balanced)", target="race", classes=tuple(groups), images=sum(race.values()),
+            groups=sizes,
+            provenance="Drawn by MAVIS; the labels are parameters.", revision="sha256:feed",
+            notes=("3 images were unreadable.",),
+        ),
+        run=RUN,
+        models=tuple(found),
+        failures=_failures(),
+        skipped=(
+            *(f"occlusion / metric_{i}: the model lacks 'gradient'" for i in range(40)),
+            "oracle: no planted truth",
+        ),
+        caveats=(
+            "Scores describe explanations of this model; they do not show that the model treats groups alike.",
+            "Not for decisions about individuals.",
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def build_findings() -> Callable[..., Findings]:
+    """The builder, for other groups or models."""
+    return build
+
+
+@pytest.fixture(scope="session")
+def findings() -> Findings:
+    """Two models and seven groups with peaceful names."""
+    return build()
+
+
+@pytest.fixture(scope="session")
+def hostile() -> Findings:
+    """The same with group names made of markup."""
+    return build(HOSTILE, models=("<img src=x onerror=alert(2)>", "50%_#&"))
+
+
+@pytest.fixture(scope="session")
+def curves() -> pd.DataFrame:
+    """Falling curves for every explainer that has maps: over all images, and per group."""
+    rows = []
+    for model in ("faces-balanced", "faces-biased"):
+        for place, (explainer, _) in enumerate(row for row in EXPLAINERS if row[0] != "rise"):
+            for group in ("", *CALM):
+                for imputer in ("mean", "blur"):
+                    for order, power in (("mif", 0.3 + 0.1 * place), ("lif", 2.5 - 0.2 * place)):
+                        for x in np.linspace(0, 1, 11):
+                            y = 0.9 - 0.75 * x**power
+                            rows.append((model, explainer, imputer, order, x, "race" if group else "", group, y, 120))
+    columns = ["model", "explainer", "imputer", "order", "x", "attribute", "group", "mean", "n"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+@pytest.fixture(scope="session")
+def tiles() -> list[Tile]:
+    """An image per group and model, and each explainer's map of it; signed but for grad_cam."""
+    noise = np.random.default_rng(3)
+    y, x = np.mgrid[0:64, 0:64]
+    found = []
+    for model in ("faces-balanced", "faces-biased"):
+        for place, group in enumerate(CALM):
+            disc = ((x - 32) ** 2 / 400 + (y - 34) ** 2 / 620 < 1)[..., None]
+            image = np.where(disc, [220 - 18 * place, 180 - 15 * place, 150], [90, 120 + 12 * place, 160])
+            image = np.clip(image + noise.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+            for explainer, role in EXPLAINERS:
+                if explainer == "rise":
+                    continue
+                signed = np.exp(-((x - 24 - 2 * place) ** 2 + (y - 30) ** 2) / 90) - 0.6 * np.exp(
+                    -((x - 44) ** 2 + (y - 42) ** 2) / 60
+                )
+                values = np.abs(signed) if explainer == "grad_cam" else signed
+                values = values + noise.normal(0, 0.03, values.shape) * (explainer != "grad_cam")
+                found.append(
+                    Tile(model=model, explainer=explainer, role=role, image_id=f"{group}-001",
+                         groups={"race": group, "gender": "form_a"}, label=group, predicted=CALM[place // 2 * 2],
+                         probability=0.5 + place / 20, image=image, map=(values * 0.2).astype(np.float32))
+                )  # fmt: skip
+    return found

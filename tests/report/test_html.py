@@ -1,0 +1,231 @@
+"""The page."""
+
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from mavis.findings import Estimate
+from mavis.report import numbers
+from mavis.report.html import render
+
+VOID = {"meta", "br", "img", "link", "input", "wbr", "path", "use", "rect", "circle"}
+BLANK = Estimate(mean=None, low=None, high=None, n=0)
+
+
+class Page(HTMLParser):
+    """Reads a page and remembers tags, attributes and text; fails where tags do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text += f" {data} "
+
+
+@pytest.fixture(scope="module")
+def markup(findings, curves, tiles):
+    """The page of the findings with everything in it."""
+    return render(findings, curves, tiles)
+
+
+@pytest.fixture(scope="module")
+def page(markup):
+    """The same, read."""
+    return Page(markup)
+
+
+def _no_rows(curves: pd.DataFrame) -> pd.DataFrame:
+    return curves.iloc[:0]
+
+
+def test_every_number_is_on_the_page(findings, page):
+    """Every mean, interval, gap, gate, accuracy and probability of leading can be read."""
+    words = set(re.findall(r"[^\s,;()\[\]]+", page.text))
+    values = []
+    for model in findings.models:
+        validity = model.validity
+        estimates = [validity.accuracy, validity.balanced_accuracy, *(one.estimate for one in validity.groups)]
+        values += [validity.chance, *validity.cue.values(), *model.recommendation.p_best.values()]
+        for entry in model.explainers:
+            values += [number for gate in entry.gates for number in (gate.value, gate.threshold)]
+            for one in entry.metrics:
+                estimates += [one.estimate, *(value.estimate for value in one.groups)]
+                estimates += [gap.range for gap in one.gaps] + [gap.worst for gap in one.gaps]
+                values += [number for gap in one.gaps for number in (gap.null_mean, gap.p)]
+        values += [number for one in estimates for number in (one.mean, one.low, one.high)]
+    wanted = {numbers.number(value) for value in values if value is not None}
+    assert len(wanted) > 1000
+    assert wanted - words == set()
+
+
+def test_nothing_comes_from_elsewhere(markup, page):
+    """No tag and no style points outside the page."""
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "action", "srcset", "data"):
+            target = attributes.get(name)
+            assert target is None or target.startswith(("#", "data:image/png;base64,")), (tag, target)
+        assert tag not in {"script", "iframe", "link", "object", "embed"}
+        assert not any(name.startswith("on") for name in attributes)
+    assert all(url.startswith(("#", '"data:', "'data:")) for url in re.findall(r"url\(([^)]*)", markup))
+    assert "@import" not in markup
+    assert "http:" not in markup
+    assert "https:" not in markup
+
+
+def test_links_arrive_and_ids_are_unique(page):
+    """Every link inside the page has its target, and no identifier occurs twice among the sections."""
+    ids = [attributes["id"] for tag, attributes in page.tags if "id" in attributes and tag in {"section", "h2"}]
+    assert len(ids) == len(set(ids))
+    links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+    assert links <= {f"#{name}" for name in ids}
+
+
+def test_pictures_and_tables_can_be_read_aloud(page):
+    """Pictures have a text, plots a description, header cells a scope, data tables a caption or headers."""
+    for tag, attributes in page.tags:
+        assert tag != "img" or "alt" in attributes
+        assert tag != "svg" or attributes.get("aria-label")
+        assert tag != "th" or attributes.get("scope") in {"row", "col"}
+    assert page.tags[0] == ("html", {"lang": "en"})
+
+
+def test_names_are_text(hostile, curves):
+    """Names made of markup open no tag, in tables or in plots."""
+    markup = render(hostile, _no_rows(curves), [])
+    page = Page(markup)
+    assert "<script" not in markup
+    assert "onerror" not in str([attributes.keys() for _, attributes in page.tags])
+    assert not any(tag == "img" for tag, _ in page.tags)
+    assert "<script>alert(1)</script>" in page.text
+    assert "${\\rm x}$ `q` [u](v)" in page.text
+
+
+def test_says_what_it_is(page):
+    """A preview and a changed protocol say so at the top; groups are labels; refusals have their codes."""
+    words = " ".join(page.text.split())
+    top = words[: words.index("Is the model worth explaining?")]
+    for part in (
+        "preview",
+        "custom protocol",
+        "59 of 60 blocks",
+        "No recommendation",
+        "R1",
+        "R11",
+        "Share of bootstrap",
+    ):
+        assert part in top
+    for part in ("labelled cedar", "n<30", "not assessed", "✗ not passed", "Nothing is recommended"):
+        assert part in words
+    for caveat in ("do not show that the model treats groups alike.", "Not for decisions about individuals."):
+        assert caveat in words
+    assert not re.search(r"\b(fair|unbiased|solved|nan|None|Undefined)\b", words)
+
+
+def test_gates_have_numbers_and_reasons(page):
+    """A gate's row reads: outcome, value, threshold, and the sentence; a dash where it could not be assessed."""
+    words = " ".join(page.text.split())
+    assert "✗ not passed .710 .500 mean similarity .710 [.690, .733], at most .5." in words
+    assert "not assessed – .500 not assessed: mprt has no value." in words
+
+
+def test_dashes_say_why(page):
+    """A missing value is a dash with its reason, not a zero."""
+    reasons = {
+        attributes.get("title") for tag, attributes in page.tags if tag == "td" and attributes.get("class") == "none"
+    }
+    assert "failed on every image: ContractError" in reasons
+    assert "needs 'forward' by batches of 1, which the model lacks" in reasons
+    assert "not shown: 21 images with a value, at least 30 are needed" in reasons
+
+
+def test_gallery_has_a_map_per_explainer_and_group(tiles, page):
+    """Every tile has its picture, told in words, with the numbers of its scale."""
+    told = [attributes["alt"] for tag, attributes in page.tags if attributes.get("class") == "map"]
+    assert len(told) == len(tiles)
+    assert any(
+        re.search(r"grad_cam for image cedar-001, labelled cedar, values from \S+ to \.2", text) for text in told
+    )
+
+
+def test_stays_small(build_findings, curves, tiles):
+    """Fifteen explainers, seven groups and two models stay under 8 MB."""
+    findings = build_findings()
+    models = []
+    for model in findings.models:
+        first = model.explainers[0]
+        more = tuple(first.model_copy(update={"explainer": f"method_{number}"}) for number in range(9))
+        models.append(model.model_copy(update={"explainers": (*model.explainers, *more)}))
+    mine = [tile for tile in tiles if tile.explainer == "integrated_gradients"]
+    copies = [type(tile)(**{**vars(tile), "explainer": f"method_{number}"}) for tile in mine for number in range(9)]
+    rows = curves[curves["explainer"] == "integrated_gradients"]
+    many = pd.concat([curves, *(rows.assign(explainer=f"method_{number}") for number in range(9))])
+    markup = render(findings.model_copy(update={"models": tuple(models)}), many, [*tiles, *copies])
+    assert len(markup.encode()) < 8e6
+
+
+def test_empty_findings_make_a_page(findings, curves):
+    """Without models, tiles and curves there is a page that says so."""
+    page = Page(
+        render(
+            findings.model_copy(update={"models": (), "failures": (), "skipped": (), "caveats": ()}),
+            _no_rows(curves),
+            [],
+        )
+    )
+    assert "No model was evaluated" in page.text
+    assert "Nothing failed." in page.text
+
+
+def test_models_without_maps_curves_or_groups(findings, curves):
+    """A model whose explainers have nothing, and data without groups, make a page with sentences instead of figures."""
+    idle = findings.models[0].model_copy(update={"explainers": ()})
+    data = findings.data.model_copy(update={"groups": {}})
+    page = Page(render(findings.model_copy(update={"models": (idle,), "data": data}), _no_rows(curves), []))
+    for part in ("No explainer was run.", "name no groups", "No curves were recorded", "it shows no maps"):
+        assert part in page.text
+
+
+def test_all_null(findings, curves, tiles):
+    """Where every value is missing, every cell is a dash and nothing is drawn as zero."""
+    models = []
+    for model in findings.models:
+        entries = tuple(
+            entry.model_copy(
+                update={
+                    "metrics": tuple(
+                        one.model_copy(
+                            update={"estimate": BLANK, "groups": (), "gaps": (), "rank": None, "chance": None}
+                        )
+                        for one in entry.metrics
+                    ),
+                    "rank": None,
+                }
+            )
+            for entry in model.explainers
+        )
+        nothing = model.validity.model_copy(update={"accuracy": BLANK, "balanced_accuracy": BLANK, "groups": ()})
+        models.append(model.model_copy(update={"explainers": entries, "validity": nothing}))
+    nulls = curves.assign(mean=float("nan"))
+    page = Page(render(findings.model_copy(update={"models": tuple(models)}), nulls, tiles[:1]))
+    assert not any(tag == "svg" for tag, _ in page.tags)
+    assert "–" in page.text

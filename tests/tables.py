@@ -1,0 +1,106 @@
+"""Synthetic tables with planted truth: images with groups and labels, per-image scores, and a protocol for them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mavis import leaderboard, validity
+from mavis.decide import Evidence
+from mavis.groups import Rules
+from mavis.leaderboard import Cast, rules_of
+from mavis.protocol import Protocol, parse
+from mavis.registry import ExplainerTraits, MetricTraits
+
+SIZES = {"alder": 40, "birch": 40, "cedar": 40}
+CLASSES = ("alder", "birch", "cedar")
+RULES = Rules(attributes=("race",), min_report=10, bootstrap=400, confidence=0.95, seed=7)
+
+METRICS = {
+    "nsrg": MetricTraits("-", "faithfulness", higher_is_better=True, chance=0.0),
+    "deletion": MetricTraits("-", "faithfulness", higher_is_better=False),
+    "mprt": MetricTraits("-", "randomisation", higher_is_better=False),
+    "valid": MetricTraits("-", "hygiene", higher_is_better=True),
+    "forwards": MetricTraits("-", "cost", higher_is_better=False),
+    "backwards": MetricTraits("-", "cost", higher_is_better=False),
+}
+
+BODY: dict[str, Any] = {
+    "protocol": "made_up",
+    "schema": 1,
+    "status": "draft",
+    "about": "For tests.",
+    "seed": 7,
+    "data": {"groups": ["race"], "n_per_group": {"target": 40, "min_report": 10, "min_claim": 30}},
+    "explainers": {"controls": ["random", "sobel"]},
+    "metrics": {name: {} for name in METRICS},
+    "gates": {
+        "valid": {"min": 0.95},
+        "randomisation": {"metric": "mprt", "max": 0.5, "max_upper": 0.65},
+        "controls": {"metric": "nsrg", "against": ["random"], "margin": 0.02},
+    },
+    "aggregate": {"bootstrap": 400, "permutations": 200},
+    "decide": {"primary": "nsrg", "rope": 0.02, "min_candidates": 3, "max_undefined": 0.05},
+}
+
+
+def protocol(**changes: Any) -> Protocol:
+    """The protocol above with some values replaced: ``decide__primary="deletion"``."""
+    return parse(BODY, "made_up").changed(**changes)
+
+
+def images(sizes: Mapping[str, int] = SIZES, accuracy: float = 0.9) -> pd.DataFrame:
+    """Images per labelled race, in equal parts form_a and form_b; the label is the race, and this share is right."""
+    rows = []
+    for code, (race, n) in enumerate(sizes.items()):
+        for k in range(n):
+            right = (k + 0.5) / n < accuracy
+            rows.append((f"{race}/{k:03d}", code, code if right else (code + 1) % len(sizes), race, "ab"[k % 2]))
+    found = pd.DataFrame(rows, columns=["image", "label", "predicted", "race", "form"])
+    return found.assign(gender="form_" + found.pop("form")).set_index("image")
+
+
+def values(table: pd.DataFrame, mean: float, *, seed: int, spread: float = 0.1) -> np.ndarray:
+    """Normal values, one per image, whose mean is exactly this in every race."""
+    noise = pd.Series(np.random.default_rng(seed).normal(0, spread, len(table)), table.index)
+    return (mean + noise - noise.groupby(table["race"]).transform("mean")).to_numpy(copy=True)
+
+
+def scores(table: pd.DataFrame, columns: Mapping[tuple[str, str], Sequence[float] | np.ndarray]) -> pd.DataFrame:
+    """Rows as a run stores them: per (explainer, metric) a value per image; NaN is undefined."""
+    parts = []
+    for (explainer, metric), column in columns.items():
+        part = pd.DataFrame({"image": table.index, "value": np.asarray(column, dtype=float)})
+        status = np.where(part["value"].isna(), "undefined", "ok")
+        parts.append(part.assign(model="m", explainer=explainer, metric=metric, status=status))
+    return pd.concat(parts, ignore_index=True)
+
+
+def cast(methods: Sequence[str], controls: Sequence[str] = ("random",), oracles: Sequence[str] = ()) -> Cast:
+    """Who took part, with the metrics above."""
+    roles = {"method": methods, "control": controls, "oracle": oracles}
+    return Cast(
+        explainers={name: ExplainerTraits("-", role=role) for role, names in roles.items() for name in names},
+        metrics=METRICS,
+        about={},
+        missing={},
+    )
+
+
+def columns(
+    table: pd.DataFrame, means: Mapping[str, float], *, metric: str = "nsrg", spread: float = 0.1
+) -> dict[tuple[str, str], np.ndarray]:
+    """Scores of explainers with these means on one metric, valid maps that forget with the model, and equal costs."""
+    found = {}
+    for k, (name, mean) in enumerate(means.items()):
+        found[name, metric] = values(table, mean, seed=k, spread=spread)
+        for other, value in (("mprt", 0.1), ("valid", 1.0), ("forwards", 10.0), ("backwards", 0.0)):
+            found[name, other] = np.full(len(table), value)
+    return found
+
+
+def evidence(table: pd.DataFrame, rows: pd.DataFrame, who: Cast, rules: Protocol) -> Evidence:
+    """What a decision is made from."""
+    valid = validity.assess(table, CLASSES, rules_of(rules))
+    return Evidence(rows, table, leaderboard.build(rows, table, who, rules), valid)

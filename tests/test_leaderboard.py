@@ -1,0 +1,159 @@
+"""Who stands where: ranks among methods, controls beside them, reasons for what is missing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mavis.findings import ExplainerEntry, MetricSummary
+from mavis.leaderboard import build, rules_of
+
+from .tables import METRICS, cast, columns, images, protocol, scores
+
+TABLE = images()
+MEANS = {"oracle": 0.9, "random": 0.0, "sobel": 0.35, "saliency": 0.3, "rise": 0.5, "gradcam": 0.4}
+WHO = cast(["saliency", "rise", "gradcam"], ["random", "sobel"], ["oracle"])
+RULES = protocol()
+
+
+def metric(entry: ExplainerEntry, name: str) -> MetricSummary:
+    """One metric of an entry."""
+    return next(m for m in entry.metrics if m.metric == name)
+
+
+def test_methods_by_rank_then_controls_then_oracles() -> None:
+    """The order is that of the primary metric, whatever the controls score."""
+    entries = build(scores(TABLE, columns(TABLE, MEANS)), TABLE, WHO, RULES)
+    assert [(e.explainer, e.role, e.rank) for e in entries] == [
+        ("rise", "method", 1.0),
+        ("gradcam", "method", 2.0),
+        ("saliency", "method", 3.0),
+        ("random", "control", None),
+        ("sobel", "control", None),
+        ("oracle", "oracle", None),
+    ]
+
+
+def test_only_methods_are_judged_and_eligible() -> None:
+    """Controls and the oracle have no gates and are never eligible, however well they score."""
+    entries = build(scores(TABLE, columns(TABLE, MEANS)), TABLE, WHO, RULES)
+    assert {e.explainer: (len(e.gates), e.eligible) for e in entries} == {
+        "rise": (3, True),
+        "gradcam": (3, True),
+        "saliency": (3, True),
+        "random": (0, False),
+        "sobel": (0, False),
+        "oracle": (0, False),
+    }
+
+
+def test_a_failed_or_open_gate_makes_ineligible() -> None:
+    """Neither False nor 'not assessed' is a pass."""
+    planted = columns(TABLE, MEANS)
+    planted["rise", "mprt"] = np.full(len(TABLE), 0.9)
+    del planted["gradcam", "valid"]
+    entries = {e.explainer: e for e in build(scores(TABLE, planted), TABLE, WHO, RULES)}
+    assert (entries["rise"].eligible, entries["gradcam"].eligible, entries["saliency"].eligible) == (False, False, True)
+    assert entries["rise"].rank == 1.0
+
+
+def test_another_control_changes_no_rank() -> None:
+    """Ranks are among the methods: a control between two of them takes no place."""
+    planted = columns(TABLE, MEANS)
+    before = build(scores(TABLE, planted), TABLE, WHO, RULES)
+    more = {**planted, ("centre", "nsrg"): planted["rise", "nsrg"] - 0.01}
+    after = build(scores(TABLE, more), TABLE, cast(["saliency", "rise", "gradcam"], ["random", "centre"]), RULES)
+    assert [(e.explainer, e.rank) for e in before[:3]] == [(e.explainer, e.rank) for e in after[:3]]
+
+
+def test_every_metric_ranks_in_its_own_direction() -> None:
+    """The lowest deletion is first although the highest gain is."""
+    planted = columns(TABLE, MEANS) | {
+        (name, "deletion"): np.full(len(TABLE), mean) for name, mean in MEANS.items() if name != "gradcam"
+    }
+    entries = {e.explainer: e for e in build(scores(TABLE, planted), TABLE, WHO, RULES)}
+    assert metric(entries["rise"], "deletion").rank == 2.0
+    assert metric(entries["saliency"], "deletion").rank == 1.0
+    assert metric(entries["gradcam"], "deletion").rank is None
+    assert metric(entries["random"], "deletion").rank is None
+
+
+def test_equal_scores_share_a_rank_whoever_comes_first() -> None:
+    """Two methods with the same scores have rank 1.5 each, and stand by name in any order of appearance."""
+    planted = columns(TABLE, MEANS)
+    planted["gradcam", "nsrg"] = planted["rise", "nsrg"]
+    for order in (["saliency", "rise", "gradcam"], ["gradcam", "saliency", "rise"]):
+        entries = build(scores(TABLE, planted), TABLE, cast(order), RULES)
+        assert [(e.explainer, e.rank) for e in entries[:3]] == [("gradcam", 1.5), ("rise", 1.5), ("saliency", 3.0)]
+
+
+def test_reasons_for_missing_scores_travel() -> None:
+    """A pair that was not run carries its reason, an explainer without any map its own."""
+    who = replace(WHO, missing={("rise", "deletion"): "needs luck", ("gradcam", ""): "needs activations"})
+    planted = {pair: column for pair, column in columns(TABLE, MEANS).items() if pair[0] != "gradcam"}
+    entries = {e.explainer: e for e in build(scores(TABLE, planted), TABLE, who, RULES)}
+    assert metric(entries["rise"], "deletion").missing == "needs luck"
+    assert metric(entries["rise"], "nsrg").missing is None
+    assert entries["gradcam"].missing == "needs activations"
+    assert {m.missing for m in entries["gradcam"].metrics} == {"needs activations"}
+    assert (entries["gradcam"].rank, entries["gradcam"].eligible) == (None, False)
+    assert [e.explainer for e in build(scores(TABLE, planted), TABLE, who, RULES)][2] == "gradcam"
+
+
+def test_lost_scores_are_counted() -> None:
+    """Undefined and failed are counted apart; neither is a zero in the mean."""
+    rows = scores(TABLE, columns(TABLE, MEANS))
+    of_rise = (rows["explainer"] == "rise") & (rows["metric"] == "nsrg")
+    lost = rows[of_rise].index
+    rows.loc[lost[:3], ["value", "status"]] = [np.nan, "undefined"]
+    rows.loc[lost[3:5], ["value", "status"]] = [np.nan, "error"]
+    found = metric(build(rows, TABLE, WHO, RULES)[0], "nsrg")
+    assert (found.undefined, found.failed, found.estimate.n) == (3, 2, len(TABLE) - 5)
+    assert found.estimate.mean == pytest.approx(0.5, abs=0.01)
+
+
+def test_gaps_are_there_for_scores_and_not_for_costs() -> None:
+    """Every attribute has its gap, named by direction; forwards have none."""
+    planted = columns(TABLE, MEANS)
+    planted["rise", "nsrg"] -= 0.2 * (TABLE["race"] == "birch")
+    planted["rise", "mprt"] = planted["rise", "mprt"] + 0.2 * (TABLE["race"] == "birch")
+    rules = protocol(data__groups=["race", "gender"])
+    entry = next(e for e in build(scores(TABLE, planted), TABLE, WHO, rules) if e.explainer == "rise")
+    assert metric(entry, "nsrg").gaps[0].worst_group == "birch"
+    assert [g.attribute for g in metric(entry, "nsrg").gaps] == ["race", "gender"]
+    assert metric(entry, "mprt").gaps[0].worst_group == "birch"
+    assert metric(entry, "forwards").gaps == ()
+
+
+def test_the_order_of_rows_changes_nothing() -> None:
+    """Shuffled scores and images give the same document, interval for interval."""
+    rows = scores(TABLE, columns(TABLE, MEANS))
+    shuffled = rows.sample(frac=1, random_state=0), TABLE.sample(frac=1, random_state=1)
+    assert build(rows, TABLE, WHO, RULES) == build(*shuffled, WHO, RULES)
+
+
+def test_another_explainer_changes_no_interval() -> None:
+    """What is said of one explainer does not depend on who else took part."""
+    alone = {pair: column for pair, column in columns(TABLE, MEANS).items() if pair[0] in {"rise", "random"}}
+    few = build(scores(TABLE, alone), TABLE, cast(["rise"]), RULES)
+    many = build(scores(TABLE, columns(TABLE, MEANS)), TABLE, WHO, RULES)
+    for name in METRICS:
+        one, other = metric(few[0], name).estimate, metric(many[0], name).estimate
+        assert one.n == other.n
+        assert (one.mean, one.low, one.high) == pytest.approx((other.mean, other.low, other.high))
+
+
+def test_rules_are_the_protocols() -> None:
+    """Groups, minimum, draws, confidence and seed come from the protocol."""
+    found = rules_of(protocol(seed=9, aggregate__confidence=0.9))
+    assert (found.attributes, found.min_report, found.bootstrap, found.confidence, found.seed) == (
+        ("race",), 10, 400, 0.9, 9,
+    )  # fmt: skip
+
+
+def test_no_scores_of_a_metric_at_all() -> None:
+    """A metric of the protocol without a single row is listed with nothing."""
+    planted = {pair: column for pair, column in columns(TABLE, MEANS).items() if pair[1] == "nsrg"}
+    found = metric(build(pd.DataFrame(scores(TABLE, planted)), TABLE, WHO, RULES)[0], "deletion")
+    assert (found.estimate.mean, found.estimate.n, found.groups, found.gaps, found.rank) == (None, 0, (), (), None)
