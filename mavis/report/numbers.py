@@ -8,7 +8,7 @@ DASH = "–"
 
 
 def number(value: float | None) -> str:
-    """``.412``, ``-1.250``, ``12.3``, ``256``, ``.000`` for what rounds to it, ``0`` for zero itself; a dash for None."""
+    """``.412``, ``-1.250``, ``12.3``, ``256``, ``.000`` for what rounds to it, ``0`` for zero itself; else a dash."""
     if value is None or not math.isfinite(value):
         return DASH
     if value == 0:
