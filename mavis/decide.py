@@ -128,7 +128,7 @@ def _refusals(
     """Every ground on which nothing may be recommended, the weightiest first."""
     found = [*_model_grounds(evidence.validity), *_sample_grounds(evidence, protocol)]
     if not eligible:
-        found.append(Refusal(code="R3", reason="no method passed every gate."))
+        found.append(Refusal(code="R3", reason=f"no method passed every gate: {_stopped(evidence.entries)}."))
         return found
     if not chosen:
         words = f"no image has {protocol.decide.primary} for every method that passed the gates."
@@ -149,6 +149,17 @@ def _refusals(
         )
         found.append(Refusal(code="R6", reason=words))
     return found
+
+
+def _stopped(entries: tuple[ExplainerEntry, ...]) -> str:
+    """At which gates the methods ended, e.g. "G3 stops saliency; G5 is not assessed for gradcam"."""
+    said: dict[str, list[str]] = {}
+    for entry in entries:
+        for gate in entry.gates:
+            if not gate.passed:
+                how = "stops" if gate.passed is False else "is not assessed for"
+                said.setdefault(f"{gate.id} {how}", []).append(entry.explainer)
+    return "; ".join(f"{gate} {', '.join(names)}" for gate, names in sorted(said.items())) or "no method was run"
 
 
 def _model_grounds(validity: Validity) -> list[Refusal]:

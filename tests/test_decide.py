@@ -132,6 +132,7 @@ def test_r3_nobody_passes() -> None:
     """Without an eligible method there is nothing to recommend, and no leader in any draw."""
     found = decided({"rise": 0.0, "gradcam": 0.01, "random": 0.0, "sobel": 0.0})
     assert codes(found) == ["R3"]
+    assert " stops " in found.sentence
     assert found.p_best == {}
 
 

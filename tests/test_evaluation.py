@@ -45,7 +45,7 @@ def test_a_bare_network_is_evaluated_on_the_data_s_classes():
 def test_a_network_of_other_classes_is_refused():
     """Two logits do not answer a question with seven answers."""
     net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
-    with pytest.raises(ModelError, match="must return logits .* got"):
+    with pytest.raises(ModelError, match=r"must return logits .* got"):
         mavis.evaluate(net, "synthetic_faces", **SMALL)
     with pytest.raises(MavisError, match="at least one model"):
         mavis.evaluate([])

@@ -1,0 +1,87 @@
+"""What sharing brings: explainers run together against each alone, and a removal sweep against its floor.
+
+Whole jobs are timed, interleaved by pytest-benchmark's groups; read the ratios of the medians within a group.
+"""
+
+import pytest
+import torch
+
+from mavis import registry
+from mavis.maps import Maps, pooled
+from mavis.passes import Meter, Pass
+from mavis.subjects import open_data, open_model
+from mavis.sweep import Scene
+
+IMAGES = 32
+TOGETHER = ("saliency", "input_x_gradient", "cam", "gradcam", "gradcam_plus_plus")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return open_model("race_resnet", torch.device("cpu"))[0]
+
+
+@pytest.fixture(scope="module")
+def batch(model):
+    data = open_data("synthetic_faces", target="race", split=None, model=model)
+    return data.load(list(data.table().index[:IMAGES]))
+
+
+def a_pass(model, batch):
+    return Pass(model, batch, torch.full((3,), 0.5), 0, 128, meter=Meter())
+
+
+def targets(model):
+    return torch.arange(IMAGES) % len(model.classes)
+
+
+@pytest.mark.benchmark(group="five gradient and CAM maps of 32 images")
+def bench_maps_together(benchmark, model, batch):
+    made = [registry.explainers[name].make() for name in TOGETHER]
+
+    def work():
+        run = a_pass(model, batch)
+        return [explain(run, targets(model)) for explain in made]
+
+    benchmark(work)
+
+
+@pytest.mark.benchmark(group="five gradient and CAM maps of 32 images")
+def bench_maps_each_alone(benchmark, model, batch):
+    made = [registry.explainers[name].make() for name in TOGETHER]
+    benchmark(lambda: [explain(a_pass(model, batch), targets(model)) for explain in made])
+
+
+@pytest.mark.benchmark(group="five gradient and CAM maps of 32 images")
+def bench_floor_one_forward_and_backward(benchmark, model, batch):
+    def work():
+        leaf = batch.images.clone().requires_grad_()
+        return torch.autograd.grad(model.net(leaf).gather(1, targets(model)[:, None]).sum(), leaf)
+
+    benchmark(work)
+
+
+@pytest.mark.benchmark(group="SRG sweep of 32 images, 2 orders x 9 points, one imputer")
+def bench_sweep(benchmark, model, batch):
+    metric = registry.metrics["srg"].make({"imputers": ["mean"]})
+    run = a_pass(model, batch)
+    raw = registry.explainers["integrated_gradients"].make()(run, targets(model))
+    found = Maps.of(pooled(raw, run.images, "sum"), 16)
+
+    def work():
+        fresh = a_pass(model, batch)
+        scene = Scene(fresh, targets(model), {"mean": registry.imputers["mean"].make()(fresh)}, 256)
+        return metric.score(scene.curves(found, metric.curves)[0])
+
+    benchmark(work)
+
+
+@pytest.mark.benchmark(group="SRG sweep of 32 images, 2 orders x 9 points, one imputer")
+def bench_floor_of_the_sweep(benchmark, model, batch):
+    images = batch.images.repeat(20, 1, 1, 1)  # the whole image, the empty one, and 2 x 9 points between
+
+    def work():
+        with torch.no_grad():
+            return [model.net(part) for part in images.split(128)]
+
+    benchmark(work)
