@@ -69,7 +69,7 @@ def read_baseline(path: Path) -> pd.DataFrame:
 def compare(
     before: pd.DataFrame, now: pd.DataFrame, images: pd.DataFrame, *, margin: float, rules: Rules
 ) -> list[Change]:
-    """Every explainer and metric of the baseline, paired per image.
+    """Every explainer and metric of the baseline, paired per image, for the models that the run has too.
 
     Args:
         before: ``model, explainer, metric, image, value``.
@@ -89,6 +89,7 @@ def compare(
     current = now[now["status"] == "ok"].set_index(KEY)["value"]
     current = current[~current.index.duplicated()]
     changes = []
+    before = before[before["model"].isin(set(now["model"]))]
     for (model, explainer, metric), rows in before.groupby(KEY[:3], sort=True):
         if not _left_out(str(metric)):
             pair = rows.set_index(KEY)["value"].to_frame("before").assign(now=current)

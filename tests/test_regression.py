@@ -148,3 +148,10 @@ def test_no_image_in_common_is_refused() -> None:
     before = scores(TABLE, PLANTED).assign(image=lambda t: "other/" + t["image"])
     with pytest.raises(StoreError, match="no image in common"):
         compare(before, scores(TABLE, PLANTED), RUN, margin=0.02, rules=RULES)
+
+
+def test_a_model_that_the_run_has_not_is_not_compared() -> None:
+    """A baseline of two models serves a run of one of them."""
+    one = scores(TABLE, PLANTED)
+    both = pd.concat([one, one.assign(model="another")])
+    assert {c.model for c in compare(both, one, RUN, margin=0.02, rules=RULES)} == set(one["model"])

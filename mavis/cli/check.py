@@ -38,7 +38,10 @@ def check(
         raise MavisError("mavis check needs --baseline FILE, or --write FILE to make one from this run.")
     before = _scores(baseline)
     rules = rules_of(protocol.parse(store.identity()["protocol"], str(folder)))
-    changes = regression.compare(before, store.table(), store.images(), margin=margin, rules=rules)
+    scores = store.table()
+    for model in sorted(set(before["model"]) - set(scores["model"])):
+        typer.echo(f"{model} is not in this run and is not compared.")
+    changes = regression.compare(before, scores, store.images(), margin=margin, rules=rules)
     _show(changes, margin)
     if any(change.verdict in ("worse", "missing") for change in changes):
         raise typer.Exit(EXIT_REGRESSION)

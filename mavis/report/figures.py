@@ -115,7 +115,7 @@ def validity(findings: Findings, attribute: str) -> Markup:
         for model in findings.models
     ]
     told = f"Accuracy of each model by {layout.spoken(attribute)}, with Wilson intervals; numbers in the table"
-    return dots(panels, told=told, across=min(3, len(panels)), xlabel="accuracy", limits=(0.0, 1.0))
+    return dots(panels, told=told, across=min(3, len(panels)), xlabel="accuracy", limits=(0.0, 1.02))
 
 
 def ranking(findings: Findings, model: ModelFindings, attribute: str | None) -> Markup:
