@@ -10,7 +10,7 @@ from mavis import disparity, gates, stats
 from mavis.findings import Estimate, ExplainerEntry, Gap, GroupValue, MetricSummary
 from mavis.groups import Rules, Summary, summarise, wide
 from mavis.protocol import Protocol
-from mavis.registry import ExplainerTraits, MetricTraits
+from mavis.traits import ExplainerTraits, MetricTraits
 
 ABSENT = Estimate(mean=None, low=None, high=None, n=0)
 

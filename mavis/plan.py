@@ -12,7 +12,8 @@ from typing import Any
 from mavis import hashing, kinds
 from mavis.errors import UnknownName
 from mavis.protocol import Protocol
-from mavis.registry import Entry, ExplainerTraits, MetricTraits, datasets, explainers, imputers, metrics, models
+from mavis.registry import Entry, datasets, explainers, imputers, metrics, models
+from mavis.traits import ExplainerTraits, MetricTraits
 from mavis.types import Capability
 
 BLOCK = 32  # images; small enough to lose little when killed, large enough to fill a batch

@@ -15,112 +15,21 @@ import pkgutil
 import sys
 import tomllib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 from mavis.errors import BadParameter, MavisError, UnknownName
-from mavis.types import WHITE_BOX, Capability
+from mavis.traits import Category, ExplainerTraits, MetricTraits, PlainTraits, Pooling, Role
+from mavis.types import Capability
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
-
-Pooling = Literal["sum", "l2"]
-Role = Literal["method", "control", "oracle"]
-Category = Literal["faithfulness", "localisation", "robustness", "randomisation", "complexity", "hygiene", "cost"]
-CATEGORIES: tuple[Category, ...] = (
-    "faithfulness",
-    "localisation",
-    "robustness",
-    "randomisation",
-    "complexity",
-    "hygiene",
-    "cost",
-)
-
 ENTRY_POINTS = "mavis.plugins"
 USER_FILE = "mavis.toml"
-
-
-@dataclass(frozen=True)
-class ExplainerTraits:
-    """What an explainer declares about itself.
-
-    Attributes:
-        source: paper and equation.
-        needs: what it asks of the model.
-        pooling: how the channels of its raw map become one number: the signed sum, or the Euclidean length.
-        role: a method that may be recommended, a control that must be beaten, or an oracle that knows the truth.
-        stochastic: draws random numbers, so two seeds give two maps.
-        complete: claims that its values add up to the change of the logit.
-        truth: needs planted truth (``parts`` or ``regions``) in the data.
-    """
-
-    source: str
-    needs: frozenset[Capability] = frozenset({"gradient"})
-    pooling: Pooling = "sum"
-    role: Role = "method"
-    stochastic: bool = False
-    complete: bool = False
-    truth: bool = False
-
-    def __post_init__(self) -> None:
-        _check_word("pooling", self.pooling, get_args(Pooling))
-        _check_word("role", self.role, get_args(Role))
-        _check_needs(self.needs)
-
-
-@dataclass(frozen=True)
-class MetricTraits:
-    """What a metric declares about itself.
-
-    Attributes:
-        source: paper and equation.
-        category: the leaderboard it belongs to.
-        higher_is_better: the direction.
-        range: lowest and highest value it can take; None where unbounded.
-        chance: the value that a map without information is expected to have, where it is known.
-        needs: what it asks of the model beyond the maps.
-        truth: needs planted truth (``parts`` or ``regions``) in the data.
-        undefined: when it has no value for an image, in words; becomes the reason in the table.
-        unit: of its values.
-    """
-
-    source: str
-    category: Category
-    higher_is_better: bool
-    range: tuple[float | None, float | None] = (None, None)
-    chance: float | None = None
-    needs: frozenset[Capability] = frozenset()
-    truth: bool = False
-    undefined: str = "the map is not finite"
-    unit: str = ""
-
-    def __post_init__(self) -> None:
-        _check_word("category", self.category, CATEGORIES)
-        _check_needs(self.needs)
-        if not isinstance(self.higher_is_better, bool):
-            raise MavisError(f"higher_is_better must be true or false, got {self.higher_is_better!r}.")
-
-
-@dataclass(frozen=True)
-class PlainTraits:
-    """What a model, data set or imputer declares: one line on what it is."""
-
-    about: str = ""
-
-
-def _check_word(trait: str, word: str, known: Iterable[str]) -> None:
-    if word not in known:
-        raise UnknownName(trait, word, known)
-
-
-def _check_needs(needs: Iterable[str]) -> None:
-    for need in needs:
-        _check_word("capability of a model", need, WHITE_BOX)
 
 
 @dataclass(frozen=True)

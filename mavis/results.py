@@ -11,10 +11,11 @@ from mavis.errors import MavisError, StoreError
 from mavis.findings import DataStamp, Failure, Findings, ModelFindings, ProtocolStamp, RunStamp
 from mavis.leaderboard import Cast, rules_of
 from mavis.protocol import Protocol, parse
-from mavis.registry import ExplainerTraits, MetricTraits, Registry, explainers, metrics
+from mavis.registry import Registry, explainers, metrics
 from mavis.report import Tile
 from mavis.sampling import joined
 from mavis.store import Store
+from mavis.traits import ExplainerTraits, MetricTraits
 
 CAVEATS = (
     "The scores describe explanations of this model on these images.",

@@ -11,7 +11,7 @@ from mavis.decide import Evidence
 from mavis.groups import Rules
 from mavis.leaderboard import Cast, rules_of
 from mavis.protocol import Protocol, parse
-from mavis.registry import ExplainerTraits, MetricTraits
+from mavis.traits import ExplainerTraits, MetricTraits
 
 SIZES = {"alder": 40, "birch": 40, "cedar": 40}
 CLASSES = ("alder", "birch", "cedar")

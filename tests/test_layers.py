@@ -10,11 +10,11 @@ import mavis
 LAYERS = """__main__ > cli > evaluation > pipeline > results > report > execute > decide > leaderboard regression
     > gates disparity validity > groups > costs > ledger > store plan subjects train
     > protocol sampling sweep preflight checkpoint > kinds > perturb
-    > passes faces images nets > maps stats findings registry > types > draws hashing device
+    > passes faces images nets > maps stats findings registry > traits > types > draws hashing device
     > errors torchvision_hook"""
 PLACE = {name: height for height, layer in enumerate(LAYERS.split(">")) for name in layer.split()}
 PLUGINS = {"models", "datasets", "explainers", "metrics"}
-CONTRACTS = "registry types errors maps perturb kinds passes draws hashing device images faces nets checkpoint"
+CONTRACTS = "registry traits types errors maps perturb kinds passes draws hashing device images faces nets checkpoint"
 
 
 def imports() -> list[tuple[str, str, str]]:

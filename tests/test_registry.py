@@ -10,7 +10,8 @@ import pytest
 
 from mavis import registry
 from mavis.errors import BadParameter, MavisError, UnknownName
-from mavis.registry import Entry, ExplainerTraits, MetricTraits, PlainTraits, Registry
+from mavis.registry import Entry, Registry
+from mavis.traits import ExplainerTraits, MetricTraits, PlainTraits
 
 
 @pytest.fixture(autouse=True)

@@ -255,3 +255,13 @@ def broken(**_):
         raise RuntimeError("broken on purpose")
 
     return explain
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_an_accelerator_gives_the_scores_of_the_cpu(tmp_path):
+    """On CUDA the same images, draws and orders give the same means, to the rounding of float32."""
+    pipeline.run(replace(SMALL, device="cpu"), tmp_path / "cpu")
+    pipeline.run(replace(SMALL, device="cuda"), tmp_path / "cuda")
+    means = [table(tmp_path / name).groupby(["explainer", "metric"])["value"].mean() for name in ("cpu", "cuda")]
+    assert (means[0] - means[1]).abs().max() < 1e-3

@@ -1,8 +1,13 @@
 """mavis plan: what a run would do and cost, before it does."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from mavis.cli import options
+
+if TYPE_CHECKING:
+    from mavis.pipeline import Planned
 
 
 def plan(
@@ -39,13 +44,12 @@ def plan(
     _show(pipeline.plan(asked))
 
 
-def _show(planned: object) -> None:
+def _show(planned: "Planned") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mavis import costs, pipeline
+    from mavis import costs
 
-    assert isinstance(planned, pipeline.Planned)  # noqa: S101
     console = Console()
     total = 0.0
     for name, estimate in planned.costs.items():
