@@ -63,7 +63,7 @@ def evaluate(
     protocol: str = "quick",
     limit: int | None = None,
     seed: int | None = None,
-    device: str = "auto",  # noqa: A002, RUF100 (the command line's word)
+    device: str = "auto",
     batch_size: int | None = None,
     out: Path | str | None = None,
 ) -> Evaluation:

@@ -86,7 +86,15 @@ def _shape(model: Model) -> str:
     return f"{len(model.classes)} classes ({', '.join(model.classes[:3])}, …) at {model.size or 'any'} px"
 
 
-def open_data(spec: str, *, target: str | None, split: str | None, model: Model | None = None) -> Dataset:
+def open_data(
+    spec: str,
+    *,
+    target: str | None,
+    split: str | None,
+    model: Model | None = None,
+    size: int | None = None,
+    recipe: str | None = None,
+) -> Dataset:
     """A data set from ``NAME`` or ``NAME:PATH``.
 
     Args:
@@ -94,6 +102,8 @@ def open_data(spec: str, *, target: str | None, split: str | None, model: Model 
         target: the label; by default the one that the model's card names.
         split: which part, where the data set has parts.
         model: decides the images' size; its classes must be those of the data.
+        size: side of the images without a model.
+        recipe: how training images are composed, where the data set has recipes.
 
     Raises:
         UnknownName, BadParameter, DataError: see there.
@@ -105,7 +115,8 @@ def open_data(spec: str, *, target: str | None, split: str | None, model: Model 
         "root": root or None,
         "target": target or (model.card.get("target") if model else None),
         "split": split,
-        "size": model.size if model else None,
+        "size": model.size if model else size,
+        "recipe": recipe,
     }
     given = {key: value for key, value in wanted.items() if value is not None}
     known = entry.parameters()
@@ -113,8 +124,9 @@ def open_data(spec: str, *, target: str | None, split: str | None, model: Model 
         raise BadParameter(f"'{name}' takes no path; write --data {name}.")
     if "root" in known and not root and known["root"].default is known["root"].empty:
         raise BadParameter(f"'{name}' needs a folder; write --data {name}:FOLDER.")
-    if split is not None and "split" not in known:
-        raise BadParameter(f"'{name}' has no splits; leave out --split.")
+    for option in ("split", "recipe"):
+        if wanted[option] is not None and option not in known:
+            raise BadParameter(f"'{name}' has no {option}s; leave out --{option}.")
     data: Dataset = entry.make({key: value for key, value in given.items() if key in known})
     if model is not None and tuple(model.classes) != tuple(data.classes):
         raise ModelError(

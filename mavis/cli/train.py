@@ -14,7 +14,6 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from mavis.train.loop import Epoch
-    from mavis.types import Dataset
 
 
 def train(
@@ -41,6 +40,7 @@ def train(
     """Train a classifier and keep its best epoch by balanced validation accuracy."""
     from mavis import checkpoint
     from mavis.device import resolve
+    from mavis.subjects import open_data
     from mavis.train.loop import LOG, Settings, fit
 
     console = Console()
@@ -68,18 +68,6 @@ def train(
     console.print(group_table(best))
     console.print(f"Best epoch {best.number}; the model is in {escape(str(out))}, its history in {LOG}.")
     console.print(f"Next: mavis run --model {escape(str(out))} --data {escape(data)}", soft_wrap=True)
-
-
-def open_data(text: str, *, target: str, split: str, size: int, recipe: str | None) -> "Dataset":
-    """The data set that ``NAME`` or ``NAME:FOLDER`` means."""
-    from mavis.registry import datasets
-
-    name, colon, root = text.partition(":")
-    params: dict[str, Any] = {"target": target, "split": split, "size": size}
-    params |= {"root": root} if colon else {}
-    params |= {} if recipe is None else {"recipe": recipe}
-    dataset: Dataset = datasets[name].make(params)
-    return dataset
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def test_a_folder_after_the_name_is_the_data_sets_root(tmp_path: Path, fairface_
         ([], "synthetic_face", "did you mean 'synthetic_faces'"),
         (["--target", "beauty"], "synthetic_faces", "beauty"),
         (["--recipe", "biased"], "fairface:nowhere", "recipe"),
-        ([], "synthetic_faces:folder", "root"),
+        ([], "synthetic_faces:folder", "takes no path"),
     ],
 )
 def test_a_users_mistake_is_one_mavis_error(tmp_path: Path, arguments: list[str], data: str, message: str) -> None:
