@@ -17,10 +17,23 @@ if TYPE_CHECKING:
     from mavis.errors import MavisError
     from mavis.evaluation import Evaluation, evaluate
     from mavis.findings import Findings
-    from mavis.kinds import CostMetric, MapMetric, ProbeMetric, SweepMetric, VariantMetric
+    from mavis.kinds import (
+        Answers,
+        CostMetric,
+        Curve,
+        Explained,
+        FreeMetric,
+        MapMetric,
+        Probe,
+        ProbeMetric,
+        SweepMetric,
+        VariantMetric,
+    )  # fmt: skip
+    from mavis.maps import Maps
     from mavis.passes import Pass
     from mavis.registry import dataset, explainer, imputer, metric, model
     from mavis.types import Batch, Dataset, Model
+    from mavis.variants import Variant
 
 torchvision_hook.install()
 
@@ -33,8 +46,15 @@ _PUBLIC = {
     "Dataset": "types",
     "Model": "types",
     "Pass": "passes",
+    "Maps": "maps",
+    "Variant": "variants",
+    "Answers": "kinds",
     "CostMetric": "kinds",
+    "Curve": "kinds",
+    "Explained": "kinds",
+    "FreeMetric": "kinds",
     "MapMetric": "kinds",
+    "Probe": "kinds",
     "ProbeMetric": "kinds",
     "SweepMetric": "kinds",
     "VariantMetric": "kinds",
@@ -46,17 +66,24 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Answers",
     "Batch",
     "CostMetric",
+    "Curve",
     "Dataset",
     "Evaluation",
+    "Explained",
     "Findings",
+    "FreeMetric",
     "MapMetric",
+    "Maps",
     "MavisError",
     "Model",
     "Pass",
+    "Probe",
     "ProbeMetric",
     "SweepMetric",
+    "Variant",
     "VariantMetric",
     "dataset",
     "evaluate",

@@ -15,7 +15,9 @@ from mavis import kinds
 from mavis.device import synchronise
 from mavis.passes import Cost, Meter, Pass
 from mavis.plan import Cell, Line
-from mavis.types import Batch, Model
+from mavis.sweep import inner_points, together
+from mavis.types import PART_CODES, Batch, Model
+from mavis.variants import Variant
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,52 @@ def estimate(
     """
     able = {cell.explainer for cell in cells if not cell.skipped}
     metrics = [part.made for part in line.metrics]
-    curves = {c for m in metrics if isinstance(m, kinds.SweepMetric) for c in m.curves}
-    variants = {v.key for m in metrics if isinstance(m, kinds.VariantMetric) for v in m.variants}
-    probes = {m.probe.name: m.probe for m in metrics if isinstance(m, kinds.ProbeMetric)}
+    questions = [c for m in metrics if isinstance(m, kinds.SweepMetric) for c in m.curves]
+    variants = kinds.variants_of([m for m in metrics if isinstance(m, kinds.VariantMetric)], model)
+    probes = {probe for m in metrics if isinstance(m, kinds.ProbeMetric) for probe in m.probes}
     run = _stand_in(model, batch)
     return Estimate(
         maps={part.name: _once(part.made, run) for part in line.explainers if part.name in able},
-        sweeps=sum(curve.points - 2 for curve in curves),
-        probes=sum(probe.masks(run, grid**2).shape[-2] for probe in probes.values()),
-        variants=len(variants),
+        sweeps=sum(inner_points(group) for group in together(questions)),
+        probes=sum(_questions(probe, run, grid) for probe in probes),
+        variants=sum(_passes(variant, run) for variant in variants),
         images=images,
     )
+
+
+def _questions(probe: kinds.Probe | kinds.PartProbe, run: Pass, grid: int) -> int:
+    if isinstance(probe, kinds.PartProbe):
+        return probe.draws * len(PART_CODES)
+    return probe.masks(run, grid**2).shape[-2]
+
+
+def _passes(variant: Variant, run: Pass) -> int:
+    return sum(1 for _ in variant.batches(run))
+
+
+def in_words(made: kinds.Metric, cells: int = 256) -> str:
+    """What a metric asks of the model, per image: with which others it shares the work, and how much it is."""
+    match made:
+        case kinds.SweepMetric(curves=questions):
+            ends = len({q.imputer for q in questions})
+            return f"{sum(inner_points(group) for group in together(questions)) + ends} forwards per map"
+        case kinds.ProbeMetric(probes=probes):
+            return f"{sum(_asked(probe, cells) for probe in probes)} forwards for all maps"
+        case kinds.VariantMetric(variants=variants):
+            return "a map per layer" if callable(variants) else f"{len(variants)} more map{'s' * (len(variants) > 1)}"
+        case kinds.FreeMetric():
+            return "its own, not shared"
+        case _:
+            return "nothing"
+
+
+def _asked(probe: kinds.Probe | kinds.PartProbe, cells: int) -> int:
+    """How many questions a probe holds, asked of an image that is not there."""
+    if isinstance(probe, kinds.PartProbe):
+        return probe.draws * len(PART_CODES)
+    batch = Batch(torch.zeros(1, 3, 8, 8), torch.zeros(1, dtype=torch.int64), ("",))
+    nothing = Model("", nn.Identity(), (), "")
+    return probe.masks(Pass(nothing, batch, torch.zeros(3), 0, 1), cells).shape[-2]
 
 
 def seconds(model: Model, side: int, chunk: int) -> tuple[float, float]:

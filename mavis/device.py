@@ -1,12 +1,15 @@
 """Everything that depends on the device, in one place."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from mavis.errors import MavisError
 
+T = TypeVar("T")
 CHOICES = ("auto", "cpu", "cuda", "mps")
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
 """What the messages of plain RuntimeErrors say: the allocators of Linux and Windows, MPS and CUDA, cuBLAS and cuDNN."""
@@ -78,6 +81,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in OUT_OF_MEMORY)
+
+
+def fitting(chunk: int, work: Callable[[int], T]) -> T:
+    """``work(chunk)``, with half the chunk as often as the memory is full.
+
+    Raises:
+        Exception: what torch raises where one sample alone does not fit.
+    """
+    while True:
+        try:
+            return work(chunk)
+        except Exception as error:
+            if not is_out_of_memory(error) or chunk == 1:
+                raise
+            chunk //= 2
 
 
 class PeakMemory:

@@ -66,6 +66,7 @@ def evaluate(
     device: str = "auto",
     batch_size: int | None = None,
     out: Path | str | None = None,
+    allow_known_faulty: bool = False,
 ) -> Evaluation:
     """Runs a benchmark, as ``mavis run`` does.
 
@@ -84,6 +85,7 @@ def evaluate(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         batch_size: model samples per call; by default by the device.
         out: run directory, continued if it holds the same run; by default a new temporary one.
+        allow_known_faulty: run metrics that are known to be wrong, as ``quantus:PointingGame``.
 
     Raises:
         MavisError: a name, parameter, model or data set does not hold; the message says what to do.
@@ -104,6 +106,7 @@ def evaluate(
         seed=seed,
         device=device,
         batch_size=batch_size,
+        allow_known_faulty=allow_known_faulty,
     )
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="mavis-"))
     return Evaluation(pipeline.run(request, folder, opened=_opened(listed, data, request)), folder)

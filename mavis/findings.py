@@ -53,7 +53,7 @@ class MetricSummary(_Strict):
 
     metric: str
     category: str
-    higher_is_better: bool
+    higher_is_better: bool | None = Field(description="null for what only describes and is never ranked")
     unit: str
     chance: float | None
     estimate: Estimate = Field(description="macro mean: every group of the first attribute has equal weight")
@@ -146,6 +146,32 @@ class Failure(_Strict):
     traceback: str
 
 
+class Reliability(_Strict):
+    """How often the model keeps its prediction when random cells are removed; Wilson intervals."""
+
+    imputer: str
+    fraction: float = Field(description="share of the cells removed")
+    kept: Estimate
+    groups: tuple[GroupAccuracy, ...] = Field(description="per group, 'correct' being the predictions kept")
+    reliable: bool | None = Field(description="at the first fraction: enough predictions are kept; else null")
+    uneven: tuple[str, ...] = Field(
+        description="attributes whose highest and lowest group differ by more than the protocol allows and have "
+        "intervals that do not meet"
+    )
+
+
+class Agreement(_Strict):
+    """How far two methods' maps agree, as macro means; described, never ranked."""
+
+    first: str
+    second: str
+    n: int = Field(description="images on which both have a map")
+    measures: dict[str, float] = Field(description="feature, rank, sign: of the top cells; spearman: of all")
+    groups: dict[str, dict[str, dict[str, float]]] = Field(
+        description="per attribute, group and measure the mean; groups below the protocol's minimum are left out"
+    )
+
+
 class ModelFindings(_Strict):
     """Everything about one model."""
 
@@ -153,8 +179,22 @@ class ModelFindings(_Strict):
     revision: str
     card: dict[str, Any]
     validity: Validity
+    reliability: tuple[Reliability, ...] = Field(description="empty where the protocol does not ask for it")
     explainers: tuple[ExplainerEntry, ...]
+    agreement: tuple[Agreement, ...] = Field(description="empty where the protocol does not ask for it")
     recommendation: Recommendation
+
+
+class Twin(_Strict):
+    """How well an explainer's mass on the cue tells a model that leans on the cue from one that leans less."""
+
+    leaning: str
+    other: str
+    explainer: str
+    reliance: tuple[float, float] = Field(
+        description="accuracy where the cue agrees with the label minus where it disagrees, of either model"
+    )
+    auroc: Estimate = Field(description="over images; 0.5 where the models cannot be told apart")
 
 
 class ProtocolStamp(_Strict):
@@ -207,6 +247,7 @@ class Findings(_Strict):
     data: DataStamp
     run: RunStamp
     models: tuple[ModelFindings, ...]
+    twins: tuple[Twin, ...] = Field(description="empty with one model or without a cue in the data")
     failures: tuple[Failure, ...]
     skipped: tuple[str, ...] = Field(description="explainer/metric pairs that were not run, with the reason")
     caveats: tuple[str, ...] = Field(description="what the scores do not show")

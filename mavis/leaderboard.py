@@ -58,7 +58,7 @@ def build(scores: pd.DataFrame, images: pd.DataFrame, cast: Cast, protocol: Prot
     ranks = {metric: _ranks(metric, cast, means) for metric in cast.metrics}
     gaps = _gaps(values, images, summary, cast, protocol)
     judged_on = cast.metrics.get(protocol.gates.controls.metric)
-    upwards = judged_on is None or judged_on.higher_is_better
+    upwards = judged_on is None or judged_on.higher_is_better is not False
     entries = []
     for name, traits in cast.explainers.items():
         judged = (
@@ -95,10 +95,13 @@ def _place(entry: ExplainerEntry) -> tuple[int, float, str]:
 
 
 def _ranks(metric: str, cast: Cast, means: Mapping[tuple[str, str], Estimate]) -> dict[str, float]:
-    """Average ranks of the methods on one metric."""
+    """Average ranks of the methods on one metric; none on one that only describes."""
+    upwards = cast.metrics[metric].higher_is_better
+    if upwards is None:
+        return {}
     methods = [name for name, traits in cast.explainers.items() if traits.role == "method"]
     numbers = [_or_nan(means.get((name, metric), ABSENT).mean) for name in methods]
-    found = stats.average_ranks(numbers, higher_is_better=cast.metrics[metric].higher_is_better)
+    found = stats.average_ranks(numbers, higher_is_better=upwards)
     return {name: rank for name, rank in zip(methods, found, strict=True) if rank is not None}
 
 
@@ -125,7 +128,7 @@ def _gaps(
                 permutations=protocol.aggregate.permutations,
             )
             if one is not None:
-                gaps.append(one if traits.higher_is_better else disparity.flipped(one, groups))
+                gaps.append(disparity.flipped(one, groups) if traits.higher_is_better is False else one)
         found[explainer, metric] = tuple(gaps)
     return found
 

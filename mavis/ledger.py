@@ -53,16 +53,23 @@ class Ledger:
     line: Line
     rows: list[pd.DataFrame] = field(default_factory=list)
     curves: list[pd.DataFrame] = field(default_factory=list)
+    agreement: list[pd.DataFrame] = field(default_factory=list)
     kept: dict[str, np.ndarray] = field(default_factory=dict)
     failures: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._skipped = {(cell.explainer, cell.metric) for cell in self.block.cells if cell.skipped}
+        self._lost: set[tuple[str, str]] = set()
+
+    def begin(self) -> None:
+        """The next batch: what failed in the last one is tried again."""
+        self._lost.clear()
 
     def wants(self, explainer: str, metric: Part) -> bool:
-        """Whether a cell is to be scored in this block."""
+        """Whether a cell is to be scored in this block, and has not failed in this batch."""
+        cell = (explainer, metric.name)
         planned = self.block.variants or not isinstance(metric.made, kinds.VariantMetric)
-        return planned and (explainer, metric.name) not in self._skipped
+        return planned and cell not in self._skipped and cell not in self._lost
 
     def able(self) -> list[Part]:
         """Explainers with at least one cell that is not skipped."""
@@ -112,6 +119,8 @@ class Ledger:
         """
         try:
             yield
+        except OutOfMemoryError:
+            raise
         except Exception as error:
             if device.is_out_of_memory(error):
                 raise OutOfMemoryError(str(error)) from error
@@ -127,22 +136,32 @@ class Ledger:
                 for explainer, found in maps.items():
                     self.kept[f"{explainer}|{image}"] = found.values[row].cpu().numpy().astype(np.float32)
 
-    def keep_curves(self, explainer: str, ids: tuple[str, ...], found: Mapping[kinds.Curve, kinds.CurveValues]) -> None:
-        """Keeps every image's perturbation curves."""
-        for curve, values in found.items():
-            points = len(values.x)
+    def keep_curves(
+        self, explainer: str, ids: tuple[str, ...], found: Mapping[kinds.Question, kinds.CurveValues]
+    ) -> None:
+        """Keeps every image's curves over cells: of each imputer and order the one with the most points."""
+        longest: dict[tuple[str, str], kinds.Curve] = {}
+        for curve in found:
+            if isinstance(curve, kinds.Curve) and curve.unit == "cell":
+                key = (curve.imputer, curve.order)
+                longest[key] = max(longest.get(key, curve), curve, key=lambda c: len(c.fractions))
+        for curve in longest.values():
+            values = found[curve]
             columns = {
-                "image": np.repeat(list(ids), points),
-                "x": np.tile(values.x.cpu().double().numpy(), len(ids)),
+                "image": np.repeat(list(ids), values.x.shape[1]),
+                "x": values.x.cpu().double().numpy().ravel(),
                 "y": values.y.cpu().double().numpy().ravel(),
             }
-            names: dict[str, Any] = {
-                "explainer": explainer,
-                "imputer": curve.imputer,
-                "order": curve.order,
-                "points": points,
-            }
+            names: dict[str, Any] = {"explainer": explainer, "imputer": curve.imputer, "order": curve.order}
             self.curves.append(pd.DataFrame(columns).assign(model=self.block.model, **names))
+
+    def keep_agreement(self, ids: tuple[str, ...], found: Mapping[tuple[str, str], Mapping[str, Tensor]]) -> None:
+        """Keeps how far every two methods agree on every image; NaN where a map is none."""
+        for (first, second), measures in found.items():
+            for measure, values in measures.items():
+                columns = {"image": list(ids), "value": values.cpu().double().numpy()}
+                names: dict[str, Any] = {"first": first, "second": second, "measure": measure}
+                self.agreement.append(pd.DataFrame(columns).assign(model=self.block.model, **names))
 
     def _frame(self, explainer: str, metric: str, ids: tuple[str, ...]) -> pd.DataFrame:
         names = {"model": self.block.model, "explainer": explainer, "metric": metric}
@@ -162,6 +181,7 @@ class Ledger:
                 concerned = scope.metrics is None or metric.name in scope.metrics
                 if concerned and self.wants(explainer, metric):
                     self.rows.append(self._frame(explainer, metric.name, scope.ids).assign(**lost))
+                    self._lost.add((explainer, metric.name))
 
     def _note(self, scope: Scope, error: Exception) -> None:
         explainer = scope.explainers[0] if len(scope.explainers) == 1 else None

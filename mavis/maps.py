@@ -104,7 +104,40 @@ class Maps:
     @cached_property
     def descending(self) -> Tensor:
         """``(B,H·W)``, the pixel values sorted from high to low."""
-        return self.values.flatten(1).sort(dim=1, descending=True).values
+        return self._sorted[0]
+
+    @cached_property
+    def order(self) -> Tensor:
+        """``(B,H·W)`` int64, the pixels from the highest value to the lowest; among equal values in any order."""
+        return self._sorted[1]
+
+    @cached_property
+    def _sorted(self) -> tuple[Tensor, Tensor]:
+        found = self.values.flatten(1).sort(dim=1, descending=True)
+        return found.values, found.indices
+
+    @cached_property
+    def above(self) -> Tensor:
+        """``(B,H·W)`` int64, at each place of `order`: how many pixels are higher than the one there."""
+        starts = torch.where(self._falls, torch.arange(1, self.order.shape[1], device=self.order.device), 0)
+        return torch.nn.functional.pad(starts, (1, 0)).cummax(1).values
+
+    @cached_property
+    def upto(self) -> Tensor:
+        """``(B,H·W)`` int64, at each place of `order`: how many pixels are at least as high as the one there."""
+        n = self.order.shape[1]
+        ends = torch.where(self._falls, torch.arange(1, n, device=self.order.device), n)
+        return torch.nn.functional.pad(ends, (0, 1), value=n).flip(1).cummin(1).values.flip(1)
+
+    @cached_property
+    def _falls(self) -> Tensor:
+        """``(B,H·W−1)`` bool, whether the value falls from one place of `order` to the next."""
+        return self.descending[:, 1:] < self.descending[:, :-1]
+
+    @cached_property
+    def positive(self) -> Tensor:
+        """``(B,H·W)`` double, the positive part, per pixel."""
+        return precise(self.values.flatten(1).clamp_min(0))
 
     @cached_property
     def ascending_magnitude(self) -> Tensor:
@@ -119,10 +152,11 @@ class Maps:
         return torch.where(scale > 0, flat / scale.where(scale > 0, torch.ones_like(scale)), flat).float()
 
 
-def has_ties(cells: Tensor) -> Tensor:
-    """``(B,)`` bool: whether any two of the values ``(B,n)`` are equal."""
-    ordered = cells.sort(dim=1).values
-    return (ordered[:, 1:] == ordered[:, :-1]).any(1)
+def has_ties(values: Tensor, counts: Tensor) -> Tensor:
+    """``(B,)`` bool: whether any two of the ``counts (B,)`` highest of the values ``(B,n)`` are equal."""
+    ordered = values.sort(dim=1, descending=True).values
+    among = torch.arange(1, values.shape[1], device=values.device) < counts[:, None]
+    return ((ordered[:, 1:] == ordered[:, :-1]) & among).any(1)
 
 
 def positions(cells: Tensor, tie_break: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import platform
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from mavis import costs, device, execute, protocol, report, results
+from mavis import costs, device, execute, explaining, protocol, reliability, report, results
 from mavis.findings import Findings
-from mavis.plan import Block, Cell, Line, Subject, blocks, cells, check_names, line_up, share
+from mavis.plan import Block, Cell, Line, Subject, blocks, cells, check_names, known_faulty, line_up, share
 from mavis.protocol import Protocol
 from mavis.store import Store
 from mavis.subjects import DEFAULT_DATA, Sample, draw_sample, open_data, open_models, predictions
@@ -32,12 +33,13 @@ class Request:
     explainers: tuple[str, ...] = ("all",)
     metrics: tuple[str, ...] | None = None
     groups: tuple[str, ...] | None = None
-    protocol: str = "quick"
+    protocol: str | Protocol = "quick"
     limit: int | None = None
     seed: int | None = None
     device: str = "auto"
     batch_size: int | None = None
     shard: tuple[int, int] = (1, 1)
+    allow_known_faulty: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,26 @@ def run(
         MavisError: before anything is written.
     """
     planned = plan(request, opened)
-    store = Store.opened(folder, identity(planned))
-    images = pd.concat([predictions(m, planned.sample, planned.chunk) for m, _ in planned.models.values()])
-    store.write_images(images)
+    store, images = begin(planned, folder)
     work(planned, store, images, progress)
     return report_on(folder)
+
+
+def begin(planned: Planned, folder: Path) -> tuple[Store, pd.DataFrame]:
+    """The run directory, new or to be continued, with what the models say of every image.
+
+    Raises:
+        StoreError: the folder belongs to something else.
+    """
+    store = Store.opened(folder, identity(planned))
+    models, drawn = [model for model, _ in planned.models.values()], planned.sample
+    said = [device.fitting(planned.chunk, partial(predictions, model, drawn)) for model in models]
+    kept = [
+        device.fitting(planned.chunk, partial(reliability.measure, model, drawn, planned.protocol)) for model in models
+    ]
+    store.write_images(pd.concat(said))
+    store.write_reliability(pd.concat(kept))
+    return store, pd.concat(said)
 
 
 def plan(request: Request, opened: tuple[Opened, Dataset] | None = None) -> Planned:
@@ -108,7 +125,7 @@ def plan(request: Request, opened: tuple[Opened, Dataset] | None = None) -> Plan
     """
     device.exact()
     rules = _rules(request)
-    line = line_up(rules, request.explainers)
+    line = line_up(rules, request.explainers, allow_known_faulty=request.allow_known_faulty)
     place = device.resolve(request.device)
     if opened is None:
         check_names(request.models, request.data)
@@ -124,7 +141,7 @@ def plan(request: Request, opened: tuple[Opened, Dataset] | None = None) -> Plan
     every: list[Block] = []
     estimates = {}
     for model, _ in models.values():
-        subject = Subject(model.name, model.revision, sample.revision, model.can, sample.truth)
+        subject = Subject(model.name, model.revision, sample.revision, model.can, sample.truth, sample.rerender)
         laid[model.name] = cells(subject, line, rules)
         every += blocks(subject, laid[model.name], sample.ids, sample.varied)
         counts = (len(sample.ids), len(sample.varied))
@@ -182,23 +199,26 @@ def identity(planned: Planned) -> dict[str, Any]:
         },
         "blocks": [block.id for block in planned.blocks],
         "device": _device_name(planned.device),
-        "versions": {name: version(name) for name in ("torch", "torchvision", "captum", "numpy", "pandas", "scipy")},
+        "versions": {
+            name: version(name) for name in ("torch", "torchvision", "captum", "quantus", "numpy", "pandas", "scipy")
+        },
         "git": _git(),
     }
 
 
 def _rules(request: Request) -> Protocol:
     """The protocol with what the command line changed, noted."""
-    rules = protocol.load(request.protocol)
+    rules = request.protocol if isinstance(request.protocol, Protocol) else protocol.load(request.protocol)
     kept = None
     if request.metrics is not None:
         kept = {name: rules.metrics.get(name, {}) for name in request.metrics}
     rules = rules.changed(
         seed=request.seed, data__groups=list(request.groups) if request.groups else None, metrics=kept
     )
-    if request.limit is None:
-        return rules
-    return rules.model_copy(update={"overrides": (*rules.overrides, f"limit = {request.limit}")})
+    noted = [] if request.limit is None else [f"limit = {request.limit}"]
+    if request.allow_known_faulty and known_faulty(rules):
+        noted.append(f"allow_known_faulty = {', '.join(known_faulty(rules))}")
+    return rules.model_copy(update={"overrides": (*rules.overrides, *noted)})
 
 
 def _block_work(planned: Planned, block: Block) -> float:
@@ -208,10 +228,10 @@ def _block_work(planned: Planned, block: Block) -> float:
     return each * len(block.images)
 
 
-def _job(planned: Planned, model: Model, images: pd.DataFrame, progress: Progress) -> execute.Job:
+def _job(planned: Planned, model: Model, images: pd.DataFrame, progress: Progress) -> explaining.Job:
     rows = images[images["model"] == model.name]
     explained = rows["predicted"] if planned.protocol.target.policy == "predicted" else rows["label"]
-    return execute.Job(
+    return explaining.Job(
         model=model,
         data=planned.sample.data,
         line=planned.line,
@@ -221,6 +241,7 @@ def _job(planned: Planned, model: Model, images: pd.DataFrame, progress: Progres
         grid=planned.protocol.grid,
         chunk=planned.chunk,
         keep=planned.sample.shown,
+        agreement=planned.protocol.agreement.top if planned.protocol.agreement else None,
         tick=progress.work,
     )
 

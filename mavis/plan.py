@@ -5,14 +5,15 @@ images, the unit of scheduling, retry and distribution.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mavis import hashing, kinds
-from mavis.errors import UnknownName
+from mavis.errors import BadParameter, UnknownName
+from mavis.perturb import imputer_of
 from mavis.protocol import Protocol
-from mavis.registry import Entry, datasets, explainers, imputers, metrics, models
+from mavis.registry import Entry, datasets, explainers, imputers, metric_of, metrics, models
 from mavis.traits import ExplainerTraits, MetricTraits
 from mavis.types import Capability
 
@@ -81,6 +82,7 @@ class Subject:
         data_revision: content hash of the sampled images.
         can: capabilities of the model.
         truth: whether the data have planted truth.
+        rerender: whether their parts can be drawn anew.
     """
 
     model: str
@@ -88,19 +90,23 @@ class Subject:
     data_revision: str
     can: frozenset[Capability]
     truth: bool
+    rerender: bool = False
 
 
-def line_up(protocol: Protocol, chosen: Sequence[str] | None) -> Line:
+def line_up(protocol: Protocol, chosen: Sequence[str] | None, *, allow_known_faulty: bool = False) -> Line:
     """The explainers and metrics of a run, made from their parameters.
 
     Args:
         protocol: the rules.
         chosen: names of explainers; None or ``["all"]`` for every method. Controls and oracles join by the protocol.
+        allow_known_faulty: whether metrics that are known to be wrong are run all the same.
 
     Raises:
         UnknownName, BadParameter: with a suggestion; also for what only gates and the decision will ask for.
     """
     _check_rules(protocol)
+    if not allow_known_faulty:
+        _refuse(known_faulty(protocol))
     names = list(chosen or ["all"])
     methods = [e.name for e in explainers if e.traits.role == "method"]
     wanted = [n for name in names for n in (methods if name == "all" else [name])]
@@ -109,8 +115,13 @@ def line_up(protocol: Protocol, chosen: Sequence[str] | None) -> Line:
         explainers=tuple(
             _made(explainers[name], protocol.explainers.settings.get(name, {})) for name in dict.fromkeys(wanted)
         ),
-        metrics=tuple(_with_imputers(_made(metrics[name], params)) for name, params in protocol.metrics.items()),
+        metrics=tuple(_metric(label, params) for label, params in protocol.metrics.items()),
     )
+
+
+def known_faulty(protocol: Protocol) -> tuple[str, ...]:
+    """The protocol's metrics, by label, that are known to be wrong."""
+    return tuple(label for label in protocol.metrics if metrics[metric_of(label)].traits.faulty)
 
 
 def check_names(model_names: Sequence[str], data_name: str) -> None:
@@ -167,25 +178,41 @@ def _check_rules(protocol: Protocol) -> None:
     for name in protocol.gates.controls.against:
         explainers[name]
     for name in (protocol.gates.randomisation.metric, protocol.gates.controls.metric, protocol.decide.primary):
-        metrics[name]
+        metrics[metric_of(name)]
+
+
+def _refuse(labels: Sequence[str]) -> None:
+    for label in labels:
+        why = metrics[metric_of(label)].traits.faulty
+        raise BadParameter(
+            f"Expected metrics that measure what they say, got '{label}': {why}, or run it all the same with "
+            "--allow-known-faulty."
+        )
 
 
 def _made(entry: Entry, params: Mapping[str, Any]) -> Part:
     return Part(entry.name, dict(params), entry.traits, entry.make(params))
 
 
-def _with_imputers(part: Part) -> Part:
-    """Checks the names of a metric's imputers."""
-    match part.made:
+def _metric(label: str, params: Mapping[str, Any]) -> Part:
+    """A metric under its label, ``name`` or ``name@label``; its imputers are looked up too, and what they need."""
+    entry = metrics[metric_of(label)]
+    made = entry.make(params)
+    specs = imputers_of(made)
+    for spec in specs:
+        imputer_of(spec)
+    drawn = entry.traits.rerender or any(imputers[spec.partition(":")[0]].traits.rerender for spec in specs)
+    return Part(label, dict(params), replace(entry.traits, rerender=drawn), made)
+
+
+def imputers_of(made: kinds.Metric) -> list[str]:
+    """What a metric removes parts of images with."""
+    match made:
         case kinds.SweepMetric(curves=curves):
-            names = [curve.imputer for curve in curves]
-        case kinds.ProbeMetric(probe=probe):
-            names = [probe.imputer]
-        case _:
-            names = []
-    for name in names:
-        imputers[name]
-    return part
+            return list(dict.fromkeys(curve.imputer for curve in curves))
+        case kinds.ProbeMetric(probes=probes):
+            return list(dict.fromkeys(probe.imputer for probe in probes if isinstance(probe, kinds.Probe)))
+    return []
 
 
 def _lacks(subject: Subject, traits: ExplainerTraits | MetricTraits) -> str | None:
@@ -194,4 +221,6 @@ def _lacks(subject: Subject, traits: ExplainerTraits | MetricTraits) -> str | No
         return f"needs {', '.join(missing)}, which {subject.model} does not give"
     if traits.truth and not subject.truth:
         return "needs planted truth, which these data do not have"
+    if isinstance(traits, MetricTraits) and traits.rerender and not subject.rerender:
+        return "needs data whose parts can be drawn anew"
     return None

@@ -50,6 +50,31 @@ class VariantRules(_Strict):
     )
 
 
+class AgreementRules(_Strict):
+    """How far methods agree with each other; described, never ranked."""
+
+    top: float = Field(0.1, gt=0, le=1, description="share of the cells that count as a map's top ones")
+
+
+class ReliabilityRules(_Strict):
+    """With which imputers the model still knows what it sees."""
+
+    imputers: tuple[str, ...] = Field(min_length=1, description="what removed cells show")
+    fractions: tuple[float, ...] = Field((0.1, 0.3, 0.5), min_length=1, description="shares of cells removed at random")
+    min_kept: float = Field(0.7, ge=0, le=1, description="smallest share of predictions kept at the first fraction")
+    max_gap: float = Field(0.1, ge=0, le=1, description="largest difference between groups before it is flagged")
+
+
+class SensitivityRules(_Strict):
+    """Under which other settings of a metric the ranking of methods should be the same."""
+
+    grids: tuple[int, ...] = Field((8, 16, 32), min_length=1, description="cells per side")
+    metrics: dict[str, dict[str, tuple[Any, ...]]] = Field(
+        min_length=1, description="per metric and parameter the values to try, all combinations"
+    )
+    min_tau: float = Field(0.7, ge=-1, le=1, description="smallest mean Kendall tau of a metric that may decide")
+
+
 class ExplainerRules(_Strict):
     """Settings of explainers, and which controls stand in every table."""
 
@@ -120,6 +145,9 @@ class Protocol(_Strict):
     explainers: ExplainerRules
     metrics: dict[str, Params] = Field(min_length=1, description="parameters per metric")
     gates: Gates
+    agreement: AgreementRules | None = Field(None, description="null: not looked at")
+    reliability: ReliabilityRules | None = Field(None, description="null: not looked at")
+    sensitivity: SensitivityRules | None = Field(None, description="for `mavis sensitivity`; no part of a run")
     aggregate: AggregateRules
     decide: DecisionRules
     overrides: tuple[str, ...] = Field((), description="set by MAVIS: what the command line changed")

@@ -144,17 +144,26 @@ def metric(
     *,
     source: str,
     category: Category,
-    higher_is_better: bool,
+    higher_is_better: bool | None,
     range: tuple[float | None, float | None] = (None, None),  # noqa: A002 (the field's own word)
     chance: float | None = None,
     needs: set[Capability] | frozenset[Capability] = frozenset(),
     truth: bool = False,
+    rerender: bool = False,
     undefined: str = "the map is not finite",
     unit: str = "",
+    faulty: str = "",
 ) -> Callable[[Factory], Factory]:
     """Registers a metric factory; the arguments are those of `MetricTraits`."""
-    traits = MetricTraits(source, category, higher_is_better, range, chance, frozenset(needs), truth, undefined, unit)
+    traits = MetricTraits(
+        source, category, higher_is_better, range, chance, frozenset(needs), truth, rerender, undefined, unit, faulty
+    )
     return _registering(metrics, name, traits)
+
+
+def metric_of(label: str) -> str:
+    """The metric behind a protocol's label: ``nsrg@fine`` is ``nsrg`` with settings of its own."""
+    return label.partition("@")[0]
 
 
 def model(name: str, *, about: str = "") -> Callable[[Factory], Factory]:
@@ -167,9 +176,9 @@ def dataset(name: str, *, about: str = "") -> Callable[[Factory], Factory]:
     return _registering(datasets, name, PlainTraits(about))
 
 
-def imputer(name: str, *, about: str = "") -> Callable[[Factory], Factory]:
-    """Registers an imputer factory: parameters -> `Imputer`."""
-    return _registering(imputers, name, PlainTraits(about))
+def imputer(name: str, *, about: str = "", rerender: bool = False) -> Callable[[Factory], Factory]:
+    """Registers an imputer factory: parameters -> `Imputer`; ``rerender`` where parts must be drawn anew."""
+    return _registering(imputers, name, PlainTraits(about, rerender))
 
 
 def _registering(registry: Registry, name: str, traits: Any) -> Callable[[Factory], Factory]:

@@ -10,7 +10,7 @@ import pandas as pd
 from mavis import stats
 from mavis.errors import StoreError
 from mavis.groups import Rules, macro_draws, macro_means
-from mavis.registry import metrics
+from mavis.registry import metric_of, metrics
 from mavis.sampling import joined
 
 KEY = ["model", "explainer", "metric", "image"]
@@ -104,7 +104,7 @@ def _one(names: tuple[str, str, str], pair: pd.DataFrame, groups: pd.Series, mar
     if common.empty:
         return Change(*names, 0, float(pair["before"].mean()), np.nan, np.nan, np.nan, "missing")
     strata = groups.loc[common.index.get_level_values("image")].tolist()
-    sign = 1.0 if metrics[names[2]].traits.higher_is_better else -1.0
+    sign = 1.0 if metrics[metric_of(names[2])].traits.higher_is_better else -1.0
     gains = sign * (common["now"] - common["before"]).to_numpy(dtype=np.float64)[:, None]
     low, high = stats.percentiles(macro_draws(gains, strata, rules)[:, 0], rules.confidence)
     before = float(macro_means(common[["before"]].to_numpy(dtype=np.float64), strata)[0])
@@ -114,4 +114,7 @@ def _one(names: tuple[str, str, str], pair: pd.DataFrame, groups: pd.Series, mar
 
 
 def _left_out(metric: str) -> bool:
-    return metric in metrics and metrics[metric].traits.category in NOT_COMPARED
+    if metric_of(metric) not in metrics:
+        return False
+    traits = metrics[metric_of(metric)].traits
+    return traits.category in NOT_COMPARED or traits.higher_is_better is None

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mavis import decide, leaderboard, validity
+from mavis import agreement, decide, leaderboard, twins, validity
 from mavis.errors import MavisError, StoreError
 from mavis.findings import DataStamp, Failure, Findings, ModelFindings, ProtocolStamp, RunStamp
 from mavis.leaderboard import Cast, rules_of
 from mavis.protocol import Protocol, parse
-from mavis.registry import Registry, explainers, metrics
+from mavis.registry import Registry, explainers, metric_of, metrics
 from mavis.report import Tile
 from mavis.sampling import joined
 from mavis.store import Store
@@ -36,6 +36,7 @@ def findings(store: Store) -> Findings:
     scores, images, logs = store.table(), store.images(), store.logs()
     if not len(scores):
         raise StoreError(f"{store.folder} holds no finished block yet; repeat the command that began the run.")
+    models = tuple(_model(name, store, identity, rules, scores) for name in identity["models"])
     return Findings(
         protocol=_protocol_stamp(identity, rules),
         data=_data_stamp(identity, rules, images),
@@ -52,7 +53,8 @@ def findings(store: Store) -> Findings:
             blocks_done=len(logs),
             blocks_planned=len(identity["blocks"]),
         ),
-        models=tuple(_model(name, identity, rules, scores, images) for name in identity["models"]),
+        models=models,
+        twins=twins.compare(scores, images, models, rules_of(rules)),
         failures=tuple(Failure(**failure) for log in logs for failure in log.failures),
         skipped=tuple(_skipped(identity["skipped"])),
         caveats=CAVEATS,
@@ -67,8 +69,6 @@ def curve_means(store: Store) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     primary = parse(store.identity()["protocol"], str(store.folder)).data.groups[0]
     names = joined(images.drop_duplicates("image").set_index("image"), primary)
-    longest = curves.groupby(["imputer", "order"])["points"].transform("max")
-    curves = curves[curves["points"] == longest]
     parts = [curves.assign(group=""), curves.assign(group=curves["image"].map(names))]
     by = ["model", "explainer", "imputer", "order", "x", "group"]
     means = pd.concat(parts).groupby(by, sort=False)["y"].agg(["mean", "count"]).reset_index()
@@ -104,23 +104,30 @@ def tiles(store: Store) -> list[Tile]:
 
 
 def _model(
-    name: str, identity: Mapping[str, Any], rules: Protocol, scores: pd.DataFrame, images: pd.DataFrame
+    name: str, store: Store, identity: Mapping[str, Any], rules: Protocol, scores: pd.DataFrame
 ) -> ModelFindings:
-    own = scores[scores["model"] == name]
-    shown = images[images["model"] == name].set_index("image")
+    own, images = _of(scores, name), store.images()
+    shown = _of(images, name).set_index("image")
     shown = shown.loc[shown.index.isin(own["image"].unique())] if len(own) else shown
     valid = validity.assess(shown, tuple(identity["data"]["classes"]), rules_of(rules))
     entries = leaderboard.build(own, shown, _cast(identity, rules, name), rules)
     evidence = decide.Evidence(own, shown, entries, valid)
-    direction = metrics[rules.decide.primary].traits.higher_is_better
+    direction = metrics[metric_of(rules.decide.primary)].traits.higher_is_better is not False
     return ModelFindings(
         model=name,
         revision=identity["models"][name]["revision"],
         card=identity["models"][name]["card"],
         validity=valid,
+        reliability=validity.reliability(_of(store.reliability(), name), shown, rules_of(rules), rules.reliability),
         explainers=entries,
+        agreement=agreement.summarise(_of(store.agreement(), name), shown, rules_of(rules)),
         recommendation=decide.recommend(evidence, rules, higher_is_better=direction),
     )
+
+
+def _of(table: pd.DataFrame, model: str) -> pd.DataFrame:
+    """One model's rows."""
+    return table[table["model"] == model] if len(table) else table
 
 
 def _cast(identity: Mapping[str, Any], rules: Protocol, model: str) -> Cast:
@@ -131,7 +138,7 @@ def _cast(identity: Mapping[str, Any], rules: Protocol, model: str) -> Cast:
             missing[explainer, ""] = str(reasons.pop())
     return Cast(
         explainers={name: _traits(explainers, name) for name in identity["explainers"]},
-        metrics={name: _traits(metrics, name) for name in rules.metrics},
+        metrics={label: _traits(metrics, metric_of(label)) for label in rules.metrics},
         about={name: explainers[name].summary for name in identity["explainers"]},
         missing=missing,
     )

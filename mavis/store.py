@@ -2,8 +2,10 @@
 
     run.json           protocol, hashes of models and data, seeds, versions: what the numbers belong to
     images.parquet     per model and image: label, groups, prediction, probability
+    reliability.parquet  per model, image and imputer: whether the prediction stays without random cells
     parts/BLOCK.parquet         the scores of a block; its presence is what "done" means
     parts/BLOCK.curves.parquet  its curves
+    parts/BLOCK.agreement.parquet  how far its methods agree
     parts/BLOCK.maps.npz        a few of its maps, for the gallery
 
 Every file is written under a temporary name, flushed and renamed; a block's scores come last. Several processes may
@@ -26,7 +28,7 @@ import pyarrow.parquet as pq
 from mavis.errors import StoreError
 
 IDENTITY = ("protocol_sha256", "overrides", "models", "data", "explainers", "seed", "mavis", "versions", "format")
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,14 @@ class BlockResult:
     Attributes:
         scores: ``model, image, explainer, metric, value, status, reason, forwards, backwards, seconds``.
         curves: ``model, image, explainer, imputer, order, x, y``.
+        agreement: ``model, image, first, second, measure, value``.
         maps: per "explainer|image" a map ``(H,W)`` float16, and per "|image" the image ``(H,W,3)`` uint8.
         log: see `BlockLog`.
     """
 
     scores: pd.DataFrame
     curves: pd.DataFrame
+    agreement: pd.DataFrame
     maps: dict[str, np.ndarray]
     log: BlockLog
 
@@ -103,7 +107,10 @@ class Store:
         """
         if not (folder / "run.json").is_file():
             raise StoreError(f"{folder} holds no run (no run.json); mavis run writes one.")
-        return cls(folder)
+        store = cls(folder)
+        if store.identity().get("format") != FORMAT:
+            raise StoreError(f"{folder} was written by another version of MAVIS; repeat the run in another folder.")
+        return store
 
     def identity(self) -> dict[str, Any]:
         """The content of ``run.json``."""
@@ -126,6 +133,14 @@ class Store:
             raise StoreError(f"{self.folder} holds no images.parquet; the run stopped before it began.")
         return self._frame(path)
 
+    def write_reliability(self, found: pd.DataFrame) -> None:
+        """The table of what the model still knows without random cells."""
+        _write(self.folder / "reliability.parquet", lambda file: found.to_parquet(file, index=False))
+
+    def reliability(self) -> pd.DataFrame:
+        """The table of what the model still knows without random cells."""
+        return self._frame(self.folder / "reliability.parquet")
+
     def done(self, block: str) -> bool:
         """Whether a block's scores are there."""
         return self._part(block).is_file()
@@ -134,6 +149,7 @@ class Store:
         """A block's results; its scores last, since they say that it is done."""
         (self.folder / "parts").mkdir(exist_ok=True)
         _write(self._part(block, ".curves.parquet"), lambda file: result.curves.to_parquet(file, index=False))
+        _write(self._part(block, ".agreement.parquet"), lambda file: result.agreement.to_parquet(file, index=False))
         _write(self._part(block, ".maps.npz"), lambda file: np.savez_compressed(file, **result.maps))  # type: ignore[arg-type]
         table = pa.Table.from_pandas(result.scores, preserve_index=False)
         log = json.dumps(result.log.__dict__).encode()
@@ -147,6 +163,10 @@ class Store:
     def curves(self) -> pd.DataFrame:
         """All curves so far."""
         return self._concatenated([self._part(path.stem, ".curves.parquet") for path in self._parts()])
+
+    def agreement(self) -> pd.DataFrame:
+        """All agreement so far."""
+        return self._concatenated([self._part(path.stem, ".agreement.parquet") for path in self._parts()])
 
     def maps(self) -> dict[tuple[str, str, str], np.ndarray]:
         """Maps and images kept for the gallery, by (model, explainer or "", image)."""
@@ -166,7 +186,7 @@ class Store:
         return self.folder / "parts" / f"{block}{suffix}"
 
     def _parts(self) -> list[Path]:
-        return sorted(p for p in (self.folder / "parts").glob("*.parquet") if not p.name.endswith(".curves.parquet"))
+        return sorted(p for p in (self.folder / "parts").glob("*.parquet") if p.name.count(".") == 1)
 
     def _log(self, path: Path) -> BlockLog:
         try:

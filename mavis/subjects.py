@@ -32,6 +32,7 @@ class Sample:
         notes: what was repaired, left out or could not be read.
         revision: content hash.
         truth: whether there is planted truth.
+        rerender: whether parts can be drawn anew.
     """
 
     data: Dataset
@@ -42,6 +43,7 @@ class Sample:
     notes: tuple[str, ...]
     revision: str
     truth: bool
+    rerender: bool
 
 
 def open_model(name: str, device: torch.device) -> tuple[Model, tuple[str, ...]]:
@@ -169,6 +171,7 @@ def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
         ),
         revision=data.revision(ids),
         truth=batch.regions is not None,
+        rerender=batch.rerender is not None and batch.parts is not None,
     )
 
 

@@ -1,103 +1,280 @@
-"""Removing cells from images and asking the model: the forward passes behind sweep and probe metrics."""
+"""Removing parts of images and asking the model: the forward passes behind sweep and probe metrics."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from mavis import maps
-from mavis.kinds import Answers, Curve, CurveValues, Probe
+from mavis.device import precise
+from mavis.kinds import Answers, Curve, CurveValues, Fade, PartProbe, Probe, Question
 from mavis.maps import Maps
 from mavis.passes import Pass
-from mavis.perturb import Filler
+from mavis.perturb import Filler, imputer_of
+from mavis.segments import MOST, superpixels
+from mavis.types import PART_CODES
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """In which order the units of a batch's images go; an image with ties has two orders, each other's reverse.
+
+    Attributes:
+        rows: ``(O,)`` int64, whose order it is.
+        rank: ``(O,H,W)`` int16, place of each pixel's unit, 0 for the most influential.
+        units: ``(O,)`` int64, how many units there are.
+        orders: ``(B,)`` int64, 1 or 2.
+    """
+
+    rows: Tensor
+    rank: Tensor
+    units: Tensor
+    orders: Tensor
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What the model says of N images about their targets, each ``(N,)``.
+
+    Attributes:
+        y: what curves are taken on, the probability or the logit.
+        logit: of the target.
+        p: the target's probability.
+        kept: 1 where the target is the predicted class.
+    """
+
+    y: Tensor
+    logit: Tensor
+    p: Tensor
+    kept: Tensor
 
 
 @dataclass
 class Scene:
-    """A batch made ready for removing cells: fillers, whole and empty images' answers, each computed once.
+    """A batch made ready for removing parts: what does not depend on a map is computed once.
 
     Attributes:
         run: the pass of the original images.
         targets: ``(B,)``, the explained class.
-        fillers: per imputer.
-        cells: number of cells n.
+        grid: cells per side.
     """
 
     run: Pass
     targets: Tensor
-    fillers: Mapping[str, Filler]
-    cells: int
+    grid: int
+    _fillers: dict[str, Filler] = field(default_factory=dict, repr=False)
+    _empty: dict[str, _Said] = field(default_factory=dict, repr=False)
 
-    def __post_init__(self) -> None:
-        self._whole = self._said(self.run.logits, self.targets)
-        self._empty: dict[str, Tensor] = {}
+    def filler(self, imputer: str) -> Filler:
+        """The imputer, prepared for this batch."""
+        if imputer not in self._fillers:
+            self._fillers[imputer] = imputer_of(imputer)(self.run)
+        return self._fillers[imputer]
 
-    def curves(self, found: Maps, wanted: Sequence[Curve]) -> tuple[dict[Curve, CurveValues], Tensor]:
-        """All wanted curves of one explainer's maps.
+    def ordered(self, found: Maps, unit: str = "cell") -> Ordered:
+        """The orders of one explainer's maps.
 
-        Equal cell values are ordered at random, twice, the second time in reverse, and the two curves averaged: the
-        expectation over ties for additive models, and exactly chance for a constant map.
-
-        Returns:
-            The curves, and how many orders each image took, ``(B,)``: 1 without ties, 2 with.
+        Equal values are ordered at random, twice, the second time in reverse: the mean over both is the expectation
+        over ties for additive models, and exactly chance for a constant map.
         """
-        tie_break = self.run.draw("ties", lambda g: torch.randperm(self.cells, generator=g))
-        tied = maps.has_ties(found.cells)
-        owners = torch.cat([torch.arange(len(self.run), device=tied.device), tied.nonzero()[:, 0]])
-        last = self.cells - 1
-        places = torch.cat(
-            [maps.positions(found.cells, tie_break), maps.positions(found.cells, last - tie_break)[tied]]
-        )
-        orders = 1 + tied.long()
-        return {curve: self._curve(curve, owners, places, orders) for curve in wanted}, orders
+        labels, units = self._cells if unit == "cell" else self._segments
+        values = found.cells if unit == "cell" else _segment_means(found.values, labels, units)
+        tie_break = self._tie_break(unit, values.shape[1])
+        tied = maps.has_ties(values, units)
+        reverse = values.shape[1] - 1 - tie_break
+        places = torch.cat([maps.positions(values, tie_break), maps.positions(values, reverse)[tied]]).short()
+        rows = torch.cat([torch.arange(len(self.run), device=tied.device), tied.nonzero()[:, 0]])
+        rank = places.gather(1, labels[rows].flatten(1)).view(len(rows), *labels.shape[1:])
+        return Ordered(rows, rank, units[rows], 1 + tied.long())
 
-    def answers(self, probe: Probe) -> Answers:
+    def swept(self, ordered: Ordered, together: Sequence[Curve]) -> dict[Question, CurveValues]:
+        """Curves that differ in their fractions only, from one sweep."""
+        first = together[0]
+        fractions = sorted({f for curve in together for f in curve.fractions})
+        counts = removal_counts(ordered.units, fractions)
+        inner = [i for i, fraction in enumerate(fractions) if 0 < fraction < 1]
+        said = self._mean_over_orders(ordered, self._removed_in_order(first, ordered, counts[:, inner]))
+
+        def column(fraction: float, what: str) -> Tensor:
+            if fraction in (0, 1):
+                end: Tensor = getattr(self.empty(first.imputer) if fraction else self._whole, what)
+                return end
+            inside: Tensor = getattr(said, what)
+            return inside[:, inner.index(fractions.index(fraction))]
+
+        def of(curve: Curve) -> CurveValues:
+            x = counts[: len(self.run), [fractions.index(f) for f in curve.fractions]]
+            y, logit, kept = (
+                torch.stack([column(f, what) for f in curve.fractions], 1) for what in ("y", "logit", "kept")
+            )
+            return CurveValues(x / ordered.units[: len(self.run), None], y, logit, kept)
+
+        return {curve: of(curve) for curve in together}
+
+    def faded(self, found: Maps, fade: Fade) -> CurveValues:
+        """The whole image, and the image faded out where the map is low; a constant map fades out everything."""
+        B, H, W = found.values.shape
+        low, high = found.values.amin((1, 2), True), found.values.amax((1, 2), True)
+        weight = ((found.values - low) / (high - low).where(high > low, torch.ones_like(high)))[:, None]
+        rows = torch.arange(B, device=self.targets.device)
+        fill = self.filler(fade.imputer)(rows, torch.ones((B, 1, H, W), dtype=torch.bool, device=rows.device))[:, 0]
+        said = self._said(self.run.predict(self.run.images * weight + fill * (1 - weight)), self.targets)
+        both = [torch.stack([getattr(self._whole, w), getattr(said, w)], 1) for w in ("y", "logit", "kept")]
+        return CurveValues(torch.tensor([0.0, 1.0], device=rows.device).expand(B, 2), *both)
+
+    def answers(self, probe: Probe | PartProbe) -> Answers:
         """What the model says to a probe's questions."""
-        removed = probe.masks(self.run, self.cells).to(self.run.images.device)
-        removed = removed.expand(len(self.run), *removed.shape[-2:])
-        B, M = removed.shape[:2]
-        rows = torch.arange(B, device=removed.device).repeat_interleave(M)
-        logits = self._predict(probe.imputer, rows, lambda part: removed.flatten(0, 1)[part])
-        kept = logits.gather(1, self.targets[rows][:, None])[:, 0].unflatten(0, (B, M))
-        return Answers(removed, self.run.logits.gather(1, self.targets[:, None]) - kept)
+        return self._of_parts(probe) if isinstance(probe, PartProbe) else self._of_cells(probe)
 
-    def _curve(self, curve: Curve, owners: Tensor, places: Tensor, orders: Tensor) -> CurveValues:
-        counts = removal_counts(self.cells, curve.points).to(places.device)
-        inner = counts[1:-1]
-        rows = owners.repeat_interleave(len(inner))
-
-        def removed(part: Tensor) -> Tensor:
-            place, count = places[part // len(inner)], inner[part % len(inner)][:, None]
-            return place < count if curve.order == "mif" else place >= self.cells - count
-
-        logits = self._predict(curve.imputer, rows, removed)
-        said = self._said(logits, self.targets[rows]).unflatten(0, (len(owners), len(inner)))
-        total = torch.zeros(len(self.run), len(inner), device=said.device).index_add_(0, owners, said)
-        inside = total / orders[:, None]
-        ends = (self._whole[:, None], self.empty(curve.imputer)[:, None])
-        return CurveValues(counts / self.cells, torch.cat([ends[0], inside, ends[1]], dim=1))
-
-    def empty(self, imputer: str) -> Tensor:
-        """``(B,)``: what the model says of the images with every cell removed."""
+    def empty(self, imputer: str) -> _Said:
+        """What the model says of the images with every pixel removed."""
         if imputer not in self._empty:
             rows = torch.arange(len(self.run), device=self.targets.device)
-            every = torch.ones(1, self.cells, dtype=torch.bool, device=self.targets.device)
-            logits = self._predict(imputer, rows, lambda part: every.expand(len(part), -1))
-            self._empty[imputer] = self._said(logits, self.targets)
+            every = torch.ones((1, 1, *self.run.images.shape[2:]), dtype=torch.bool, device=rows.device)
+            parts = rows.split(self.run.chunk)
+            fill = self.filler(imputer)
+            logits = [self.run.predict(fill(part, every.expand(len(part), -1, -1, -1))[:, 0]) for part in parts]
+            self._empty[imputer] = self._said(torch.cat(logits), self.targets)
         return self._empty[imputer]
 
-    def _predict(self, imputer: str, rows: Tensor, removed: Callable[[Tensor], Tensor]) -> Tensor:
-        """Logits ``(R,K)`` of image ``rows[r]`` without the cells ``removed(r)``, a chunk at a time."""
-        places = torch.arange(len(rows), device=rows.device)
-        fill = self.fillers[imputer]
-        return torch.cat([self.run.predict(fill(rows[part], removed(part))) for part in places.split(self.run.chunk)])
+    # The sweep itself.
 
-    def _said(self, logits: Tensor, targets: Tensor) -> Tensor:
-        values = logits if self.run.model.output == "logit" else logits.softmax(1)
-        return values.gather(1, targets[:, None])[:, 0]
+    def _removed_in_order(self, curve: Curve, ordered: Ordered, counts: Tensor) -> _Said:
+        """Answers ``(O,S)`` for counts ``(O,S)`` of removed units, as many images at once as fit a call."""
+
+        def removed(rows: slice, steps: slice) -> Tensor:
+            count = counts[rows, steps, None, None]
+            rank = ordered.rank[rows, None]
+            return rank < count if curve.order == "mif" else rank >= ordered.units[rows, None, None, None] - count
+
+        return self._asked(curve.imputer, ordered.rows, counts.shape[1], removed)
+
+    def _asked(self, imputer: str, rows: Tensor, steps: int, removed: Callable[[slice, slice], Tensor]) -> _Said:
+        """Answers ``(O,S)``: image ``rows[o]`` without the pixels ``removed(o, s)``."""
+        fill, chunk = self.filler(imputer), self.run.chunk
+        wide = min(len(rows), chunk)
+        deep = max(1, chunk // max(1, wide))
+        found: list[list[_Said]] = []
+        for top in range(0, len(rows), wide):
+            here = slice(top, top + wide)
+            line = []
+            for left in range(0, steps, deep):
+                pixels = removed(here, slice(left, left + deep))
+                logits = self.run.predict(fill(rows[here], pixels).flatten(0, 1))
+                said = self._said(logits, self.targets[rows[here]].repeat_interleave(pixels.shape[1]))
+                line.append(_shaped(said, pixels.shape[1]))
+            found.append(line)
+        return _joined(found, (len(rows), steps), self.targets.device)
+
+    def _mean_over_orders(self, ordered: Ordered, said: _Said) -> _Said:
+        def mean(values: Tensor) -> Tensor:
+            total = torch.zeros(len(self.run), values.shape[1], device=values.device)
+            return total.index_add_(0, ordered.rows, values) / ordered.orders[:, None]
+
+        return _Said(mean(said.y), mean(said.logit), mean(said.p), mean(said.kept))
+
+    # Probes.
+
+    def _of_cells(self, probe: Probe) -> Answers:
+        cells = probe.masks(self.run, self.grid**2).to(self.run.images.device)
+        cells = cells.expand(len(self.run), *cells.shape[-2:])
+        size = (self.run.images.shape[2], self.run.images.shape[3])
+        rows = torch.arange(len(self.run), device=cells.device)
+        said = self._asked(probe.imputer, rows, cells.shape[1], lambda o, s: maps.cell_pixels(cells[o, s], size))
+        return Answers(cells, self._whole.logit[:, None] - said.logit, said.p, said.kept, self._whole.p)
+
+    def _of_parts(self, probe: PartProbe) -> Answers:
+        batch = self.run.batch
+        if batch.rerender is None or batch.parts is None:
+            raise ValueError("these data cannot be drawn anew")
+        codes = torch.tensor(list(PART_CODES.values()), device=batch.parts.device, dtype=batch.parts.dtype)
+        every = [batch.rerender(part, number) for part in PART_CODES for number in range(probe.draws)]
+        said = [self._said(self.run.predict(images.to(self.run.images)), self.targets) for images in every]
+
+        def averaged(what: str) -> Tensor:
+            values = torch.stack([getattr(one, what) for one in said], 1)
+            mean: Tensor = values.unflatten(1, (len(PART_CODES), probe.draws)).mean(2)
+            return mean
+
+        pixels = (batch.parts[:, None] == codes[:, None, None]).flatten(2)
+        return Answers(
+            pixels, self._whole.logit[:, None] - averaged("logit"), averaged("p"), averaged("kept"), self._whole.p
+        )
+
+    # What the model says, and of which units.
+
+    @cached_property
+    def _whole(self) -> _Said:
+        return self._said(self.run.logits, self.targets)
+
+    def _said(self, logits: Tensor, targets: Tensor) -> _Said:
+        logit = logits.gather(1, targets[:, None])[:, 0]
+        p = logits.softmax(1).gather(1, targets[:, None])[:, 0]
+        y = logit if self.run.model.output == "logit" else p
+        return _Said(y, logit, p, (logits.argmax(1) == targets).float())
+
+    @cached_property
+    def _cells(self) -> tuple[Tensor, Tensor]:
+        n = self.grid**2
+        index = torch.arange(n, device=self.targets.device)
+        labels = maps.cell_pixels(index, (self.run.images.shape[2], self.run.images.shape[3]))
+        return labels.expand(len(self.run), -1, -1), torch.full_like(self.targets, n)
+
+    @cached_property
+    def _segments(self) -> tuple[Tensor, Tensor]:
+        labels = superpixels(self.run.images)
+        return labels, labels.flatten(1).amax(1) + 1
+
+    def _tie_break(self, unit: str, units: int) -> Tensor:
+        """``(B,units)``: a permutation per image that does not depend on how many units other images have."""
+        most = self.grid**2 if unit == "cell" else MOST
+        order = self.run.draw("ties", lambda g: torch.randperm(most, generator=g))
+        return order[:, :units].argsort(1).argsort(1) if units < most else order
 
 
-def removal_counts(cells: int, points: int) -> Tensor:
-    """Cells removed at evenly spaced fractions from 0 to 1: ``(points,)`` int64, k = q·n rounded, halves up."""
-    return (torch.arange(points) * cells * 2 + (points - 1)) // (2 * (points - 1))
+def together(questions: Sequence[Question]) -> list[tuple[Question, ...]]:
+    """Questions grouped by what one sweep answers: curves of equal imputer, order and unit; each fade alone."""
+    groups: dict[object, list[Question]] = {}
+    for question in dict.fromkeys(questions):
+        curve = isinstance(question, Curve)
+        key = (question.imputer, question.order, question.unit) if isinstance(question, Curve) else question
+        groups.setdefault((curve, key), []).append(question)
+    return [tuple(group) for group in groups.values()]
+
+
+def inner_points(group: Sequence[Question]) -> int:
+    """Model samples per image and order that a group of questions takes, without whole and empty images."""
+    if isinstance(group[0], Fade):
+        return 1
+    return len({f for curve in group if isinstance(curve, Curve) for f in curve.fractions if 0 < f < 1})
+
+
+def removal_counts(units: Tensor, fractions: Sequence[float]) -> Tensor:
+    """Units removed at each fraction, k = q·n rounded, halves up: ``(O,)`` int64 -> ``(O,S)`` int64."""
+    shares = torch.tensor(fractions, dtype=torch.float64)
+    return (shares * units.cpu()[:, None] + 0.5 + 1e-9).floor().long().to(units.device)
+
+
+def _segment_means(values: Tensor, labels: Tensor, units: Tensor) -> Tensor:
+    """``(B,most)``: mean of each segment's pixels; −∞ where an image has no such segment."""
+    flat, places = precise(values.flatten(1)), labels.flatten(1)
+    total = torch.zeros((len(flat), int(units.max())), dtype=flat.dtype, device=flat.device)
+    count = total.scatter_add(1, places, torch.ones_like(flat))
+    return torch.where(count > 0, total.scatter_add(1, places, flat) / count, -torch.inf).float()
+
+
+def _shaped(said: _Said, steps: int) -> _Said:
+    return _Said(*(values.unflatten(0, (-1, steps)) for values in (said.y, said.logit, said.p, said.kept)))
+
+
+def _joined(found: Sequence[Sequence[_Said]], shape: tuple[int, int], device: torch.device) -> _Said:
+    """Chunks of rows and steps as one ``(O,S)``."""
+    if not all(shape):
+        return _Said(*(torch.zeros(shape, device=device) for _ in range(4)))
+    parts = [
+        torch.cat([torch.cat([getattr(said, what) for said in line], 1) for line in found])
+        for what in ("y", "logit", "p", "kept")
+    ]
+    return _Said(*parts)

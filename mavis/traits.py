@@ -9,13 +9,16 @@ from mavis.types import WHITE_BOX, Capability
 
 Pooling = Literal["sum", "l2"]
 Role = Literal["method", "control", "oracle"]
-Category = Literal["faithfulness", "localisation", "robustness", "randomisation", "complexity", "hygiene", "cost"]
+Category = Literal[
+    "faithfulness", "localisation", "robustness", "randomisation", "complexity", "axioms", "hygiene", "cost"
+]
 CATEGORIES: tuple[Category, ...] = (
     "faithfulness",
     "localisation",
     "robustness",
     "randomisation",
     "complexity",
+    "axioms",
     "hygiene",
     "cost",
 )
@@ -56,37 +59,47 @@ class MetricTraits:
     Attributes:
         source: paper and equation.
         category: the leaderboard it belongs to.
-        higher_is_better: the direction.
+        higher_is_better: the direction; None for what only describes and is never ranked.
         range: lowest and highest value it can take; None where unbounded.
         chance: the value that a map without information is expected to have, where it is known.
         needs: what it asks of the model beyond the maps.
         truth: needs planted truth (``parts`` or ``regions``) in the data.
+        rerender: needs data whose parts can be drawn anew.
         undefined: when it has no value for an image, in words; becomes the reason in the table.
         unit: of its values.
+        faulty: why its values are known to be wrong, for metrics of other libraries; such a metric is refused.
     """
 
     source: str
     category: Category
-    higher_is_better: bool
+    higher_is_better: bool | None
     range: tuple[float | None, float | None] = (None, None)
     chance: float | None = None
     needs: frozenset[Capability] = frozenset()
     truth: bool = False
+    rerender: bool = False
     undefined: str = "the map is not finite"
     unit: str = ""
+    faulty: str = ""
 
     def __post_init__(self) -> None:
         _check_word("category", self.category, CATEGORIES)
         _check_needs(self.needs)
-        if not isinstance(self.higher_is_better, bool):
-            raise MavisError(f"higher_is_better must be true or false, got {self.higher_is_better!r}.")
+        if self.higher_is_better is not None and not isinstance(self.higher_is_better, bool):
+            raise MavisError(f"higher_is_better must be true, false or none, got {self.higher_is_better!r}.")
 
 
 @dataclass(frozen=True)
 class PlainTraits:
-    """What a model, data set or imputer declares: one line on what it is."""
+    """What a model, data set or imputer declares.
+
+    Attributes:
+        about: one line on what it is.
+        rerender: needs data whose parts can be drawn anew (imputers).
+    """
 
     about: str = ""
+    rerender: bool = False
 
 
 def _check_word(trait: str, word: str, known: Iterable[str]) -> None:

@@ -67,6 +67,21 @@ class Batch:
             regions=move(self.regions),
         )
 
+    def mirrored(self) -> "Batch":
+        """The batch seen in a mirror, its truth too."""
+
+        def mirror(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.flip(-1)
+
+        again = self.rerender
+        return replace(
+            self,
+            images=self.images.flip(-1),
+            parts=mirror(self.parts),
+            regions=mirror(self.regions),
+            rerender=None if again is None else lambda part, number: again(part, number).flip(-1),
+        )
+
     def alone(self, row: int) -> "Batch":
         """The batch of one of its images."""
 

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 from mavis import stats
-from mavis.findings import Estimate, GroupAccuracy, Validity
+from mavis.findings import Estimate, GroupAccuracy, Reliability, Validity
 from mavis.groups import Rules, estimate
+from mavis.protocol import ReliabilityRules
 from mavis.sampling import joined
 
 
@@ -88,3 +89,51 @@ def _weakness(balanced: float, chance: float) -> list[str]:
 def _never_predicted(images: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
     never = [name for k, name in enumerate(classes) if k not in set(images["predicted"])]
     return [f"never predicted: {', '.join(never)}"] if never else []
+
+
+def reliability(
+    kept: pd.DataFrame, images: pd.DataFrame, rules: Rules, limits: ReliabilityRules | None
+) -> tuple[Reliability, ...]:
+    """How often the prediction stays when random cells are removed, per imputer and fraction, overall and per group.
+
+    Args:
+        kept: one model's rows: ``image, imputer, fraction, kept`` (0 or 1).
+        images: one model's rows, index image id, attributes as columns.
+        rules: how means are taken.
+        limits: what counts as reliable and as even.
+    """
+    if limits is None or kept.empty:
+        return ()
+    found = []
+    for row in kept[["imputer", "fraction"]].drop_duplicates().to_dict("records"):
+        imputer, fraction = str(row["imputer"]), float(row["fraction"])
+        rows = kept[(kept["imputer"] == imputer) & (kept["fraction"] == fraction)]
+        found.append(_one_imputer(imputer, fraction, rows.set_index("image")["kept"] > 0, images, rules, limits))
+    return tuple(found)
+
+
+def _one_imputer(
+    imputer: str, fraction: float, stays: pd.Series, images: pd.DataFrame, rules: Rules, limits: ReliabilityRules
+) -> Reliability:
+    common = images.loc[images.index.isin(stays.index)].sort_index()
+    right = stays.loc[common.index].to_numpy()
+    groups = [g for a in rules.attributes if "*" not in a for g in _groups(common, right, a, rules)]
+    first = fraction == limits.fractions[0]
+    return Reliability(
+        imputer=imputer,
+        fraction=fraction,
+        kept=_share(right, rules.confidence),
+        groups=tuple(groups),
+        reliable=bool(right.mean() >= limits.min_kept) if first else None,
+        uneven=tuple(a for a in dict.fromkeys(g.attribute for g in groups) if _differ(groups, a, rules, limits)),
+    )
+
+
+def _differ(groups: list[GroupAccuracy], attribute: str, rules: Rules, limits: ReliabilityRules) -> bool:
+    """Whether the highest and the lowest share of large enough groups are too far apart, and not by chance alone."""
+    known = [g.estimate for g in groups if g.attribute == attribute and g.estimate.n >= rules.min_report]
+    shares = sorted((e.mean, e.low, e.high) for e in known if e.mean is not None and e.low is not None)
+    if len(shares) < 2:
+        return False
+    (low, _, low_end), (high, high_start, _) = shares[0], shares[-1]
+    return high - low > limits.max_gap and (low_end or 0.0) < (high_start or 0.0)

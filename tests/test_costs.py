@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from mavis import costs, execute
+from mavis import costs, execute, explaining
 from mavis.datasets.planted_square import planted_square
 from mavis.passes import Cost
 from mavis.plan import Subject, blocks, cells, line_up
 from mavis.protocol import Protocol
+from mavis.registry import metrics
 from mavis.types import Model
 
 from .tables import protocol
@@ -39,7 +40,7 @@ def both(explainer: str, params: Mapping[str, Any], metrics: Mapping[str, Any], 
     subject = Subject("tiny", "r1", "p1", model.can, truth=True)
     laid = cells(subject, line, found)
     planned = costs.estimate(line, laid, model, DATA.load(IDS[:1]), (len(IDS), varied)).of(explainer)
-    job = execute.Job(
+    job = explaining.Job(
         model=model, data=DATA, line=line, targets=dict.fromkeys(IDS, 0), mean=DATA.mean, seed=0, grid=16, chunk=4
     )
     logs = [execute.run(job, block).log for block in blocks(subject, laid, IDS, IDS[:varied])]
@@ -125,3 +126,20 @@ def test_seconds_are_measured() -> None:
     forward, backward = costs.seconds(made(), 32, 4)
     assert forward > 0
     assert backward >= 0
+
+
+def test_a_metric_says_what_it_asks_of_the_model() -> None:
+    """Per map for sweeps, for all maps for probes, maps for variants; the figures are those of the defaults."""
+    said = {
+        name: costs.in_words(metrics[name].make())
+        for name in ("gini", "deletion", "nsrg", "single_deletion", "part_faithfulness", "mprt", "mprt_top_down")
+    }
+    assert said == {
+        "gini": "nothing",
+        "deletion": "10 forwards per map",
+        "nsrg": "38 forwards per map",
+        "single_deletion": "256 forwards for all maps",
+        "part_faithfulness": "40 forwards for all maps",
+        "mprt": "1 more map",
+        "mprt_top_down": "a map per layer",
+    }

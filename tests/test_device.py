@@ -186,3 +186,21 @@ def process_mark() -> float:
     mark = device._resident_mib("VmHWM")
     assert mark is not None
     return mark
+
+
+def test_work_that_does_not_fit_is_tried_with_half_as_often_as_needed() -> None:
+    """16, 8 and 4 samples do not fit, 2 do; anything else that is raised is passed on, and so is one sample's fault."""
+    tried = []
+
+    def work(chunk: int) -> str:
+        tried.append(chunk)
+        if chunk > 2:
+            raise torch.OutOfMemoryError("no room")
+        return "done"
+
+    assert device.fitting(16, work) == "done"
+    assert tried == [16, 8, 4, 2]
+    with pytest.raises(torch.OutOfMemoryError):
+        device.fitting(4, lambda chunk: (_ for _ in ()).throw(torch.OutOfMemoryError("never")))
+    with pytest.raises(ZeroDivisionError):
+        device.fitting(4, lambda chunk: 1 // 0)

@@ -27,7 +27,7 @@ def test_every_metric_is_listed_as_it_is_declared():
         t = entry.traits
         low, high = ("" if end is None else f"{end:g}" for end in t.range)
         chance = "" if t.chance is None else f"{t.chance:g}"
-        way = "higher" if t.higher_is_better else "lower"
+        way = {True: "higher", False: "lower", None: "describes"}[t.higher_is_better]
         if entry.origin == "mavis":
             expected.add((entry.name, t.category, way, f"{low}…{high}", chance))
     assert set(rows) == expected

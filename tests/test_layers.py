@@ -7,14 +7,17 @@ from pathlib import Path
 
 import mavis
 
-LAYERS = """__main__ > cli > evaluation > pipeline > results > report > execute > decide > leaderboard regression
-    > gates disparity validity > groups > costs > ledger > store plan subjects train
-    > protocol sampling sweep preflight checkpoint > kinds > perturb
-    > passes faces images nets > maps stats findings registry > traits > types > draws hashing device
-    > errors torchvision_hook"""
+LAYERS = """__main__ > cli > evaluation sensitivity > pipeline > results > report > execute > again > explaining
+    > decide > leaderboard regression > gates disparity validity agreement twins > groups > costs reliability > ledger
+    > store plan subjects train > protocol sampling sweep preflight checkpoint > kinds segments > variants
+    > perturb randomise > passes faces images nets linear similarity > maps stats findings registry > traits > types
+    > draws hashing device > errors torchvision_hook"""
 PLACE = {name: height for height, layer in enumerate(LAYERS.split(">")) for name in layer.split()}
 PLUGINS = {"models", "datasets", "explainers", "metrics"}
-CONTRACTS = "registry traits types errors maps perturb kinds passes draws hashing device images faces nets checkpoint"
+CONTRACTS = (
+    "registry traits types errors maps perturb variants similarity kinds passes draws hashing device images faces nets "
+    "checkpoint"
+)
 
 
 def imports() -> list[tuple[str, str, str]]:

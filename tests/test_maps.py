@@ -180,6 +180,34 @@ def test_sorted_views_are_sorted() -> None:
     assert np.array_equal(maps.ascending_magnitude.numpy(), np.sort(np.abs(maps.cells.numpy())))
 
 
+def tied_maps() -> Maps:
+    values = torch.randint(-3, 4, (20, 4, 4), generator=torch.Generator().manual_seed(3)).float()
+    return Maps.of(torch.cat([values, numbers(5, 4, 4), torch.zeros(1, 4, 4)]), 2)
+
+
+def test_the_order_falls_and_holds_each_pixel_once() -> None:
+    """Read in order, the pixels' values are the sorted ones."""
+    maps = tied_maps()
+    assert maps.order.sort(dim=1).values.equal(torch.arange(16).expand(26, 16))
+    assert maps.values.flatten(1).gather(1, maps.order).equal(maps.descending)
+
+
+def test_above_and_upto_count_the_higher_and_the_equal() -> None:
+    """At each place: how many values are higher than the one there, and how many at least as high; zeros are tied."""
+    maps = tied_maps()
+    ordered = maps.descending
+    assert maps.above.equal((ordered[:, None, :] > ordered[:, :, None]).sum(2))
+    assert maps.upto.equal((ordered[:, None, :] >= ordered[:, :, None]).sum(2))
+
+
+def test_the_positive_part_is_double() -> None:
+    """Negative values are zero, the others what they were."""
+    values = numbers(3, 4, 4)
+    positive = Maps.of(values, 2).positive
+    assert positive.dtype == torch.float64
+    assert positive.equal(values.flatten(1).double().where(values.flatten(1) > 0, 0.0))
+
+
 # Orders.
 
 
@@ -201,7 +229,13 @@ def test_equal_cells_follow_the_tie_break() -> None:
 
 def test_zero_and_minus_zero_are_tied() -> None:
     """The sign of zero orders nothing."""
-    assert has_ties(torch.tensor([[0.0, -0.0], [1.0, 2.0]])).tolist() == [True, False]
+    assert has_ties(torch.tensor([[0.0, -0.0], [1.0, 2.0]]), torch.tensor([2, 2])).tolist() == [True, False]
+
+
+def test_only_the_highest_values_count_as_ties() -> None:
+    """Padding below an image's own values ties nothing; equal values among its own do."""
+    values = torch.tensor([[3.0, 1.0, -torch.inf, -torch.inf], [1.0, 1.0, 0.0, -torch.inf]])
+    assert has_ties(values, torch.tensor([2, 3])).tolist() == [False, True]
 
 
 # Ranks and correlations.

@@ -2,6 +2,8 @@
 
 import re
 from pathlib import Path
+from types import NoneType
+from typing import Literal, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
@@ -16,7 +18,8 @@ def keys(model: type[BaseModel], before: str = "") -> set[str]:
     found: set[str] = set()
     for name, field in model.model_fields.items():
         path = before + (field.alias or name)
-        inner = field.annotation
+        inner = next((part for part in get_args(field.annotation) if part is not NoneType), field.annotation)
+        inner = field.annotation if get_origin(field.annotation) in (dict, tuple, Literal) else inner
         nested = isinstance(inner, type) and issubclass(inner, BaseModel)
         found |= keys(inner, f"{path}.") if nested else {path}
     return found

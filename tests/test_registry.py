@@ -205,7 +205,7 @@ class TestTraits:
         """A category that no leaderboard has, and a direction that is no truth value, raise at registration."""
         with pytest.raises(UnknownName, match="category is named 'faithfullness'; did you mean 'faithfulness'"):
             registry.metric("m", source="s", category="faithfullness", higher_is_better=True)
-        with pytest.raises(MavisError, match="higher_is_better must be true or false, got 'false'"):
+        with pytest.raises(MavisError, match="higher_is_better must be true, false or none, got 'false'"):
             registry.metric("m", source="s", category="hygiene", higher_is_better="false")
 
 
@@ -300,7 +300,7 @@ class TestUserFile:
             ("categroy = 'hygiene'", "cannot have 'categroy'; its traits are: source, category"),
             ("category = 'hygiene'", "needs 'higher_is_better' among its traits"),
             ("category = 'hygeine'\nhigher_is_better = true", "did you mean 'hygiene'"),
-            ("category = 'hygiene'\nhigher_is_better = 'no'", "must be true or false, got 'no'"),
+            ("category = 'hygiene'\nhigher_is_better = 'no'", "must be true, false or none, got 'no'"),
             ("category = 'hygiene'\nhigher_is_better = true\nneeds = 'gradeint'", "did you mean 'gradient'"),
         ],
     )

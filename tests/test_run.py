@@ -149,8 +149,6 @@ def test_out_of_memory_halves_the_batch_and_changes_no_score(whole, tmp_path, mo
         return predict(run, images)
 
     monkeypatch.setattr(mavis.Pass, "predict", tight)
-    monkeypatch.setattr(pipeline, "predictions", lambda model, drawn, _: kept(model, drawn, 4))
-    kept = sys.modules["mavis.subjects"].predictions
     pipeline.run(replace(SMALL, batch_size=16), tmp_path / "run")
     assert {log.chunk for log in Store.existing(tmp_path / "run").logs()} == {4}
     assert_equal(table(tmp_path / "run"), whole)

@@ -35,7 +35,8 @@ def result(*images: str, model: str = "m", value: float = 0.5) -> BlockResult:
     curves = pd.DataFrame({"image": list(images), "x": 0.0, "y": 1.0}).assign(model=model)
     maps = {f"rise|{i}": np.full((4, 4), value, dtype=np.float16) for i in images}
     maps |= {f"|{i}": np.full((4, 4, 3), 9, dtype=np.uint8) for i in images}
-    return BlockResult(scores, curves, maps, BlockLog(model, 10, 4, 1.5, None, 32, [FAILURE]))
+    agreement = pd.DataFrame({"image": list(images), "measure": "spearman", "value": value}).assign(model=model)
+    return BlockResult(scores, curves, agreement, maps, BlockLog(model, 10, 4, 1.5, None, 32, [FAILURE]))
 
 
 @pytest.fixture
@@ -63,7 +64,9 @@ def test_blocks_come_back(store: Store) -> None:
 
 def test_a_block_of_nothing_is_done(store: Store) -> None:
     """Where every cell was skipped there are no rows, and the block is not done again."""
-    store.write("b1", BlockResult(pd.DataFrame(), pd.DataFrame(), {}, BlockLog("m", 0, 0, 0.0, None, 1)))
+    store.write(
+        "b1", BlockResult(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), {}, BlockLog("m", 0, 0, 0.0, None, 1))
+    )
     assert store.done("b1")
     assert (len(store.table()), len(store.curves()), store.maps()) == (0, 0, {})
 
@@ -109,7 +112,7 @@ def test_a_killed_process_leaves_nothing_done(store: Store) -> None:
         "real = Path.replace\n"
         "Path.replace = lambda self, to: os._exit(9) if str(to).endswith('b1.parquet') else real(self, to)\n"
         "frame = pd.DataFrame({'image': ['a'], 'value': [1.0]})\n"
-        "Store(Path(sys.argv[1])).write('b1', BlockResult(frame, frame, {}, BlockLog('m', 1, 1, 1.0, None, 1)))"
+        "Store(Path(sys.argv[1])).write('b1', BlockResult(frame, frame, frame, {}, BlockLog('m', 1, 1, 1.0, None, 1)))"
     )
     assert subprocess.run([sys.executable, "-c", code, str(store.folder)], check=False).returncode == 9
     assert any(p.name.startswith(".b1.parquet.") for p in (store.folder / "parts").iterdir())
@@ -128,6 +131,7 @@ def test_two_writers_of_one_block_make_one_result(store: Store) -> None:
     assert found["value"].nunique() == 1
     assert len(store.logs()) == 1
     assert sorted(p.name for p in (store.folder / "parts").iterdir()) == [
+        "b1.agreement.parquet",
         "b1.curves.parquet",
         "b1.maps.npz",
         "b1.parquet",
@@ -203,7 +207,13 @@ def test_what_holds_no_run_is_not_read(tmp_path: Path, store: Store) -> None:
 @pytest.mark.parametrize("kept", [0, 0.5, 0.9])
 @pytest.mark.parametrize(
     ("suffix", "read"),
-    [(".parquet", "table"), (".parquet", "logs"), (".curves.parquet", "curves"), (".maps.npz", "maps")],
+    [
+        (".parquet", "table"),
+        (".parquet", "logs"),
+        (".curves.parquet", "curves"),
+        (".agreement.parquet", "agreement"),
+        (".maps.npz", "maps"),
+    ],
 )
 def test_a_damaged_part_is_named_with_what_to_delete(store: Store, suffix: str, read: str, kept: float) -> None:
     """A truncated file is one line that names it and the scores to delete, so that the block is done again."""
@@ -217,7 +227,11 @@ def test_a_damaged_part_is_named_with_what_to_delete(store: Store, suffix: str, 
 def test_a_part_without_its_companions_is_damaged(store: Store) -> None:
     """Scores whose curves or maps are gone are not shown as complete."""
     store.write("b1", result("a"))
-    for suffix, read in ((".curves.parquet", store.curves), (".maps.npz", store.maps)):
+    for suffix, read in (
+        (".curves.parquet", store.curves),
+        (".agreement.parquet", store.agreement),
+        (".maps.npz", store.maps),
+    ):
         (store.folder / "parts" / f"b1{suffix}").unlink()
         with pytest.raises(StoreError, match=r"delete \S*b1\.parquet"):
             read()
@@ -228,3 +242,18 @@ def test_a_table_that_is_no_part_is_damaged(store: Store) -> None:
     pd.DataFrame({"a": [1]}).to_parquet(store.folder / "parts" / "b1.parquet")
     with pytest.raises(StoreError, match=r"b1\.parquet is damaged"):
         store.logs()
+
+
+def test_a_run_of_another_version_is_not_read(store: Store) -> None:
+    """A directory of another format is named as such, before any of its tables is missed."""
+    path = store.folder / "run.json"
+    path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 1'))
+    with pytest.raises(StoreError, match="another version of MAVIS"):
+        Store.existing(store.folder)
+
+
+def test_reliability_comes_back(store: Store) -> None:
+    """The table of what the model still knows is stored as it was given."""
+    found = pd.DataFrame({"model": ["m"], "image": ["a"], "imputer": ["mean"], "fraction": [0.1], "kept": [1.0]})
+    store.write_reliability(found)
+    pd.testing.assert_frame_equal(store.reliability(), found)

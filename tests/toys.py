@@ -1,17 +1,17 @@
 """Hand-wired nets whose every number can be written down, and short ways to explain and to score with them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from mavis import execute
-from mavis.kinds import MapMetric, ProbeMetric, SweepMetric
+from mavis import execute, explaining
+from mavis.kinds import CurveValues, Fade, MapMetric, ProbeMetric, Question, SweepMetric
 from mavis.maps import Maps, cell_means, cell_pixels, pooled
 from mavis.passes import Cost, Pass
 from mavis.plan import Block, Cell, Line, Part
-from mavis.registry import explainers, imputers, metrics
-from mavis.sweep import Scene
+from mavis.registry import explainers, metrics
+from mavis.sweep import Scene, together
 from mavis.types import WHITE_BOX, Batch, Model
 
 GREY = torch.full((3,), 0.5)
@@ -123,9 +123,21 @@ def maps_of_cells(cells: Tensor, size: int = 4) -> Maps:
 
 
 def scene(run: Pass, cells: int, target: int | Tensor = 0) -> Scene:
-    """The batch ready for both imputers."""
-    fillers = {name: imputers[name].make()(run) for name in ("mean", "blur")}
-    return Scene(run, targets(run, target), fillers, cells)
+    """The batch ready for any imputer, in so many cells."""
+    return Scene(run, targets(run, target), round(cells**0.5))
+
+
+def swept(
+    run: Pass, maps: Maps, questions: Sequence[Question], target: int | Tensor = 0
+) -> dict[Question, CurveValues]:
+    """The answers to questions about maps of this pass."""
+    made, answers = scene(run, maps.grid**2, target), {}
+    for group in together(questions):
+        if isinstance(group[0], Fade):
+            answers[group[0]] = made.faded(maps, group[0])
+        else:
+            answers |= made.swept(made.ordered(maps, group[0].unit), group)
+    return answers
 
 
 def score(name: str, maps: Maps, run: Pass, target: int | Tensor = 0, **params: object) -> Tensor:
@@ -135,10 +147,10 @@ def score(name: str, maps: Maps, run: Pass, target: int | Tensor = 0, **params: 
         case MapMetric():
             return metric.score(maps, run.batch)
         case SweepMetric():
-            curves, _ = scene(run, maps.grid**2, target).curves(maps, metric.curves)
-            return metric.score(curves)
+            return metric.score(swept(run, maps, metric.curves, target))
         case ProbeMetric():
-            return metric.score(maps, scene(run, maps.grid**2, target).answers(metric.probe))
+            made = scene(run, maps.grid**2, target)
+            return metric.score(maps, {probe: made.answers(probe) for probe in metric.probes})
     raise TypeError(f"'{name}' is of another kind.")
 
 
@@ -165,7 +177,7 @@ def run_block(
 ) -> dict[str, Tensor]:
     """Scores one explainer on one batch as a benchmark run does: per metric ``(B,)``, NaN where undefined."""
     made = [Part(name, params, metrics[name].traits, metrics[name].make(params)) for name, params in wanted.items()]
-    job = execute.Job(
+    job = explaining.Job(
         model=run.model,
         data=Stored(run.batch),  # type: ignore[arg-type]
         line=Line((explainer,), tuple(made)),

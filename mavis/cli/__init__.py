@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from mavis.cli import check, doctor, list_, plan, register, report, run, train
+from mavis.cli import check, doctor, list_, plan, register, report, run, sensitivity, train
 from mavis.errors import MavisError
 
 EXIT_BAD_INPUT = 2
@@ -42,6 +42,7 @@ app.command("run")(run.run)
 app.command("report")(report.report)
 app.command("check")(check.check)
 app.command("plan")(plan.plan)
+app.command("sensitivity")(sensitivity.sensitivity)
 app.command("list")(list_.list_)
 app.command("register")(register.register)
 app.command("train")(train.train)

@@ -1,10 +1,20 @@
 """mavis list: what there is."""
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from mavis.registry import Entry
+
+Row = dict[str, Any]
 
 
 class Kind(StrEnum):
@@ -24,24 +34,72 @@ def list_(
 ) -> None:
     """List models, datasets, explainers, metrics, imputers or protocols, built in and registered."""
     from rich.console import Console
-    from rich.table import Table
 
     rows = _protocols() if kind is Kind.protocols else _plugins(kind)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
+    console = Console()
+    if kind is Kind.metrics:
+        _show_metrics(console, rows)
+    else:
+        foreign = any(row.get("from", "mavis") != "mavis" for row in rows)
+        console.print(_table(rows, () if foreign else ("from",)))
+
+
+def _show_metrics(console: "Console", rows: Sequence[Row]) -> None:
+    """By leaderboard, ours before those of Quantus: a line of facts and one of words for each."""
+    from rich.padding import Padding
+
+    for quantus in (False, True):
+        for category in dict.fromkeys(row["category"] for row in rows):
+            here = [row for row in rows if row["category"] == category and _is_quantus(row) == quantus]
+            if here:
+                console.rule(f"{category}{', of Quantus' if quantus else ''}", align="left", style="dim")
+            for row in here:
+                console.print(f"{row['name']} {row['better']}", style="bold", highlight=False, end="")
+                console.print(f"  {_facts(row)}", highlight=False, markup=False, soft_wrap=True)
+                console.print(Padding(_words(row), (0, 0, 0, 4)), highlight=False, markup=False)
+    console.print("\nRefused metrics run only with --allow-known-faulty. Parameters: --json.", highlight=False)
+
+
+def _facts(row: Row) -> str:
+    chance = f"chance {row['chance']}" if row["chance"] else ""
+    needs = f"needs {row['needs']}" if row["needs"] else ""
+    origin = f"from {row['from']}" if row["from"] not in ("mavis", "Quantus") else ""
+    asks = f"asks {row['asks']}" if row["asks"] != "nothing" else ""
+    return " · ".join(filter(None, (row["range"], chance, needs, asks, origin)))
+
+
+def _words(row: Row) -> "Text":
+    """What it is and its source; where it is known to be wrong, how."""
+    from rich.text import Text
+
+    traits = row["traits"]
+    if traits["faulty"]:
+        return Text(f"refused: {traits['faulty']}")
+    return Text(f"{row['about']} [{traits['source']}]")
+
+
+def _table(rows: Sequence[Row], hidden: Sequence[str]) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False)
-    foreign = any(row.get("from", "mavis") != "mavis" for row in rows)
-    hidden = ("parameters", "traits") if foreign else ("parameters", "traits", "from")
-    columns = [name for name in rows[0] if name not in hidden] if rows else []
+    columns = [name for name in rows[0] if name not in ("parameters", "traits", *hidden)] if rows else []
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column != "about")
     for row in rows:
-        table.add_row(*(str(row[column]) for column in columns))
-    Console().print(table)
+        table.add_row(*(Text(str(row[column])) for column in columns))
+    return table
 
 
-def _plugins(kind: Kind) -> list[dict[str, Any]]:
+def _is_quantus(row: Row) -> bool:
+    return row.get("from") == "Quantus"
+
+
+def _plugins(kind: Kind) -> list[Row]:
+    """One row per plug-in, those of Quantus last."""
     from dataclasses import asdict
 
     from mavis import registry
@@ -49,18 +107,22 @@ def _plugins(kind: Kind) -> list[dict[str, Any]]:
     found = []
     for entry in registry.REGISTRIES[kind.value.removesuffix("s")]:
         traits = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in asdict(entry.traits).items()}
-        parameters = {name: None if p.default is p.empty else p.default for name, p in entry.parameters().items()}
+        parameters = {
+            f"**{name}" if p.kind is p.VAR_KEYWORD else name: None if p.default is p.empty else p.default
+            for name, p in entry.parameters().items()
+        }
         found.append(
             {
                 "name": entry.name,
                 **_brief(kind, traits),
+                **_cost(kind, entry),
                 "about": traits.get("about") or entry.summary,
                 "from": entry.origin,
                 "parameters": json.loads(json.dumps(parameters, default=str)),
                 "traits": traits,
             }
         )
-    return found
+    return sorted(found, key=_is_quantus)
 
 
 def _brief(kind: Kind, traits: dict[str, Any]) -> dict[str, str]:
@@ -71,14 +133,24 @@ def _brief(kind: Kind, traits: dict[str, Any]) -> dict[str, str]:
         low, high = ("" if end is None else f"{end:g}" for end in traits["range"])
         return {
             "category": traits["category"],
-            "better": "↑" if traits["higher_is_better"] else "↓",
+            "better": {True: "↑", False: "↓", None: ""}[traits["higher_is_better"]],
             "range": f"{low}…{high}",
             "chance": "" if traits["chance"] is None else f"{traits['chance']:g}",
+            "needs": ", ".join([*traits["needs"], *(word for word in ("truth", "rerender") if traits[word])]),
         }
     return {}
 
 
-def _protocols() -> list[dict[str, Any]]:
+def _cost(kind: Kind, entry: "Entry") -> dict[str, str]:
+    """What a metric asks of the model with its defaults; one of Quantus is not made for it, which takes seconds."""
+    if kind is not Kind.metrics:
+        return {}
+    from mavis import costs
+
+    return {"asks": "its own, not shared" if entry.origin == "Quantus" else costs.in_words(entry.make())}
+
+
+def _protocols() -> list[Row]:
     from mavis import protocol
 
     found = []

@@ -26,6 +26,9 @@ ProtocolName = Annotated[str, typer.Option("--protocol", help="Name of a shipped
 Limit = Annotated[int | None, typer.Option(min=1, help="Most images, shared equally between the groups.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Of every draw. Default: the protocol's.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+AllowKnownFaulty = Annotated[
+    bool, typer.Option("--allow-known-faulty", help="Run metrics that are known to be wrong; see 'mavis list metrics'.")
+]
 BatchSize = Annotated[str, typer.Option(help="Model samples per call: 'auto' or a number. Scores do not depend on it.")]
 
 
@@ -44,6 +47,7 @@ def request(
     device: str,
     batch_size: str,
     shard: str = "1/1",
+    allow_known_faulty: bool = False,
 ) -> "Request":
     """A request from the texts of the command line."""
     from mavis.pipeline import Request
@@ -62,6 +66,7 @@ def request(
         device=device,
         batch_size=_batch_size(batch_size),
         shard=_shard(shard),
+        allow_known_faulty=allow_known_faulty,
     )
 
 

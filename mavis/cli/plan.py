@@ -23,6 +23,7 @@ def plan(
     seed: options.Seed = None,
     device: options.Device = "auto",
     batch_size: options.BatchSize = "auto",
+    allow_known_faulty: options.AllowKnownFaulty = False,
 ) -> None:
     """Check every name and parameter, and say what the run would cost, without running it."""
     from mavis import pipeline
@@ -40,6 +41,7 @@ def plan(
         seed=seed,
         device=device,
         batch_size=batch_size,
+        allow_known_faulty=allow_known_faulty,
     )
     _show(pipeline.plan(asked))
 

@@ -25,6 +25,7 @@ def run(
     seed: options.Seed = None,
     device: options.Device = "auto",
     batch_size: options.BatchSize = "auto",
+    allow_known_faulty: options.AllowKnownFaulty = False,
     out: Annotated[Path | None, typer.Option(help="Run directory. Default: mavis-runs/MODEL_DATA_PROTOCOL.")] = None,
     shard: Annotated[
         str, typer.Option(help="K/N: only every N-th block from the K-th; run all N into one --out.")
@@ -54,6 +55,7 @@ def run(
         seed=seed,
         device=device,
         batch_size=batch_size,
+        allow_known_faulty=allow_known_faulty,
         shard=shard,
     )
     folder = out or options.default_folder(models, data, protocol)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from mavis.device import precise
+from mavis.errors import BadParameter
 from mavis.kinds import MapMetric, Metric
 from mavis.maps import Maps
 from mavis.registry import metric
@@ -18,7 +19,10 @@ from mavis.registry import metric
     chance=None,
 )
 def gini() -> Metric:
-    """Gini index of the absolute cell values: 0 for a constant map, (n−1)/n when one cell has everything."""
+    """Gini index of the absolute cell values: 0 for a constant map, (n−1)/n when one cell has everything.
+
+    Differs: Quantus adds 1e-7 to every value, which flattens faint maps.
+    """
 
     def score(maps: Maps, _: object) -> Tensor:
         ordered = precise(maps.ascending_magnitude)
@@ -50,5 +54,54 @@ def entropy() -> Metric:
         shares = magnitude / total.where(total > 0, torch.ones_like(total))
         bits = torch.special.entr(shares).sum(1) / torch.log(torch.tensor(float(magnitude.shape[1])))
         return torch.where(total[:, 0] > 0, bits, 1.0).float()
+
+    return MapMetric(score)
+
+
+@metric(
+    "hoyer",
+    source="Hoyer 2004; Hurley & Rickard 2009, table I, arXiv 0811.4706",
+    category="complexity",
+    higher_is_better=True,
+    range=(0, 1),
+)
+def hoyer() -> Metric:
+    """Hoyer's sparseness (√n − l1/l2)/(√n − 1) of the cell values: 0 for a constant map, 1 for a single cell."""
+
+    def score(maps: Maps, _: object) -> Tensor:
+        magnitude = precise(maps.ascending_magnitude)
+        largest = magnitude[:, -1:]  # divided by it, no square is too small for a device without doubles
+        shares = magnitude / largest.where(largest > 0, torch.ones_like(largest))
+        root = magnitude.shape[1] ** 0.5
+        sparseness = (root - shares.sum(1) / shares.square().sum(1).sqrt()) / (root - 1)
+        return torch.where(largest[:, 0] > 0, sparseness.clamp(0, 1), 0.0).float()
+
+    return MapMetric(score)
+
+
+@metric(
+    "effective_complexity",
+    source="Nguyen & Martínez 2020, arXiv 2007.07584; protocol C2",
+    category="complexity",
+    higher_is_better=False,
+    range=(0, 1),
+)
+def effective_complexity(threshold: float = 1e-5) -> Metric:
+    """Share of cells whose absolute value is above a small part of the largest one.
+
+    Args:
+        threshold: that part, in [0,1).
+
+    Differs: the paper counts the features that are needed to hold the model's answer. Quantus counts pixels above a
+    value after all maps of a call are divided by their common maximum, so that a strong map empties the others.
+    """
+    if not 0 <= threshold < 1:
+        raise BadParameter(f"effective_complexity: threshold is a part of the maximum in [0,1), got {threshold}.")
+
+    def score(maps: Maps, _: object) -> Tensor:
+        magnitude = precise(maps.ascending_magnitude)
+        largest = magnitude[:, -1:]
+        share = precise(magnitude > threshold * largest).mean(1)
+        return torch.where(largest[:, 0] > 0, share, 1.0).float()
 
     return MapMetric(score)

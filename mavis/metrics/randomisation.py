@@ -1,12 +1,27 @@
-"""Does the map change when the model forgets what it learnt? Gates, never ranks: noise passes them trivially."""
+"""Does the map change when the model forgets what it learnt, or another class is asked? Gates, never ranks.
 
+Noise passes them trivially. Metrics that read the same randomised model share it, and every explainer's map of it.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, get_args
+
+import torch
 from torch import Tensor
 
 from mavis.errors import BadParameter
-from mavis.kinds import Metric, VariantMetric
+from mavis.kinds import Explained, Metric, VariantMetric
 from mavis.maps import Maps, spearman
-from mavis.perturb import Randomised
 from mavis.registry import metric
+from mavis.similarity import histogram_entropy, hog_similarity, ssim
+from mavis.types import Model
+from mavis.variants import OtherClass, Randomised, Smoothed, Variant, cascade
+
+Similarity = Literal["spearman", "ssim", "hog"]
+Compare = Callable[[Explained, Explained], Tensor]
+
+_CONSTANT = "the map, or that of the randomised model, is constant"
 
 
 @metric(
@@ -16,22 +31,199 @@ from mavis.registry import metric
     higher_is_better=False,
     range=(-1, 1),
     needs={"weights"},
-    undefined="the map, or that of the randomised model, is constant",
+    undefined=_CONSTANT,
 )
-def mprt(repeats: int = 1) -> Metric:
-    """Spearman correlation of absolute cell values before and after all parameters are drawn anew.
+def mprt(repeats: int = 1, similarity: Similarity = "spearman") -> Metric:
+    """Similarity of absolute values before and after all parameters are drawn anew; by default Spearman's over cells.
 
     Near 1: the map does not depend on what the model learnt (an edge detector scores exactly 1).
 
     Args:
         repeats: randomised models, at least 1.
+        similarity: ``spearman`` over cells; ``ssim`` or ``hog`` over pixels, maps first divided by the root of their
+            mean square.
 
     Differs: full randomisation only; the original model is never averaged in (as Quantus does).
     """
-    if repeats < 1:
-        raise BadParameter(f"mprt: repeats must be at least 1, got {repeats}.")
+    _at_least("mprt", "repeats", repeats, 1)
+    return VariantMetric([Randomised(number) for number in range(repeats)], _alike(similarity, magnitude=True))
 
-    def similarity(maps: Maps, other: Maps) -> Tensor:
-        return spearman(maps.cells.abs(), other.cells.abs())
 
-    return VariantMetric([Randomised(number) for number in range(repeats)], similarity)
+@metric(
+    "mprt_top_down",
+    source="Adebayo et al. 2018, section 3 (cascading), arXiv 1810.03292; protocol 2.10",
+    category="randomisation",
+    higher_is_better=False,
+    range=(-1, 1),
+    needs={"weights"},
+    undefined="the map, or those of all randomised models, are constant",
+)
+def mprt_top_down(repeats: int = 1, similarity: Similarity = "spearman") -> Metric:
+    """Similarity as in `mprt`, averaged over models whose last one, two … and finally all layers are drawn anew.
+
+    It costs a map per layer and repeat; the last step is that of `mprt`, and shared with it.
+
+    Args:
+        repeats: randomised models per step, at least 1.
+        similarity: as in `mprt`.
+
+    Differs: Quantus averages the original model in, and re-seeds every layer alike.
+    """
+    return _cascading("mprt_top_down", "top_down", repeats, similarity)
+
+
+@metric(
+    "mprt_bottom_up",
+    source="Binder et al. 2023, arXiv 2211.12486; protocol 2.10",
+    category="randomisation",
+    higher_is_better=False,
+    range=(-1, 1),
+    needs={"weights"},
+    undefined="the map, or those of all randomised models, are constant",
+)
+def mprt_bottom_up(repeats: int = 1, similarity: Similarity = "spearman") -> Metric:
+    """Similarity as in `mprt`, averaged over models whose first one, two … and finally all layers are drawn anew.
+
+    It costs a map per layer and repeat; the last step is that of `mprt`, and shared with it.
+
+    Args:
+        repeats: randomised models per step, at least 1.
+        similarity: as in `mprt`.
+
+    Differs: Quantus averages the original model in, and re-seeds every layer alike.
+    """
+    return _cascading("mprt_bottom_up", "bottom_up", repeats, similarity)
+
+
+@metric(
+    "smooth_mprt",
+    source="Hedström et al. 2023 (sMPRT), arXiv 2401.06465",
+    category="randomisation",
+    higher_is_better=False,
+    range=(-1, 1),
+    needs={"weights"},
+    undefined=_CONSTANT,
+)
+def smooth_mprt(samples: int = 8, noise: float = 0.1, repeats: int = 1, similarity: Similarity = "spearman") -> Metric:
+    """Similarity as in `mprt`, of maps averaged over noisy copies of the image.
+
+    It costs a map per sample, once for the model and once per repeat, for every explainer.
+
+    Args:
+        samples: noisy copies per image, the same for all models, at least 1; the paper has 50.
+        noise: standard deviation of the normal noise, as a share of each image's range of values, above 0.
+        repeats: randomised models, at least 1.
+        similarity: as in `mprt`.
+
+    Differs: full randomisation only, as in `mprt`; averaged are maps, their channels already pooled.
+    """
+    _at_least("smooth_mprt", "repeats", repeats, 1)
+    if samples < 1 or not 0 < noise < float("inf"):
+        raise BadParameter(f"smooth_mprt: samples >= 1 and noise > 0 expected, got samples={samples}, noise={noise}.")
+    variants = [Smoothed(Randomised(number), samples, noise) for number in range(repeats)]
+    against = Smoothed(Variant(), samples, noise)
+    return VariantMetric(variants, _alike(similarity, magnitude=True), against=against)
+
+
+@metric(
+    "efficient_mprt",
+    source="Hedström et al. 2023 (eMPRT), arXiv 2401.06465",
+    category="randomisation",
+    higher_is_better=True,
+    range=(-1, None),
+    needs={"weights"},
+    undefined=_CONSTANT,
+)
+def efficient_mprt(repeats: int = 1, bins: int = 100) -> Metric:
+    """Relative rise of the entropy of the map's histogram when all parameters are drawn anew.
+
+    At 0 or below: the map of a model that knows nothing is no more disordered.
+
+    Args:
+        repeats: randomised models, at least 1.
+        bins: of the histogram, from a map's lowest value to its highest, at least 2.
+
+    Differs: Quantus chooses the number of bins for a batch unless told.
+    """
+    _at_least("efficient_mprt", "repeats", repeats, 1)
+    _at_least("efficient_mprt", "bins", bins, 2)
+
+    def rise(before: Explained, after: Explained) -> Tensor:
+        first, then = (histogram_entropy(found.maps.values, bins) for found in (before, after))
+        return torch.where(before.maps.valid & after.maps.valid, (then - first) / first, torch.nan)
+
+    return VariantMetric([Randomised(number) for number in range(repeats)], rise)
+
+
+@metric(
+    "random_logit",
+    source="Sixt et al. 2020, arXiv 1912.09818; protocol G4",
+    category="randomisation",
+    higher_is_better=False,
+    range=(-1, 1),
+    undefined="a map is constant, or the model has one class only",
+)
+def random_logit(draws: int = 1, similarity: Similarity = "spearman") -> Metric:
+    """Similarity of the maps of the explained class and of another one, drawn per image; sign kept.
+
+    Near 1: the map does not depend on the class; an explainer that draws numbers draws the same ones. With two classes
+    whose logits are opposite, unsigned maps are equal by nature: read it for three classes or more.
+
+    Args:
+        draws: other classes per image, with replacement, at least 1.
+        similarity: as in `mprt`, but of signed values.
+
+    Differs: the paper and Quantus compare by SSIM. Quantus assumes 1000 classes unless told, and draws one for each
+    place in the batch.
+    """
+    _at_least("random_logit", "draws", draws, 1)
+    alike = _alike(similarity, magnitude=False)
+
+    def compare(before: Explained, after: Explained) -> Tensor:
+        return torch.where(before.targets != after.targets, alike(before, after), torch.nan)
+
+    return VariantMetric([OtherClass(number) for number in range(draws)], compare)
+
+
+def _cascading(name: str, order: Literal["top_down", "bottom_up"], repeats: int, similarity: Similarity) -> Metric:
+    _at_least(name, "repeats", repeats, 1)
+
+    def steps(model: Model) -> list[Randomised]:
+        return [step for number in range(repeats) for step in cascade(model, number, order)]
+
+    return VariantMetric(steps, _alike(similarity, magnitude=True))
+
+
+def _alike(similarity: Similarity, *, magnitude: bool) -> Compare:
+    """How alike two maps are, of their absolute values if asked."""
+    if similarity not in get_args(Similarity):
+        raise BadParameter(f"similarity must be one of {', '.join(get_args(Similarity))}, got '{similarity}'.")
+    read = torch.abs if magnitude else torch.clone
+    if similarity == "spearman":
+        return lambda before, after: spearman(read(before.maps.cells), read(after.maps.cells))
+    return partial(_structure, {"ssim": ssim, "hog": hog_similarity}[similarity], read)
+
+
+def _structure(
+    similarity: Callable[[Tensor, Tensor], Tensor],
+    read: Callable[[Tensor], Tensor],
+    before: Explained,
+    after: Explained,
+) -> Tensor:
+    a, b = (read(_unit(found.maps)) for found in (before, after))
+    return torch.where(_varied(a) & _varied(b), similarity(a, b), torch.nan)
+
+
+def _unit(maps: Maps) -> Tensor:
+    """``(B,H,W)``, divided by the root of the mean square."""
+    return maps.unit.view_as(maps.values)
+
+
+def _varied(values: Tensor) -> Tensor:
+    flat = values.flatten(1)
+    return flat.amax(1) > flat.amin(1)
+
+
+def _at_least(name: str, parameter: str, value: int, least: int) -> None:
+    if value < least:
+        raise BadParameter(f"{name}: {parameter} must be at least {least}, got {value}.")

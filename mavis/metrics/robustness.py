@@ -1,5 +1,10 @@
-"""Does the map stay when the image hardly changes? It counts only for maps that are faithful: a constant is perfect."""
+"""Does the map stay when nothing that matters changes? It counts only for faithful maps: a constant one is perfect.
 
+What compares the image with noisy copies of it shares the copies: with equal radius and draws, further metrics cost
+no further map.
+"""
+
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -8,12 +13,16 @@ from torch import Tensor
 
 from mavis.device import precise
 from mavis.errors import BadParameter
-from mavis.kinds import Metric, VariantMetric
-from mavis.maps import Maps
-from mavis.perturb import Noise
+from mavis.kinds import Explained, Metric, VariantMetric
+from mavis.maps import cell_means, spearman
 from mavis.registry import metric
+from mavis.variants import Flip, Noise, Replicate, Shifted
+
+Compare = Callable[[Explained, Explained], Tensor]
 
 _UNDEFINED = "no draw of the noise left the prediction as it was, or the map is zero"
+_LEAST = 1e-6
+"""Below this a denominator counts as this, and so does a ratio before its logarithm is taken."""
 RADIUS = 8 / 255
 DRAWS = 3
 
@@ -77,21 +86,220 @@ def avg_sensitivity_normalised(radius: float = RADIUS, draws: int = DRAWS) -> Me
     return _sensitivity(radius, draws, "mean", _pattern_change)
 
 
-def _sensitivity(
-    radius: float, draws: int, reduce: Literal["mean", "max"], compare: Callable[[Maps, Maps], Tensor]
-) -> Metric:
+@metric(
+    "local_lipschitz",
+    source="Alvarez-Melis & Jaakkola 2018, arXiv 1806.08049",
+    category="robustness",
+    higher_is_better=False,
+    range=(0, None),
+    needs={"forward"},
+    undefined="no draw of the noise changed the image and left the prediction as it was",
+)
+def local_lipschitz(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
+    """Largest change of the map for the change of the image that caused it, both as Euclidean lengths.
+
+    It has the unit of the map: read it between images or models, not between explainers of unlike scale.
+
+    Args:
+        radius: largest change of a pixel value, in units of the input range, (0, 1].
+        draws: noisy copies per image, at least 1.
+
+    Differs: uniform noise in a box where the paper searches a ball, and only draws that leave the prediction as it
+    was. Quantus takes normal noise, and any draw.
+    """
+    return _sensitivity(radius, draws, "max", _steepness)
+
+
+@metric(
+    "relative_input_stability",
+    source="Agarwal et al. 2022, section 3.3 (RIS), arXiv 2203.06877; protocol T3",
+    category="robustness",
+    higher_is_better=False,
+    range=(-6, None),
+    needs={"forward"},
+    undefined=f"{_UNDEFINED}, or the image is black",
+)
+def relative_input_stability(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
+    """Log10 of the largest ratio of the map's relative change to the image's, each pixel by pixel.
+
+    A map that does not move has −6, the least ratio told apart. Pixels near zero weigh most, in map and image.
+
+    Args:
+        radius: largest change of a pixel value, in units of the input range, (0, 1].
+        draws: noisy copies per image, at least 1.
+
+    Differs: the logarithm; and what is divided by counts at least 1e-6 of the root mean square of the map or image,
+    so that no scale matters. Quantus replaces exact zeros by 1e-6, and has no value if any draw changes the prediction.
+    """
+    return _sensitivity(radius, draws, "max", _stability(_image_change))
+
+
+@metric(
+    "relative_output_stability",
+    source="Agarwal et al. 2022, section 3.3 (ROS), arXiv 2203.06877; protocol T3",
+    category="robustness",
+    higher_is_better=False,
+    range=(-6, None),
+    needs={"forward"},
+    undefined=_UNDEFINED,
+)
+def relative_output_stability(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
+    """Log10 of the largest ratio of the map's relative change, pixel by pixel, to the change of the logits.
+
+    A map that does not move has −6, the least ratio told apart. It falls as the scale of the logits grows: read it
+    between explainers of one model.
+
+    Args:
+        radius: largest change of a pixel value, in units of the input range, (0, 1].
+        draws: noisy copies per image, at least 1.
+
+    Differs: as `relative_input_stability`.
+    """
+    return _sensitivity(radius, draws, "max", _stability(_logit_change))
+
+
+@metric(
+    "relative_representation_stability",
+    source="Agarwal et al. 2022, section 3.3 (RRS), arXiv 2203.06877",
+    category="robustness",
+    higher_is_better=False,
+    range=(-6, None),
+    needs={"forward", "activations"},
+    undefined=f"{_UNDEFINED}, or the CAM layer is silent",
+)
+def relative_representation_stability(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
+    """Log10 of the largest ratio of the map's relative change to that of the CAM layer's output, value by value.
+
+    A map that does not move has −6, the least ratio told apart. Silent units that wake weigh most.
+
+    Args:
+        radius: largest change of a pixel value, in units of the input range, (0, 1].
+        draws: noisy copies per image, at least 1.
+
+    Differs: as `relative_input_stability`; and Quantus reads every layer unless told which.
+    """
+    return _sensitivity(radius, draws, "max", _stability(_activation_change))
+
+
+@metric(
+    "consistency",
+    source="Dasgupta et al. 2022, arXiv 2202.00734",
+    category="robustness",
+    higher_is_better=True,
+    range=(0, 1),
+    needs={"forward"},
+    undefined="no noisy copy has the same top cells, or the map is constant",
+)
+def consistency(radius: float = RADIUS, draws: int = DRAWS, top: int = 3) -> Metric:
+    """Among noisy copies whose map has the same top cells as the image's, the share with the same prediction.
+
+    Args:
+        radius: largest change of a pixel value, in units of the input range, (0, 1].
+        draws: noisy copies per image, at least 1.
+        top: how many cells make two maps the same, in any order, at least 1; cells tied with the last one join.
+
+    Differs: the paper draws from all inputs, here they lie near the image, so that no value depends on the other
+    images of a run. Quantus compares the images of one batch by the signs of a map's first five pixels, scores 0 where
+    none agree, and declares that lower is better.
+    """
+    if top < 1:
+        raise BadParameter(f"consistency: top must be at least 1 cell, got {top}.")
+
+    def compare(before: Explained, after: Explained) -> Tensor:
+        kept = before.run.logits.argmax(1) == after.run.logits.argmax(1)
+        alike = (_top(before, top) == _top(after, top)).all(1) & before.maps.valid
+        return torch.where(alike, kept.float(), torch.nan)
+
+    return VariantMetric(_noisy(radius, draws), compare)
+
+
+@metric(
+    "flip_equivariance",
+    source="protocol T2; Crabbé & van der Schaar 2023, arXiv 2304.06715",
+    category="robustness",
+    higher_is_better=True,
+    range=(-1, 1),
+    needs={"forward"},
+    undefined="the target's probability moves by more than max_prob_diff in the mirror, or a map is constant",
+)
+def flip_equivariance(max_prob_diff: float = 0.05) -> Metric:
+    """Spearman correlation, over cells, of the mirror image's map, mirrored back, with the image's.
+
+    Args:
+        max_prob_diff: largest change of the target's probability for which the maps are asked to agree, [0,1].
+    """
+    if not 0 <= max_prob_diff <= 1:
+        raise BadParameter(f"flip_equivariance: max_prob_diff is a probability in [0,1], got {max_prob_diff}.")
+
+    def compare(before: Explained, after: Explained) -> Tensor:
+        back = cell_means(after.maps.values.flip(-1), after.maps.grid)
+        near = (_probability(before) - _probability(after)).abs() <= max_prob_diff
+        return torch.where(near, spearman(before.maps.cells, back), torch.nan)
+
+    return VariantMetric([Flip()], compare)
+
+
+@metric(
+    "replicate_agreement",
+    source="protocol T4",
+    category="robustness",
+    higher_is_better=True,
+    range=(-1, 1),
+    undefined="a map is constant",
+)
+def replicate_agreement(repeats: int = 1) -> Metric:
+    """Spearman correlation, over cells, of maps made from other random draws; 1 where an explainer draws none.
+
+    Args:
+        repeats: further maps per image, at least 1; an explainer that draws nothing is not run again.
+    """
+    if repeats < 1:
+        raise BadParameter(f"replicate_agreement: repeats must be at least 1, got {repeats}.")
+    variants = [Replicate(number) for number in range(repeats)]
+    return VariantMetric(variants, lambda before, after: spearman(before.maps.cells, after.maps.cells))
+
+
+@metric(
+    "input_invariance",
+    source="Kindermans et al. 2017, arXiv 1711.00867; protocol G7",
+    category="axioms",
+    higher_is_better=False,
+    range=(0, None),
+    undefined="the map is zero",
+)
+def input_invariance(shift: float = -1.0) -> Metric:
+    """Relative change of the map when a constant is added to the image and the model takes it away again.
+
+    The data set's mean colour shifts along, as it would for shifted data: methods that measure from it do not change,
+    those that measure from black do.
+
+    Args:
+        shift: what is added to every value, in units of the input range, not 0; −1 moves [0,1] to [−1,0].
+
+    Differs: the paper compares maps by eye. Quantus only asks whether they agree to within 1e-4, and puts the shift
+    into the first layer's bias, which is another model wherever that layer pads.
+    """
+    if not shift or not math.isfinite(shift):
+        raise BadParameter(f"input_invariance: shift must be a number other than 0, got {shift}.")
+    return VariantMetric([Shifted(shift)], _relative_change)
+
+
+def _noisy(radius: float, draws: int) -> list[Noise]:
     if not 0 < radius <= 1 or draws < 1:
         raise BadParameter(f"Expected 0 < radius <= 1 and draws >= 1, got radius={radius}, draws={draws}.")
-    variants = [Noise(radius, number) for number in range(draws)]
-    return VariantMetric(variants, compare, reduce, same_prediction=True)
+    return [Noise(radius, number) for number in range(draws)]
 
 
-def _relative_change(maps: Maps, other: Maps) -> Tensor:
-    return _relative(maps.values.flatten(1), other.values.flatten(1))
+def _sensitivity(radius: float, draws: int, reduce: Literal["mean", "max"], compare: Compare) -> Metric:
+    return VariantMetric(_noisy(radius, draws), compare, reduce, same_prediction=True)
 
 
-def _pattern_change(maps: Maps, other: Maps) -> Tensor:
-    return _relative(maps.unit, other.unit)
+def _relative_change(before: Explained, after: Explained) -> Tensor:
+    return _relative(before.maps.values.flatten(1), after.maps.values.flatten(1))
+
+
+def _pattern_change(before: Explained, after: Explained) -> Tensor:
+    return _relative(before.maps.unit, after.maps.unit)
 
 
 def _relative(before: Tensor, after: Tensor) -> Tensor:
@@ -99,3 +307,56 @@ def _relative(before: Tensor, after: Tensor) -> Tensor:
     length = torch.linalg.vector_norm(before, dim=1)
     change = torch.linalg.vector_norm(after - before, dim=1)
     return torch.where(length > 0, change / length.where(length > 0, torch.ones_like(length)), torch.nan).float()
+
+
+def _steepness(before: Explained, after: Explained) -> Tensor:
+    change, cause = _length(after.maps.values - before.maps.values), _length(after.run.images - before.run.images)
+    return torch.where(cause > 0, change / cause.where(cause > 0, torch.ones_like(cause)), torch.nan).float()
+
+
+def _stability(cause: Compare) -> Compare:
+    """Log10 of the map's relative change over that of something else."""
+
+    def compare(before: Explained, after: Explained) -> Tensor:
+        change = _percentage(before.maps.values, after.maps.values)
+        return (change / cause(before, after).clamp_min(_LEAST)).clamp_min(_LEAST).log10().float()
+
+    return compare
+
+
+def _image_change(before: Explained, after: Explained) -> Tensor:
+    return _percentage(before.run.images, after.run.images)
+
+
+def _logit_change(before: Explained, after: Explained) -> Tensor:
+    return _length(precise(after.run.logits) - precise(before.run.logits))
+
+
+def _activation_change(before: Explained, after: Explained) -> Tensor:
+    return _percentage(before.run.activations, after.run.activations)
+
+
+def _percentage(before: Tensor, after: Tensor) -> Tensor:
+    """Length of the relative change value by value, ``(B,…)`` -> ``(B,)``; NaN where everything was zero."""
+    before, after = precise(before.flatten(1)), precise(after.flatten(1))
+    scale = before.square().mean(1, keepdim=True).sqrt()
+    change = (after - before) / before.abs().maximum(_LEAST * scale)
+    return torch.where(scale[:, 0] > 0, _length(change), torch.nan)
+
+
+def _length(values: Tensor) -> Tensor:
+    """``(B,…)`` -> ``(B,)``, double."""
+    length: Tensor = torch.linalg.vector_norm(precise(values.flatten(1)), dim=1)
+    return length
+
+
+def _top(found: Explained, count: int) -> Tensor:
+    """``(B,n)`` bool: the highest cells, with those tied with the last of them."""
+    cells = found.maps.cells
+    last = cells.topk(min(count, cells.shape[1]), dim=1).values[:, -1:]
+    return cells >= last
+
+
+def _probability(found: Explained) -> Tensor:
+    """``(B,)``: of the explained class."""
+    return precise(found.run.logits).softmax(1).gather(1, found.targets[:, None])[:, 0]

@@ -181,9 +181,19 @@ def _leaderboard(page: _Page, findings: Findings, model: ModelFindings) -> None:
     names = Column("", tuple(_name(model, entry) for entry in entries))
     methods = sum(entry.role == "method" for entry in entries)
     styles = tuple("" if entry.role == "method" else "dim" for entry in entries)
-    for title, columns in _packed(names, _metric_columns(entries, model), page.console.width):
+    every = _metric_columns(entries, model)
+    shown = {category: _first(names, columns, page.console.width) for category, columns in every.items()}
+    for title, columns in _packed(names, shown, page.console.width):
         page.table(Rows(title, names, tuple(columns), styles, frozenset({methods - 1})))
     page.say(_key(findings, entries), "dim")
+    left = [c.metric for name, columns in layout.categories(model).items() for c in columns[len(shown[name]) :]]
+    if left:
+        page.say(f"In the report also: {', '.join(left)}.", "dim")
+
+
+def _first(names: Column, columns: list[Column], width: int) -> list[Column]:
+    """The columns that fit one table; the others are in the report."""
+    return next(_chunks(Rows("", names, tuple(columns)), width))
 
 
 def _name(model: ModelFindings, entry: ExplainerEntry) -> str:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mavis.findings import Findings, ModelFindings
-from mavis.report import figures, layout, numbers
+from mavis.report import figures, layout, numbers, tables
 from mavis.report.gallery import Tile
 
 ORDERS = "dashed: the most influential cells are removed first; solid: the least influential first"
@@ -41,6 +41,7 @@ def render(findings: Findings, curves: pd.DataFrame, tiles: Sequence[Tile]) -> s
         validity=figures.validity(findings, attribute) if attribute else "",
         layout=layout,
         numbers=numbers,
+        twins=tables.twins(findings),
         has_tiles=bool(tiles),
         breakable=breakable,
     )
@@ -126,6 +127,8 @@ class View:
     groups: Markup
     curves: Mapping[str, Sequence[Picture]]
     gallery: Gallery
+    reliability: tables.Grid | None
+    agreement: tables.Grid | None
 
 
 def _view(findings: Findings, model: ModelFindings, curves: pd.DataFrame, tiles: Sequence[Tile]) -> View:
@@ -136,6 +139,8 @@ def _view(findings: Findings, model: ModelFindings, curves: pd.DataFrame, tiles:
         groups=figures.groups(findings, model, attribute) if attribute else Markup(""),
         curves=_curves(findings, model, curves),
         gallery=_gallery(findings, model, [tile for tile in tiles if tile.model == model.model]),
+        reliability=tables.reliability(findings, model),
+        agreement=tables.agreement(findings, model),
     )
 
 

@@ -26,14 +26,14 @@ class Column:
     Attributes:
         metric: its name.
         category: the leaderboard it belongs to.
-        higher_is_better: the direction.
+        higher_is_better: the direction; None for what only describes.
         unit: of its values; may be empty.
         chance: value of a map without information, or None where that is unknown.
     """
 
     metric: str
     category: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     unit: str
     chance: float | None
 
@@ -104,8 +104,8 @@ def spoken(name: str) -> str:
 
 
 def arrow(column: Column) -> str:
-    """Which way is better."""
-    return "↑" if column.higher_is_better else "↓"
+    """Which way is better; nothing for what only describes."""
+    return {True: "↑", False: "↓", None: ""}[column.higher_is_better]
 
 
 def name(entry: ExplainerEntry) -> str:

@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mavis.findings import SCHEMA_VERSION, Estimate, ExplainerEntry, Findings, GroupValue, MetricSummary, ModelFindings
+from mavis.findings import (
+    SCHEMA_VERSION,
+    Estimate,
+    ExplainerEntry,
+    Findings,
+    GroupValue,
+    MetricSummary,
+    ModelFindings,
+    Reliability,
+)  # fmt: skip
 from mavis.report import layout, numbers
 
 CSV_COLUMNS = (
@@ -65,7 +74,7 @@ def _csv_rows(findings: Findings, entry: ExplainerEntry) -> Iterator[list[Any]]:
     if not entry.metrics:
         yield ["", "", "", "", "", 0, None, None, None, None, None, None, entry.missing]
     for one in entry.metrics:
-        direction = "higher" if one.higher_is_better else "lower"
+        direction = {True: "higher", False: "lower", None: ""}[one.higher_is_better]
         head = [one.metric, one.category, direction]
         reason = layout.absence(entry, one.metric)
         yield [*head, "", "", *_csv_estimate(one.estimate), one.undefined, one.failed, one.rank, reason]
@@ -140,6 +149,74 @@ def by_group(findings: Findings, model: ModelFindings) -> Grid | None:
     )
 
 
+def reliability(findings: Findings, model: ModelFindings) -> Grid | None:
+    """Share of predictions kept without random cells, over all images and from lowest to highest group."""
+    if not model.reliability:
+        return None
+    attribute = layout.first_attribute(findings)
+    return Grid(
+        f"{model.model}: how often the prediction stays when random cells are removed",
+        ("removed cells show", "share removed", "all images", "lowest to highest group", "reliable", "uneven over"),
+        tuple(
+            (
+                one.imputer,
+                f"{one.fraction:.0%}",
+                numbers.with_interval(one.kept),
+                _spread(one, attribute, findings.protocol.min_report),
+                {True: "yes", False: "no", None: ""}[one.reliable],
+                ", ".join(layout.spoken(name) for name in one.uneven),
+            )
+            for one in model.reliability
+        ),
+    )
+
+
+def _spread(one: Reliability, attribute: str | None, least: int) -> str:
+    groups = [g for g in one.groups if g.attribute == attribute and g.estimate.n >= least]
+    shares = sorted((g.estimate.mean, layout.spoken(g.group)) for g in groups if g.estimate.mean is not None)
+    if not shares:
+        return numbers.DASH
+    (low, first), (high, last) = shares[0], shares[-1]
+    return f"{numbers.number(low)} ({first}) to {numbers.number(high)} ({last})"
+
+
+def agreement(findings: Findings, model: ModelFindings) -> Grid | None:
+    """How far every two methods agree."""
+    del findings
+    if not model.agreement:
+        return None
+    measures = tuple(model.agreement[0].measures)
+    return Grid(
+        f"{model.model}: how far methods agree (macro means; agreement is no quality)",
+        ("methods", *measures, "images"),
+        tuple(
+            (f"{one.first}, {one.second}", *(numbers.number(one.measures[m]) for m in measures), str(one.n))
+            for one in sorted(model.agreement, key=lambda one: -one.measures["spearman"])
+        ),
+    )
+
+
+def twins(findings: Findings) -> Grid | None:
+    """How well each explainer tells a model that leans on a cue from one that does not."""
+    if not findings.twins:
+        return None
+    return Grid(
+        "Telling the model that leans on the cue from the other, by the mass on the cue "
+        "(area under the ROC curve; .5 is chance)",
+        ("explainer", "leaning model", "other model", "area", "images"),
+        tuple(
+            (one.explainer, one.leaning, one.other, numbers.with_interval(one.auroc), str(one.auroc.n))
+            for one in sorted(findings.twins, key=lambda one: (one.leaning, one.other, -(one.auroc.mean or 0)))
+        ),
+    )
+
+
+def grids(findings: Findings, model: ModelFindings) -> list[Grid]:
+    """Every table of one model."""
+    more = [part(findings, model) for part in (by_group, reliability, agreement)]
+    return [*leaderboards(model), *(grid for grid in more if grid is not None)]
+
+
 def _group_cell(findings: Findings, one: MetricSummary | None, attribute: str, group: str) -> str:
     value = layout.group_value(one, attribute, group)
     return group_text(value, numbers.with_interval, minimum=findings.protocol.min_report)
@@ -169,9 +246,10 @@ def as_markdown(findings: Findings) -> str:
     lines += ["", name(f"{images} {data.provenance} {legend(findings)}")]
     for model in findings.models:
         lines += ["", f"## {name(model.model)}", "", *_markdown_answer(model)]
-        grids = [*leaderboards(model), by_group(findings, model)]
-        for grid in grids:
-            lines += [] if grid is None else ["", *_markdown_table(grid)]
+        for grid in grids(findings, model):
+            lines += ["", *_markdown_table(grid)]
+    pairs = twins(findings)
+    lines += ["", *_markdown_table(pairs)] if pairs else []
     lines += ["", *(f"- {name(caveat)}" for caveat in findings.caveats)]
     return "\n".join(lines) + "\n"
 
@@ -210,9 +288,8 @@ def as_latex(findings: Findings) -> str:
         f"% {_one_line(legend(findings))}",
     ]
     for model in findings.models:
-        grids = [*leaderboards(model), by_group(findings, model)]
-        for grid in grids:
-            lines += [] if grid is None else ["", *_latex_table(grid)]
+        for grid in grids(findings, model):
+            lines += ["", *_latex_table(grid)]
         lines += ["", rf"\noindent {name(model.recommendation.sentence)}"]
     return "\n".join(lines) + "\n"
 

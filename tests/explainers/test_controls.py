@@ -7,9 +7,9 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from mavis.errors import BadParameter, DataError
-from mavis.perturb import Noise
 from mavis.registry import explainers
 from mavis.types import PART_CODES
+from mavis.variants import Noise
 
 from ..toys import Linear, Pooled, a_pass, batch_of, explain, noise, spent
 

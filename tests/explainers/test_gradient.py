@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from mavis.errors import BadParameter
 from mavis.maps import pooled
-from mavis.perturb import Randomised
 from mavis.registry import explainers
+from mavis.variants import Randomised
 
 from ..toys import Linear, Pooled, a_pass, explain, noise, targets
 

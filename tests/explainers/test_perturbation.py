@@ -10,8 +10,8 @@ from torch import Tensor
 from mavis.errors import BadParameter
 from mavis.explainers.perturbation import _soft_masks, _squares
 from mavis.maps import cell_means
-from mavis.perturb import Randomised
 from mavis.registry import explainers
+from mavis.variants import Randomised
 
 from ..toys import Linear, Pooled, a_pass, additive, explain, model, noise, white
 

@@ -1,59 +1,164 @@
-"""MPRT on maps that ignore the model, on noise, and on a model whose randomised gradient is known."""
+"""Randomisation metrics on maps that ignore the model, on noise, and on models whose randomised gradient is known."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from quantus.functions.similarity_func import correlation_spearman
+from quantus.metrics.randomisation.efficient_mprt import EfficientMPRT
+from quantus.metrics.randomisation.random_logit import RandomLogit
 from scipy import stats
+from torch import Tensor
 
 from mavis.errors import BadParameter
+from mavis.kinds import Explained
 from mavis.maps import Maps, cell_means
-from mavis.perturb import Randomised
+from mavis.passes import Pass
 from mavis.plan import Part
 from mavis.registry import metrics
+from mavis.similarity import hog_similarity, ssim
+from mavis.variants import OtherClass, Randomised, Smoothed, Variant
 
-from ..toys import Linear, Pooled, a_pass, model, noise, part, run_block
+from ..toys import Linear, Pooled, a_pass, explain, model, noise, part, run_block, targets
+
+CASCADES = ("mprt_top_down", "mprt_bottom_up")
+FULL = ("mprt", "smooth_mprt", "efficient_mprt")
+SIMILAR = ("mprt", *CASCADES, "smooth_mprt", "random_logit")
+"""Those that compare two maps by a similarity of choice."""
 
 
-def mprt(explainer: Part, count: int = 4, **params: object) -> torch.Tensor:
+def scored(name: str, explainer: Part, count: int = 4, **params: object) -> Tensor:
+    """Scores on a small convolutional net with 16 px images and 8 by 8 cells."""
     run = a_pass(model(Pooled(), cam_layer="relu"), noise(count, 16), chunk=count)
-    return run_block(run, explainer, {"mprt": params}, grid=8)["mprt"]
+    return run_block(run, explainer, {name: params}, grid=8)[name]
+
+
+def own(read: Callable[[Pass], Tensor]) -> Part:
+    """An explainer that returns what it reads from the pass."""
+    return Part("own", {}, part("sobel").traits, lambda run, _: read(run))
+
+
+def rows(count: int = 2, size: int = 8) -> Tensor:
+    """Normal weight rows ``(K,3,H,W)``."""
+    return torch.randn((count, 3, size, size), generator=torch.Generator().manual_seed(0))
+
+
+def linear(weight: Tensor, images: Tensor) -> Pass:
+    """A pass of a linear model with as many classes as it has rows, made for images of its size."""
+    return a_pass(model(Linear(weight), classes=tuple("abcdefg"[: len(weight)]), size=weight.shape[-1]), images)
+
+
+def compared(name: str, before: Tensor, after: Tensor, grid: int = 4, **params: object) -> Tensor:
+    """What a metric says of maps ``(B,H,W)`` for two classes."""
+    run = linear(rows(2, before.shape[-1]), torch.zeros(len(before), 3, *before.shape[1:]))
+    made = (Explained(Maps.of(v, grid), run, targets(run, k)) for k, v in enumerate((before, after)))
+    value: Tensor = metrics[name].make(params).compare(*made)
+    return value
+
+
+def correlation(a: Tensor, b: Tensor, grid: int = 4) -> list[float]:
+    """Scipy's rank correlation of two maps' cells, image by image."""
+    return [stats.spearmanr(x, y).statistic for x, y in zip(cell_means(a, grid), cell_means(b, grid), strict=True)]
+
+
+# What every metric of this family has in common.
 
 
 @pytest.mark.parametrize("name", ["sobel", "centre_gaussian"])
-def test_maps_that_ignore_the_model_score_one(name: str) -> None:
-    """Edges and the centre stay where they are whatever the weights."""
-    torch.testing.assert_close(mprt(part(name)), torch.ones(4))
+@pytest.mark.parametrize("metric", SIMILAR)
+def test_maps_that_ignore_the_model_score_one(metric: str, name: str) -> None:
+    """Edges and the centre stay where they are whatever the weights, the noise and the class."""
+    torch.testing.assert_close(scored(metric, part(name)), torch.ones(4))
 
 
-def test_fresh_noise_scores_zero_on_average() -> None:
+@pytest.mark.parametrize("metric", ["mprt", "mprt_top_down", "smooth_mprt"])
+def test_fresh_noise_scores_zero_on_average(metric: str) -> None:
     """A map that is drawn anew with the weights correlates with nothing: mean 0 within 3 standard errors."""
-    values = mprt(part("random"), 200)
+    values = scored(metric, part("random"), 200, **({"samples": 2} if metric == "smooth_mprt" else {}))
     assert abs(values.mean()) < 3 * values.std() / 200**0.5
-    assert values.std() == pytest.approx(1 / 63**0.5, rel=0.4)
+    assert values.std() == pytest.approx((2 if metric == "mprt_top_down" else 1) ** -0.5 / 63**0.5, rel=0.4)
 
 
-def test_a_constant_map_has_no_value() -> None:
-    """Without variance there is no correlation."""
-    assert mprt(Part("flat", {}, part("sobel").traits, lambda run, _: torch.ones_like(run.images[:, :1]))).isnan().all()
+@pytest.mark.parametrize("metric", [*SIMILAR, "efficient_mprt"])
+def test_a_constant_map_has_no_value(metric: str) -> None:
+    """Without variance there is neither similarity nor a rise of entropy."""
+    assert scored(metric, own(lambda run: torch.ones_like(run.images[:, :1]))).isnan().all()
 
 
-def test_the_sign_does_not_count() -> None:
-    """Absolute cell values are compared: a map and its negative are the same."""
-    values = torch.randn((3, 8, 8), generator=torch.Generator().manual_seed(0))
-    compare = metrics["mprt"].make().compare
-    torch.testing.assert_close(compare(Maps.of(values, 4), Maps.of(-values * 7, 4)), torch.ones(3))
+@pytest.mark.parametrize("metric", SIMILAR)
+@pytest.mark.parametrize("similarity", ["spearman", "ssim", "hog"])
+def test_one_constant_side_is_enough_for_no_value(metric: str, similarity: str) -> None:
+    """Before or after, constant or not finite, or of one absolute value where the sign does not count."""
+    varied, flat = torch.randn((3, 12, 12), generator=torch.Generator().manual_seed(0)), torch.zeros(3, 12, 12)
+    flat[1], flat[2, 0, 0] = 1, torch.nan
+    assert compared(metric, varied, flat, similarity=similarity).isnan().all()
+    assert compared(metric, flat, varied, similarity=similarity).isnan().all()
+    signs = torch.ones(3, 12, 12)
+    signs[:, :6] = -1
+    assert compared(metric, signs, varied, similarity=similarity).isnan().all() == (metric != "random_logit")
+
+
+@pytest.mark.parametrize("metric", [m for m in SIMILAR if m != "random_logit"])
+@pytest.mark.parametrize("similarity", ["spearman", "ssim", "hog"])
+def test_neither_sign_nor_scale_counts(metric: str, similarity: str) -> None:
+    """Absolute values of equal second moment are compared: a map and seven times its negative are the same."""
+    values = torch.randn((3, 12, 12), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(compared(metric, values, -values * 7, similarity=similarity), torch.ones(3))
+
+
+@pytest.mark.parametrize("metric", SIMILAR)
+def test_the_similarity_can_be_chosen(metric: str) -> None:
+    """SSIM and HOG read the pixels of maps of equal second moment, absolute unless the class is what changes."""
+    stream = torch.Generator().manual_seed(0)
+    a, b = (torch.randn((3, 16, 16), generator=stream) * scale for scale in (1, 50))
+    x, y = (v / v.square().mean((1, 2), keepdim=True).sqrt() for v in (a, b))
+    if metric != "random_logit":
+        x, y = x.abs(), y.abs()
+    torch.testing.assert_close(compared(metric, a, b, similarity="ssim"), ssim(x, y))
+    torch.testing.assert_close(compared(metric, a, b, similarity="hog"), hog_similarity(x, y))
+
+
+@pytest.mark.parametrize("metric", SIMILAR)
+def test_an_unknown_similarity_is_refused(metric: str) -> None:
+    """The message names the three there are."""
+    with pytest.raises(BadParameter, match="similarity must be one of spearman, ssim, hog, got 'pearson'"):
+        metrics[metric].make({"similarity": "pearson"})
+
+
+@pytest.mark.parametrize("metric", [*CASCADES, *FULL])
+def test_at_least_one_randomised_model(metric: str) -> None:
+    """No randomised model, no test."""
+    with pytest.raises(BadParameter, match=f"{metric}: repeats must be at least 1, got 0"):
+        metrics[metric].make({"repeats": 0})
+
+
+@pytest.mark.parametrize("metric", [*CASCADES, "mprt", "smooth_mprt", "efficient_mprt"])
+def test_the_original_model_is_never_averaged_in(metric: str) -> None:
+    """A map that turns over as soon as any weight changes scores −1, not something above; its entropy does not rise."""
+
+    def turning(run: Pass) -> Tensor:
+        at_home = torch.equal(run.model.net.conv.weight, Pooled().conv.weight) and torch.equal(
+            run.model.net.head.weight, Pooled().head.weight
+        )
+        ramp = torch.arange(256.0).view(1, 1, 16, 16).expand(len(run), -1, -1, -1)
+        return ramp if at_home else 256 - ramp
+
+    expected = 0 if metric == "efficient_mprt" else -1
+    torch.testing.assert_close(scored(metric, own(turning), repeats=2), torch.full((4,), float(expected)))
+
+
+# All layers at once.
 
 
 @pytest.mark.parametrize("repeats", [1, 3])
 def test_a_linear_model_s_saliency_is_compared_with_its_drawn_weights(repeats: int) -> None:
     """The mean of scipy's rank correlations between the lengths of the weight and of each drawn weight, per cell."""
-    weight = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(0))
-    run = a_pass(Linear(weight), noise(2))
+    weight = rows()
+    run = linear(weight, noise(2))
     value = run_block(run, part("saliency"), {"mprt": {"repeats": repeats}})["mprt"]
-    before = cell_means(weight[:1].norm(dim=1), 4)[0]
     drawn = [Randomised(number).model(run.model, run.seed).net.weight.detach() for number in range(repeats)]
-    after = [cell_means(w[:1].norm(dim=1), 4)[0] for w in drawn]
-    expected = np.mean([stats.spearmanr(before, other).statistic for other in after])
+    expected = np.mean([correlation(weight[:1].norm(dim=1), other[:1].norm(dim=1)) for other in drawn])
     np.testing.assert_allclose(value, [expected] * 2, atol=1e-6)
 
 
@@ -61,15 +166,182 @@ def test_the_explained_class_stays_the_one_of_the_original() -> None:
     """The randomised model's own prediction is not asked: the same target is explained, prediction kept or not."""
     asked = []
 
-    def noting(run: object, targets: torch.Tensor) -> torch.Tensor:
+    def noting(run: Pass, targets: Tensor) -> Tensor:
         asked.append(targets.tolist())
-        return run.images  # type: ignore[attr-defined, no-any-return]
+        return run.images
 
-    mprt(Part("noting", {}, part("saliency").traits, noting), repeats=2)
+    scored("mprt", Part("noting", {}, part("saliency").traits, noting), repeats=2)
     assert asked == [[0] * 4] * 3
 
 
-def test_at_least_one_draw() -> None:
-    """No randomised model, no test."""
-    with pytest.raises(BadParameter, match="repeats must be at least 1"):
-        metrics["mprt"].make({"repeats": 0})
+# Layer by layer.
+
+
+@pytest.mark.parametrize("order", ["top_down", "bottom_up"])
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_a_cascade_is_the_mean_over_its_steps(order: str, repeats: int) -> None:
+    """Of two layers: one drawn anew, then both, each compared with the map of the model as it was."""
+    run = a_pass(Pooled(), noise(3))
+    found = run_block(run, part("saliency"), {f"mprt_{order}": {"repeats": repeats}})[f"mprt_{order}"]
+    before = explain("saliency", run).norm(dim=1)
+    steps = [Randomised(n, *step) for n in range(repeats) for step in ((order, 1), ("full", 0))]
+    nets = [step.model(run.model, run.seed) for step in steps]
+    expected = [correlation(before, explain("saliency", a_pass(net, run.images)).norm(dim=1)) for net in nets]
+    np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-6)
+
+
+def test_the_two_ends_differ() -> None:
+    """With the head drawn anew the convolution's pattern stays; without it the head's weights do."""
+    assert not torch.allclose(*(scored(name, part("saliency")) for name in CASCADES))
+
+
+@pytest.mark.parametrize("name", CASCADES)
+def test_one_layer_is_all_layers(name: str) -> None:
+    """Of a linear model both orders are full randomisation, exactly."""
+    run = linear(rows(), noise(2))
+    found = run_block(run, part("saliency"), {name: {"repeats": 2}, "mprt": {"repeats": 2}})
+    assert found[name].equal(found["mprt"])
+
+
+# Smoothed.
+
+
+def test_smoothing_does_nothing_where_the_gradient_is_the_same_everywhere() -> None:
+    """A linear model's saliency under noise is its weight row: the value of `mprt`."""
+    run = linear(rows(), noise(2))
+    wanted = {"mprt": {"repeats": 2}, "smooth_mprt": {"repeats": 2, "samples": 3}}
+    found = run_block(run, part("saliency"), wanted)
+    torch.testing.assert_close(found["smooth_mprt"], found["mprt"])
+
+
+def test_maps_of_the_same_noisy_copies_are_averaged_on_both_sides() -> None:
+    """Input times gradient of a linear model, averaged, is the mean noisy image times the weights, trained or drawn."""
+    run = linear(rows(), noise(3))
+    explainer = part("input_x_gradient", zero="black")
+    found = run_block(run, explainer, {"smooth_mprt": {"samples": 4, "noise": 0.3}})["smooth_mprt"]
+    mean = torch.stack([batch.images for batch in Smoothed(Variant(), 4, 0.3).batches(run)]).mean(0)
+    drawn = Randomised(0).model(run.model, run.seed).net.weight.detach()
+    maps = [
+        (mean * weight[0]).sum(1).unflatten(1, (4, 2)).unflatten(3, (4, 2)).mean((2, 4)) for weight in (rows(), drawn)
+    ]
+    expected = correlation(*(m.abs() for m in maps))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("params", [{"samples": 0}, {"noise": 0}, {"noise": float("nan")}, {"noise": float("inf")}])
+def test_smoothing_that_makes_no_sense_is_refused(params: dict) -> None:
+    """At least one copy, with some noise."""
+    with pytest.raises(BadParameter, match="samples >= 1 and noise > 0"):
+        metrics["smooth_mprt"].make(params)
+
+
+# Entropy.
+
+
+def test_a_rise_from_two_values_to_all() -> None:
+    """From two bins to a hundred, equally full, it is (ln 100 − ln 2)/ln 2; back it is (ln 2 − ln 100)/ln 100."""
+    ordered = torch.arange(100.0).view(1, 10, 10) * -3
+    halves = (ordered < -148).float()
+    rise = np.log(100) / np.log(2) - 1
+    np.testing.assert_allclose(compared("efficient_mprt", halves, ordered, 5), [rise], rtol=1e-6)
+    np.testing.assert_allclose(compared("efficient_mprt", ordered, halves, 5), [1 / (1 + rise) - 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("bins", [10, 100])
+def test_the_rise_of_a_linear_model_is_that_of_its_weights(bins: int) -> None:
+    """The relative rise of scipy's entropy of numpy's histogram, from trained weights' lengths to drawn ones'."""
+    run = linear(rows(2, 16), noise(2, 16))
+    found = run_block(run, part("saliency"), {"efficient_mprt": {"repeats": 2, "bins": bins}})["efficient_mprt"]
+    nets = [run.model, *(Randomised(number).model(run.model, run.seed) for number in range(2))]
+    maps = [net.net.weight[0].detach().double().norm(dim=0).numpy() for net in nets]
+    first, *rest = (stats.entropy(np.histogram(m, bins)[0]) for m in maps)
+    np.testing.assert_allclose(found, [np.mean([(h - first) / first for h in rest])] * 2, rtol=1e-5)
+
+
+def test_the_entropy_is_that_of_quantus() -> None:
+    """A histogram of the map's own range, whatever the sign of its values; a hundred times the map is the same."""
+    maps = torch.randn((2, 16, 16), generator=torch.Generator().manual_seed(0))
+    theirs = EfficientMPRT(disable_warnings=True).complexity_func
+    first, then = (theirs(a=m.double().numpy(), x=m.numpy(), n_bins=100) for m in maps)
+    expected = [(then - first) / first]
+    np.testing.assert_allclose(compared("efficient_mprt", maps[:1], maps[1:]), expected, rtol=1e-5)
+    np.testing.assert_allclose(compared("efficient_mprt", maps[:1] * 100, maps[1:]), expected, rtol=1e-4)
+
+
+def test_entropy_needs_two_bins() -> None:
+    """In one bin no map has any."""
+    with pytest.raises(BadParameter, match="bins must be at least 2, got 1"):
+        metrics["efficient_mprt"].make({"bins": 1})
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_constant_or_nan_map_has_no_rise(side: str) -> None:
+    """Neither from nor to a map without values."""
+    varied, flat = torch.randn((2, 8, 8), generator=torch.Generator().manual_seed(0)), torch.ones(2, 8, 8)
+    flat[1, 0, 0] = torch.inf
+    found = compared("efficient_mprt", *((flat, varied) if side == "before" else (varied, flat)))
+    assert found.isnan().all()
+
+
+# Another class.
+
+
+def test_a_linear_model_s_classes_are_as_alike_as_its_rows() -> None:
+    """Input times gradient on an all-white image is the weight row: scipy's rank correlation of two of them, signed."""
+    weight = rows(3)
+    run = linear(weight, torch.ones(12, 3, 8, 8))
+    other = OtherClass(0).targets(run, targets(run))
+    found = run_block(run, part("input_x_gradient", zero="black"), {"random_logit": {}})["random_logit"]
+    summed = weight.sum(1)
+    np.testing.assert_allclose(found, correlation(summed[:1].expand(12, -1, -1), summed[other]), atol=1e-6)
+    assert set(other.tolist()) == {1, 2}
+
+
+def test_several_classes_are_averaged() -> None:
+    """Each draw is another class, with replacement; the score is their mean."""
+    weight = rows(4)
+    run = linear(weight, torch.ones(6, 3, 8, 8))
+    found = run_block(run, part("input_x_gradient", zero="black"), {"random_logit": {"draws": 5}})["random_logit"]
+    summed, first = weight.sum(1), weight.sum(1)[:1].expand(6, -1, -1)
+    each = [correlation(first, summed[OtherClass(n).targets(run, targets(run))]) for n in range(5)]
+    np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-6)
+
+
+def test_of_two_opposite_classes_only_the_sign_differs() -> None:
+    """Signed maps are opposite, −1; lengths of gradients are the same, 1: with two classes that says nothing."""
+    half = rows(1)
+    run = linear(torch.cat([half, -half]), noise(3))
+    assert run_block(run, part("input_x_gradient"), {"random_logit": {}})["random_logit"].tolist() == [-1] * 3
+    assert run_block(run, part("saliency"), {"random_logit": {}})["random_logit"].tolist() == [1] * 3
+
+
+def test_one_class_has_no_other() -> None:
+    """Without a second class there is nothing to compare with: no value, no error."""
+    assert run_block(linear(rows(1), noise(3)), part("saliency"), {"random_logit": {}})["random_logit"].isnan().all()
+
+
+def test_random_logit_is_that_of_quantus() -> None:
+    """With two classes the other one is certain; every pixel a cell."""
+    run = linear(rows(2), noise(4))
+
+    def maps(model: object, inputs: np.ndarray, targets: np.ndarray, **_: object) -> np.ndarray:
+        there = a_pass(run.model, torch.as_tensor(inputs).float())
+        found = there.images * there.input_gradient(torch.as_tensor(targets))
+        return found.sum(1, keepdim=True).numpy()
+
+    def theirs(classes: int) -> list[float]:
+        settings = {"abs": False, "normalise": False, "disable_warnings": True}
+        measure = RandomLogit(correlation_spearman, num_classes=classes, **settings)
+        images, first = run.images.numpy(), np.zeros(4, dtype=int)
+        return measure(run.model.net, images, first, maps(None, images, first), explain_func=maps, channel_first=True)
+
+    found = run_block(run, part("input_x_gradient", zero="black"), {"random_logit": {}}, grid=8)["random_logit"]
+    np.testing.assert_allclose(found, theirs(2), atol=1e-6)
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        theirs(1000)
+
+
+def test_at_least_one_other_class() -> None:
+    """Nothing to compare with is refused."""
+    with pytest.raises(BadParameter, match="draws must be at least 1, got 0"):
+        metrics["random_logit"].make({"draws": 0})

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mavis.kinds import evenly
 from mavis.maps import Maps, pooled
 from mavis.passes import Pass
 from mavis.registry import Entry, datasets, explainers, models
@@ -81,7 +82,7 @@ def test_the_gain_before_normalising_is_that_share_of_the_headroom() -> None:
 def test_eleven_points_cut_the_corner_by_a_known_amount() -> None:
     """Between 51 and 77 of 256 cells the chord misses the corner at 64: the trapezoid rule by hand says how much."""
     run = planted(4)
-    counts = removal_counts(256, 11).numpy()
+    counts = removal_counts(torch.tensor([256]), evenly(11))[0].numpy()
     left = np.maximum(0, 64 - counts) / 64
     kept = np.minimum(64, 256 - counts) / 64
     expected = np.trapezoid(kept, counts / 256) - np.trapezoid(left, counts / 256)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from mavis.findings import (
+    Agreement,
     DataStamp,
     Estimate,
     ExplainerEntry,
@@ -22,7 +23,9 @@ from mavis.findings import (
     ProtocolStamp,
     Recommendation,
     Refusal,
+    Reliability,
     RunStamp,
+    Twin,
     Validity,
 )
 from mavis.report import Tile
@@ -216,6 +219,26 @@ def _failures() -> tuple[Failure, ...]:
     return (*same, other)
 
 
+def _reliability(race: dict[str, int]) -> tuple[Reliability, ...]:
+    kept = Estimate(mean=0.9, low=0.85, high=0.93, n=717)
+    groups = [
+        GroupAccuracy(attribute="race", group=name, correct=n // 2, estimate=kept.model_copy(update={"n": n}))
+        for name, n in race.items()
+    ]
+    return (
+        Reliability(imputer="mean", fraction=0.1, kept=kept, groups=tuple(groups), reliable=True, uneven=()),
+        Reliability(imputer="blur", fraction=0.5, kept=kept, groups=(), reliable=None, uneven=("race", "race*gender")),
+    )
+
+
+def _agreement() -> tuple[Agreement, ...]:
+    measures = {"feature": 0.31, "rank": 0.02, "sign": 0.25, "spearman": 0.41}
+    return (
+        Agreement(first="grad_cam", second="rise", n=700, measures=measures, groups={"race": {}}),
+        Agreement(first="rise", second="input_x_gradient", n=717, measures={**measures, "spearman": 0.62}, groups={}),
+    )
+
+
 def build(groups: Sequence[str] = CALM, models: Sequence[str] = ("faces-balanced", "faces-biased")) -> Findings:
     """Findings with seven groups of these names."""
     draw = random.Random(7)
@@ -233,6 +256,8 @@ def build(groups: Sequence[str] = CALM, models: Sequence[str] = ("faces-balanced
             validity=_validity(draw, race, 0.87 - 0.12 * place, cue=bool(place)),
             explainers=tuple(_entry(draw, i, name, role, sizes) for i, (name, role) in enumerate(EXPLAINERS)),
             recommendation=REFUSED if place else RECOMMENDED,
+            reliability=_reliability(race),
+            agreement=_agreement(),
         )
         for place, model in enumerate(models)
     ]
@@ -246,6 +271,11 @@ def build(groups: Sequence[str] = CALM, models: Sequence[str] = ("faces-balanced
         ),
         run=RUN,
         models=tuple(found),
+        twins=tuple(
+            Twin(leaning="faces-biased", other="faces-balanced", explainer=name, reliance=(0.2, 0.01),
+                 auroc=Estimate(mean=0.8, low=0.75, high=0.85, n=700))
+            for name, _ in EXPLAINERS if len(models) > 1
+        ),
         failures=_failures(),
         skipped=(
             *(f"occlusion / metric_{i}: the model lacks 'gradient'" for i in range(40)),

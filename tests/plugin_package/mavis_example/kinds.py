@@ -1,20 +1,33 @@
 """One metric of each other kind."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from mavis import CostMetric, Pass, ProbeMetric, SweepMetric, VariantMetric, metric
-from mavis.kinds import Answers, Curve, Probe
-from mavis.maps import Maps, spearman
-from mavis.perturb import Variant
+from mavis import (
+    Answers,
+    Batch,
+    CostMetric,
+    Curve,
+    Explained,
+    Maps,
+    Pass,
+    Probe,
+    ProbeMetric,
+    SweepMetric,
+    Variant,
+    VariantMetric,
+    metric,
+)  # fmt: skip
+from mavis.maps import spearman
 
 
 @metric("half_gone", source="docs/extending.md", category="faithfulness", higher_is_better=False, range=(0, 1))
 def half_gone() -> SweepMetric:
     """What the model says when the upper half of the map's cells is removed."""
-    curve = Curve(imputer="mean", order="mif", points=3)
+    curve = Curve(imputer="mean", order="mif", fractions=(0.0, 0.5, 1.0))
     return SweepMetric((curve,), lambda curves: curves[curve].y[:, 1])
 
 
@@ -25,28 +38,30 @@ def quarters() -> ProbeMetric:
     def masks(run: Pass, cells: int) -> Tensor:
         return torch.arange(cells) * 4 // cells == torch.arange(4)[:, None]  # (4,n)
 
-    def score(maps: Maps, answers: Answers) -> Tensor:
-        held = (maps.cells[:, None] * answers.removed).sum(2)
-        return spearman(held, answers.drops)
+    probe = Probe("four quarters", "mean", masks)
 
-    return ProbeMetric(Probe("four quarters", "mean", masks), score)
+    def score(maps: Maps, answers: Mapping[Probe, Answers]) -> Tensor:
+        held = (maps.cells[:, None] * answers[probe].removed).sum(2)
+        return spearman(held, answers[probe].drops)
+
+    return ProbeMetric((probe,), score)
 
 
 @dataclass(frozen=True)
 class Mirrored(Variant):
     """Every image mirrored from left to right."""
 
-    def images(self, run: Pass) -> Tensor:
-        """``(B,3,H,W)``."""
-        return run.images.flip(3)
+    def batches(self, run: Pass) -> Iterator[Batch]:
+        """One batch, mirrored."""
+        yield replace(run.batch, images=run.images.flip(3))
 
 
 @metric("mirror", source="docs/extending.md", category="robustness", higher_is_better=True, range=(-1, 1))
 def mirror() -> VariantMetric:
     """Rank correlation between the map and the mirrored map of the mirrored image."""
 
-    def compare(maps: Maps, mirrored: Maps) -> Tensor:
-        return spearman(maps.values.flatten(1), mirrored.values.flip(2).flatten(1))
+    def compare(before: Explained, after: Explained) -> Tensor:
+        return spearman(before.maps.values.flatten(1), after.maps.values.flip(2).flatten(1))
 
     return VariantMetric([Mirrored()], compare, same_prediction=True)
 

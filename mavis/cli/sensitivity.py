@@ -1,0 +1,71 @@
+"""mavis sensitivity: do a metric's settings decide who wins?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mavis.cli import options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mavis.sensitivity import Stability
+
+
+def sensitivity(
+    models: options.Models,
+    data: options.Data = "synthetic_faces",
+    target: options.Target = None,
+    split: options.Split = None,
+    explainers: options.Explainers = "all",
+    groups: options.Groups = None,
+    protocol: options.ProtocolName = "quick",
+    limit: options.Limit = 70,
+    seed: options.Seed = None,
+    device: options.Device = "auto",
+    batch_size: options.BatchSize = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the runs. Default: mavis-runs/MODEL_DATA_PROTOCOL_sensitivity.")
+    ] = None,
+) -> None:
+    """Run the protocol's metrics under other settings (imputers, steps, cells), and compare the rankings.
+
+    Repeat the command to continue after an interruption. Never tune a metric on the methods that it will judge: what
+    this shows is how far to trust a ranking, not which setting to take.
+    """
+    from rich.console import Console
+
+    from mavis import sensitivity as settings
+    from mavis.cli.progress import shown
+
+    asked = options.request(
+        models=models, data=data, target=target, split=split, explainers=explainers, metrics=None, groups=groups,
+        protocol=protocol, limit=limit, seed=seed, device=device, batch_size=batch_size,
+    )  # fmt: skip
+    folder = out or options.default_folder(models, data, protocol).with_name(
+        f"{options.default_folder(models, data, protocol).name}_sensitivity"
+    )
+    with shown(Console(stderr=True)) as progress:
+        found = settings.run(asked, folder, progress)
+    console = Console()
+    for one in found:
+        _show(console, one)
+    console.print(f"\nAll means: {folder / 'sensitivity.json'}", soft_wrap=True, highlight=False)
+
+
+def _show(console: "Console", one: "Stability") -> None:
+    from rich.table import Table
+
+    tau = "not known" if one.tau is None else f"{one.tau:.2f}"
+    verdict = {True: "stable", False: "not stable: report it, do not decide by it", None: "not assessed"}[one.stable]
+    table = Table(title=f"{one.model}, {one.metric}: mean Kendall tau {tau}, {verdict}")
+    for heading in ("cells", "settings", "leader", "runner-up"):
+        table.add_column(heading)
+    for setting in one.settings:
+        known = {name: mean for name, mean in setting.means.items() if mean is not None}
+        first = sorted(known, key=lambda name: known[name], reverse=one.higher_is_better)[:2]
+        words = ", ".join(f"{key} {value}" for key, value in setting.params.items())
+        table.add_row(f"{setting.grid} × {setting.grid}", words, *(f"{name} {known[name]:.3f}" for name in first))
+    console.print(table)
+    console.print(f"Leads under some setting: {', '.join(one.winners) or 'nobody'}", highlight=False)
