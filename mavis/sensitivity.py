@@ -111,6 +111,7 @@ def _of_grid(
     body = rules.model_dump(mode="json", by_alias=True) | {
         "grid": grid,
         "metrics": {label: params for label, _, params in wanted},
+        "explainers": {**rules.explainers.model_dump(mode="json"), "controls": [], "oracles": []},
         "agreement": None,
         "reliability": None,
     }

@@ -54,6 +54,10 @@ def sensitivity(
     console.print(f"\nAll means: {folder / 'sensitivity.json'}", soft_wrap=True, highlight=False)
 
 
+def _plain(value: object) -> str:
+    return " + ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def _show(console: "Console", one: "Stability") -> None:
     from rich.table import Table
 
@@ -65,7 +69,7 @@ def _show(console: "Console", one: "Stability") -> None:
     for setting in one.settings:
         known = {name: mean for name, mean in setting.means.items() if mean is not None}
         first = sorted(known, key=lambda name: known[name], reverse=one.higher_is_better)[:2]
-        words = ", ".join(f"{key} {value}" for key, value in setting.params.items())
+        words = ", ".join(f"{key} {_plain(value)}" for key, value in setting.params.items())
         table.add_row(f"{setting.grid} × {setting.grid}", words, *(f"{name} {known[name]:.3f}" for name in first))
     console.print(table)
     console.print(f"Leads under some setting: {', '.join(one.winners) or 'nobody'}", highlight=False)
