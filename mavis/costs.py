@@ -15,8 +15,9 @@ from mavis import kinds
 from mavis.device import synchronise
 from mavis.passes import Cost, Meter, Pass
 from mavis.plan import Cell, Line
+from mavis.subjects import REFERENCE
 from mavis.sweep import inner_points, together
-from mavis.types import PART_CODES, Batch, Model
+from mavis.types import PART_CODES, Batch, Model, Reference
 from mavis.variants import Variant
 
 
@@ -141,7 +142,8 @@ def _stand_in(model: Model, batch: Batch) -> Pass:
         nn.Conv2d(3, 4, 8, stride=8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, len(model.classes))
     )
     tiny = replace(model, net=net.requires_grad_(False), cam_layer="1" if model.cam_layer else None)
-    return Pass(tiny, batch, torch.full((3,), 0.5), 0, 64)
+    reference = Reference(batch.images.expand(REFERENCE, -1, -1, -1), ("",) * REFERENCE)
+    return Pass(tiny, batch, torch.full((3,), 0.5), 0, 64, reference=reference)
 
 
 def _once(explain: kinds.Explainer, run: Pass) -> Cost:

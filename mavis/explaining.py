@@ -11,7 +11,7 @@ from mavis.ledger import Scope
 from mavis.maps import Maps, pooled
 from mavis.passes import Meter, Pass
 from mavis.plan import Line, Part
-from mavis.types import Batch, Dataset, Model
+from mavis.types import Batch, Dataset, Model, Reference
 from mavis.variants import Variant
 
 
@@ -55,6 +55,7 @@ class Job:
         grid: cells per side.
         chunk: most samples in one model call.
         keep: ids of the images whose maps are kept for the gallery.
+        reference: other images of the data set, on the device.
         others: models of variants.
         agreement: share of cells that count as top ones where methods are compared with each other; None for not.
         tick: called with the work that was done, in forwards (a backward counts as two).
@@ -70,6 +71,7 @@ class Job:
     chunk: int
     keep: frozenset[str] = frozenset()
     agreement: float | None = None
+    reference: Reference | None = None
     others: Others = field(default_factory=Others)
     tick: Callable[[float], None] = lambda _: None
 
@@ -110,7 +112,9 @@ class Explaining:
         needs = [e.traits.needs for e in self.job.line.explainers]
         through_input = any("gradient" in n and "activations" not in n for n in needs)
         mean = self.job.mean if mean is None else mean
-        return Pass(model, batch, mean, self.job.seed, self.job.chunk, variant, through_input, self.meter)
+        return Pass(
+            model, batch, mean, self.job.seed, self.job.chunk, variant, through_input, self.meter, self.job.reference
+        )
 
     def values(self, part: Part, run: Pass, targets: Tensor) -> Tensor:
         """One number per pixel, ``(B,H,W)``.

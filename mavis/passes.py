@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mavis import device, draws
 from mavis.errors import ModelError
-from mavis.types import Batch, Model
+from mavis.types import Batch, Model, Reference
 
 
 @dataclass
@@ -123,6 +123,7 @@ class Pass:
         variant: name of the changed input or model that this pass is, empty for the original.
         through_input: whether the graph reaches the input; without it a backward ends at the CAM layer.
         meter: counts what passes the network.
+        reference: other images of the data set, on the device; None where there are none.
     """
 
     model: Model
@@ -133,6 +134,7 @@ class Pass:
     variant: str = ""
     through_input: bool = True
     meter: Meter = field(default_factory=Meter)
+    reference: Reference | None = None
     _computed: dict[tuple[object, ...], _Computed] = field(default_factory=dict, repr=False)
     _used: set[tuple[object, ...]] = field(default_factory=set, repr=False)
 

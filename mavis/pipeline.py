@@ -19,7 +19,7 @@ from mavis.plan import Block, Cell, Line, Subject, blocks, cells, check_names, k
 from mavis.protocol import Protocol
 from mavis.store import Store
 from mavis.subjects import DEFAULT_DATA, Sample, draw_sample, open_data, open_models, predictions
-from mavis.types import Dataset, Model
+from mavis.types import Dataset, Model, Reference
 
 
 @dataclass(frozen=True)
@@ -241,9 +241,15 @@ def _job(planned: Planned, model: Model, images: pd.DataFrame, progress: Progres
         grid=planned.protocol.grid,
         chunk=planned.chunk,
         keep=planned.sample.shown,
+        reference=_reference(planned),
         agreement=planned.protocol.agreement.top if planned.protocol.agreement else None,
         tick=progress.work,
     )
+
+
+def _reference(planned: Planned) -> Reference:
+    drawn = planned.sample
+    return Reference(drawn.data.load(drawn.reference).images.to(planned.device), drawn.reference)
 
 
 def _device_name(place: torch.device) -> str:

@@ -133,9 +133,14 @@ def explainer(
     stochastic: bool = False,
     complete: bool = False,
     truth: bool = False,
+    signed: bool = True,
+    same_as: str = "",
+    reference: bool = False,
 ) -> Callable[[Factory], Factory]:
     """Registers an explainer factory; the arguments are those of `ExplainerTraits`."""
-    traits = ExplainerTraits(source, frozenset(needs), pooling, role, stochastic, complete, truth)
+    traits = ExplainerTraits(
+        source, frozenset(needs), pooling, role, stochastic, complete, truth, signed, same_as, reference
+    )
     return _registering(explainers, name, traits)
 
 

@@ -17,6 +17,8 @@ from mavis.sampling import first_per_group, joined, sample
 from mavis.types import Dataset, Model
 
 DEFAULT_DATA = "synthetic_faces"
+REFERENCE = 20
+"""Images that stand for the data set: baselines of expected gradients, and the mean map."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Sample:
         table: index id; ``label`` and the group attributes.
         notes: what was repaired, left out or could not be read.
         revision: content hash.
+        reference: ids of the images that stand for the data set.
         truth: whether there is planted truth.
         rerender: whether parts can be drawn anew.
     """
@@ -42,6 +45,7 @@ class Sample:
     table: pd.DataFrame
     notes: tuple[str, ...]
     revision: str
+    reference: tuple[str, ...]
     truth: bool
     rerender: bool
 
@@ -157,6 +161,7 @@ def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
             f"may be; the first is {name}: {why}"
         )
     ids = [i for i in ids if i not in bad]
+    rest = [str(i) for i in table.index if i not in bad]
     groups = joined(table, primary)
     batch = data.load(ids[:1])
     return Sample(
@@ -170,9 +175,23 @@ def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
             *(f"{name} could not be read and was left out: {why}" for name, why in bad.items()),
         ),
         revision=data.revision(ids),
+        reference=_reference(data, rest, ids, joined(table, primary), protocol.seed),
         truth=batch.regions is not None,
         rerender=batch.rerender is not None and batch.parts is not None,
     )
+
+
+def _reference(
+    data: Dataset, every: Sequence[str], sampled: Sequence[str], groups: pd.Series, seed: int
+) -> tuple[str, ...]:
+    """`REFERENCE` images or fewer, as many of each group; images that are not explained, where there are enough."""
+    taken = set(sampled)
+    free = [i for i in every if i not in taken]
+    pool = free if len(free) >= REFERENCE else list(every)
+    count = max(1, REFERENCE // groups.loc[pool].nunique())
+    found = sorted(first_per_group(pool, groups, count, seed))[:REFERENCE]
+    bad = data.unreadable(found)
+    return tuple(i for i in found if i not in bad)
 
 
 def predictions(model: Model, drawn: Sample, chunk: int) -> pd.DataFrame:

@@ -34,7 +34,10 @@ class ExplainerTraits:
         pooling: how the channels of its raw map become one number: the signed sum, or the Euclidean length.
         role: a method that may be recommended, a control that must be beaten, or an oracle that knows the truth.
         stochastic: draws random numbers, so two seeds give two maps.
-        complete: claims that its values add up to the change of the logit.
+        complete: claims that its values add up to the change of the logit from the data set's mean colour.
+        signed: whether values may be negative.
+        same_as: the explainer that it equals where the model lacks what sets it apart; then it is not scored.
+        reference: reads other images of the data set, ``run.reference``.
         truth: needs planted truth (``parts`` or ``regions``) in the data.
     """
 
@@ -45,6 +48,9 @@ class ExplainerTraits:
     stochastic: bool = False
     complete: bool = False
     truth: bool = False
+    signed: bool = True
+    same_as: str = ""
+    reference: bool = False
 
     def __post_init__(self) -> None:
         _check_word("pooling", self.pooling, get_args(Pooling))

@@ -101,6 +101,19 @@ class Batch:
         )
 
 
+@dataclass(frozen=True)
+class Reference:
+    """Other images of the data set, the same for every batch: baselines, and maps to compare with.
+
+    Attributes:
+        images: ``(R,3,H,W)`` float32 in [0,1], balanced over the groups of the first attribute.
+        ids: R strings; an image that is being explained may be among them.
+    """
+
+    images: Tensor
+    ids: tuple[str, ...]
+
+
 class Dataset(Protocol):
     """Labelled images with group annotations.
 
