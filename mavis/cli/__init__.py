@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from mavis.cli import check, doctor, list_, plan, register, report, run, sensitivity, train
+from mavis.cli import check, doctor, list_, plan, protocol, register, report, run, sensitivity, train
 from mavis.errors import MavisError
 
 EXIT_BAD_INPUT = 2
@@ -44,6 +44,7 @@ app.command("check")(check.check)
 app.command("plan")(plan.plan)
 app.command("sensitivity")(sensitivity.sensitivity)
 app.command("list")(list_.list_)
+app.add_typer(protocol.app, name="protocol")
 app.command("register")(register.register)
 app.command("train")(train.train)
 app.command("doctor")(doctor.doctor)
