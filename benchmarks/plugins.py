@@ -1,0 +1,33 @@
+"""Two explainers for the comparisons, where MAVIS has none of its own: Guided Grad-CAM and HiResCAM."""
+
+from torch import Tensor
+
+from mavis.kinds import Explainer
+from mavis.maps import upsampled
+from mavis.passes import Pass
+from mavis.registry import explainer, explainers
+
+
+def ensure() -> None:
+    """Registers what is missing."""
+    if "guided_gradcam" not in explainers:
+        explainer("guided_gradcam", source="Selvaraju et al. 2017, section 3.3, arXiv 1610.02391")(guided_gradcam)
+    if "hirescam" not in explainers:
+        needs = frozenset({"activations", "gradient"})
+        explainer("hirescam", source="Draelos and Carin 2020, arXiv 2011.08891", needs=needs)(hirescam)
+
+
+def guided_gradcam() -> Explainer:
+    """Guided backpropagation times the enlarged Grad-CAM."""
+    guided, cam = explainers["guided_backprop"].make(), explainers["gradcam"].make()
+    return lambda run, targets: guided(run, targets) * cam(run, targets)
+
+
+def hirescam() -> Explainer:
+    """Activations times their gradients, summed over channels and enlarged."""
+
+    def explain(run: Pass, targets: Tensor) -> Tensor:
+        small = (run.activations * run.activation_gradients(targets)).sum(1, keepdim=True)
+        return upsampled(small, (run.images.shape[2], run.images.shape[3]))
+
+    return explain

@@ -1,0 +1,179 @@
+"""Rows about explainers: one batch of maps, by MAVIS on one pass and by each peer at its default and at its best."""
+
+from collections.abc import Callable, Mapping
+
+import peers
+import plugins
+import torch
+from captum import attr
+from harness import Work, missing
+from rows import OURS, Row
+from subject import CAM_LAYER, Subject, Wanted
+from torch import Tensor
+
+STEPS, SAMPLES, WINDOWS, MASKS = 32, 16, 64, 256
+SIX = ("saliency", "input_x_gradient", "cam", "gradcam", "hirescam", "gradcam_plus_plus")
+GRADCAM = {"gradcam": "GradCAM", "gradcam_plus_plus": "GradCAMPlusPlus"}
+
+
+def integrated_gradients(images: int) -> Row:
+    """32 steps."""
+    subject = Subject(images)
+    line = attr.IntegratedGradients(subject.peer)
+
+    def captum(batch: int | None) -> Work:
+        return lambda: line.attribute(subject.images, target=subject.targets, n_steps=STEPS, internal_batch_size=batch)
+
+    sides = {
+        OURS: _ours(subject, {"integrated_gradients": {"steps": STEPS}}),
+        "Captum, batches of 32": captum(max(32, images)),
+        "Captum, batches of 128": captum(max(128, images)),
+        "Captum, default": captum(None),
+    }
+    work = images * STEPS
+    return Row(subject, sides, floor=(work, work), goal="within 5 % of Captum at its best batch")
+
+
+def smoothgrad(images: int) -> Row:
+    """16 noisy copies."""
+    subject = Subject(images)
+    tunnel = attr.NoiseTunnel(attr.Saliency(subject.peer))
+
+    def captum(copies: int | None) -> Work:
+        return lambda: tunnel.attribute(
+            subject.images,
+            nt_samples=SAMPLES,
+            nt_type="smoothgrad",
+            stdevs=0.1,
+            target=subject.targets,
+            abs=False,
+            nt_samples_batch_size=copies,
+        )
+
+    sides = {
+        OURS: _ours(subject, {"smoothgrad": {"samples": SAMPLES}}),
+        "Captum, one copy at a time": captum(1),
+        "Captum, four": captum(4),
+        "Captum, default": captum(None),
+    }
+    work = images * SAMPLES
+    return Row(subject, sides, floor=(work, work), goal="within 5 % of Captum at its best batch")
+
+
+def occlusion(images: int) -> Row:
+    """64 squares of 8 × 8 pixels, side by side."""
+    subject = Subject(images)
+    made = attr.Occlusion(subject.peer)
+
+    def captum(squares: int) -> Work:
+        return lambda: made.attribute(
+            subject.images,
+            target=subject.targets,
+            sliding_window_shapes=(3, 8, 8),
+            strides=(3, 8, 8),
+            perturbations_per_eval=squares,
+        )
+
+    sides = {
+        OURS: _ours(subject, {"occlusion": {"window": 0.125, "stride": 0.125}}),
+        "Captum, default": captum(1),
+        "Captum, four at a time": captum(4),
+    }
+    return Row(subject, sides, floor=(images * (WINDOWS + 1), 0), goal="≤ 1.10 F by default")
+
+
+def rise(images: int) -> Row:
+    """256 masks; none of the peers has it."""
+    subject = Subject(images)
+    absent = dict.fromkeys(("quantus", "captum", "grad-cam", "pnpxai"), "has no RISE")
+    ours = _ours(subject, {"rise": {"masks": MASKS}})
+    return Row(subject, {OURS: ours}, floor=(images * MASKS, 0), goal="≤ 1.10 F by default", absent=absent)
+
+
+def gradcam(images: int) -> Row:
+    """Grad-CAM alone; the floor is a forward and a backward that ends at the CAM layer."""
+    subject = Subject(images)
+    layer = attr.LayerGradCam(subject.peer, subject.peer.get_submodule(CAM_LAYER))
+
+    def captum() -> Tensor:
+        made = layer.attribute(subject.images, subject.targets, relu_attributions=True)
+        return torch.nn.functional.interpolate(made, size=subject.images.shape[2:], mode="bilinear")
+
+    sides: dict[str, Work] = {OURS: _ours(subject, {"gradcam": {}}, through_input=False), "Captum": captum}
+    return Row(
+        subject,
+        {**sides, **_gradcam(subject, ("gradcam",))},
+        floor=lambda: _top(subject),
+        goal="≥ 2.5x",
+        absent=_absent("grad-cam"),
+    )
+
+
+def together(images: int) -> Row:
+    """Six gradient and CAM maps of one batch; each peer makes every map by itself."""
+    subject = Subject(images)
+    cams = tuple(name for name in SIX if name in GRADCAM)
+    rest = tuple(name for name in SIX if name not in GRADCAM)
+
+    def captum() -> None:
+        for name in rest:
+            peers.ATTRIBUTE[name](subject.peer, subject.images, subject.targets)
+
+    sides: dict[str, Work] = {OURS: _ours(subject, {name: {} for name in SIX})}
+    if theirs := _gradcam(subject, cams):
+        sides["Captum + grad-cam"] = lambda: (captum(), theirs["grad-cam"]())
+    return Row(subject, sides, floor=(images, images), goal="≤ 1.2 F, ≥ 6x (of eight)", absent=_absent("grad-cam"))
+
+
+def _ours(subject: Subject, wanted: Mapping[str, Mapping[str, object]], *, through_input: bool = True) -> Work:
+    """The maps of one pass."""
+    plugins.ensure()
+    methods = Wanted(wanted).methods
+
+    def work() -> list[Tensor]:
+        run = subject.a_pass()
+        run.through_input = through_input
+        return [method.made(run, subject.targets) for method in methods]
+
+    return work
+
+
+def _gradcam(subject: Subject, names: tuple[str, ...]) -> dict[str, Work]:
+    if missing("grad-cam"):
+        return {}
+    import pytorch_grad_cam
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    targets = [ClassifierOutputTarget(target) for target in subject.targets.tolist()]
+
+    def work() -> None:
+        for name in names:
+            with getattr(pytorch_grad_cam, GRADCAM[name])(
+                model=subject.peer, target_layers=[subject.peer.get_submodule(CAM_LAYER)]
+            ) as cam:
+                cam(input_tensor=subject.images, targets=targets)
+
+    return {"grad-cam": work}
+
+
+def _top(subject: Subject) -> Tensor:
+    """One forward, and a backward from the logits to the CAM layer."""
+    with torch.no_grad():
+        inside = subject.net[: int(CAM_LAYER) + 1](subject.images)
+    inside.requires_grad_()
+    logits = subject.net[int(CAM_LAYER) + 1 :](inside)
+    return torch.autograd.grad(logits.gather(1, subject.targets[:, None]).sum(), inside)[0]
+
+
+def _absent(*packages: str) -> dict[str, str]:
+    return {package: missing(package) for package in packages if missing(package)}
+
+
+EXPLAINER_ROWS: Mapping[str, Callable[[int], Row]] = {
+    "integrated gradients, 32 steps": integrated_gradients,
+    "SmoothGrad, 16 copies": smoothgrad,
+    "occlusion, 64 squares": occlusion,
+    "RISE, 256 masks": lambda n: rise(max(1, n // 4)),
+    "Grad-CAM alone": gradcam,
+    "six gradient and CAM maps": together,
+}
