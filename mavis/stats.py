@@ -139,3 +139,68 @@ def average_ranks(values: Sequence[float], *, higher_is_better: bool) -> list[fl
     signed = np.round((-numbers if higher_is_better else numbers)[there], 12)
     ranks = iter(scipy_stats.rankdata(signed, method="average"))
     return [float(next(ranks)) if present else None for present in there]
+
+
+def bootstrap_weights(strata: Sequence[str], clusters: Sequence[str] | None, draws: int, seed: int) -> Floats:
+    """How often each row counts when whole clusters are drawn with replacement within strata.
+
+    For estimates that are more than a mean per stratum: every one that takes weights can be repeated on each row of
+    the result. Without clusters, what is drawn depends on a row's place, so callers bring the rows into an order of
+    their own: by image id.
+
+    Args:
+        strata: n names, e.g. groups; none of them is lost in a draw.
+        clusters: n names, e.g. identities, whose rows are drawn together; None draws every row by itself.
+        draws: resamples.
+        seed: equal seeds give equal draws.
+
+    Returns:
+        ``(draws,n)`` whole numbers from 0.
+
+    Source: Davison and Hinkley 1997, sections 3.2 (strata) and 3.8 (clusters).
+    Differs: clusters that lie in several strata, as a person photographed at several ages, form a stratum of their own.
+    """
+    names, homes = np.unique(np.asarray(strata, dtype=str), return_inverse=True)
+    code = np.arange(len(homes)) if clusters is None else _codes(clusters)
+    home = homes[np.unique(code, return_index=True)[1]]
+    home[np.bincount(code, homes != home[code]) > 0] = -1
+    counts = np.empty((draws, len(home)))
+    for stratum in np.unique(home):
+        inside, name = home == stratum, ("clusters", str(names[stratum])) if stratum >= 0 else ("several strata",)
+        size = int(inside.sum())
+        counts[:, inside] = _generator(seed, *name).multinomial(size, np.full(size, 1 / size), size=draws)
+    return counts[:, code]
+
+
+def _codes(names: Sequence[str]) -> NDArray[np.intp]:
+    """Whole numbers from 0 in the order of the names."""
+    return np.unique(np.asarray(names, dtype=str), return_inverse=True)[1]
+
+
+def permuted_ranges_within(
+    values: Floats, labels: Sequence[str], strata: Sequence[str], draws: int, seed: int
+) -> Floats:
+    """Ranges of group means when the labels are shuffled among rows of one stratum only.
+
+    What no gap looks like where groups differ in the strata that they fall into: a range that comes from this
+    difference alone is in every draw.
+
+    Args:
+        values: ``(n,)`` without NaN.
+        labels: n group names.
+        strata: n names; rows of one stratum are alike but for their group.
+        draws: shuffles.
+        seed: equal seeds give equal shuffles.
+
+    Returns:
+        ``(draws,)``.
+
+    Source: Good 2005, Permutation, Parametric and Bootstrap Tests of Hypotheses, restricted randomisation.
+    """
+    names, codes = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
+    member = np.eye(len(names))[codes]
+    stratum = _codes(strata)
+    keys = stratum + _generator(seed, "permutation within strata").random((draws, len(values)))
+    shuffled = values[np.argsort(keys, axis=1)]
+    means = shuffled @ (member / member.sum(axis=0))[np.argsort(stratum, kind="stable")]
+    return np.asarray(means.max(axis=1) - means.min(axis=1), dtype=np.float64)

@@ -10,8 +10,8 @@ import mavis
 LAYERS = """__main__ > cli > evaluation sensitivity > pipeline > results > report > execute > again > explaining
     > decide > leaderboard regression > gates disparity validity agreement twins > groups > costs reliability > ledger
     > store plan subjects train > protocol sampling sweep preflight checkpoint > kinds segments > variants
-    > perturb randomise > passes faces images nets linear similarity > maps stats findings registry > traits > types
-    > draws hashing device > errors torchvision_hook"""
+    > perturb randomise > passes faces images nets linear similarity > maps gaps raters > ranks
+    > stats findings registry > traits > types > draws hashing device > errors torchvision_hook"""
 PLACE = {name: height for height, layer in enumerate(LAYERS.split(">")) for name in layer.split()}
 PLUGINS = {"models", "datasets", "explainers", "metrics"}
 CONTRACTS = (

@@ -1,0 +1,522 @@
+"""How far groups of images lie apart: raw, among alike images, at equal covariates, beyond noise; or nowhere. Pure.
+
+Every gap is the first group's mean minus the second's, in the unit of the scores. The raw gap is the total; the matched
+and the adjusted one say what is left of it among images on which the model is equally confident, right and so on. Low
+confidence may itself be the harm, so neither replaces the raw gap. Intervals come from weights that resample images or
+identities within groups (`stats.bootstrap_weights`); every estimate is repeated as a whole under each draw.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from scipy import stats as scipy_stats
+
+from mavis import stats
+from mavis.errors import BadParameter
+from mavis.stats import Floats
+
+CONDITION = 1e-10
+"""Share of the largest eigenvalue below which a direction of the covariates counts as not there."""
+
+
+@dataclass(frozen=True)
+class PairGaps:
+    """Differences between the means of every two groups.
+
+    Attributes:
+        pairs: P pairs of group names, each and all of them in order.
+        gap: ``(P,)``, NaN where the two cannot be compared.
+        draws: ``(draws,P)`` under the bootstrap, NaN where a draw does not allow the comparison.
+        retained: ``(P,)`` share of the two groups' images that the gap rests on, [0,1].
+    """
+
+    pairs: tuple[tuple[str, str], ...]
+    gap: Floats
+    draws: Floats
+    retained: Floats
+
+
+@dataclass(frozen=True)
+class NullRange:
+    """The range of the group means beside what shuffled labels give.
+
+    Attributes:
+        range: highest minus lowest group mean.
+        null_mean: mean range under shuffled labels.
+        excess: range minus its null mean; may be negative.
+        p: share of shuffles, the observed table among them, with at least this range.
+    """
+
+    range: float
+    null_mean: float
+    excess: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Two one-sided tests.
+
+    Attributes:
+        p_low: of the difference lying at or below −margin.
+        p_high: of the difference lying at or above the margin.
+        p: the larger of the two; below alpha the difference is shown to lie within the margin.
+    """
+
+    p_low: float
+    p_high: float
+    p: float
+
+
+def strata(
+    table: pd.DataFrame, *, exact: Sequence[str] = (), coarsened: Mapping[str, int] | None = None
+) -> NDArray[np.intp]:
+    """In which stratum each image lies: images of one stratum are alike in the named columns.
+
+    Args:
+        table: one row per image.
+        exact: columns that must be equal, e.g. ``predicted``, ``correct``.
+        coarsened: columns that must fall into the same of so many bins of equal counts, e.g. ``{"confidence": 5}``;
+            equal values share a bin.
+
+    Returns:
+        ``(n,)`` whole numbers from 0; all 0 without columns.
+
+    Raises:
+        BadParameter: a value is missing.
+
+    Source: Iacus, King and Porro 2012, coarsened exact matching; protocol 2.13c.
+    """
+    coarsened = coarsened or {}
+    _no_missing(table[[*exact, *coarsened]])
+    code = np.zeros(len(table), dtype=np.intp)
+    for column in (*(table[name].to_numpy() for name in exact), *(_bins(table[n], b) for n, b in coarsened.items())):
+        places = np.unique(column, return_inverse=True)[1]
+        code = np.unique(code * (int(places.max(initial=0)) + 1) + places, return_inverse=True)[1]
+    return code
+
+
+def covariates(
+    table: pd.DataFrame, *, numeric: Sequence[str] = (), squared: Sequence[str] = (), categorical: Sequence[str] = ()
+) -> Floats:
+    """What `adjusted_gaps` holds equal, as columns of mean 0 and, where they vary, standard deviation 1.
+
+    Args:
+        table: one row per image.
+        numeric: columns that enter as they are.
+        squared: columns that enter as the square of their distance from the mean, beside ``numeric``.
+        categorical: columns of which every value but the first gets a column.
+
+    Returns:
+        ``(n,p)``.
+
+    Raises:
+        BadParameter: a value is missing.
+
+    Source: protocol 2.13b.
+    """
+    _no_missing(table[[*dict.fromkeys([*numeric, *squared, *categorical])]])
+    columns = [table[name].to_numpy(dtype=np.float64) for name in numeric]
+    columns += [np.square(_scaled(table[name].to_numpy(dtype=np.float64))) for name in squared]
+    columns += [
+        (table[name] == value).to_numpy(dtype=np.float64)
+        for name in categorical
+        for value in sorted(table[name].unique())[1:]
+    ]
+    return np.stack([_scaled(column) for column in columns], axis=1) if columns else np.empty((len(table), 0))
+
+
+def group_means(scores: Floats, groups: Sequence[str], weights: Floats) -> tuple[tuple[str, ...], Floats]:
+    """Mean score of every group under each row of weights.
+
+    Args:
+        scores: ``(n,)`` without NaN.
+        groups: n names.
+        weights: ``(draws,n)``, e.g. of `stats.bootstrap_weights`, or ones for the means themselves.
+
+    Returns:
+        The K names in order, and ``(draws,K)``.
+    """
+    names, member = _members(scores, groups)
+    totals, counts = _sums(scores, member, len(names), weights)
+    return names, totals / counts
+
+
+def raw_gaps(scores: Floats, groups: Sequence[str], weights: Floats) -> PairGaps:
+    """Differences of plain group means: the total.
+
+    Args:
+        scores: ``(n,)`` without NaN.
+        groups: n names, at least two different ones.
+        weights: ``(draws,n)`` bootstrap weights.
+    """
+    return matched_gaps(scores, groups, np.zeros(len(scores), dtype=np.intp), weights)
+
+
+def matched_gaps(scores: Floats, groups: Sequence[str], stratum: NDArray[np.intp], weights: Floats) -> PairGaps:
+    """Differences of group means among images of the same stratum, every stratum weighing as in the whole table.
+
+    Only strata in which both groups of a pair occur count for it; what share of its images they hold is `retained`.
+
+    Args:
+        scores: ``(n,)`` without NaN.
+        groups: n names, at least two different ones.
+        stratum: ``(n,)``, see `strata`.
+        weights: ``(draws,n)`` bootstrap weights.
+
+    Source: Iacus, King and Porro 2012, section 2; protocol 2.13c.
+    Differs: strata weigh as in all compared groups together, not as in one of them, so that no group is the norm.
+    """
+    names, member = _members(scores, groups)
+    size = int(stratum.max(initial=0)) + 1
+    cell = stratum * len(names) + member
+
+    def estimate(some: Floats) -> tuple[Floats, Floats]:
+        totals, counts = (part.reshape(-1, size, len(names)) for part in _sums(scores, cell, size * len(names), some))
+        means = np.divide(totals, counts, out=np.zeros_like(totals), where=counts > 0)
+        return _standardised(means, counts, list(combinations(range(len(names)), 2)))
+
+    return _pair_gaps(names, estimate, weights)
+
+
+def adjusted_gaps(scores: Floats, groups: Sequence[str], held: Floats, weights: Floats) -> PairGaps:
+    """Differences of group means at equal covariates, under a linear model of group and covariates.
+
+    Mean predicted score if every image were of the first group, minus that if it were of the second. The model has no
+    interaction of group and covariates, so this is the difference of the groups' coefficients.
+
+    Args:
+        scores: ``(n,)`` without NaN.
+        groups: n names, at least two different ones.
+        held: ``(n,p)``, see `covariates`.
+        weights: ``(draws,n)`` bootstrap weights.
+
+    Returns:
+        NaN, with nothing retained, for two groups that the covariates tell apart with certainty, as predicted class
+        does where each group has its own.
+
+    Source: Robins 1986, g-computation; protocol 2.13b.
+    """
+    names, member = _members(scores, groups)
+    design = np.concatenate([np.eye(len(names))[member], held], axis=1)
+    pairs = list(combinations(range(len(names)), 2))
+
+    def estimate(some: Floats) -> tuple[Floats, Floats]:
+        coefficients, reached = _least_squares(design, scores, some)
+        first, second = (list(side) for side in zip(*pairs, strict=True))
+        wanted = np.eye(design.shape[1])[:, first] - np.eye(design.shape[1])[:, second]
+        known = np.abs(reached @ wanted - wanted).max(axis=1) < 1e-6
+        gaps = coefficients[:, first] - coefficients[:, second]
+        return np.where(known, gaps, np.nan), known.astype(np.float64)
+
+    return _pair_gaps(names, estimate, weights)
+
+
+def against_null(
+    scores: Floats, groups: Sequence[str], stratum: NDArray[np.intp], *, permutations: int, seed: int
+) -> NullRange:
+    """The range of the group means, and what it would be if labels meant nothing among images of one stratum.
+
+    Images count as exchangeable within a stratum; where several show one identity, give one row per identity.
+
+    Args:
+        scores: ``(n,)`` without NaN.
+        groups: n names, at least two different ones.
+        stratum: ``(n,)``, see `strata`.
+        permutations: shuffles.
+        seed: equal seeds give equal shuffles.
+
+    Source: protocol S10, D7.
+    """
+    _members(scores, groups)
+    observed = stats.range_of_means(scores, groups)
+    null = stats.permuted_ranges_within(scores, groups, [str(code) for code in stratum], permutations, seed)
+    mean = float(null.mean())
+    return NullRange(range=observed, null_mean=mean, excess=observed - mean, p=stats.p_value(observed, null))
+
+
+def ratio(means: ArrayLike) -> Floats:
+    """Worst over best group mean; NaN where the best is not above 0.
+
+    Args:
+        means: ``(…,K)`` in skill units, higher always better.
+
+    Returns:
+        ``(…,)``, at most 1; negative where the worst group is below chance.
+
+    Source: protocol S10, D2.
+    """
+    values = np.asarray(means, dtype=np.float64)
+    best = values.max(axis=-1)
+    share: Floats = np.divide(values.min(axis=-1), best, out=np.full(best.shape, np.nan), where=best > 0)
+    return share
+
+
+def shortfall(means: ArrayLike, overall: ArrayLike | None = None) -> Floats:
+    """How far the worst group lies below the whole.
+
+    Args:
+        means: ``(…,K)``, higher always better.
+        overall: ``(…,)``; the mean of the groups, all weighing the same, unless given.
+
+    Returns:
+        ``(…,)``; not negative with the default.
+
+    Source: Balagopalan et al. 2022, maximum gap from the average; protocol S10, D3.
+    """
+    values = np.asarray(means, dtype=np.float64)
+    whole = values.mean(axis=-1) if overall is None else np.asarray(overall, dtype=np.float64)
+    return np.asarray(whole - values.min(axis=-1), dtype=np.float64)
+
+
+def mean_pairwise(means: ArrayLike) -> Floats:
+    """Mean absolute difference over all pairs of groups.
+
+    Args:
+        means: ``(…,K)``, K ≥ 2.
+
+    Returns:
+        ``(…,)``, ≥ 0.
+
+    Source: Balagopalan et al. 2022, mean fidelity gap amongst subgroups; protocol S10, D4.
+    """
+    values = np.asarray(means, dtype=np.float64)
+    first, second = np.triu_indices(values.shape[-1], 1)
+    return np.asarray(np.abs(values[..., first] - values[..., second]).mean(axis=-1), dtype=np.float64)
+
+
+def corrected_variance(means: ArrayLike, errors: ArrayLike, *, resampled: bool = False) -> Floats:
+    """Variance between the groups' true means: that of the observed means less what their noise adds.
+
+    Args:
+        means: ``(…,K)``, K ≥ 2.
+        errors: ``(K,)`` or ``(…,K)`` standard errors of the observed means.
+        resampled: whether the means are bootstrap draws, which carry the noise twice.
+
+    Returns:
+        ``(…,)``, unbiased and therefore negative at times.
+
+    Source: Lum, Zhang and Bower 2022, FAccT: the corrected and, for draws, the double-corrected estimator.
+    Differs: standard errors of means of any scores, not of shares; twice SE² for draws, without the 1/n of it.
+    """
+    noise = np.square(np.asarray(errors, dtype=np.float64)).mean(axis=-1)
+    observed = np.asarray(means, dtype=np.float64).var(axis=-1, ddof=1)
+    return np.asarray(observed - (2 if resampled else 1) * noise, dtype=np.float64)
+
+
+def corrected_sd(means: ArrayLike, errors: ArrayLike, *, resampled: bool = False) -> Floats:
+    """Standard deviation between the groups' true means; 0 where the observed ones scatter no more than their noise.
+
+    Args:
+        means: ``(…,K)``, K ≥ 2.
+        errors: ``(K,)`` or ``(…,K)`` standard errors of the observed means.
+        resampled: whether the means are bootstrap draws, which carry the noise twice.
+
+    Returns:
+        ``(…,)``, ≥ 0.
+
+    Source: Lum, Zhang and Bower 2022; protocol S10, D5.
+    """
+    return np.asarray(np.sqrt(np.maximum(0.0, corrected_variance(means, errors, resampled=resampled))))
+
+
+def shrunken_means(means: ArrayLike, errors: ArrayLike) -> Floats:
+    """Group means drawn towards the whole as far as noise explains their scatter, for small intersections.
+
+    Args:
+        means: ``(K,)``, K ≥ 2.
+        errors: ``(K,)`` standard errors, above 0.
+
+    Returns:
+        ``(K,)``, between each group's mean and the precision-weighted mean of all.
+
+    Source: Efron and Morris 1975; protocol 2.14. The variance between groups is that of `corrected_variance`.
+    """
+    values, noise = np.asarray(means, dtype=np.float64), np.square(np.asarray(errors, dtype=np.float64))
+    between = np.square(corrected_sd(values, errors))
+    whole = np.average(values, weights=1 / (between + noise))
+    own = between / (between + noise)
+    return np.asarray(own * values + (1 - own) * whole, dtype=np.float64)
+
+
+def equivalent(gaps: PairGaps, margin: float, confidence: float = 0.9) -> NDArray[np.bool_]:
+    """Which pairs are shown to have no material gap: their interval lies within ±margin.
+
+    There is no material gap at all where every pair is shown to have none; that needs no correction for their number.
+
+    Args:
+        gaps: adjusted ones, as a rule.
+        margin: the largest difference that does not matter, above 0.
+        confidence: .9 is two one-sided tests at .05.
+
+    Returns:
+        ``(P,)``; False where the pair cannot be compared.
+
+    Source: Schuirmann 1987; protocol S10, D8.
+    """
+    low, high = stats.percentiles(gaps.draws, confidence)
+    return np.asarray((low > -margin) & (high < margin) & ~np.isnan(gaps.gap), dtype=np.bool_)
+
+
+def tost_paired(differences: ArrayLike, margin: float) -> Equivalence:
+    """Two one-sided t-tests of paired differences, e.g. of two explainers on the same images.
+
+    Args:
+        differences: ``(n,)``, n ≥ 2, not all equal.
+        margin: above 0.
+
+    Source: Schuirmann 1987.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    low = scipy_stats.ttest_1samp(values, -margin, alternative="greater").pvalue
+    high = scipy_stats.ttest_1samp(values, margin, alternative="less").pvalue
+    return Equivalence(p_low=float(low), p_high=float(high), p=float(max(low, high)))
+
+
+def tost_groups(first: ArrayLike, second: ArrayLike, margin: float) -> Equivalence:
+    """Two one-sided t-tests of the means of two groups, whose variances may differ.
+
+    Args:
+        first: ``(n,)``, n ≥ 2, not all equal.
+        second: ``(m,)``, m ≥ 2, not all equal.
+        margin: above 0.
+
+    Source: Schuirmann 1987; Welch 1947.
+    """
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    low = scipy_stats.ttest_ind(one + margin, other, equal_var=False, alternative="greater").pvalue
+    high = scipy_stats.ttest_ind(one - margin, other, equal_var=False, alternative="less").pvalue
+    return Equivalence(p_low=float(low), p_high=float(high), p=float(max(low, high)))
+
+
+def beyond(gaps: PairGaps, rope: float, confidence: float = 0.95) -> NDArray[np.int64]:
+    """Which pairs are shown to lie apart by more than a margin, and in which direction.
+
+    Args:
+        gaps: of all pairs that are asked about; the error rate is that of the family (Holm).
+        rope: what a gap must exceed, ≥ 0.
+        confidence: of the two-sided intervals of the family.
+
+    Returns:
+        ``(P,)``: 1 where the first group is higher, −1 where the second is, 0 where neither is shown. A draw that does
+        not allow the comparison speaks against it.
+
+    Source: Holm 1979, on percentile bounds; protocol S10.
+    """
+    sign = np.sign(np.nan_to_num(gaps.gap))
+    shown, _ = stats.holm_excluded(np.nan_to_num(gaps.draws) * sign, rope, confidence)
+    return np.where(shown, sign, 0).astype(np.int64)
+
+
+def found(
+    null: NullRange,
+    matched: PairGaps,
+    adjusted: PairGaps,
+    per_imputer: ArrayLike,
+    *,
+    rope: float = 0.02,
+    alpha: float = 0.05,
+    confidence: float = 0.95,
+    agreeing: int = 2,
+) -> NDArray[np.int64]:
+    """Which pairs may be reported as a disparity.
+
+    The range must be larger than shuffled labels explain; the matched and the adjusted gap must both lie beyond the
+    ROPE in one direction; and enough imputers, each by itself, must show that direction.
+
+    Args:
+        null: of the scores.
+        matched: of the scores.
+        adjusted: of the scores.
+        per_imputer: ``(I,P)`` gaps of the scores by each imputer alone; the gap itself as one row where there is none.
+        rope: what a gap must exceed.
+        alpha: largest p of the range.
+        confidence: of the family of pairs.
+        agreeing: of the I imputers, or all where there are fewer.
+
+    Returns:
+        ``(P,)``: 1 where the first group is higher, −1 where the second is, 0 where nothing is found.
+
+    Source: protocol S10.
+    """
+    sign = beyond(matched, rope, confidence)
+    signs = np.sign(np.atleast_2d(np.asarray(per_imputer, dtype=np.float64)))
+    same = (signs == sign).sum(axis=0) >= min(agreeing, len(signs))
+    holds = (sign == beyond(adjusted, rope, confidence)) & same & (null.p < alpha)
+    return np.where(holds, sign, 0).astype(np.int64)
+
+
+def _standardised(means: Floats, counts: Floats, pairs: Sequence[tuple[int, int]]) -> tuple[Floats, Floats]:
+    """Gaps and retained shares ``(draws,P)`` from means and counts ``(draws,strata,K)``."""
+    whole = counts.sum(axis=2)
+    gaps, retained = np.full((len(means), len(pairs)), np.nan), np.zeros((len(means), len(pairs)))
+    for place, (a, b) in enumerate(pairs):
+        both = (counts[:, :, a] > 0) & (counts[:, :, b] > 0)
+        weight = whole * both
+        total = weight.sum(axis=1)
+        apart = (weight * (means[:, :, a] - means[:, :, b])).sum(axis=1)
+        np.divide(apart, total, out=gaps[:, place], where=total > 0)
+        own = counts[:, :, a] + counts[:, :, b]
+        retained[:, place] = (own * both).sum(axis=1) / own.sum(axis=1)
+    return gaps, retained
+
+
+def _least_squares(design: Floats, scores: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Per draw the coefficients ``(draws,q)`` and the projection ``(draws,q,q)`` on what the rows can tell."""
+    q = design.shape[1]
+    products = (design[:, :, None] * design[:, None, :]).reshape(len(design), q * q)
+    gram = (weights @ products).reshape(-1, q, q)
+    moments = weights @ (design * scores[:, None])
+    inverse = np.linalg.pinv(gram, rcond=CONDITION, hermitian=True)
+    return (inverse @ moments[:, :, None])[:, :, 0], inverse @ gram
+
+
+def _pair_gaps(
+    names: tuple[str, ...], estimate: Callable[[Floats], tuple[Floats, Floats]], weights: Floats
+) -> PairGaps:
+    """The estimate on the table as it is, and on every draw."""
+    gap, retained = estimate(np.ones((1, weights.shape[1])))
+    return PairGaps(tuple(combinations(names, 2)), gap[0], estimate(weights)[0], retained[0])
+
+
+def _members(scores: Floats, groups: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Group names in order, and each image's place among them."""
+    if np.isnan(scores).any():
+        raise BadParameter(f"Gaps need a score for every image, {int(np.isnan(scores).sum())} have none; drop them.")
+    names, member = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    if len(names) < 2:
+        raise BadParameter(f"A gap needs at least two groups, got {names.tolist()}; choose another attribute.")
+    return tuple(names.tolist()), member
+
+
+def _sums(scores: Floats, cell: NDArray[np.intp], cells: int, weights: Floats) -> tuple[Floats, Floats]:
+    """Weighted sums of scores, and of weights, per cell: twice ``(draws,cells)``."""
+    rows, shape = np.arange(len(scores)), (cells, len(scores))
+    columns = np.ascontiguousarray(weights.T)
+    totals, counts = (
+        sparse.csr_array((values, (cell, rows)), shape=shape) @ columns for values in (scores, np.ones(len(scores)))
+    )
+    return totals.T, counts.T
+
+
+def _bins(column: pd.Series, bins: int) -> NDArray[np.intp]:
+    values = column.to_numpy(dtype=np.float64)
+    return np.searchsorted(np.quantile(values, np.arange(1, bins) / bins), values, side="right")
+
+
+def _scaled(column: Floats) -> Floats:
+    """Mean 0 and standard deviation 1; zeros where it does not vary."""
+    centred = column - column.mean()
+    spread = float(centred.std())
+    return np.zeros_like(centred) if spread < 1e-12 * max(1.0, float(np.abs(column).max())) else centred / spread
+
+
+def _no_missing(table: pd.DataFrame) -> None:
+    missing = {str(name): int(count) for name, count in table.isna().sum().items() if count}
+    if missing:
+        raise BadParameter(f"Every image needs a value in each column, missing: {missing}; drop these images.")

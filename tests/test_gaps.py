@@ -1,0 +1,434 @@
+"""Gaps by hand and by statsmodels, a paradox resolved, noise taken out; and how often planted gaps are found."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+from scipy.stats import kstest
+from statsmodels.stats.weightstats import ttost_ind, ttost_paired
+
+from mavis import gaps, stats
+from mavis.errors import BadParameter
+
+from .simulations import HELD, STRATA, Outcome, World, outcomes, split_at_random
+
+ONES = np.ones((1, 6))
+NOTHING = np.zeros(6, dtype=np.intp)
+SCORES, GROUPS = np.array([1.0, 3.0, 4.0, 8.0, 5.0, 5.0]), ["a", "a", "b", "b", "c", "c"]
+RUNS = 100
+
+
+def stones() -> pd.DataFrame:
+    """Charig et al. 1986: open surgery and nephrolithotomy, by size of the stone; success is the score."""
+    counts = {("open", "small"): (81, 87), ("open", "large"): (192, 263)}
+    counts |= {("closed", "small"): (234, 270), ("closed", "large"): (55, 80)}
+    rows = [(g, s, float(k < good)) for (g, s), (good, n) in counts.items() for k in range(n)]
+    return pd.DataFrame(rows, columns=["group", "size", "score"])
+
+
+def weights_of(table: pd.DataFrame, draws: int = 200) -> np.ndarray:
+    """Bootstrap weights within groups."""
+    return stats.bootstrap_weights(table["group"].tolist(), None, draws, 0)
+
+
+def pair_gaps(gap: list[float], spread: float = 0.01) -> gaps.PairGaps:
+    """Pairs of a, b, c with draws spread evenly over the gap ± spread."""
+    draws = np.linspace(-spread, spread, 401)[:, None] + np.array(gap)
+    return gaps.PairGaps((("a", "b"), ("a", "c"), ("b", "c")), np.array(gap), draws, np.ones(3))
+
+
+def test_rows_of_a_cluster_are_drawn_together() -> None:
+    """They have one weight, and clusters of equal size leave the groups' sizes as they are."""
+    groups, people = ["a"] * 6 + ["b"] * 4, [f"p{k // 2}" for k in range(10)]
+    weights = stats.bootstrap_weights(groups, people, 300, 0)
+    assert (weights[:, ::2] == weights[:, 1::2]).all()
+    assert (weights[:, :6].sum(axis=1) == 6).all()
+    assert (weights[:, 6:].sum(axis=1) == 4).all()
+    assert set(np.unique(weights)) <= set(range(6))
+
+
+def test_clusters_widen_the_interval_as_they_should() -> None:
+    """With four equal rows to a cluster the mean's standard error is that of the clusters, not of the rows."""
+    values = np.random.default_rng(0).normal(size=100)
+    people = [f"p{k // 4}" for k in range(400)]
+    weights = stats.bootstrap_weights(["a"] * 400, people, 4000, 0)
+    assert (weights @ np.repeat(values, 4) / 400).std() == pytest.approx(values.std() / 10, rel=0.05)
+    alone = stats.bootstrap_weights(["a"] * 400, None, 4000, 0)
+    assert (alone @ np.repeat(values, 4) / 400).std() == pytest.approx(values.std() / 20, rel=0.05)
+
+
+def test_clusters_across_groups_stay_whole() -> None:
+    """A person in two groups is drawn in both at once, among the persons of several groups only."""
+    groups, people = ["a", "a", "b", "a", "b", "b"], ["p", "q", "q", "r", "r", "s"]
+    weights = stats.bootstrap_weights(groups, people, 500, 0)
+    np.testing.assert_array_equal(weights[:, 1], weights[:, 2])
+    np.testing.assert_array_equal(weights[:, 3], weights[:, 4])
+    assert (weights[:, [0, 5]] == 1).all()  # alone in their strata
+    assert (weights[:, 1] + weights[:, 3] == 2).all()
+    assert set(np.unique(weights[:, 1])) == {0, 1, 2}
+
+
+def test_weights_are_seeded_and_follow_names_of_clusters() -> None:
+    """Equal seeds repeat, other seeds differ, and with clusters the order of the rows does not matter."""
+    groups, people = ["a", "a", "a", "b", "b"], ["p", "q", "r", "s", "t"]
+    one, other = (stats.bootstrap_weights(groups, people, 50, seed) for seed in (1, 2))
+    assert not np.array_equal(one, other)
+    turned = stats.bootstrap_weights(groups[::-1], people[::-1], 50, 1)
+    np.testing.assert_array_equal(turned, one[:, ::-1])
+
+
+def test_shuffles_stay_within_their_stratum() -> None:
+    """Two strata of two, values 0, 1 and 10, 11: group means differ by 0 or 1, never by 10."""
+    null = stats.permuted_ranges_within(
+        np.array([0.0, 10, 1, 11]), ["a", "a", "b", "b"], ["low", "high"] * 2, draws=400, seed=0
+    )
+    assert set(np.round(null, 9)) == {0.0, 1.0}
+    assert null.mean() == pytest.approx(0.5, abs=0.08)
+
+
+def test_one_stratum_is_the_plain_null() -> None:
+    """Shuffling within a single stratum has the distribution of shuffling all."""
+    values, labels = np.random.default_rng(0).normal(size=40), [f"g{k % 4}" for k in range(40)]
+    within = stats.permuted_ranges_within(values, labels, ["all"] * 40, 2000, 0)
+    assert kstest(within, stats.permuted_ranges(values, labels, 2000, 1)).pvalue > 0.01
+
+
+def test_strata_are_cells_of_equal_values_and_bins() -> None:
+    """Two predictions × two halves of the confidence, where equal confidences share a half."""
+    table = pd.DataFrame({"predicted": [0, 0, 1, 1, 0], "confidence": [0.1, 0.9, 0.1, 0.8, 0.9]})
+    code = gaps.strata(table, exact=["predicted"], coarsened={"confidence": 2})
+    assert code[1] == code[4]
+    assert len({int(c) for c in code}) == 4
+    assert gaps.strata(table).tolist() == [0] * 5
+
+
+def test_bins_hold_equal_counts() -> None:
+    """Quintiles of a hundred different values hold twenty each, in order."""
+    table = pd.DataFrame({"confidence": np.random.default_rng(0).permutation(100)})
+    code = gaps.strata(table, coarsened={"confidence": 5})
+    assert np.bincount(code).tolist() == [20] * 5
+    assert (code == table["confidence"] // 20).all()
+
+
+def test_covariates_are_standardised_columns() -> None:
+    """A number, its square about the mean, two of three categories; a constant is nought."""
+    table = pd.DataFrame({"c": [1.0, 2, 3, 6], "k": [5, 5, 5, 5], "p": ["x", "y", "z", "x"]})
+    found = gaps.covariates(table, numeric=["c", "k"], squared=["c"], categorical=["p"])
+    assert found.shape == (4, 5)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(found.std(axis=0), [1, 0, 1, 1, 1])
+    assert np.corrcoef(found[:, 2], (table["c"] - 3) ** 2)[0, 1] == pytest.approx(1)
+    assert np.corrcoef(found[:, 3], table["p"] == "y")[0, 1] == pytest.approx(1)
+    assert gaps.covariates(table).shape == (4, 0)
+
+
+def test_missing_values_are_named() -> None:
+    """A column with gaps is an error that says which and how many."""
+    table = pd.DataFrame({"c": [1.0, np.nan], "d": [1.0, 2.0]})
+    for made in (lambda: gaps.strata(table, coarsened={"c": 2}), lambda: gaps.covariates(table, numeric=["c", "d"])):
+        with pytest.raises(BadParameter, match=r"missing: \{'c': 1\}; drop these images"):
+            made()
+
+
+def test_raw_gaps_by_hand() -> None:
+    """Means 2, 6 and 5 lie −4, −3 and 1 apart, first minus second."""
+    found = gaps.raw_gaps(SCORES, GROUPS, ONES)
+    assert found.pairs == (("a", "b"), ("a", "c"), ("b", "c"))
+    assert found.gap.tolist() == [-4, -3, 1]
+    assert found.retained.tolist() == [1, 1, 1]
+    names, means = gaps.group_means(SCORES, GROUPS, ONES)
+    assert (names, means.tolist()) == (("a", "b", "c"), [[2, 6, 5]])
+
+
+def test_simpsons_paradox_is_resolved() -> None:
+    """Open surgery succeeds less often overall, .780 against .826, and more often at equal size, .833 against .779."""
+    table = stones()
+    scores, groups, weights = table["score"].to_numpy(), table["group"].tolist(), weights_of(table)
+    raw = gaps.raw_gaps(scores, groups, weights)
+    matched = gaps.matched_gaps(scores, groups, gaps.strata(table, exact=["size"]), weights)
+    adjusted = gaps.adjusted_gaps(scores, groups, gaps.covariates(table, categorical=["size"]), weights)
+    assert raw.pairs == (("closed", "open"),)
+    assert raw.gap[0] == pytest.approx(289 / 350 - 273 / 350)
+    small, large = 357 / 700, 343 / 700
+    by_hand = small * (234 / 270 - 81 / 87) + large * (55 / 80 - 192 / 263)
+    assert matched.gap[0] == pytest.approx(by_hand)
+    assert round(by_hand, 3) == -0.054
+    assert adjusted.gap[0] == pytest.approx(by_hand, abs=0.005)
+    assert matched.retained[0] == 1
+
+
+def test_matched_gap_is_on_common_support() -> None:
+    """Strata without one of the two groups do not count, and the share of images that remain is told."""
+    stratum = np.array([0, 1, 0, 0, 1, 2])
+    found = gaps.matched_gaps(SCORES, GROUPS, stratum, ONES)
+    # a, b share stratum 0: 1 against 6; a, c stratum 1: 3 against 5; b and c none
+    np.testing.assert_array_equal(found.gap, [-5, -2, np.nan])
+    np.testing.assert_allclose(found.retained, [3 / 4, 2 / 4, 0])
+    assert np.isnan(found.draws[0, 2])
+
+
+def test_strata_weigh_as_in_all_groups_together() -> None:
+    """A stratum with two thirds of all images has two thirds of the weight, whichever of the two fills it."""
+    scores = np.array([1.0, 0, 0, 0, 0, 5])
+    found = gaps.matched_gaps(scores, ["a", "a", "b", "b", "c", "c"], np.array([0, 1, 0, 1, 0, 0]), ONES)
+    assert found.gap[0] == pytest.approx(4 / 6 * 1 + 2 / 6 * 0)
+
+
+def test_adjusted_gap_is_statsmodels_g_computation() -> None:
+    """It is the mean of predictions with every image in the one group minus in the other, by an independent fit."""
+    world = World(sizes=(80, 60, 50), gap=0.1, shift=0.2, slope=0.5)
+    table = world.table(3)
+    fit = smf.ols("score ~ group + confidence + I(confidence ** 2) + correct + C(predicted)", table).fit()
+    everybody = {g: fit.predict(table.assign(group=g)).mean() for g in ("g0", "g1", "g2")}
+    found = gaps.adjusted_gaps(
+        table["score"].to_numpy(), table["group"].tolist(), gaps.covariates(table, **HELD), np.ones((1, len(table)))
+    )
+    for (a, b), gap in zip(found.pairs, found.gap, strict=True):
+        assert gap == pytest.approx(everybody[a] - everybody[b], abs=1e-10)
+
+
+def test_groups_that_covariates_tell_apart_have_no_adjusted_gap() -> None:
+    """Where c alone is ever predicted as c, its gap at equal prediction is unknown; that of a and b stays."""
+    table = pd.DataFrame({"predicted": ["x", "y", "x", "y", "z", "z"]})
+    held = gaps.covariates(table, categorical=["predicted"])
+    found = gaps.adjusted_gaps(SCORES, GROUPS, held, ONES)
+    np.testing.assert_allclose(found.gap, [-4, np.nan, np.nan], atol=1e-9)
+    assert found.retained.tolist() == [1, 0, 0]
+
+
+def test_a_draw_is_the_estimate_on_the_table_drawn() -> None:
+    """Repeating rows as the weights say and estimating anew gives each draw, for every kind of gap."""
+    table = World(sizes=(40, 30, 30), shift=0.2, slope=0.5).table(1)
+    table = table.assign(stratum=gaps.strata(table, **STRATA))
+    weights = weights_of(table, 3)
+    held = gaps.covariates(table, **HELD)
+
+    def three(rows: np.ndarray, some: np.ndarray) -> list[gaps.PairGaps]:
+        scores, groups = table["score"].to_numpy()[rows], table["group"].to_numpy()[rows].tolist()
+        stratum = table["stratum"].to_numpy()[rows]
+        return [
+            gaps.raw_gaps(scores, groups, some),
+            gaps.matched_gaps(scores, groups, stratum, some),
+            gaps.adjusted_gaps(scores, groups, held[rows], some),
+        ]
+
+    drawn = three(np.arange(len(table)), weights)
+    for place, weight in enumerate(weights):
+        rows = np.repeat(np.arange(len(table)), weight.astype(int))
+        for one, again in zip(drawn, three(rows, np.ones((1, len(rows)))), strict=True):
+            np.testing.assert_allclose(one.draws[place], again.gap, atol=1e-9)
+
+
+def test_gaps_do_not_depend_on_the_unit_of_covariates() -> None:
+    """Brightness in 0…1 or 0…255 adjusts alike."""
+    table = World(shift=0.2, slope=0.5).table(2)
+    scores, groups, weights = table["score"].to_numpy(), table["group"].tolist(), weights_of(table, 5)
+    large = table.assign(confidence=255 * table["confidence"] + 1000)
+    one, other = (gaps.adjusted_gaps(scores, groups, gaps.covariates(t, **HELD), weights).draws for t in (table, large))
+    np.testing.assert_allclose(one, other, atol=1e-8)
+
+
+def test_bad_tables_are_refused() -> None:
+    """A missing score and a single group are errors that say what to do."""
+    with pytest.raises(BadParameter, match="1 have none; drop them"):
+        gaps.raw_gaps(np.array([1.0, np.nan]), ["a", "b"], np.ones((1, 2)))
+    with pytest.raises(BadParameter, match="at least two groups"):
+        gaps.against_null(np.ones(3), ["a"] * 3, np.zeros(3, dtype=np.intp), permutations=9, seed=0)
+
+
+def test_excess_leaves_out_what_strata_explain() -> None:
+    """Groups whose scores differ by their strata only have a range and no excess; shuffling all would call it a gap."""
+    stratum = np.repeat([0, 0, 1, 1], [80, 20, 20, 80])
+    groups = np.repeat(["a", "b", "a", "b"], [80, 20, 20, 80]).tolist()
+    scores = stratum + np.random.default_rng(0).normal(0, 0.1, 200)
+    within = gaps.against_null(scores, groups, stratum, permutations=500, seed=0)
+    plain = gaps.against_null(scores, groups, np.zeros(200, dtype=np.intp), permutations=500, seed=0)
+    assert within.range == plain.range == pytest.approx(0.6, abs=0.05)
+    assert within.excess == pytest.approx(0, abs=0.04)
+    assert (within.p > 0.05, plain.p < 0.01) == (True, True)
+    assert within.excess == within.range - within.null_mean
+
+
+def test_measures_by_hand() -> None:
+    """Of .2, .5 and .8: worst over best .25, shortfall .3, mean difference .4; of the natural mean .6 it is .4."""
+    means = [0.5, 0.2, 0.8]
+    assert float(gaps.ratio(means)) == pytest.approx(0.25)
+    assert float(gaps.shortfall(means)) == pytest.approx(0.3)
+    assert float(gaps.shortfall(means, 0.6)) == pytest.approx(0.4)
+    assert float(gaps.mean_pairwise(means)) == pytest.approx(0.4)
+
+
+def test_measures_of_draws_are_those_of_each_draw() -> None:
+    """They reduce the last axis only."""
+    draws = np.random.default_rng(0).normal(0.5, 0.1, (7, 4))
+    for measure in (gaps.ratio, gaps.shortfall, gaps.mean_pairwise):
+        np.testing.assert_allclose(measure(draws), [float(measure(one)) for one in draws])
+
+
+def test_a_ratio_needs_a_best_group_above_chance() -> None:
+    """There is none where the best is at or below 0; a worst group below chance is negative."""
+    assert np.isnan(gaps.ratio([[0.0, -0.1], [-0.2, -0.3]])).all()
+    assert float(gaps.ratio([0.4, -0.1])) == pytest.approx(-0.25)
+
+
+def test_corrected_variance_by_hand() -> None:
+    """Variance 1 of 1, 2 and 3 less the mean of .01, .04 and .25; twice that for draws; below 0 the SD is 0."""
+    assert float(gaps.corrected_variance([1, 2, 3], [0.1, 0.2, 0.5])) == pytest.approx(0.9)
+    assert float(gaps.corrected_variance([1, 2, 3], [0.1, 0.2, 0.5], resampled=True)) == pytest.approx(0.8)
+    assert float(gaps.corrected_sd([1, 2, 3], [0.1, 0.2, 0.5])) == pytest.approx(np.sqrt(0.9))
+    assert float(gaps.corrected_sd([1, 1.1, 1], [0.1, 0.2, 0.5])) == 0
+
+
+@pytest.mark.parametrize("true", [0.0, 0.1])
+def test_corrected_variance_is_unbiased(true: float) -> None:
+    """Over 600 tables it averages to the true variance between groups, and so do its bootstrap draws."""
+    generator, found = np.random.default_rng(1), []
+    levels = true * np.array([-1.0, 0, 1])  # sample variance true²
+    groups, n = np.repeat(["a", "b", "c"], [20, 30, 40]), np.array([20, 30, 40])
+    for seed in range(600):
+        scores = np.repeat(levels, n) + generator.normal(0, 0.3, 90)
+        weights = stats.bootstrap_weights(groups.tolist(), None, 60, seed)
+        means, draws = (gaps.group_means(scores, groups.tolist(), w)[1] for w in (np.ones((1, 90)), weights))
+        errors = np.array([scores[groups == g].std(ddof=1) for g in "abc"]) / np.sqrt(n)
+        again = gaps.corrected_variance(draws, errors, resampled=True).mean()
+        found.append((float(gaps.corrected_variance(means[0], errors)), float(again)))
+    error = np.std(found, axis=0).max() / np.sqrt(600)
+    np.testing.assert_allclose(np.mean(found, axis=0), true**2, atol=4 * error)
+
+
+def test_shrunken_means_by_hand() -> None:
+    """Variance 1 with errors .5: 3/4 of each mean's distance stays; without true variance all are the whole."""
+    np.testing.assert_allclose(gaps.shrunken_means([1, 2, 3], [0.5] * 3), [1.25, 2, 2.75])
+    np.testing.assert_allclose(gaps.shrunken_means([1.0, 1.2], [1, 2]), [1.04, 1.04])
+
+
+def test_tost_is_statsmodels() -> None:
+    """Paired and of two groups, both p-values are those of an independent implementation."""
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(0.5, 0.1, 40), generator.normal(0.51, 0.2, 40)
+    for found, expected in (
+        (gaps.tost_paired(a - b, 0.05), ttost_paired(a, b, -0.05, 0.05)),
+        (gaps.tost_groups(a, b[:25], 0.05), ttost_ind(a, b[:25], -0.05, 0.05, usevar="unequal")),
+    ):
+        assert (found.p, found.p_low, found.p_high) == pytest.approx((expected[0], expected[1][1], expected[2][1]))
+
+
+def test_equivalence_needs_the_whole_interval_within() -> None:
+    """Around 0 the 90 % interval ends at .0405, around .01 beyond .05; what cannot be compared is not shown."""
+    found = pair_gaps([0.0, 0.01, 0.0], 0.045)
+    unknown = replace(found, gap=np.array([0.0, 0.01, np.nan]))
+    assert gaps.equivalent(unknown, 0.05).tolist() == [True, False, False]
+    assert gaps.equivalent(found, 0.04).tolist() == [False, False, False]
+
+
+CLEAR = pair_gaps([0.1, -0.1, 0.0])
+SIGNIFICANT = gaps.NullRange(range=0.1, null_mean=0.02, excess=0.08, p=0.01)
+
+
+def test_beyond_tells_the_direction() -> None:
+    """Gaps of ±.1 ± .01 are beyond .02 and none of 0 is; a wide interval or an unknown gap is not shown."""
+    assert gaps.beyond(CLEAR, 0.02).tolist() == [1, -1, 0]
+    assert gaps.beyond(pair_gaps([0.1, -0.1, 0.0], 0.09), 0.02).tolist() == [0, 0, 0]
+    unknown = replace(CLEAR, gap=np.array([np.nan, -0.1, 0]), draws=CLEAR.draws * [np.nan, 1, 1])
+    assert gaps.beyond(unknown, 0.02).tolist() == [0, -1, 0]
+
+
+def test_beyond_corrects_for_the_number_of_pairs() -> None:
+    """One pair alone is shown at a level at which three are not."""
+    near = pair_gaps([0.029] * 3)  # the lower bound at level a is .019 + .02 a
+    assert gaps.beyond(near, 0.0193).tolist() == [0, 0, 0]
+    alone = gaps.PairGaps(near.pairs[:1], near.gap[:1], near.draws[:, :1], near.retained[:1])
+    assert gaps.beyond(alone, 0.0193).tolist() == [1]
+
+
+def test_draws_without_common_images_speak_against() -> None:
+    """A pair that a tenth of the draws cannot compare is not shown to differ."""
+    draws = CLEAR.draws.copy()
+    draws[:40, 0] = np.nan
+    assert gaps.beyond(replace(CLEAR, draws=draws), 0.02).tolist() == [0, -1, 0]
+
+
+def test_a_gap_is_found_where_everything_agrees() -> None:
+    """Both gaps beyond the ROPE in one direction, the range significant, two of three imputers in that direction."""
+    imputers = np.array([[0.1, -0.1, 0.1], [0.2, -0.1, 0.1], [-0.1, 0.1, 0.1]])
+    assert gaps.found(SIGNIFICANT, CLEAR, CLEAR, imputers).tolist() == [1, -1, 0]
+    assert gaps.found(SIGNIFICANT, CLEAR, CLEAR, CLEAR.gap).tolist() == [1, -1, 0]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"null": replace(SIGNIFICANT, p=0.05)},
+        {"matched": pair_gaps([0.02, -0.1, 0])},
+        {"adjusted": pair_gaps([0.02, -0.1, 0])},
+        {"adjusted": pair_gaps([-0.1, -0.1, 0])},
+        {"per_imputer": np.array([[0.1, -0.1, 0], [-0.1, -0.1, 0], [np.nan, -0.1, 0]])},
+        {"rope": 0.095},
+    ],
+    ids=["p", "matched", "adjusted", "opposite", "imputers", "rope"],
+)
+def test_each_ground_alone_withholds_the_gap(changed: dict) -> None:
+    """With one condition not met the first pair is not found."""
+    given = {"null": SIGNIFICANT, "matched": CLEAR, "adjusted": CLEAR, "per_imputer": CLEAR.gap} | changed
+    assert gaps.found(**given)[0] == 0
+
+
+def band(share: float) -> float:
+    """Half the width of the binomial 95 % band."""
+    return 1.96 * float(np.sqrt(share * (1 - share) / RUNS))
+
+
+def shares(found: list[Outcome]) -> tuple[float, float]:
+    """How often the range is significant, and how often a gap is found."""
+    return float(np.mean([one.null.p < 0.05 for one in found])), float(np.mean([one.found for one in found]))
+
+
+def small(world: World, draw=outcomes) -> list[Outcome]:
+    """The world in few runs with few draws; benchmarks/bench_statistics.py has many."""
+    return list(draw(world, range(RUNS), draws=200, permutations=199))
+
+
+@pytest.fixture(scope="module")
+def confounded() -> list[Outcome]:
+    """Explanations of equal quality, answers of unequal confidence."""
+    return small(World(shift=0.15, slope=0.5))
+
+
+def test_groups_at_random_differ_no_more_often_than_the_level() -> None:
+    """Of splits of one table the share with p < .05 is within its binomial band, and a gap is found in fewer still."""
+    significant, found = shares(small(World(shift=0.1, slope=0.5), split_at_random))
+    assert significant == pytest.approx(0.05, abs=band(0.05))
+    assert found <= 0.05
+
+
+def test_the_least_detectable_gap_is_detected() -> None:
+    """A gap of .079 with SD .2 and 100 images in each group is significant in .8 of tables, as protocol 2.14 says."""
+    significant, _ = shares(small(World(gap=0.079)))
+    assert significant >= 0.8 - band(0.8)
+
+
+def test_a_material_gap_is_found() -> None:
+    """Beyond the ROPE as well, and shown by both gaps, is .12 in .8 of tables."""
+    _, found = shares(small(World(gap=0.12)))
+    assert found >= 0.8
+
+
+def test_unequal_confidence_is_no_gap(confounded: list[Outcome]) -> None:
+    """The raw gap is there, the adjusted interval holds 0 in nine of ten tables, and hardly a gap is found."""
+    raw, matched, adjusted = np.mean([one.gap for one in confounded], axis=0)
+    assert raw > 0.03
+    assert adjusted == pytest.approx(0, abs=0.01)
+    assert abs(matched) < raw / 2
+    assert np.mean([one.covers[2] for one in confounded]) >= 0.9
+    assert shares(confounded)[1] <= 0.05
+
+
+def test_a_gap_beside_unequal_confidence_is_recovered() -> None:
+    """Of a gap of .1 on top, the adjusted mean is within .03 and the raw one is not; its interval holds .1."""
+    found = small(World(shift=0.25, slope=0.5, gap=0.1))
+    raw, _, adjusted = np.mean([one.gap for one in found], axis=0)
+    assert adjusted == pytest.approx(0.1, abs=0.03)
+    assert raw > 0.13
+    assert np.mean([one.covers[2] for one in found]) >= 0.9
