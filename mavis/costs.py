@@ -1,4 +1,4 @@
-"""What a run will cost, counted before it begins: every explainer is run once, on one image, through a stand-in net.
+"""What a run will cost, counted before it begins: each explainer is run once, on the model or through a stand-in net.
 
 Counts do not depend on the weights, so they are exact for the maps; sweeps over tied maps take a second order, which
 is only known afterwards.
@@ -53,7 +53,13 @@ class Estimate:
 
 
 def estimate(
-    line: Line, cells: tuple[Cell, ...], model: Model, batch: Batch, images: tuple[int, int], grid: int = 16
+    line: Line,
+    cells: tuple[Cell, ...],
+    model: Model,
+    batch: Batch,
+    images: tuple[int, int],
+    grid: int = 16,
+    measured: Mapping[str, Cost] | None = None,
 ) -> Estimate:
     """Counts for one model.
 
@@ -64,6 +70,7 @@ def estimate(
         batch: one image of the data.
         images: how many images there are, and how many of them get variants.
         grid: cells per side, for probes.
+        measured: per explainer what one map costs, where that is known from the model itself.
     """
     able = {cell.explainer for cell in cells if not cell.skipped}
     metrics = [part.made for part in line.metrics]
@@ -72,7 +79,7 @@ def estimate(
     probes = {probe for m in metrics if isinstance(m, kinds.ProbeMetric) for probe in m.probes}
     run = _stand_in(model, batch)
     return Estimate(
-        maps={part.name: _once(part.made, run) for part in line.explainers if part.name in able},
+        maps={p.name: (measured or {}).get(p.name) or _once(p.made, run) for p in line.explainers if p.name in able},
         sweeps=sum(inner_points(group) for group in together(questions)),
         probes=sum(_questions(probe, run, grid) for probe in probes),
         variants=sum(_passes(variant, run) for variant in variants),

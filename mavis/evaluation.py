@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
-from torch import nn
 
-from mavis import device, hashing, pipeline, preflight
+from mavis import pipeline
+from mavis.device import resolve
 from mavis.errors import MavisError
 from mavis.findings import Findings
 from mavis.report import console as tables
 from mavis.store import Store
-from mavis.subjects import DEFAULT_DATA, open_data, open_models
-from mavis.types import Dataset, Model
+from mavis.subjects import DEFAULT_DATA, Given, name_of, open_models
+from mavis.types import Dataset
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: str | Model | nn.Module | Sequence[str | Model],
+    model: Given | Sequence[Given],
     data: str | Dataset = DEFAULT_DATA,
     *,
     explainers: Sequence[str] = ("all",),
@@ -71,8 +71,9 @@ def evaluate(
     """Runs a benchmark, as ``mavis run`` does.
 
     Args:
-        model: a registered name, a model folder, a `Model`, or a network from images ``(B,3,H,W)`` in [0,1] to logits
-            whose number of classes is the data's; or several of the first three, which then stand side by side.
+        model: a name as for ``mavis run``, a `Model`, a network from images ``(B,3,H,W)`` in [0,1] to logits whose
+            number of classes is the data's, or any function that does the same, of which only the answers are used; or
+            several of them, which then stand side by side.
         data: ``NAME``, ``NAME:FOLDER`` or a `Dataset`.
         explainers: names, or ``("all",)``; the protocol's controls always join.
         metrics: names; by default the protocol's.
@@ -90,11 +91,11 @@ def evaluate(
     Raises:
         MavisError: a name, parameter, model or data set does not hold; the message says what to do.
     """
-    listed: list[str | Model | nn.Module] = [model] if isinstance(model, str | Model | nn.Module) else list(model)
+    listed: list[Given] = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
     if not listed:
         raise MavisError("evaluate needs at least one model.")
     request = pipeline.Request(
-        models=tuple(m if isinstance(m, str) else getattr(m, "name", type(m).__name__) for m in listed),
+        models=tuple(map(name_of, listed)),
         data=data if isinstance(data, str) else data.name,
         target=target,
         split=split,
@@ -109,35 +110,5 @@ def evaluate(
         allow_known_faulty=allow_known_faulty,
     )
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="mavis-"))
-    return Evaluation(pipeline.run(request, folder, opened=_opened(listed, data, request)), folder)
-
-
-def _opened(
-    listed: Sequence[str | Model | nn.Module], data: str | Dataset, request: pipeline.Request
-) -> tuple[dict[str, tuple[Model, tuple[str, ...]]], Dataset]:
-    place = device.resolve(request.device)
-    names = [m for m in listed if isinstance(m, str)]
-    opened = open_models(names, place) if names else {}
-    named = next((m for m, _ in opened.values()), next((m for m in listed if isinstance(m, Model)), None))
-    found = open_data(data, target=request.target, split=request.split, model=named) if isinstance(data, str) else data
-    for given in listed:
-        if not isinstance(given, str):
-            model = given if isinstance(given, Model) else _wrapped(given, found)
-            opened[model.name] = preflight.prepare(model, place)
-    return opened, found
-
-
-def _wrapped(net: nn.Module, data: Dataset) -> Model:
-    """A model around a bare network; its last convolution is the CAM layer."""
-    convolutions = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
-    state = {
-        name: hashing.digest(t.detach().cpu().contiguous().numpy().tobytes()) for name, t in net.state_dict().items()
-    }
-    return Model(
-        name=type(net).__name__,
-        net=net,
-        classes=tuple(data.classes),
-        revision=hashing.of_json([repr(net), state]),
-        cam_layer=convolutions[-1] if convolutions else None,
-        card={"about": "given as a network", "target": data.target},
-    )
+    opened = open_models(listed, resolve(device), data, target=target, split=split)
+    return Evaluation(pipeline.run(request, folder, opened=opened), folder)

@@ -215,6 +215,21 @@ class Pass:
         name = f"{component}@{self.variant}" if fresh else component
         return draws.draw(self.seed, self.ids if ids is None else ids, name, make, self.images.device)
 
+    def once(self, key: tuple[object, ...], compute: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """What several explainers share: computed for the first who asks, charged to everyone who does.
+
+        Args:
+            key: a name and everything else that the tensors depend on.
+            compute: may call the model, but asks this pass for nothing that is shared itself.
+        """
+        self._used.add(key)
+        if key not in self._computed:
+            before = self.meter.read()
+            values = compute()
+            device.synchronise(self.images.device)
+            self._computed[key] = _Computed(values, self.meter.read() - before)
+        return self._computed[key].values
+
     @contextmanager
     def account(self) -> Iterator[Cost]:
         """What the enclosed work costs alone: what it computes, and what it uses that was computed before."""
@@ -228,18 +243,9 @@ class Pass:
         whole = spent + shared
         total.forwards, total.backwards, total.seconds = whole.forwards, whole.backwards, whole.seconds
 
-    def _once(self, key: tuple[object, ...], compute: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        self._used.add(key)
-        if key not in self._computed:
-            before = self.meter.read()
-            values = compute()
-            device.synchronise(self.images.device)
-            self._computed[key] = _Computed(values, self.meter.read() - before)
-        return self._computed[key].values
-
     def _forward(self, through_input: bool) -> tuple[Tensor, ...]:
         """Image, logits and CAM-layer activations, with the graph from the image or from the CAM layer on."""
-        return self._once(("forward", through_input), lambda: self._compute_forward(through_input))
+        return self.once(("forward", through_input), lambda: self._compute_forward(through_input))
 
     def _compute_forward(self, through_input: bool) -> tuple[Tensor, ...]:
         needs_graph = "gradient" in self.model.can
@@ -266,7 +272,7 @@ class Pass:
         key = ("backward", through, tuple(targets.tolist()))
         wanted = [image, *kept] if through else kept
         chosen = logits.gather(1, targets[:, None]).sum
-        return self._once(key, lambda: torch.autograd.grad(chosen(), wanted, retain_graph=True))
+        return self.once(key, lambda: torch.autograd.grad(chosen(), wanted, retain_graph=True))
 
     def _cam_module(self) -> nn.Module:
         if not self.model.cam_layer:

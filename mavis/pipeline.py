@@ -13,12 +13,12 @@ from typing import Any
 import pandas as pd
 import torch
 
-from mavis import costs, device, execute, explaining, protocol, reliability, report, results
+from mavis import costs, device, execute, explaining, protocol, reliability, report, results, support
 from mavis.findings import Findings
 from mavis.plan import Block, Cell, Line, Subject, blocks, cells, check_names, known_faulty, line_up, share
 from mavis.protocol import Protocol
 from mavis.store import Store
-from mavis.subjects import DEFAULT_DATA, Sample, draw_sample, open_data, open_models, predictions
+from mavis.subjects import DEFAULT_DATA, Opened, Sample, draw_sample, open_models, predictions
 from mavis.types import Dataset, Model, Reference
 
 
@@ -59,9 +59,6 @@ class Progress:
 
 SILENT = Progress()
 
-Opened = dict[str, tuple[Model, tuple[str, ...]]]
-"""Models by name, each with what preflight changed."""
-
 
 @dataclass(frozen=True)
 class Planned:
@@ -74,6 +71,7 @@ class Planned:
     cells: dict[str, tuple[Cell, ...]]
     blocks: tuple[Block, ...]
     costs: dict[str, costs.Estimate]
+    tried: dict[str, support.Tried]
     chunk: int
     device: torch.device
     request: Request = field(repr=False)
@@ -129,24 +127,37 @@ def plan(request: Request, opened: tuple[Opened, Dataset] | None = None) -> Plan
     place = device.resolve(request.device)
     if opened is None:
         check_names(request.models, request.data)
-        models = open_models(request.models, place)
-        first = next(iter(models.values()))[0]
-        data = open_data(request.data, target=request.target, split=request.split, model=first)
-    else:
-        models, data = opened
+        opened = open_models(request.models, place, request.data, target=request.target, split=request.split)
+    models, data = opened
     sample = draw_sample(data, rules, request.limit)
     one = sample.data.load(sample.ids[:1])
     chunk = request.batch_size or device.default_chunk(place, one.images.nbytes)
     laid: dict[str, tuple[Cell, ...]] = {}
     every: list[Block] = []
-    estimates = {}
+    estimates, tried = {}, {}
     for model, _ in models.values():
-        subject = Subject(model.name, model.revision, sample.revision, model.can, sample.truth, sample.rerender)
+        found = tried[model.name] = _tried(line, model, sample, rules, chunk)
+        subject = Subject(
+            model.name, model.revision, sample.revision, model.can, sample.truth, sample.rerender, found.unfit
+        )
         laid[model.name] = cells(subject, line, rules)
         every += blocks(subject, laid[model.name], sample.ids, sample.varied)
         counts = (len(sample.ids), len(sample.varied))
-        estimates[model.name] = costs.estimate(line, laid[model.name], model, one, counts, rules.grid)
-    return Planned(rules, line, models, sample, laid, tuple(every), estimates, chunk, place, request)
+        estimates[model.name] = costs.estimate(line, laid[model.name], model, one, counts, rules.grid, found.costs)
+    return Planned(rules, line, models, sample, laid, tuple(every), estimates, tried, chunk, place, request)
+
+
+def _tried(line: Line, model: Model, sample: Sample, rules: Protocol, chunk: int) -> support.Tried:
+    """Every explainer of the run tried on the first images of the sample."""
+    return support.assess(
+        line.explainers,
+        model,
+        sample.data.load(sample.ids[: support.IMAGES]).to(model.device),
+        sample.data.mean.to(model.device),
+        seed=rules.seed,
+        chunk=chunk,
+        reference=_reference(sample, model.device),
+    )
 
 
 def work(planned: Planned, store: Store, images: pd.DataFrame, progress: Progress) -> None:
@@ -193,6 +204,7 @@ def identity(planned: Planned) -> dict[str, Any]:
             "images": len(planned.sample.ids),
         },
         "explainers": {part.name: dict(part.params) for part in planned.line.explainers},
+        "support": {name: tried.as_json() for name, tried in planned.tried.items()},
         "skipped": {
             name: [[c.explainer, c.metric, c.skipped] for c in found if c.skipped]
             for name, found in planned.cells.items()
@@ -241,15 +253,14 @@ def _job(planned: Planned, model: Model, images: pd.DataFrame, progress: Progres
         grid=planned.protocol.grid,
         chunk=planned.chunk,
         keep=planned.sample.shown,
-        reference=_reference(planned),
+        reference=_reference(planned.sample, planned.device),
         agreement=planned.protocol.agreement.top if planned.protocol.agreement else None,
         tick=progress.work,
     )
 
 
-def _reference(planned: Planned) -> Reference:
-    drawn = planned.sample
-    return Reference(drawn.data.load(drawn.reference).images.to(planned.device), drawn.reference)
+def _reference(drawn: Sample, place: torch.device) -> Reference:
+    return Reference(drawn.data.load(drawn.reference).images.to(place), drawn.reference)
 
 
 def _device_name(place: torch.device) -> str:

@@ -5,11 +5,11 @@ images, the unit of scheduling, retry and distribution.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mavis import hashing, kinds
+from mavis import foreign, hashing, kinds
 from mavis.errors import BadParameter, UnknownName
 from mavis.perturb import imputer_of
 from mavis.protocol import Protocol
@@ -83,6 +83,7 @@ class Subject:
         can: capabilities of the model.
         truth: whether the data have planted truth.
         rerender: whether their parts can be drawn anew.
+        unfit: per explainer that was tried on the model and does not work there, why.
     """
 
     model: str
@@ -91,6 +92,7 @@ class Subject:
     can: frozenset[Capability]
     truth: bool
     rerender: bool = False
+    unfit: Mapping[str, str] = field(default_factory=dict)
 
 
 def line_up(protocol: Protocol, chosen: Sequence[str] | None, *, allow_known_faulty: bool = False) -> Line:
@@ -125,9 +127,10 @@ def known_faulty(protocol: Protocol) -> tuple[str, ...]:
 
 
 def check_names(model_names: Sequence[str], data_name: str) -> None:
-    """Raises UnknownName for a model or data set that is neither registered nor a path."""
+    """Raises UnknownName for a model or data set that is neither registered, nor a path, nor of a family."""
     for name in model_names:
-        if name not in models and not Path(name).exists() and "/" not in name and "\\" not in name:
+        path = Path(name).exists() or "/" in name or "\\" in name
+        if name not in models and not path and foreign.family_of(name) is None:
             raise UnknownName("model", name, models.names())
     if data_name.partition(":")[0] not in datasets:
         raise UnknownName("dataset", data_name.partition(":")[0], datasets.names())
@@ -146,7 +149,7 @@ def cells(subject: Subject, line: Line, protocol: Protocol) -> tuple[Cell, ...]:
     for e in line.explainers:
         for m in line.metrics:
             body = {**fixed, "explainer": [e.name, e.params], "metric": [m.name, m.params]}
-            reason = _lacks(subject, e.traits) or _lacks(subject, m.traits)
+            reason = _lacks(subject, e.traits) or subject.unfit.get(e.name) or _lacks(subject, m.traits)
             found.append(Cell(hashing.of_json(body)[:16], e.name, m.name, reason))
     return tuple(found)
 

@@ -88,8 +88,8 @@ class Registry:
         """Registers a factory; a taken name raises, the same factory again does nothing."""
         taken = self.entries.get(name)
         if taken is None:
-            self.entries[name] = Entry(name, factory, traits, origin)
-        elif taken.factory is not factory:
+            self.entries[name] = Entry(name, _adapted(self.kind, factory), traits, origin)
+        elif inspect.unwrap(taken.factory) is not inspect.unwrap(factory):
             raise MavisError(f"The {self.kind} name '{name}' is taken by {taken.origin}; choose another.")
 
     def __getitem__(self, name: str) -> Entry:
@@ -184,6 +184,14 @@ def dataset(name: str, *, about: str = "") -> Callable[[Factory], Factory]:
 def imputer(name: str, *, about: str = "", rerender: bool = False) -> Callable[[Factory], Factory]:
     """Registers an imputer factory: parameters -> `Imputer`; ``rerender`` where parts must be drawn anew."""
     return _registering(imputers, name, PlainTraits(about, rerender))
+
+
+def _adapted(kind: str, factory: Callable[..., Any]) -> Callable[..., Any]:
+    """The factory; for an explainer of another library one that wraps it."""
+    if kind != "explainer":
+        return factory
+    adapters = importlib.import_module("mavis.adapters")  # late: it stands above this file
+    return adapters.wrapped(factory)  # type: ignore[no-any-return]
 
 
 def _registering(registry: Registry, name: str, traits: Any) -> Callable[[Factory], Factory]:

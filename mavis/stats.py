@@ -167,9 +167,14 @@ def bootstrap_weights(strata: Sequence[str], clusters: Sequence[str] | None, dra
     counts = np.empty((draws, len(home)))
     for stratum in np.unique(home):
         inside, name = home == stratum, ("clusters", str(names[stratum])) if stratum >= 0 else ("several strata",)
-        size = int(inside.sum())
-        counts[:, inside] = _generator(seed, *name).multinomial(size, np.full(size, 1 / size), size=draws)
+        counts[:, inside] = _drawn(int(inside.sum()), draws, _generator(seed, *name))
     return counts[:, code]
+
+
+def _drawn(n: int, draws: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """``(draws,n)``: how often each of n was drawn in n drawings with replacement."""
+    places = generator.integers(0, n, (draws, n)) + n * np.arange(draws)[:, None]
+    return np.bincount(places.ravel(), minlength=draws * n).reshape(draws, n)
 
 
 def _codes(names: Sequence[str]) -> NDArray[np.intp]:

@@ -60,6 +60,22 @@ def test_shared_work_is_charged_in_time_too() -> None:
     assert second.seconds >= known
 
 
+def test_what_explainers_share_is_computed_once_and_charged_to_each() -> None:
+    """Under one key the model is asked once, and who asks second is charged the same; another key asks again."""
+    run = pooled_pass(5)
+    asked: list[Tensor] = []
+    charged: list[int] = []
+    with run.meter.on(run.model.net):
+        for key in ("a", "a", "b"):
+            with run.account() as cost:
+                asked += run.once((key,), lambda: (run.predict(run.images),))
+            charged.append(cost.forwards)
+    assert charged == [5, 5, 5]
+    assert run.meter.forwards == 10
+    assert asked[0] is asked[1]
+    assert asked[0].equal(asked[2])
+
+
 def test_two_target_vectors_take_one_forward_and_two_backwards() -> None:
     """The graph is kept: another target costs one more backward, the same one none."""
     run = pooled_pass()

@@ -50,18 +50,25 @@ def _environment() -> list[str]:
 
 
 def _model(name: str) -> list[str]:
+    """What is wrong with a model; what preflight did and which explainers work on it is printed."""
     import torch
+    from rich.console import Console
 
+    from mavis.cli.list_ import support_table
     from mavis.errors import MavisError
-    from mavis.subjects import open_model
+    from mavis.support import matrix
 
     try:
-        model, done = open_model(name, torch.device("cpu"))
+        found = matrix(name, place=torch.device("cpu"))
     except MavisError as error:
         return [str(error)]
+    model, tried = found.model, found.tried
     parameters = sum(p.numel() for p in model.net.parameters())
     typer.echo(f"\n{model.name}: {len(model.classes)} classes, {parameters:,} parameters, {model.size or 'any'} px")
     typer.echo(f"  can give    {', '.join(sorted(model.can))}")
     typer.echo(f"  CAM layer   {model.cam_layer or 'none'}")
-    typer.echo(f"  preflight   {'; '.join(done) or 'nothing to change'}")
+    for number, change in enumerate(found.changes or ("nothing to change",)):
+        typer.echo(f"  {'' if number else 'preflight':<11} {change}")
+    typer.echo(f"  explainers  tried with {tried.cost.forwards:,} forwards and {tried.cost.backwards:,} backwards\n")
+    Console().print(support_table(tried))
     return []

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from mavis.registry import Entry
+    from mavis.support import Tried
 
 Row = dict[str, Any]
 
@@ -31,10 +32,17 @@ class Kind(StrEnum):
 def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with every parameter and declared trait.")] = False,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Explainers only: which of them work on this model; each is tried."),
+    ] = None,
 ) -> None:
     """List models, datasets, explainers, metrics, imputers or protocols, built in and registered."""
     from rich.console import Console
 
+    if model is not None:
+        _show_support(kind, model, as_json=as_json)
+        return
     rows = _protocols() if kind is Kind.protocols else _plugins(kind)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -45,6 +53,36 @@ def list_(
     else:
         foreign = any(row.get("from", "mavis") != "mavis" for row in rows)
         console.print(_table(rows, () if foreign else ("from",)))
+
+
+def _show_support(kind: Kind, model: str, *, as_json: bool) -> None:
+    import torch
+    from rich.console import Console
+
+    from mavis.errors import BadParameter
+    from mavis.support import matrix
+
+    if kind is not Kind.explainers:
+        raise BadParameter(f"--model goes with explainers: mavis list explainers --model {model}.")
+    tried = matrix(model, place=torch.device("cpu")).tried
+    if as_json:
+        typer.echo(json.dumps(tried.as_json(), indent=2))
+        return
+    Console().print(support_table(tried))
+
+
+def support_table(tried: "Tried") -> "Table":
+    """Which explainers work on a model; why, where one does not."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("explainer", "status", "completeness\nerror", "reason"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("explainer", "status"))
+    for name, found in tried.supports.items():
+        error = found.figures.get("completeness")
+        table.add_row(name, found.status, "" if error is None else f"{error:g}", Text(found.reason))
+    return table
 
 
 def _show_metrics(console: "Console", rows: Sequence[Row]) -> None:

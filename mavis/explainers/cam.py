@@ -1,17 +1,29 @@
 """Class activation maps: the CAM layer's channels, weighted, summed and enlarged to the image.
 
-The oldest form reads the linear head's weights; the others read gradients. All return a map ``(B,1,H,W)``, enlarged
-bilinearly from the layer's own grid.
+The oldest form reads the linear head's weights, most others gradients, three none of either. All return a map
+``(B,1,H,W)``, enlarged bilinearly from the layer's own grid. The layer is the model's ``cam_layer``; of a transformer
+its tokens are laid out as the patches lie.
 """
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from mavis.errors import ModelError
+from mavis.device import precise
+from mavis.errors import BadParameter, ModelError
 from mavis.kinds import Explainer
 from mavis.maps import upsampled
 from mavis.passes import Pass
-from mavis.registry import explainer
+from mavis.registry import explainer, explainers
+
+Size = tuple[int, int]
+"""Height and width."""
+
+EXTRA_TOKENS = 8
+"""Most tokens that stand before the patches: class, distillation and register tokens."""
 
 
 @explainer("cam", source="Zhou et al. 2016, equation 2, arXiv 1512.04150", needs={"activations", "weights"})
@@ -23,7 +35,7 @@ def cam() -> Explainer:
 
     def explain(run: Pass, targets: Tensor) -> Tensor:
         weights = _head(run).weight.detach()[targets]
-        return _weighted(run, weights[:, :, None, None])
+        return _weighted(run, weights[:, :, None, None], cut=False)
 
     return explain
 
@@ -32,53 +44,420 @@ def cam() -> Explainer:
     "gradcam",
     source="Selvaraju et al. 2017, equations 1 and 2, arXiv 1610.02391",
     needs={"activations", "gradient"},
+    signed=False,
 )
 def gradcam() -> Explainer:
     """Channels weighted by their mean gradient, summed, negative values cut."""
-
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        weights = run.activation_gradients(targets).mean((2, 3), keepdim=True)
-        return _weighted(run, weights, cut=True)
-
-    return explain
+    return _gradcam
 
 
 @explainer(
     "gradcam_plus_plus",
     source="Chattopadhay et al. 2018, equations 5 and 19, arXiv 1710.11063",
     needs={"activations", "gradient"},
+    signed=False,
 )
 def gradcam_plus_plus() -> Explainer:
     """Grad-CAM with weights that count every place where a channel fires; negative values cut.
 
     The paper's weights for the class score exp(logit), whose common factor is left out: it does not change the map's
     shape and would overflow.
+
+    Differs: pytorch-grad-cam adds 1e-6 to the denominator.
     """
 
     def explain(run: Pass, targets: Tensor) -> Tensor:
-        gradient, activations = run.activation_gradients(targets), run.activations
+        gradient, activations = _gradients(run, targets), _activations(run)
         square, cube = gradient**2, gradient**3
-        denominator = 2 * square + activations.sum((2, 3), keepdim=True) * cube
-        alpha = torch.where(denominator != 0, square / denominator.where(denominator != 0, torch.ones(())), 0.0)
-        weights = (alpha * gradient.relu()).sum((2, 3), keepdim=True)
-        return _weighted(run, weights, cut=True)
+        alpha = _ratio(square, 2 * square + activations.sum((2, 3), keepdim=True) * cube)
+        return _weighted(run, (alpha * gradient.relu()).sum((2, 3), keepdim=True))
 
     return explain
 
 
-def _weighted(run: Pass, weights: Tensor, *, cut: bool = False) -> Tensor:
-    """Sum over channels of weights ``(B,C,1,1)`` times activations, cut at zero if asked, enlarged."""
-    values = (weights * run.activations).sum(1, keepdim=True)
-    return upsampled(values.relu() if cut else values, (run.images.shape[2], run.images.shape[3]))
+@explainer(
+    "hirescam",
+    source="Draelos and Carin 2020, arXiv 2011.08891",
+    needs={"activations", "gradient"},
+)
+def hirescam() -> Explainer:
+    """Gradient times activation at every place, summed over the channels, signed.
+
+    After global average pooling over n places and one linear layer it is CAM over n.
+
+    Differs: pytorch-grad-cam cuts negative values.
+    """
+    return lambda run, targets: _weighted(run, _gradients(run, targets), cut=False)
+
+
+@explainer(
+    "layercam",
+    source="Jiang et al. 2021, IEEE Transactions on Image Processing 30",
+    needs={"activations", "gradient"},
+    signed=False,
+)
+def layercam() -> Explainer:
+    """Positive gradient times activation at every place, summed over the channels, negative values cut."""
+    return lambda run, targets: _weighted(run, _gradients(run, targets).relu())
+
+
+@explainer(
+    "xgradcam",
+    source="Fu et al. 2020, arXiv 2008.02312",
+    needs={"activations", "gradient"},
+    signed=False,
+    same_as="gradcam",
+)
+def xgradcam() -> Explainer:
+    """Channels weighted by the mean of their gradient under their activation, summed, negative values cut.
+
+    After global average pooling and one linear layer it is Grad-CAM. A channel that sums to nothing has no weight;
+    where activations may be negative the sum can be small by chance, and the weight large.
+
+    Differs: pytorch-grad-cam adds 1e-7 to the sum.
+    """
+
+    def explain(run: Pass, targets: Tensor) -> Tensor:
+        gradient, activations = _gradients(run, targets), _activations(run)
+        weighted, whole = (precise(x).sum((2, 3), keepdim=True) for x in (gradient * activations, activations))
+        return _weighted(run, _ratio(weighted, whole).to(gradient.dtype))
+
+    return explain
+
+
+@explainer("eigencam", source="Muhammad and Yeasin 2020, arXiv 2008.00299", needs={"activations"})
+def eigencam() -> Explainer:
+    """Activations projected on their first right singular vector: the same map for every class.
+
+    The vector's sign is free; here the map's values add up to something positive, so that after a ReLU none is
+    negative.
+
+    Differs: pytorch-grad-cam subtracts each channel's mean first and leaves the sign to chance.
+    """
+
+    def explain(run: Pass, _: Tensor) -> Tensor:
+        activations = _activations(run)
+        first = _first_component(activations.flatten(2).transpose(1, 2))
+        small = first.unflatten(1, activations.shape[2:])[:, None]
+        return upsampled(small.to(activations.dtype), _size(run))
+
+    return explain
+
+
+@explainer(
+    "scorecam",
+    source="Wang et al. 2020, algorithm 1, arXiv 1910.01279",
+    needs={"activations"},
+    signed=False,
+)
+def scorecam() -> Explainer:
+    """Channels weighted by the softmax over the target logits of the image seen through each of them.
+
+    A channel, enlarged and scaled to [0,1], fades the image: where it is 0 the data set's mean colour shows; a
+    constant channel hides everything. All channels are asked, so an image costs as many forwards as the CAM layer has
+    channels, and one. Negative values of the sum are cut.
+
+    Differs: the paper fades to its networks' zero, the mean colour of ImageNet; its baseline image, whose score is
+    the same for every channel, drops out of the softmax. pytorch-grad-cam enlarges with corners aligned.
+    """
+
+    def explain(run: Pass, targets: Tensor) -> Tensor:
+        activations, mean = _activations(run), run.mean[None, :, None, None]
+
+        def seen(rows: Tensor, channels: Tensor) -> Tensor:
+            kept = _unit(upsampled(activations[rows, channels][:, None], _size(run)))
+            return run.predict(torch.lerp(mean, run.images[rows], kept))
+
+        weights = _per_channel(run, targets, seen).softmax(1)
+        return _weighted(run, weights[:, :, None, None])
+
+    return explain
+
+
+@explainer(
+    "ablationcam",
+    source="Desai and Ramaswamy 2020, WACV",
+    needs={"activations"},
+    signed=False,
+)
+def ablationcam() -> Explainer:
+    """Channels weighted by the drop of the target logit without them, summed, negative values cut.
+
+    Without a channel means zero in its place, in all tokens of a transformer. All channels are asked, so an image
+    costs as many forwards as the CAM layer has channels, and one.
+
+    Differs: the paper divides by the image's logit, which turns the map around where the logit is negative.
+    pytorch-grad-cam does too, and puts −1e7 in place of zero wherever the layer's lowest value is not zero.
+    """
+
+    def explain(run: Pass, targets: Tensor) -> Tensor:
+        whole = run.logits.gather(1, targets[:, None])
+        drops = whole - _per_channel(run, targets, lambda rows, channels: _without(run, rows, channels))
+        return _weighted(run, drops[:, :, None, None])
+
+    return explain
+
+
+@explainer(
+    "guided_gradcam",
+    source="Selvaraju et al. 2017, section 3.2, arXiv 1610.02391",
+    needs={"activations", "gradient"},
+    pooling="l2",
+)
+def guided_gradcam() -> Explainer:
+    """Guided backpropagation times Grad-CAM, per pixel and channel.
+
+    Differs: Captum enlarges Grad-CAM by nearest neighbours unless told otherwise.
+
+    Raises:
+        ModelError: the model has no ReLU to guide.
+    """
+
+    def explain(run: Pass, targets: Tensor) -> Tensor:
+        if not any(isinstance(module, nn.ReLU) for module in run.model.net.modules()):
+            raise ModelError(f"'{run.model.name}' has no ReLU, so guided is plain backpropagation; use gradcam.")
+        guided: Tensor = explainers["guided_backprop"].make()(run, targets)
+        return guided * _gradcam(run, targets)
+
+    return explain
+
+
+@explainer(
+    "layercam_fusion",
+    source="Jiang et al. 2021, equation 9, IEEE Transactions on Image Processing 30",
+    needs={"activations", "gradient"},
+    signed=False,
+)
+def layercam_fusion(gamma: float = 2.0) -> Explainer:
+    """LayerCAM of one layer per resolution, each scaled to tanh(gamma · map/maximum), and the largest at every pixel.
+
+    The layers are found: down to the CAM layer, the last of the outermost modules at each resolution.
+
+    Args:
+        gamma: steepness of the scaling, above 0.
+
+    Differs: the paper scales the shallow layers only, whose values are small beside those of deep ones.
+    """
+    if gamma <= 0:
+        raise BadParameter(f"layercam_fusion: gamma must be above 0, got {gamma}.")
+
+    def scaled(run: Pass, gradient: Tensor, activations: Tensor) -> Tensor:
+        small = (gradient.relu() * activations).sum(1, keepdim=True).relu()
+        return torch.tanh(gamma * upsampled(_ratio(small, small.amax((2, 3), keepdim=True)), _size(run)))
+
+    def explain(run: Pass, targets: Tensor) -> Tensor:
+        images = run.images.detach().requires_grad_()
+        with torch.enable_grad(), _stages(run) as stages:
+            chosen = run.net(images).gather(1, targets[:, None]).sum()
+        outputs = _one_per_resolution(run, stages)
+        pairs = zip(torch.autograd.grad(chosen, outputs, materialize_grads=True), outputs, strict=True)
+        layers = [[spatial(side.detach()[: len(run)], _size(run)) for side in pair] for pair in pairs]
+        return torch.stack([scaled(run, *layer) for layer in layers]).amax(0)
+
+    return explain
+
+
+def spatial(values: Tensor, size: Size) -> Tensor:
+    """A layer's output with channels first, on its grid: ``(B,C,h,w)``.
+
+    Args:
+        values: ``(B,C,h,w)``, ``(B,h,w,C)`` (Swin), or tokens ``(B,N,C)`` of which the last are the patches.
+        size: of the images; a grid has about their proportions, which tells it from the channels.
+
+    Raises:
+        ModelError: another shape, or tokens that are no grid.
+    """
+    if values.dim() == 4:
+        first, last = (_distortion(values.shape[i : i + 2], size) for i in (2, 1))
+        return values if first <= last else values.movedim(-1, 1)
+    if values.dim() == 3:
+        h, w = patches(values.shape[1], size)
+        grid: Tensor = values[:, -h * w :].transpose(1, 2).unflatten(2, (h, w))
+        return grid
+    raise ModelError(
+        f"CAM reads a layer's output (B,C,h,w), (B,h,w,C) or (B,tokens,C), got {tuple(values.shape)}; "
+        "choose a layer before the pooling."
+    )
+
+
+def patches(tokens: int, size: Size) -> Size:
+    """The grid of a transformer's patches, after as few extra tokens as may be.
+
+    Args:
+        tokens: patches and at most `EXTRA_TOKENS` others, fewer than there are patches.
+        size: of the images, which has the grid's proportions.
+
+    Raises:
+        ModelError: there is no such grid.
+    """
+    H, W = size
+    for count in range(tokens, max(tokens // 2, tokens - 1 - EXTRA_TOKENS), -1):
+        h = max(1, round(math.sqrt(count * H / W)))
+        w = count // h
+        if h * w == count and h * W == w * H:
+            return h, w
+    raise ModelError(
+        f"{tokens} tokens are no grid of patches of an image of {H} × {W} px after at most {EXTRA_TOKENS} others; "
+        "choose a layer whose output is (B,C,h,w), or tokens of square patches."
+    )
+
+
+def _distortion(grid: torch.Size, size: Size) -> float:
+    return abs(math.log(grid[0] * size[1] / (grid[1] * size[0])))
+
+
+def _size(run: Pass) -> Size:
+    return run.images.shape[2], run.images.shape[3]
+
+
+def _activations(run: Pass) -> Tensor:
+    """``(B,C,h,w)``."""
+    return spatial(run.activations, _size(run))
+
+
+def _gradients(run: Pass, targets: Tensor) -> Tensor:
+    """``(B,C,h,w)``, of the target logits with respect to the activations."""
+    whole = run.activation_gradients(targets)
+    found = spatial(whole, _size(run))
+    if whole.dim() == 3 and whole.any() and not found.any():
+        raise ModelError(
+            f"Of '{run.model.cam_layer}' the logits of '{run.model.name}' read the class token only, so its patches "
+            "have no gradient; choose an earlier CAM layer, such as the last block's first norm."
+        )
+    return found
+
+
+def _gradcam(run: Pass, targets: Tensor) -> Tensor:
+    return _weighted(run, _gradients(run, targets).mean((2, 3), keepdim=True))
+
+
+def _weighted(run: Pass, weights: Tensor, *, cut: bool = True) -> Tensor:
+    """Sum over channels of weights ``(B,C,1,1)`` or ``(B,C,h,w)`` times activations, cut at zero, enlarged."""
+    values = (weights * _activations(run)).sum(1, keepdim=True)
+    return upsampled(values.relu() if cut else values, _size(run))
+
+
+def _ratio(a: Tensor, b: Tensor) -> Tensor:
+    """a/b, zero where b is."""
+    return (a / b).masked_fill(b == 0, 0.0)
+
+
+def _unit(values: Tensor) -> Tensor:
+    """Each of ``(N,1,H,W)`` scaled to [0,1]; zero where it is constant."""
+    low = values.amin((2, 3), keepdim=True)
+    spread = values.amax((2, 3), keepdim=True) - low
+    return (values - low) * _ratio(torch.ones_like(spread), spread)
 
 
 def _head(run: Pass) -> nn.Linear:
     """The one linear layer that reads the pooled CAM layer."""
     linear = [module for module in run.model.net.modules() if isinstance(module, nn.Linear)]
-    channels = run.activations.shape[1]
+    channels = _activations(run).shape[1]
     if len(linear) != 1 or linear[0].in_features != channels:
         raise ModelError(
             f"CAM needs one linear layer of {channels} inputs after global average pooling; "
             f"'{run.model.name}' has {len(linear)} linear layers. Use gradcam, which equals CAM there."
         )
     return linear[0]
+
+
+def _first_component(matrices: Tensor) -> Tensor:
+    """Rows of each of ``(B,n,C)`` projected on its first right singular vector: ``(B,n)``, double, of positive sum."""
+    finite = matrices.isfinite().all(2).all(1)[:, None]
+    matrices = precise(matrices.where(finite[..., None], 0.0))
+    wide = matrices.shape[1] <= matrices.shape[2]
+    square, vectors = torch.linalg.eigh(matrices @ matrices.mT if wide else matrices.mT @ matrices)
+    last = vectors[:, :, -1]
+    found = last * square[:, -1:].clamp_min(0).sqrt() if wide else (matrices @ last[..., None])[..., 0]
+    return torch.where(found.sum(1, keepdim=True) < 0, -found, found).where(finite, torch.nan)
+
+
+def _per_channel(run: Pass, targets: Tensor, ask: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """What the model says of every channel of the CAM layer, as many at once as fit a call.
+
+    Args:
+        run: the pass.
+        targets: ``(B,)``.
+        ask: ``(rows (N,), channels (N,)) -> logits (N,K)``.
+
+    Returns:
+        ``(B,C)``, target logits.
+    """
+    B, C = _activations(run).shape[:2]
+    every = torch.arange(B * C, device=targets.device)
+    logits = torch.cat([ask(part // C, part % C) for part in every.split(run.chunk)])
+    found: Tensor = logits.gather(1, targets.repeat_interleave(C)[:, None]).unflatten(0, (B, C))
+    return found[..., 0]
+
+
+def _without(run: Pass, rows: Tensor, channels: Tensor) -> Tensor:
+    """Logits ``(N,K)`` of the images ``rows (N,)``, one of the CAM layer's ``channels (N,)`` put to zero in each."""
+    order = torch.arange(len(rows), device=rows.device)
+
+    def silence(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        output = output.clone()
+        first = output.dim() == 4 and spatial(output, _size(run)) is output
+        (output if first else output.movedim(-1, 1))[order, channels] = 0
+        return output
+
+    handle = run.model.net.get_submodule(str(run.model.cam_layer)).register_forward_hook(silence)
+    try:
+        return run.predict(run.images[rows])
+    finally:
+        handle.remove()
+
+
+class _Stages:
+    """The outputs of a network's modules, one per resolution, up to the CAM layer's.
+
+    Attributes:
+        found: by height and width, in the order of the first forward: depth of the module in the tree, and output.
+        cam: the CAM layer's height and width, once it has been passed.
+    """
+
+    def __init__(self, size: Size) -> None:
+        self.size = size
+        self.found: dict[Size, tuple[int, Tensor]] = {}
+        self.cam: Size | None = None
+
+    def see(self, depth: int, output: object, *, is_cam: bool) -> None:
+        """Notes a module's output, unless one of a module higher up in the tree is known; the CAM layer's is the last.
+
+        What has three channels is an image still, normalised.
+        """
+        if self.cam or not isinstance(output, Tensor) or not (is_cam or output.dim() == 4):
+            return
+        channels, h, w = spatial(output, self.size).shape[1:]
+        known = self.found[h, w][0] if (h, w) in self.found else depth
+        if is_cam or (depth <= known and channels > 3):
+            self.found[h, w] = depth, output
+        self.cam = (h, w) if is_cam else None
+
+
+@contextmanager
+def _stages(run: Pass) -> Iterator[_Stages]:
+    """Notes the outputs of every module while it is open; leaves no hook behind."""
+    stages = _Stages(_size(run))
+
+    def noting(name: str) -> Callable[..., None]:
+        depth, is_cam = name.count("."), name == run.model.cam_layer
+        return lambda _, __, output: stages.see(depth, output, is_cam=is_cam)
+
+    handles = [module.register_forward_hook(noting(name)) for name, module in run.model.net.named_modules() if name]
+    try:
+        yield stages
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _one_per_resolution(run: Pass, stages: _Stages) -> list[Tensor]:
+    """From fine to coarse; what is coarser than the CAM layer, or finer than a layer before it, is no stage."""
+    least = stages.cam or (0, 0)
+    kept: list[tuple[Size, Tensor]] = []
+    for (h, w), (_, output) in stages.found.items():
+        if h >= least[0] and w >= least[1] and not (kept and (h >= kept[-1][0][0] or w >= kept[-1][0][1])):
+            kept.append(((h, w), output))
+    if len(kept) < 2:
+        raise ModelError(f"'{run.model.name}' has one resolution down to its CAM layer; use layercam.")
+    return [output for _, output in kept]

@@ -1,17 +1,22 @@
-"""Maps that know nothing of the model, which every method must beat; and the oracle, which knows the truth.
+"""Maps that know nothing of the model, or nothing of the image, which every method must beat.
 
 Controls stand in every table and are never recommended.
 """
 
-import torch
-from torch import Tensor
+from dataclasses import replace
+from weakref import WeakKeyDictionary
 
+import torch
+from torch import Tensor, nn
+
+from mavis.device import precise
 from mavis.errors import BadParameter, DataError
 from mavis.kinds import Explainer
+from mavis.maps import pooled
 from mavis.passes import Pass
 from mavis.perturb import gaussian_blur
-from mavis.registry import explainer
-from mavis.types import PART_CODES
+from mavis.registry import Entry, explainer, explainers
+from mavis.types import Batch, Reference
 
 
 def _noise(run: Pass) -> Tensor:
@@ -35,7 +40,7 @@ def blurred_random(sigma: float = 0.125) -> Explainer:
     return lambda run, _: gaussian_blur(_noise(run), sigma * run.images.shape[2])
 
 
-@explainer("sobel", source="Adebayo et al. 2018, section 5 (edge detector)", needs=set(), role="control")
+@explainer("sobel", source="Adebayo et al. 2018, section 5 (edge detector)", needs=set(), role="control", signed=False)
 def sobel() -> Explainer:
     """Edge strength of the image."""
 
@@ -49,7 +54,7 @@ def sobel() -> Explainer:
     return explain
 
 
-@explainer("centre_gaussian", source="protocol 2.11", needs=set(), role="control")
+@explainer("centre_gaussian", source="protocol 2.11", needs=set(), role="control", signed=False)
 def centre_gaussian(sigma: float = 0.25) -> Explainer:
     """A Gaussian in the middle of the image: the prior that faces are centred.
 
@@ -66,39 +71,61 @@ def centre_gaussian(sigma: float = 0.25) -> Explainer:
     return explain
 
 
-@explainer("oracle", source="protocol 4 (assets, iv)", needs={"forward"}, role="oracle", truth=True)
-def oracle(draws: int = 4) -> Explainer:
-    """What is known to matter: each face part drawn anew, and how far the target logit falls.
+@explainer("input_dev", source="protocol 2.11", needs=set(), role="control", signed=False)
+def input_dev() -> Explainer:
+    """How far each pixel is from the data set's mean colour: what stands out, whatever the model."""
+    return lambda run, _: (run.images - run.mean[None, :, None, None]).abs().sum(1, keepdim=True)
 
-    A fall is spread over the pixels that the redrawing changed, in proportion to the change, and the maps of all parts
-    and draws are averaged. Where the data cannot be drawn anew (planted squares) the map is the planted region itself.
+
+@explainer("constant", source="protocol 3 (invalid maps)", needs=set(), role="control", signed=False)
+def constant() -> Explainer:
+    """One everywhere: a map that says nothing, and is never valid."""
+    return lambda run, _: torch.ones_like(run.images[:, :1])
+
+
+@explainer("mean_map", source="protocol 2.11", needs={"gradient"}, role="control", reference=True)
+def mean_map(of: str = "saliency") -> Explainer:
+    """The mean of a method's maps of other images: what it says of any image of these data.
+
+    The maps are those of the reference images, for their predicted classes, without the explained image itself if it is
+    among them; where no other image is left the map is zero. They are made once per model: the first batch pays for
+    them.
 
     Args:
-        draws: other values per part, at least 1; few draws are noisy, since another value can be nearly the same.
+        of: the method, at its defaults; what it needs beyond gradients the model must have.
     """
-    if draws < 1:
-        raise BadParameter(f"oracle: draws must be at least 1, got {draws}.")
+    method = explainers[of]
+    if method.traits.role != "method":
+        raise BadParameter(f"mean_map: 'of' must be a method, got the {method.traits.role} '{of}'.")
+    made: Explainer = method.make()
+    known: WeakKeyDictionary[nn.Module, dict[object, Tensor]] = WeakKeyDictionary()
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        batch = run.batch
-        rerender = batch.rerender
-        if rerender is not None:
-            every = [(part, number) for part in PART_CODES for number in range(draws)]
-            return sum((_fall(run, targets, rerender(*one).to(run.images)) for one in every), _zeros(run)) / draws
-        if batch.regions is not None:
-            return batch.regions[:, None].float()
-        raise DataError("The oracle needs data with planted truth; leave it out of --explainers for this data.")
+    def explain(run: Pass, _: Tensor) -> Tensor:
+        reference = run.reference
+        if reference is None:
+            raise DataError("mean_map needs reference images of the data set, and the pass has none.")
+        key = (run.model.revision, run.seed, reference.ids, *run.mean.tolist())
+        kept = known.setdefault(run.model.net, {})
+        if key not in kept:
+            kept[key] = _maps(run, reference, method, made)
+        return _mean_of_others(kept[key], run.ids, reference.ids)
 
     return explain
 
 
-def _zeros(run: Pass) -> Tensor:
-    return torch.zeros_like(run.images[:, :1])
+def _maps(run: Pass, reference: Reference, method: Entry, made: Explainer) -> Tensor:
+    """``(R,H,W)``, a method's maps of the reference images for their predicted classes."""
+    found = []
+    for rows in torch.arange(len(reference.ids), device=run.images.device).split(run.chunk):
+        images, ids = reference.images[rows], tuple(reference.ids[row] for row in rows)
+        batch = Batch(images, torch.zeros_like(rows), ids)
+        one = replace(run, batch=batch, _computed={}, _used=set())
+        found.append(pooled(made(one, one.logits.argmax(1)), images, method.traits.pooling))
+    return torch.cat(found)
 
 
-def _fall(run: Pass, targets: Tensor, redrawn: Tensor) -> Tensor:
-    """``(B,1,H,W)``: the fall of the target logit, spread over the pixels that differ."""
-    change = (run.images - redrawn).abs().sum(1, keepdim=True)
-    total = change.sum((1, 2, 3), keepdim=True)
-    fall = (run.logits - run.predict(redrawn)).gather(1, targets[:, None])[:, :, None, None]
-    return torch.where(total > 0, fall * change / total.where(total > 0, torch.ones_like(total)), 0.0)
+def _mean_of_others(maps: Tensor, ids: tuple[str, ...], of: tuple[str, ...]) -> Tensor:
+    """``(B,1,H,W)``: per image the mean of the maps ``(R,H,W)`` that have another id."""
+    other = precise(torch.tensor([[mine != theirs for theirs in of] for mine in ids], device=maps.device))
+    total = torch.einsum("br,rhw->bhw", other, precise(maps))
+    return (total / other.sum(1).clamp_min(1)[:, None, None])[:, None].float()

@@ -1,12 +1,11 @@
-"""Explainers that read gradients with respect to the image."""
+"""Explainers that read gradients at the image and at noisy copies of it."""
 
-import warnings
 from typing import Literal
 
 import torch
-from captum.attr import GuidedBackprop, IntegratedGradients
 from torch import Tensor
 
+from mavis.device import precise
 from mavis.errors import BadParameter
 from mavis.kinds import Explainer
 from mavis.passes import Pass
@@ -43,26 +42,6 @@ def input_x_gradient(zero: Literal["mean", "black"] = "mean") -> Explainer:
     return explain
 
 
-@explainer("integrated_gradients", source="Sundararajan et al. 2017, equation 3, arXiv 1703.01365", complete=True)
-def integrated_gradients(steps: int = 16) -> Explainer:
-    """Gradients averaged on the straight line from the data set's mean colour to the image, times the difference.
-
-    Args:
-        steps: points on the line (Gauss–Legendre), at least 2.
-    """
-    _at_least("integrated_gradients", "steps", steps, 2)
-
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        baseline = run.mean[None, :, None, None].expand_as(run.images)
-        line = IntegratedGradients(run.net)
-        found: Tensor = line.attribute(
-            run.images, baseline, target=targets, n_steps=steps, internal_batch_size=max(run.chunk, len(run))
-        )
-        return found.float()
-
-    return explain
-
-
 @explainer("smoothgrad", source="Smilkov et al. 2017, arXiv 1706.03825", pooling="l2", stochastic=True)
 def smoothgrad(samples: int = 16, noise: float = 0.1) -> Explainer:
     """Mean gradient over noisy copies of the image.
@@ -73,38 +52,87 @@ def smoothgrad(samples: int = 16, noise: float = 0.1) -> Explainer:
 
     Differs: the noise is a share of the input range, not of each image's own range.
     """
-    _at_least("smoothgrad", "samples", samples, 1)
-
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        step = max(1, run.chunk // samples)
-        rows = range(len(run))
-        return torch.cat([_mean_gradient(run, targets, rows[first : first + step]) for first in rows[::step]])
-
-    def _mean_gradient(run: Pass, targets: Tensor, rows: range) -> Tensor:
-        shape = (samples, *run.images.shape[1:])
-        ids = run.ids[rows.start : rows.stop]
-        draws = run.draw("smoothgrad", lambda g: torch.randn(shape, generator=g) * noise, ids=ids)
-        copies = run.images[rows.start : rows.stop, None] + draws
-        gradients = run.gradient(copies.flatten(0, 1), targets[rows.start : rows.stop].repeat_interleave(samples))
-        found: Tensor = gradients.unflatten(0, (len(rows), samples))
-        return found.mean(1)
-
-    return explain
+    at_least("smoothgrad", "samples", samples, 1)
+    at_least("smoothgrad", "noise", noise, 0)
+    return lambda run, targets: _noisy(run, targets, samples, noise)[0]
 
 
-@explainer("guided_backprop", source="Springenberg et al. 2015, section 3.4, arXiv 1412.6806", pooling="l2")
-def guided_backprop() -> Explainer:
-    """Gradient in which every ReLU passes only positive signals back."""
+@explainer(
+    "smoothgrad_squared",
+    source="Hooker et al. 2019, section 4.1 (SG-SQ), arXiv 1806.10758",
+    stochastic=True,
+    signed=False,
+)
+def smoothgrad_squared(samples: int = 16, noise: float = 0.1) -> Explainer:
+    """Mean of the squared gradients at the noisy copies of `smoothgrad`.
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")
-            images = run.images.detach().requires_grad_()
-            return GuidedBackprop(run.net).attribute(images, target=targets)  # type: ignore[no-any-return]
+    Args:
+        samples: noisy copies, at least 1.
+        noise: standard deviation, as a share of the input range [0,1].
 
-    return explain
+    Differs: the noise is a share of the input range, not of each image's own range; the mean over the copies where
+    the paper has the sum.
+    """
+    at_least("smoothgrad_squared", "samples", samples, 1)
+    at_least("smoothgrad_squared", "noise", noise, 0)
+    return lambda run, targets: _noisy(run, targets, samples, noise)[1]
 
 
-def _at_least(name: str, parameter: str, value: int, least: int) -> None:
-    if value < least:
+@explainer(
+    "vargrad",
+    source="Adebayo et al. 2018, arXiv 1810.03307; Hooker et al. 2019, section 4.1, arXiv 1806.10758",
+    stochastic=True,
+    signed=False,
+)
+def vargrad(samples: int = 16, noise: float = 0.1) -> Explainer:
+    """Variance of the gradient over the noisy copies of `smoothgrad`; the unbiased estimate.
+
+    Args:
+        samples: noisy copies, at least 2.
+        noise: standard deviation, as a share of the input range [0,1].
+
+    Differs: the noise is a share of the input range, not of each image's own range. Captum divides by the number of
+    copies, so its values are (samples − 1)/samples of these.
+    """
+    at_least("vargrad", "samples", samples, 2)
+    at_least("vargrad", "noise", noise, 0)
+    return lambda run, targets: _noisy(run, targets, samples, noise)[2]
+
+
+def at_least(name: str, parameter: str, value: float, least: float) -> None:
+    """Raises BadParameter for a parameter of an explainer that is too small."""
+    if not value >= least:
         raise BadParameter(f"{name}: {parameter} must be at least {least}, got {value}.")
+
+
+def _noisy(run: Pass, targets: Tensor, samples: int, noise: float) -> tuple[Tensor, ...]:
+    """Mean, mean square and variance of the gradients at noisy copies, ``(B,3,H,W)`` each; once in a pass."""
+    step = max(1, run.chunk // samples)
+    every = range(len(run))
+    groups = [every[first : first + step] for first in every[::step]]
+
+    def compute() -> tuple[Tensor, ...]:
+        found = [_moments(_noisy_gradients(run, targets, samples, noise, rows)) for rows in groups]
+        return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+
+    return run.once(("noisy gradients", tuple(targets.tolist()), samples, noise), compute)
+
+
+def _noisy_gradients(run: Pass, targets: Tensor, samples: int, noise: float, rows: range) -> Tensor:
+    """``(b,samples,3,H,W)`` for some rows of the batch."""
+    among = slice(rows.start, rows.stop)
+    shape = (samples, *run.images.shape[1:])
+    draws = run.draw("smoothgrad", lambda g: torch.randn(shape, generator=g).mul_(noise), ids=run.ids[among])
+    copies = draws.add_(run.images[among, None])
+    gradients = run.gradient(copies.flatten(0, 1), targets[among].repeat_interleave(samples))
+    found: Tensor = gradients.unflatten(0, (len(rows), samples))
+    return found
+
+
+def _moments(gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Over the second dimension: mean, mean square, unbiased variance (0 for a single sample)."""
+    samples, gradients = gradients.shape[1], precise(gradients)
+    mean = gradients.mean(1)
+    spread = (gradients - mean[:, None]).square().sum(1)
+    square, variance = spread / samples + mean**2, spread / max(1, samples - 1)
+    return mean.float(), square.float(), variance.float()

@@ -1,45 +1,87 @@
-"""Explainers that only ask for predictions: they work on any black box."""
+"""Explainers that remove something and ask again: they work on any black box."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mavis.errors import BadParameter
 from mavis.kinds import Explainer
-from mavis.maps import upsampled
 from mavis.passes import Pass
+from mavis.perturb import Imputer, imputer_of
 from mavis.registry import explainer
+from mavis.units import Unit, check_unit, logits_of, logits_without, units_of
 
 
 @explainer("occlusion", source="Zeiler and Fergus 2014, section 4.2, arXiv 1311.2901", needs={"forward"})
-def occlusion(window: float = 0.125, stride: float = 0.0625) -> Explainer:
-    """Drop of the target logit while a square of the data set's mean colour slides over the image.
+def occlusion(window: float = 0.125, stride: float = 0.0625, imputer: str = "mean") -> Explainer:
+    """Drop of the target logit while a square without content slides over the image.
 
-    A pixel's value is the mean drop over the squares that cover it.
+    A pixel's value is the mean drop over the squares that cover it. Asks the model 225 times per image.
 
     Args:
         window: side of the square as a share of the image's side, (0, 1].
         stride: step as a share of the image's side, (0, window], so that no pixel is left out.
+        imputer: what the square shows, as in `mavis.perturb.imputer_of`.
+
+    Differs: the square shows the data set's mean colour, the paper's is grey. Where the step does not divide the image,
+    the last squares stand further in; Captum cuts them off at the border.
     """
     if not 0 < stride <= window <= 1:
         raise BadParameter(f"occlusion: expected 0 < stride <= window <= 1, got stride={stride}, window={window}.")
+    shown = imputer_of(imputer)
 
     def explain(run: Pass, targets: Tensor) -> Tensor:
         squares = _squares(run.images, window, stride)
-        drops = _answers(run, squares[None].expand(len(run), -1, -1, -1), targets, base=run.logits)
+        count = len(squares)
+        rows = torch.arange(len(run), device=targets.device).repeat_interleave(count)
+        said = logits_of(run, targets, shown, rows, lambda part: squares.index_select(0, part % count))
+        drops = run.logits.gather(1, targets[:, None]) - said.unflatten(0, (len(run), count))
         total = torch.einsum("bm,mhw->bhw", drops, squares.float())
         return (total / squares.float().sum(0))[:, None]
 
     return explain
 
 
+@explainer(
+    "feature_ablation",
+    source="Robnik-Šikonja and Kononenko 2008, section 3, doi 10.1109/TKDE.2007.190734",
+    needs={"forward"},
+)
+def feature_ablation(unit: Unit = "cell", cells: int = 8, imputer: str = "mean") -> Explainer:
+    """Drop of the target logit when a unit of the image is removed, each unit once.
+
+    Asks the model once per unit: 64 times per image by default.
+
+    Args:
+        unit: ``cell`` of a grid, ``segment`` (superpixel), or ``part``: a face part, where the data know them.
+        cells: cells per side, or about the root of the number of superpixels; without meaning for parts.
+        imputer: what a removed unit shows, as in `mavis.perturb.imputer_of`.
+
+    Differs: the unit shows something else instead of every value that it could have. Captum writes the whole drop on
+    each pixel of the unit; here the pixels share it, so that a large unit does not count more for its size.
+    """
+    check_unit("feature_ablation", unit, cells)
+    shown = imputer_of(imputer)
+
+    def explain(run: Pass, targets: Tensor) -> Tensor:
+        units = units_of(run, unit, cells)
+        each = torch.eye(units.there.shape[1], dtype=torch.bool, device=targets.device).expand(len(run), -1, -1)
+        said = logits_without(run, targets, units, shown, each, units.there)
+        return units.spread(run.logits.gather(1, targets[:, None]) - said)
+
+    return explain
+
+
 @explainer("rise", source="Petsiuk et al. 2018, equation 6, arXiv 1806.07421", needs={"forward"}, stochastic=True)
-def rise(masks: int = 256, cells: int = 7, keep: float = 0.5) -> Explainer:
+def rise(masks: int = 256, cells: int = 7, keep: float = 0.5, imputer: str = "mean") -> Explainer:
     """Mean of random soft masks, each weighted by the target's probability under it.
+
+    Asks the model once per mask.
 
     Args:
         masks: masks per image, at least 2; half of them are the complements of the other half.
         cells: side of the coarse grid that is enlarged and shifted at random.
         keep: share of coarse cells that are kept, (0, 1).
+        imputer: into what a masked image fades, as in `mavis.perturb.imputer_of`: the image with every pixel removed.
 
     Differs: what is masked shows the data set's mean colour, not black; masks come in complementary pairs when
     ``keep`` is one half, which lowers the variance; the constant that only shifts the map is kept out by weighting
@@ -50,18 +92,27 @@ def rise(masks: int = 256, cells: int = 7, keep: float = 0.5) -> Explainer:
             f"rise: expected an even number of masks, cells >= 1 and 0 < keep < 1, "
             f"got masks={masks}, cells={cells}, keep={keep}."
         )
+    shown = imputer_of(imputer)
 
     def explain(run: Pass, targets: Tensor) -> Tensor:
-        size = (run.images.shape[2], run.images.shape[3])
-        return torch.cat([_rise(run.alone(row), targets[row : row + 1], size) for row in range(len(run))])
+        return torch.cat([_rise(run.alone(row), targets[row : row + 1]) for row in range(len(run))])
 
-    def _rise(one: Pass, target: Tensor, size: tuple[int, int]) -> Tensor:
-        kept = one.draw("rise", lambda g: _soft_masks(g, masks, cells, keep, size))
-        answers = _answers(one, 1 - kept, target)
-        weights = answers - answers.mean(1, keepdim=True)
-        return torch.einsum("bm,bmhw->bhw", weights, kept)[:, None] / (masks * keep)
+    def _rise(one: Pass, target: Tensor) -> Tensor:
+        size = (one.images.shape[2], one.images.shape[3])
+        drawn = one.draw("rise", lambda g: _coarse_masks(g, masks, cells, keep, size))[0]
+        kept = _soft_masks(drawn, cells, size)
+        empty = _empty(one, shown)
+        faded = (torch.lerp(empty, one.images, part[:, None]) for part in kept.split(one.chunk))
+        answers = torch.cat([one.predict(part).softmax(1)[:, target[0]] for part in faded])
+        return torch.einsum("m,mhw->hw", answers - answers.mean(), kept)[None, None] / (masks * keep)
 
     return explain
+
+
+def _empty(run: Pass, imputer: Imputer) -> Tensor:
+    """``(B,3,H,W)``: the images with every pixel removed."""
+    every = torch.ones((len(run), 1, *run.images.shape[2:]), dtype=torch.bool, device=run.images.device)
+    return imputer(run)(torch.arange(len(run), device=run.images.device), every)[:, 0]
 
 
 def _squares(images: Tensor, window: float, stride: float) -> Tensor:
@@ -78,41 +129,28 @@ def _squares(images: Tensor, window: float, stride: float) -> Tensor:
     return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(0, 1)
 
 
-def _soft_masks(stream: torch.Generator, count: int, cells: int, keep: float, size: tuple[int, int]) -> Tensor:
-    """``(count,H,W)`` in [0,1]: coarse random grids, enlarged and shifted by up to one cell."""
+def _coarse_masks(stream: torch.Generator, count: int, cells: int, keep: float, size: tuple[int, int]) -> Tensor:
+    """``(count,cells²+2)``: random grids of zeros and ones, row by row, and how far each is shifted down and right."""
     half = count // 2
-    coarse = (torch.rand((half, 1, cells, cells), generator=stream) < keep).float()
+    coarse = (torch.rand((half, cells**2), generator=stream) < keep).float()
     other = 1 - coarse if keep == 0.5 else (torch.rand(coarse.shape, generator=stream) < keep).float()
-    height, width = (-(-side // cells) for side in size)
-    large = upsampled(torch.cat([coarse, other]), (size[0] + height, size[1] + width))[:, 0]
-    down = torch.randint(height, (half,), generator=stream).repeat(2)
-    right = torch.randint(width, (half,), generator=stream).repeat(2)
-    rows = down[:, None] + torch.arange(size[0])
-    columns = right[:, None] + torch.arange(size[1])
-    return large[torch.arange(2 * half)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    shifts = [torch.randint(-(-side // cells), (half, 1), generator=stream) for side in size]
+    return torch.cat([torch.cat([coarse, other]), torch.cat(shifts, 1).repeat(2, 1)], 1)
 
 
-def _answers(run: Pass, hidden: Tensor, targets: Tensor, base: Tensor | None = None) -> Tensor:
-    """Target's answer for each image under each of its masks.
+def _soft_masks(drawn: Tensor, cells: int, size: tuple[int, int]) -> Tensor:
+    """``(M,H,W)`` in [0,1]: coarse grids ``(M,cells²+2)`` enlarged bilinearly by one cell more, then shifted."""
+    rows, columns = (
+        _enlarging(cells, side, drawn.device)[shift.long()] for side, shift in zip(size, drawn[:, -2:].T, strict=True)
+    )
+    coarse = drawn[:, :-2].reshape(-1, cells, cells)
+    return (rows @ coarse @ columns.mT).clamp(0, 1)
 
-    Args:
-        run: the pass.
-        hidden: ``(B,M,H,W)`` in [0,1] or bool, how much of the mean colour shows.
-        targets: ``(B,)``.
-        base: logits ``(B,K)`` of the whole images: then the drop of the logit is returned, else the probability.
 
-    Returns:
-        ``(B,M)``.
-    """
-    B, M = hidden.shape[:2]
-    rows = torch.arange(B * M, device=targets.device)
-    mean = run.mean[None, :, None, None]
-    answers = []
-    for part in rows.split(run.chunk):
-        images, shade = run.images[part // M], hidden[part // M, part % M][:, None]
-        covered = torch.where(shade, mean, images) if shade.dtype == torch.bool else torch.lerp(images, mean, shade)
-        logits = run.predict(covered)
-        chosen = logits if base is not None else logits.softmax(1)
-        answers.append(chosen.gather(1, targets[part // M][:, None])[:, 0])
-    found: Tensor = torch.cat(answers).unflatten(0, (B, M))
-    return found if base is None else base.gather(1, targets[:, None]) - found
+def _enlarging(cells: int, side: int, device: torch.device) -> Tensor:
+    """``(S,side,cells)``: per shift by S = 0, 1 … pixels less than a cell, the weight of each cell in each pixel."""
+    step = -(-side // cells)
+    basis = torch.eye(cells, device=device)[None]
+    weights = nn.functional.interpolate(basis, size=side + step, mode="linear", align_corners=False)[0]
+    shifted: Tensor = weights.unfold(1, side, 1)[:, :step]
+    return shifted.permute(1, 2, 0)

@@ -96,7 +96,9 @@ def test_failed_cells_give_exit_code_3(tmp_path, monkeypatch):
     from dataclasses import replace
 
     entry = registry.explainers["gradcam"]
-    monkeypatch.setitem(registry.explainers.entries, "gradcam", replace(entry, factory=lambda: lambda run, targets: 1))
+    traits = replace(entry.traits, needs=frozenset({"forward"}))  # so that it is not tried before the run
+    wrong = replace(entry, factory=lambda: lambda run, targets: 1, traits=traits)
+    monkeypatch.setitem(registry.explainers.entries, "gradcam", wrong)
     result = call("run", "--model", "race_resnet", *QUICK, "--out", tmp_path / "run")
     assert result.exit_code == 3
     assert "An explainer must return a tensor" in " ".join(result.stdout.split())

@@ -1,15 +1,24 @@
-"""CAM, Grad-CAM and Grad-CAM++ on activations that can be written down."""
+"""Class activation maps on activations and gradients that can be written down, and against pytorch-grad-cam."""
+
+import warnings
 
 import numpy as np
 import pytest
 import torch
-from captum.attr import LayerGradCam
+from captum.attr import GuidedGradCam, LayerGradCam
 from torch import Tensor, nn
+from torch.nn import functional
 
-from mavis.errors import ModelError
+from mavis.errors import BadParameter, ModelError
+from mavis.explainers.cam import patches, spatial
 from mavis.maps import upsampled
+from mavis.passes import Pass
+from mavis.registry import explainers
 
-from ..toys import Pooled, a_pass, explain, model, noise, targets
+from ..toys import Pooled, a_pass, explain, model, noise, spent, targets
+
+BY_GRADIENT = ("gradcam", "gradcam_plus_plus", "hirescam", "layercam", "xgradcam")
+BY_FORWARD = ("eigencam", "scorecam", "ablationcam")
 
 
 class Weighted(nn.Module):
@@ -30,7 +39,7 @@ G = torch.tensor([[[1.0, -1.0], [0.5, 0.0]], [[2.0, 0.0], [-3.0, 1.0]], [[-1.0, 
 """Activations and gradients of three channels at 2 × 2 places."""
 
 
-def by_hand() -> a_pass:
+def by_hand() -> Pass:
     return a_pass(model(Weighted(G), cam_layer="layer"), A[None])
 
 
@@ -67,6 +76,24 @@ def test_gradcam_by_hand() -> None:
     torch.testing.assert_close(explain("gradcam", by_hand())[0, 0], expected)
 
 
+def test_hirescam_by_hand() -> None:
+    """Gradient times activation, added up over the channels, with its sign."""
+    expected = torch.tensor([[-1.0, -2.0], [1.0, -2.0]])
+    torch.testing.assert_close(explain("hirescam", by_hand())[0, 0], expected)
+
+
+def test_layercam_by_hand() -> None:
+    """Only channel 0 has activations where its gradient is positive: 1·1 and 2·0.5."""
+    expected = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    torch.testing.assert_close(explain("layercam", by_hand())[0, 0], expected)
+
+
+def test_xgradcam_by_hand() -> None:
+    """Weights ΣA·g/ΣA are 2/6, 0/1 and −6/5; the map is relu(A₀/3 − 6·A₂/5)."""
+    expected = torch.tensor([[0.0, 0.0], [2 / 3, 0.0]])
+    torch.testing.assert_close(explain("xgradcam", by_hand())[0, 0], expected)
+
+
 def test_gradcam_plus_plus_by_hand() -> None:
     """Equations 5 and 19 in a plain loop: alpha = g²/(2g² + ΣA·g³), weight = Σ alpha·relu(g).
 
@@ -98,7 +125,7 @@ def test_gradcam_plus_plus_loops_over_any_network() -> None:
 def test_a_dead_layer_has_a_zero_map() -> None:
     """Without activations or gradients every map is zero, not NaN."""
     dead = a_pass(model(Weighted(torch.zeros(3, 2, 2)), cam_layer="layer"), torch.zeros(1, 3, 2, 2))
-    for name in ("gradcam", "gradcam_plus_plus"):
+    for name in (*BY_GRADIENT, *BY_FORWARD):
         assert explain(name, dead).equal(torch.zeros(1, 1, 2, 2))
 
 
@@ -109,7 +136,7 @@ def test_nothing_is_added_to_a_negative_map() -> None:
     assert explain("gradcam", run, 1).equal((A.sum(0))[None, None])
 
 
-@pytest.mark.parametrize("name", ["cam", "gradcam", "gradcam_plus_plus"])
+@pytest.mark.parametrize("name", ["cam", *BY_GRADIENT, *BY_FORWARD])
 def test_maps_have_the_image_s_size(name: str) -> None:
     """Whatever the layer's grid, one channel at the image's height and width."""
     run = a_pass(model(Pooled(), cam_layer="relu"), torch.rand(2, 3, 10, 14))
@@ -129,3 +156,399 @@ def test_cam_needs_one_linear_layer_on_the_pooled_channels() -> None:
         explain("cam", run)
     with pytest.raises(ModelError, match="has 0 linear layers"):
         explain("cam", by_hand())
+
+
+# After average pooling the methods fall together.
+
+
+@pytest.mark.parametrize("target", [0, 1, 2])
+def test_after_average_pooling_the_gradient_methods_are_cam(target: int) -> None:
+    """Gradients are weights over 16: HiResCAM is CAM/16, XGrad-CAM is Grad-CAM, LayerCAM reads positive weights."""
+    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    torch.testing.assert_close(explain("hirescam", run, target), explain("cam", run, target) / 16)
+    torch.testing.assert_close(explain("xgradcam", run, target), explain("gradcam", run, target))
+    weight = run.model.net.head.weight[target].detach().relu()
+    small = torch.einsum("c,bchw->bhw", weight, run.activations)[:, None] / 16
+    torch.testing.assert_close(explain("layercam", run, target), upsampled(small, (8, 8)))
+
+
+def test_ablationcam_after_average_pooling_weighs_by_the_contribution() -> None:
+    """Without channel k the logit falls by weight times mean activation."""
+    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3), chunk=4)
+    drops = run.model.net.head.weight[1].detach() * run.activations.mean((2, 3))
+    small = torch.einsum("bc,bchw->bhw", drops, run.activations).relu()[:, None]
+    torch.testing.assert_close(explain("ablationcam", run, 1), upsampled(small, (8, 8)), rtol=1e-4, atol=1e-5)
+
+
+# Without gradients.
+
+
+@pytest.mark.parametrize("channels", [5, 20])
+def test_eigencam_is_numpy_s_svd(channels: int) -> None:
+    """Places times channels, projected on the first row of Vᵀ, turned to a positive sum; fewer and more than places."""
+    run = a_pass(model(Pooled(channels=channels), cam_layer="relu"), noise(3))
+    found = []
+    for activations in run.activations.double().numpy():
+        matrix = activations.reshape(channels, 16).T
+        first = matrix @ np.linalg.svd(matrix)[2][0]
+        found.append((first * np.sign(first.sum())).reshape(1, 4, 4))
+    small = torch.tensor(np.array(found)).float()
+    torch.testing.assert_close(explain("eigencam", run), upsampled(small, (8, 8)))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_eigencam_of_one_pattern_is_the_pattern(sign: float) -> None:
+    """Channels that are multiples of one pattern give it back, times the length of the multiples."""
+    pattern, multiples = torch.tensor([[1.0, 2.0], [0.0, -1.0]]), torch.tensor([2.0, -1.0, 2.0])
+    run = a_pass(model(Weighted(G), cam_layer="layer"), sign * (multiples[:, None, None] * pattern)[None])
+    torch.testing.assert_close(explain("eigencam", run)[0, 0], 3 * pattern)
+
+
+def test_eigencam_reads_no_class_and_is_not_negative_after_relu() -> None:
+    """The same map whatever is explained."""
+    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    assert explain("eigencam", run, 0).equal(explain("eigencam", run, 2))
+    assert (explain("eigencam", run) >= 0).all()
+
+
+def test_a_broken_image_costs_eigencam_no_other() -> None:
+    """Activations that are not finite have a map of NaN; the others keep theirs."""
+    images = torch.stack([A, torch.full_like(A, torch.nan), 2 * A])
+    found = explain("eigencam", a_pass(model(Weighted(G), cam_layer="layer"), images))
+    assert found[1].isnan().all()
+    torch.testing.assert_close(found[2], 2 * found[0])
+
+
+def seen_through(run: Pass, target: int) -> Tensor:
+    """Algorithm 1 of Score-CAM with the mean colour for black, image by image and channel by channel."""
+    size, maps = run.images.shape[2:], []
+    for image, activations in zip(run.images, run.activations, strict=True):
+        scores = []
+        for channel in activations:
+            mask = functional.interpolate(channel[None, None], size=size, mode="bilinear")[0, 0]
+            spread = mask.max() - mask.min()
+            mask = (mask - mask.min()) / spread if spread else torch.zeros_like(mask)
+            shown = mask * image + (1 - mask) * run.mean[:, None, None]
+            scores.append(run.model.net(shown[None])[0, target])
+        weights = torch.exp(torch.stack(scores))
+        maps.append(((weights / weights.sum())[:, None, None] * activations).sum(0).relu())
+    return upsampled(torch.stack(maps)[:, None], (size[0], size[1])).detach()
+
+
+@pytest.mark.parametrize("chunk", [2, 64])
+def test_scorecam_is_a_loop_over_all_channels(chunk: int) -> None:
+    """Every channel is asked of every image, a dead one with the mean colour."""
+    net = Pooled()
+    with torch.no_grad():
+        net.conv.weight[3], net.conv.bias[3] = 0, -1
+    run = a_pass(model(net, cam_layer="relu"), noise(3), mean=torch.tensor([0.2, 0.5, 0.7]), chunk=chunk)
+    assert not run.activations[:, 3].any()
+    torch.testing.assert_close(explain("scorecam", run, 2), seen_through(run, 2), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", ["channels first", "tokens"])
+def test_ablationcam_is_a_loop_over_all_channels(layout: str) -> None:
+    """The network's upper part, run by hand on activations of which one channel is zero."""
+    net = Upper(tokens=layout == "tokens")
+    run = a_pass(model(net, cam_layer="layer"), noise(3, size=4), chunk=5)
+    inside = net.layer(run.images.flatten(2).mT if net.tokens else run.images)
+    drops = []
+    for channel in range(3):
+        without = inside.clone()
+        (without.mT if net.tokens else without)[:, channel] = 0
+        drops.append((net.above(inside) - net.above(without))[:, 1])
+    small = (torch.stack(drops, 1)[:, :, None, None] * run.images).sum(1, keepdim=True).relu()
+    torch.testing.assert_close(explain("ablationcam", run, 1), small)
+
+
+class Upper(nn.Module):
+    """The CAM layer hands the image on, channels first or as tokens; above it a ReLU network."""
+
+    def __init__(self, *, tokens: bool) -> None:
+        super().__init__()
+        stream = torch.Generator().manual_seed(1)
+        self.tokens, self.layer = tokens, nn.Identity()
+        self.first, self.second = torch.randn((48, 6), generator=stream), torch.randn((6, 3), generator=stream)
+
+    def above(self, inside: Tensor) -> Tensor:
+        return (inside.flatten(1) @ self.first).relu() @ self.second
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.above(self.layer(images.flatten(2).mT if self.tokens else images))
+
+
+# Tokens.
+
+
+class Laid(nn.Module):
+    """As `Weighted`, but the CAM layer's output is laid out otherwise, behind extra tokens of which logit 1 knows."""
+
+    def __init__(self, weight: Tensor, extra: int | None) -> None:
+        super().__init__()
+        self.layer, self.weight, self.extra = nn.Identity(), weight, extra
+
+    def forward(self, images: Tensor) -> Tensor:
+        inside = images.movedim(1, -1)
+        if self.extra is not None:
+            inside = torch.cat([torch.ones_like(inside[:, :1, 0]).expand(-1, self.extra, -1), inside.flatten(1, 2)], 1)
+        inside = self.layer(inside)
+        before = inside[:, : self.extra].sum((1, 2)) if self.extra else 0.0
+        places = inside if self.extra is None else inside[:, self.extra :].unflatten(1, images.shape[2:])
+        return torch.stack(
+            [(places.movedim(-1, 1) * self.weight).sum((1, 2, 3)), before + 0 * places.sum((1, 2, 3))], 1
+        )
+
+
+@pytest.mark.parametrize("extra", [None, 0, 1, 2, 5])
+@pytest.mark.parametrize("name", [*BY_GRADIENT, *BY_FORWARD])
+@pytest.mark.parametrize("size", [(4, 4), (4, 6)])
+def test_tokens_and_channels_last_have_the_maps_of_channels_first(
+    name: str, extra: int | None, size: tuple[int, int]
+) -> None:
+    """Extra tokens are left out and the rest is laid out as the patches lie."""
+    stream = torch.Generator().manual_seed(0)
+    images, weight = torch.rand((2, 3, *size), generator=stream), torch.randn((3, *size), generator=stream)
+    expected = explain(name, a_pass(model(Weighted(weight), cam_layer="layer"), images))
+    found = explain(name, a_pass(model(Laid(weight, extra), cam_layer="layer"), images))
+    torch.testing.assert_close(found, expected)
+
+
+def test_patches_that_the_logits_do_not_read_are_an_error() -> None:
+    """Where only the class token goes on, a map of zeros would pass for an explanation."""
+    run = a_pass(model(Laid(G, 1), cam_layer="layer"), A[None])
+    with pytest.raises(ModelError, match="'layer' the logits of 'Laid' read the class token only"):
+        explain("gradcam", run, 1)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "size", "grid"),
+    [
+        (197, (224, 224), (14, 14)),
+        (201, (224, 224), (14, 14)),
+        (196, (224, 224), (14, 14)),
+        (50, (224, 224), (7, 7)),
+        (25, (32, 48), (4, 6)),
+        (204, (224, 224), (14, 14)),
+    ],
+)
+def test_patches_follow_the_extra_tokens(tokens: int, size: tuple[int, int], grid: tuple[int, int]) -> None:
+    """The grid has the image's proportions and leaves as few tokens over as can be."""
+    assert patches(tokens, size) == grid
+
+
+@pytest.mark.parametrize("tokens", [205, 8, 195])
+def test_other_numbers_of_tokens_are_an_error(tokens: int) -> None:
+    """Too many extra ones, hardly any patches, or a number just below a square."""
+    with pytest.raises(ModelError, match=f"{tokens} tokens are no grid of patches of an image of 224 × 224 px"):
+        patches(tokens, (224, 224))
+
+
+@pytest.mark.parametrize("shape", [(2, 12), (2, 3, 4, 4, 4)])
+def test_a_layer_without_places_is_an_error(shape: tuple[int, ...]) -> None:
+    """What has been pooled has no map."""
+    with pytest.raises(ModelError, match="choose a layer before the pooling"):
+        spatial(torch.zeros(shape), (32, 32))
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 96, 8, 8), (2, 8, 8, 96), (2, 3, 7, 7), (2, 7, 7, 9), (2, 8, 5, 7), (2, 5, 7, 8)]
+)
+def test_the_grid_is_told_from_the_channels_by_its_proportions(shape: tuple[int, ...]) -> None:
+    """Square for square images, oblong for oblong ones."""
+    size = (10, 14) if 5 in shape else (32, 32)
+    assert spatial(torch.zeros(shape), size).shape[2:] in {(8, 8), (7, 7), (5, 7)}
+
+
+# Guided, and over several layers.
+
+
+def test_guided_gradcam_is_captum_s() -> None:
+    """With Captum's Grad-CAM enlarged bilinearly too."""
+    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        both = GuidedGradCam(run.model.net, run.model.net.relu)
+        expected = both.attribute(run.images.clone().requires_grad_(), target=1, interpolate_mode="bilinear")
+    torch.testing.assert_close(explain("guided_gradcam", run, 1), expected.detach())
+
+
+def test_guided_gradcam_needs_a_relu() -> None:
+    """Without one there is nothing to guide."""
+    with pytest.raises(ModelError, match="'Weighted' has no ReLU, so guided is plain backpropagation"):
+        explain("guided_gradcam", by_hand())
+
+
+class Block(nn.Module):
+    """A convolution and a ReLU, halving the resolution, behind one at the old resolution."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(channels, out, 1), nn.ReLU())
+        self.second = nn.Sequential(nn.Conv2d(out, out, 3, stride=2, padding=1), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x))
+
+
+class Gate(nn.Module):
+    """Squeeze and excitation: channels scaled by what their means say."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.pool, self.mix = nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.mix(self.pool(x)).sigmoid()
+
+
+class Staged(nn.Module):
+    """Normalisation, a stem, two blocks that halve the resolution, a gate; then more that the CAM layer leaves out."""
+
+    def __init__(self, stride: int = 1) -> None:
+        super().__init__()
+        self.normal = nn.InstanceNorm2d(3)
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, stride=stride, padding=1), nn.ReLU())
+        self.one, self.two, self.cam = Block(4, 6), Block(6, 8), Gate(8)
+        self.after, self.pool, self.head = nn.Conv2d(8, 8, 1), nn.AdaptiveAvgPool2d(1), nn.Linear(8, 3)
+        stream = torch.Generator().manual_seed(3)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=stream) * 0.5)
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        fine = self.stem(self.normal(images))
+        middle = self.one(fine)
+        return [fine, middle, self.cam(self.two(middle))]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.pool(self.after(self.stages(images)[-1])).flatten(1))
+
+
+@pytest.mark.parametrize(("stride", "gamma"), [(1, 2.0), (2, 2.0), (1, 0.5)])
+def test_fusion_is_the_largest_scaled_layercam(stride: int, gamma: float) -> None:
+    """Of stem, first block and CAM layer, found without being named: tanh(γ·M/max M), then the maximum."""
+    size = 8 * stride
+    run = a_pass(model(Staged(stride), cam_layer="cam"), noise(3, size))
+    net, fused = run.model.net, torch.zeros(3, 1, size, size)
+    stages = net.stages(run.images.clone().requires_grad_())
+    logit = net.head(net.pool(net.after(stages[-1])).flatten(1))[:, 1].sum()
+    for gradient, stage in zip(torch.autograd.grad(logit, stages), stages, strict=True):
+        small = (gradient.relu() * stage.detach()).sum(1, keepdim=True).relu()
+        small = small / small.amax((2, 3), keepdim=True)
+        fused = torch.maximum(fused, torch.tanh(gamma * upsampled(small, (size, size))))
+    torch.testing.assert_close(explain("layercam_fusion", run, 1, gamma=gamma), fused)
+
+
+def test_fusion_of_a_silent_class_is_zero() -> None:
+    """A layer without positive gradients has nothing to scale."""
+    net = Staged()
+    with torch.no_grad():
+        net.head.weight.zero_()
+    assert explain("layercam_fusion", a_pass(model(net, cam_layer="cam"), noise(2))).equal(torch.zeros(2, 1, 8, 8))
+
+
+def test_fusion_needs_several_resolutions() -> None:
+    """With one there is nothing to fuse."""
+    with pytest.raises(ModelError, match="'Weighted' has one resolution down to its CAM layer; use layercam"):
+        explain("layercam_fusion", by_hand())
+
+
+def test_fusion_refuses_a_gamma_of_zero() -> None:
+    """It would flatten every map."""
+    with pytest.raises(BadParameter, match="layercam_fusion: gamma must be above 0, got 0"):
+        explainers["layercam_fusion"].make({"gamma": 0})
+
+
+# What it costs, and what stays as it was.
+
+
+@pytest.mark.parametrize(
+    ("name", "forwards", "backwards"),
+    [
+        ("cam", 3, 0),
+        *((name, 3, 3) for name in BY_GRADIENT),
+        ("eigencam", 3, 0),
+        ("scorecam", 3 * (1 + 8), 0),
+        ("ablationcam", 3 * (1 + 8), 0),
+        ("guided_gradcam", 6, 6),
+        ("layercam_fusion", 3, 3),
+    ],
+)
+def test_cost_is_exact(name: str, forwards: int, backwards: int) -> None:
+    """One forward and at most one backward an image; a forward per channel where channels are asked."""
+    net = Pooled(channels=8) if name == "cam" else Staged()
+    run = a_pass(model(net, cam_layer="relu" if name == "cam" else "cam"), noise(3), chunk=7)
+    cost = spent(run, name)
+    assert (cost.forwards, cost.backwards) == (forwards, backwards)
+
+
+def test_gradient_methods_share_one_forward_and_one_backward() -> None:
+    """Together they cost what one costs."""
+    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    with run.meter.on(run.model.net):
+        for name in ("cam", "eigencam", "saliency", "input_x_gradient", *BY_GRADIENT):
+            explain(name, run, 1)
+    assert (run.meter.forwards, run.meter.backwards) == (3, 3)
+
+
+@pytest.mark.parametrize("name", ["ablationcam", "layercam_fusion"])
+def test_no_hook_is_left_behind_by_a_failure(name: str) -> None:
+    """Also where the network raises in the middle."""
+    net = Staged()
+    run = a_pass(model(net, cam_layer="cam"), noise(2))
+    assert len(run.activations) == 2
+    net.head.forward = lambda _: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        explain(name, run)
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+# Against pytorch-grad-cam, whose maps are scaled to [0,1].
+
+
+class Full(Pooled):
+    """As `Pooled`, its CAM layer as large as the image, so that nothing is enlarged; logits are positive."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.conv.stride = (1, 1)
+        self.more = nn.Conv2d(5, 5, 3, padding=1)
+        with torch.no_grad():
+            self.more.weight.copy_(torch.randn(self.more.weight.shape, generator=torch.Generator().manual_seed(2)))
+            self.head.weight.mul_(scale)
+            self.head.bias.fill_(30.0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.more(self.relu(self.conv(images))).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("gradcam", "GradCAM"),
+        ("gradcam_plus_plus", "GradCAMPlusPlus"),
+        ("hirescam", "HiResCAM"),
+        ("layercam", "LayerCAM"),
+        ("xgradcam", "XGradCAM"),
+        ("scorecam", "ScoreCAM"),
+        ("ablationcam", "AblationCAM"),
+    ],
+)
+def test_up_to_scale_it_is_pytorch_grad_cam_s(name: str, theirs: str) -> None:
+    """The same map once both are scaled to [0,1]; the data set's colour is black, as theirs.
+
+    Gradients are large for Grad-CAM++, where theirs adds 1e-6 to a sum of squares.
+    """
+    library = pytest.importorskip("pytorch_grad_cam")
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    net = Full(scale=1e3 if name == "gradcam_plus_plus" else 1.0)
+    run = a_pass(model(net, cam_layer="relu"), noise(3), mean=torch.zeros(3))
+    for target in range(3):
+        with getattr(library, theirs)(run.model.net, [run.model.net.relu]) as made:
+            images = run.images.clone().requires_grad_()
+            expected = torch.tensor(made(images, [ClassifierOutputTarget(target)] * 3))
+        ours = explain(name, run, target)[:, 0].relu()
+        low, high = ours.amin((1, 2), keepdim=True), ours.amax((1, 2), keepdim=True)
+        assert (high > low).any()
+        torch.testing.assert_close((ours - low) / (high - low + 1e-7), expected, rtol=0, atol=1e-5)

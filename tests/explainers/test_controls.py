@@ -1,4 +1,4 @@
-"""Controls know nothing of the model; the oracle knows what was planted."""
+"""Controls know nothing of the model, or nothing of the image."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,15 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from mavis.errors import BadParameter, DataError
+from mavis.errors import BadParameter, DataError, UnknownName
+from mavis.maps import Maps, pooled
 from mavis.registry import explainers
-from mavis.types import PART_CODES
-from mavis.variants import Noise
+from mavis.types import Batch, Reference
+from mavis.variants import Noise, Randomised
 
-from ..toys import Linear, Pooled, a_pass, batch_of, explain, noise, spent
+from ..toys import Linear, Pooled, a_pass, explain, found, model, noise, spent, targets
 
-CONTROLS = ("random", "blurred_random", "sobel", "centre_gaussian")
+CONTROLS = ("random", "blurred_random", "sobel", "centre_gaussian", "input_dev", "constant")
 
 
 class Silent(nn.Module):
@@ -109,58 +110,119 @@ def test_noise_is_fresh_in_every_variant(name: str) -> None:
     assert not maps[1].equal(maps[2])
 
 
-# The oracle.
+# Deviation from the mean colour, and nothing at all.
 
 
-def parts_and_redraw() -> tuple[Tensor, object]:
-    """Two images with eyes in the first row and a mouth in the last; only the first image has a cue, at (1,1)."""
-    parts = torch.full((2, 4, 4), PART_CODES["background"], dtype=torch.uint8)
-    parts[:, 0] = PART_CODES["eyes"]
-    parts[:, 3] = PART_CODES["mouth"]
-    parts[0, 1, 1] = PART_CODES["cue"]
-
-    def rerender(part: str, draw: int) -> Tensor:
-        level = {"eyes": (0.2, 0.4), "cue": (0.0, 0.5)}.get(part, (1.0, 1.0))[draw]
-        return torch.where((parts == PART_CODES[part])[:, None], level, torch.ones(2, 3, 4, 4))
-
-    return parts, rerender
+def test_input_dev_is_the_distance_from_the_mean_colour() -> None:
+    """The absolute differences of the three channels, added up; zero where a pixel has the mean colour."""
+    mean = torch.tensor([0.2, 0.5, 0.7])
+    images = mean.view(1, 3, 1, 1).repeat(1, 1, 4, 4)
+    images[0, :, 1, 2] = torch.tensor([0.5, 0.4, 0.7])
+    expected = torch.zeros(1, 1, 4, 4)
+    expected[0, 0, 1, 2] = 0.3 + 0.1
+    torch.testing.assert_close(explain("input_dev", a_pass(Pooled(), images, mean=mean)), expected)
 
 
-def test_the_oracle_spreads_each_fall_over_what_changed() -> None:
-    """On a model that sums all values, eyes at 0.2 and 0.4 take 12·0.7 on average: 2.1 on each of 4 pixels.
-
-    The mouth is redrawn as it was: 0. The cue's fall is 3·0.75 on one pixel, in the image that has one.
-    """
-    parts, rerender = parts_and_redraw()
-    batch = batch_of(torch.ones(2, 3, 4, 4), parts=parts, rerender=rerender)
-    net = Linear(torch.stack([torch.ones(3, 4, 4), torch.zeros(3, 4, 4)]))
-    expected = torch.zeros(2, 1, 4, 4)
-    expected[:, :, 0] = 2.1
-    expected[0, 0, 1, 1] = 2.25
-    run = a_pass(net, batch)
-    torch.testing.assert_close(explain("oracle", run, draws=2), expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(explain("oracle", a_pass(net, batch), 1, draws=2), torch.zeros(2, 1, 4, 4))
+def test_a_constant_map_is_never_valid() -> None:
+    """One everywhere, which no metric takes for an explanation."""
+    run = a_pass(Pooled(), noise(2))
+    assert explain("constant", run).eq(1).all()
+    assert not found("constant", run).valid.any()
 
 
-def test_the_oracle_of_one_image_is_its_own() -> None:
-    """Alone, an image has the oracle map that it has among others."""
-    parts, rerender = parts_and_redraw()
-    run = a_pass(Linear(torch.rand(2, 3, 4, 4)), batch_of(torch.ones(2, 3, 4, 4), parts=parts, rerender=rerender))
-    whole = explain("oracle", run, draws=2)
-    for row in range(2):
-        torch.testing.assert_close(explain("oracle", run.alone(row), draws=2), whole[row : row + 1])
+# The mean of other images' maps.
 
 
-def test_without_redrawing_the_oracle_is_the_region() -> None:
-    """Where nothing can be drawn anew the planted region is the map; without truth there is no oracle."""
-    regions = torch.eye(8, dtype=torch.bool).expand(2, 8, 8)
-    run = a_pass(Pooled(), batch_of(noise(2), regions=regions))
-    assert explain("oracle", run).equal(regions[:, None].float())
-    with pytest.raises(DataError, match="needs data with planted truth"):
-        explain("oracle", a_pass(Pooled(), noise(1)))
+def references(count: int = 5, size: int = 8) -> Reference:
+    return Reference(noise(count, size, seed=9), tuple(f"other/{i}" for i in range(count)))
 
 
-def test_the_oracle_needs_a_draw() -> None:
-    """Without another value of a part nothing can fall."""
-    with pytest.raises(BadParameter, match="draws must be at least 1"):
-        explainers["oracle"].make({"draws": 0})
+def maps_of(name: str, net: nn.Module, images: Tensor) -> Tensor:
+    """``(R,H,W)``, a method's pooled maps for the predicted classes."""
+    run = a_pass(net, images)
+    raw = explainers[name].make()(run, run.logits.argmax(1))
+    return pooled(raw, images, explainers[name].traits.pooling)
+
+
+@pytest.mark.parametrize("of", ["saliency", "input_x_gradient", "gradcam"])
+@pytest.mark.parametrize("chunk", [2, 64])
+def test_the_mean_map_is_the_mean_over_the_reference_images(of: str, chunk: int) -> None:
+    """Of their maps for the classes that the model predicts for them, the same for every image and class."""
+    reference = references()
+    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3), reference=reference, chunk=chunk)
+    expected = maps_of(of, model(Pooled(), cam_layer="relu"), reference.images).mean(0)
+    for target in (0, 1):
+        torch.testing.assert_close(explain("mean_map", run, target, of=of), expected.expand(3, 1, 8, 8))
+
+
+def test_a_linear_model_s_mean_map_is_its_gradient() -> None:
+    """The same for every image: the length of the predicted class's weights over the channels."""
+    weight = torch.zeros(2, 3, 8, 8)
+    weight[1] = noise(1)[0]
+    run = a_pass(Linear(weight), noise(2), reference=references())
+    torch.testing.assert_close(explain("mean_map", run), weight[1].norm(dim=0).expand(2, 1, 8, 8))
+
+
+def test_an_image_is_left_out_of_its_own_mean() -> None:
+    """One that is among the reference images has the mean of the others; another has the mean of all."""
+    reference = references(4)
+    batch = Batch(reference.images[[2, 0]], torch.zeros(2, dtype=torch.int64), ("other/2", "elsewhere"))
+    run = a_pass(Pooled(), batch, reference=reference)
+    maps = maps_of("saliency", Pooled(), reference.images)
+    expected = torch.stack([maps[[0, 1, 3]].mean(0), maps.mean(0)])
+    torch.testing.assert_close(explain("mean_map", run)[:, 0], expected)
+    torch.testing.assert_close(explain("mean_map", run.alone(0))[:, 0], expected[:1])
+
+
+def test_without_another_image_there_is_no_map() -> None:
+    """The only reference image has a map of zeros, which is not valid."""
+    images = noise(1)
+    run = a_pass(Pooled(), images, reference=Reference(images, ("toy/0",)))
+    assert explain("mean_map", run).eq(0).all()
+    assert not Maps.of(explain("mean_map", run)[:, 0], 2).valid.any()
+
+
+def test_the_mean_map_is_made_once_per_model_and_seed() -> None:
+    """The first batch pays a pass of the reference images, the second nothing; another model pays again."""
+    made = explainers["mean_map"].make()
+    one, other = model(Pooled()), Randomised(0).model(model(Pooled()), 0)
+    costs, maps = [], []
+    for net, seed in ((one, 0), (one, 0), (other, 0), (one, 0), (one, 1)):
+        run = a_pass(net, noise(2, seed=seed), reference=references(), seed=seed)
+        with run.meter.on(net.net):
+            maps.append(made(run, targets(run)))
+        costs.append((run.meter.forwards, run.meter.backwards))
+    assert costs == [(5, 5), (0, 0), (5, 5), (0, 0), (5, 5)]
+    assert maps[0].equal(maps[1])
+    assert maps[0].equal(maps[3])
+    assert not maps[0].allclose(maps[2])
+
+
+def test_models_of_one_revision_are_told_apart() -> None:
+    """Two networks that claim the same content have each its own mean map."""
+    made = explainers["mean_map"].make()
+    maps = []
+    for net in (Pooled(), Randomised(0).model(model(Pooled()), 0).net):
+        run = a_pass(net, noise(1), reference=references())
+        maps.append(made(run, targets(run)))
+    assert not maps[0].allclose(maps[1])
+
+
+@pytest.mark.parametrize(
+    ("of", "error", "says"),
+    [
+        ("salency", UnknownName, "did you mean 'saliency'"),
+        ("mean_map", BadParameter, "'of' must be a method, got the control 'mean_map'"),
+        ("oracle", BadParameter, "'of' must be a method, got the oracle 'oracle'"),
+    ],
+)
+def test_the_mean_is_that_of_a_method(of: str, error: type[Exception], says: str) -> None:
+    """Controls and oracles have no mean map, nor what does not exist."""
+    with pytest.raises(error, match=says):
+        explainers["mean_map"].make({"of": of})
+
+
+def test_without_reference_images_there_is_no_mean_map() -> None:
+    """The error says what is missing."""
+    with pytest.raises(DataError, match="needs reference images"):
+        explain("mean_map", a_pass(Pooled(), noise(1)))

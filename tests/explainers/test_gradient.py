@@ -16,6 +16,19 @@ from ..toys import Linear, Pooled, a_pass, explain, noise, targets
 WEIGHT = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(7))
 
 
+NOISY = ("smoothgrad", "smoothgrad_squared", "vargrad")
+
+
+class Quadratic(nn.Module):
+    """Logit 0 is Σ c·x² with its own c per value; logit 1 is zero."""
+
+    c = WEIGHT[0]
+
+    def forward(self, images: Tensor) -> Tensor:
+        answer = (self.c * images**2).sum((1, 2, 3))
+        return torch.stack([answer, torch.zeros_like(answer)], dim=1)
+
+
 class Cubic(nn.Module):
     """Logit 0 is Σ c·x³ with its own c per value; logit 1 is zero."""
 
@@ -24,20 +37,6 @@ class Cubic(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         answer = (self.c * images**3).sum((1, 2, 3))
         return torch.stack([answer, torch.zeros_like(answer)], dim=1)
-
-
-class Layers(nn.Module):
-    """Three values through two hidden layers with ReLU modules to one logit (and its negative)."""
-
-    def __init__(self, first: list, second: list, head: list) -> None:
-        super().__init__()
-        self.first, self.second, self.head = (torch.tensor(w, dtype=torch.float32) for w in (first, second, head))
-        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
-
-    def forward(self, images: Tensor) -> Tensor:
-        hidden = self.relu1(images.flatten(1) @ self.first.T)
-        answer = self.relu2(hidden @ self.second.T) @ self.head
-        return torch.stack([answer, -answer], dim=1)
 
 
 # Linear models.
@@ -53,26 +52,22 @@ def test_a_linear_model_s_saliency_is_its_weight_row(target: int) -> None:
     torch.testing.assert_close(pooled(raw, run.images, pooling), WEIGHT[target].norm(dim=0).expand(3, -1, -1))
 
 
-@pytest.mark.parametrize("name", ["input_x_gradient", "integrated_gradients"])
-def test_a_linear_model_s_contributions_are_weight_times_difference(name: str) -> None:
-    """Both measure the image from the data set's colour: w·(x − mean)."""
+def test_a_linear_model_s_contributions_are_weight_times_difference() -> None:
+    """Measured from the data set's colour: w·(x − mean)."""
     mean = torch.tensor([0.2, 0.5, 0.7])
     run = a_pass(Linear(WEIGHT), noise(3), mean=mean)
     expected = WEIGHT[1] * (run.images - mean.view(1, 3, 1, 1))
-    torch.testing.assert_close(explain(name, run, 1), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(explain("input_x_gradient", run, 1), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_smoothgrad_of_a_linear_model_is_the_gradient() -> None:
-    """Noise does not move it."""
-    torch.testing.assert_close(
-        explain("smoothgrad", a_pass(Linear(WEIGHT), noise(2)), 1), WEIGHT[1:].expand(2, 3, 8, 8)
-    )
-
-
-def test_guided_backprop_without_relu_is_the_gradient() -> None:
-    """A network without ReLU has nothing to guide."""
+@pytest.mark.parametrize("samples", [2, 5, 16])
+def test_noise_does_not_move_a_linear_model(samples: int) -> None:
+    """Its mean gradient is the weight, the mean square the weight's square, the variance zero to the last bit."""
     run = a_pass(Linear(WEIGHT), noise(2))
-    torch.testing.assert_close(explain("guided_backprop", run), explain("saliency", run))
+    weight = WEIGHT[1:].expand(2, 3, 8, 8)
+    torch.testing.assert_close(explain("smoothgrad", run, 1, samples=samples), weight)
+    torch.testing.assert_close(explain("smoothgrad_squared", run, 1, samples=samples), weight**2)
+    assert explain("vargrad", run, 1, samples=samples).equal(torch.zeros(2, 3, 8, 8))
 
 
 # Each by its own definition.
@@ -94,41 +89,6 @@ def test_the_gradient_is_captum_s() -> None:
     torch.testing.assert_close(explain("saliency", run, 1), expected)
 
 
-@pytest.mark.parametrize("steps", [2, 5, 16])
-def test_integrated_gradients_are_gauss_legendre_sums(steps: int) -> None:
-    """On a ReLU network, numpy's nodes and weights with plain autograd give the same sum."""
-    run = a_pass(Pooled(), noise(2))
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
-    total = torch.zeros_like(run.images)
-    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        point = (0.5 + float(node) * (run.images - 0.5)).requires_grad_()
-        run.model.net(point)[:, 1].sum().backward()
-        total += float(weight) * point.grad
-    expected = total * (run.images - 0.5)
-    torch.testing.assert_close(explain("integrated_gradients", run, 1, steps=steps), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_integrated_gradients_of_a_cubic_are_exact() -> None:
-    """Two nodes integrate a quadratic gradient exactly: c·(x³ − mean³)."""
-    run = a_pass(Cubic(), noise(2))
-    expected = WEIGHT[0] * (run.images**3 - 0.5**3)
-    torch.testing.assert_close(explain("integrated_gradients", run, steps=2), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_integrated_gradients_are_complete() -> None:
-    """On a ReLU network they add up to the change from the mean colour: half within 5 %, all with 128 steps."""
-    run = a_pass(Pooled(), noise(6))
-    for target in range(3):
-        change = (run.model.net(run.images) - run.model.net(torch.full((1, 3, 8, 8), 0.5)))[:, target].detach()
-        errors = {
-            steps: (explain("integrated_gradients", run, target, steps=steps).sum((1, 2, 3)) - change).abs()
-            / change.abs()
-            for steps in (16, 128)
-        }
-        assert errors[16].median() <= 0.05
-        assert errors[128].max() <= 0.05
-
-
 def test_smoothgrad_of_a_cubic_has_the_variance_on_top() -> None:
     """E[3c(x+εs)²] = 3c(x² + s²): exact in expectation, here within 5 standard errors of the mean over 4000 copies."""
     run = a_pass(Cubic(), noise(1))
@@ -138,6 +98,62 @@ def test_smoothgrad_of_a_cubic_has_the_variance_on_top() -> None:
     score = (found - 3 * c * (x**2 + s**2)) / deviation
     assert score.abs().max() < 5
     assert score.std() == pytest.approx(1, abs=0.25)
+
+
+def test_a_quadratic_s_variance_is_that_of_its_noise() -> None:
+    """The gradient of c·x² at x + e is 2c(x + e): its unbiased variance is 4c² times that of the noise drawn."""
+    run = a_pass(Quadratic(), noise(3))
+    drawn = run.draw("smoothgrad", lambda g: torch.randn((6, 3, 8, 8), generator=g) * 0.2).numpy()
+    c = WEIGHT[0].numpy()
+    at_copies = 2 * c * (run.images[:, None].numpy() + drawn)
+    given = {"samples": 6, "noise": 0.2}
+    np.testing.assert_allclose(explain("vargrad", run, **given), 4 * c**2 * drawn.var(1, ddof=1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        explain("smoothgrad_squared", run, **given), (at_copies**2).mean(1), rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_allclose(explain("smoothgrad", run, **given), at_copies.mean(1), rtol=1e-4, atol=1e-6)
+
+
+def test_the_mean_square_is_the_squared_mean_and_the_spread() -> None:
+    """E[g²] = E[g]² + (n − 1)/n times the unbiased variance, on a ReLU network."""
+    run = a_pass(Pooled(), noise(4))
+    mean, square, variance = (explain(name, run, samples=5) for name in NOISY)
+    torch.testing.assert_close(square, mean**2 + 0.8 * variance)
+    assert (variance >= 0).all()
+    assert variance.max() > 0
+
+
+@pytest.mark.parametrize(("name", "kind"), [("smoothgrad_squared", "smoothgrad_sq"), ("vargrad", "vargrad")])
+def test_moments_are_captum_s(name: str, kind: str) -> None:
+    """NoiseTunnel's, over many copies each; Captum's variance divides by n."""
+    run = a_pass(Pooled(), noise(1))
+    torch.manual_seed(0)
+    tunnel = NoiseTunnel(Saliency(run.model.net))
+    expected = tunnel.attribute(run.images.clone(), nt_type=kind, nt_samples=4000, stdevs=0.1, target=0, abs=False)
+    found = explain(name, run, samples=4000)
+    assert (found - expected).norm() < 0.1 * expected.norm()
+
+
+def test_three_methods_share_the_noisy_gradients() -> None:
+    """Six copies of three images go through the model once for all three, and each is charged for them."""
+    run = a_pass(Pooled(), noise(3))
+    with run.meter.on(run.model.net):
+        for name in NOISY:
+            with run.account() as cost:
+                explain(name, run, samples=6)
+            assert (cost.forwards, cost.backwards) == (18, 18)
+        assert (run.meter.forwards, run.meter.backwards) == (18, 18)
+        explain("vargrad", run, samples=6, noise=0.3)
+        explain("vargrad", run, 1, samples=6)
+    assert run.meter.forwards == 3 * 18
+
+
+@pytest.mark.parametrize("name", ["smoothgrad_squared", "vargrad"])
+def test_squares_are_declared_to_have_no_sign(name: str) -> None:
+    """What is never negative says so, and its channels are summed."""
+    traits = explainers[name].traits
+    assert (traits.signed, traits.pooling) == (False, "sum")
+    assert (explain(name, a_pass(Pooled(), noise(3)), samples=4) >= 0).all()
 
 
 def test_smoothgrad_is_the_mean_over_gaussian_copies_of_captum_s_gradient() -> None:
@@ -150,43 +166,6 @@ def test_smoothgrad_is_the_mean_over_gaussian_copies_of_captum_s_gradient() -> N
     )
     found = explain("smoothgrad", run, samples=2000)
     assert torch.corrcoef(torch.stack([found.flatten(), expected.flatten()]))[0, 1] > 0.999
-
-
-def test_guided_backprop_by_hand_one_unit_at_a_time() -> None:
-    """Only units that fire and are wanted pass.
-
-    x = (1,2,3); rows (1,0,0), (0,−1,0), (0,0,1), (1,1,0) fire with 1, off, 3, 3; the head (2,5,−4,1) wants the first
-    and the last: 2·(1,0,0) + 1·(1,1,0) = (3,1,0). The gradient would be (3,1,−4).
-    """
-    net = Layers([[1, 0, 0], [0, -1, 0], [0, 0, 1], [1, 1, 0]], np.eye(4).tolist(), [2, 5, -4, 1])
-    run = a_pass(net, torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1))
-    assert explain("guided_backprop", run).flatten().tolist() == [3, 1, 0]
-    assert explain("saliency", run).flatten().tolist() == [3, 1, -4]
-
-
-def test_guided_backprop_cuts_at_every_relu() -> None:
-    """A signal that turns negative on its way is cut there.
-
-    x = (1,1,1), hidden layer x itself. The second layer's rows (1,−1,1) and (0,2,0) fire with 1 and 2, the head is
-    (1,1): the signal at the first ReLUs is (1,−1+2,1) = (1,1,1). With head (3,1) it is (3,−3+2,3), cut to (3,0,3).
-    """
-    x = torch.ones(1, 3, 1, 1)
-    eye = np.eye(3).tolist()
-    rows = [[1, -1, 1], [0, 2, 0]]
-    assert explain("guided_backprop", a_pass(Layers(eye, rows, [1, 1]), x)).flatten().tolist() == [1, 1, 1]
-    assert explain("guided_backprop", a_pass(Layers(eye, rows, [3, 1]), x)).flatten().tolist() == [3, 0, 3]
-    assert explain("saliency", a_pass(Layers(eye, rows, [3, 1]), x)).flatten().tolist() == [3, -1, 3]
-
-
-def test_guided_backprop_is_never_less_than_nothing_behind_a_positive_layer() -> None:
-    """With positive input weights everything that arrives is positive, and the plain gradient is untouched after."""
-    torch.manual_seed(0)
-    first, second, head = torch.rand(6, 3), torch.randn(5, 6), torch.randn(5)
-    run = a_pass(Layers(first.tolist(), second.tolist(), head.tolist()), torch.rand(4, 3, 1, 1))
-    before = explain("saliency", run).clone()
-    assert (explain("guided_backprop", run) >= 0).all()
-    again = a_pass(run.model, run.images)
-    assert explain("saliency", again).equal(before)
 
 
 # Random numbers.
@@ -202,9 +181,15 @@ def test_smoothgrad_keeps_its_noise_under_variants() -> None:
 
 @pytest.mark.parametrize(
     ("name", "params"),
-    [("input_x_gradient", {"zero": "white"}), ("integrated_gradients", {"steps": 1}), ("smoothgrad", {"samples": 0})],
+    [
+        ("input_x_gradient", {"zero": "white"}),
+        ("smoothgrad", {"samples": 0}),
+        ("smoothgrad", {"noise": -0.1}),
+        ("smoothgrad_squared", {"samples": 0}),
+        ("vargrad", {"samples": 1}),
+    ],
 )
 def test_parameters_that_make_no_sense_are_refused(name: str, params: dict) -> None:
-    """An unknown zero, one step, no copy."""
+    """An unknown zero, no copy, negative noise, the variance of one."""
     with pytest.raises(BadParameter, match=name):
         explainers[name].make(params)

@@ -1,19 +1,24 @@
-"""Occlusion and RISE against explicit loops over windows, and full enumeration of masks."""
+"""Occlusion, ablation and RISE against explicit loops over windows, Captum, and full enumeration of masks."""
 
 import itertools
 
 import numpy as np
 import pytest
 import torch
+from captum.attr import FeatureAblation, Occlusion
 from torch import Tensor
 
-from mavis.errors import BadParameter
-from mavis.explainers.perturbation import _soft_masks, _squares
-from mavis.maps import cell_means
+from mavis.errors import BadParameter, DataError, UnknownName
+from mavis.explainers import perturbation
+from mavis.explainers.perturbation import _coarse_masks, _soft_masks, _squares
+from mavis.maps import cell_means, cell_pixels, upsampled
+from mavis.perturb import gaussian_blur
 from mavis.registry import explainers
+from mavis.segments import superpixels
+from mavis.types import PART_CODES
 from mavis.variants import Randomised
 
-from ..toys import Linear, Pooled, a_pass, additive, explain, model, noise, white
+from ..toys import Linear, Pooled, a_pass, additive, batch_of, explain, model, noise, spent, white
 
 WEIGHT = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(7))
 
@@ -74,12 +79,100 @@ def test_occlusion_reads_the_logit_also_where_curves_read_the_softmax() -> None:
     assert maps[0].equal(maps[1])
 
 
+@pytest.mark.parametrize(("window", "stride"), [(0.25, 0.125), (0.5, 0.5)])
+def test_occlusion_is_captum_s_where_the_step_divides_the_image(window: float, stride: float) -> None:
+    """On a convolutional net, from the same colour, pixel by pixel."""
+    run = a_pass(Pooled(), noise(2))
+    side, step = round(8 * window), round(8 * stride)
+    theirs = Occlusion(run.model.net).attribute(
+        run.images, (3, side, side), (3, step, step), torch.full((1, 3, 8, 8), 0.5), 1, perturbations_per_eval=4
+    )
+    torch.testing.assert_close(explain("occlusion", run, 1, window=window, stride=stride), theirs[:, :1])
+
+
+def test_the_square_shows_what_it_is_asked_to() -> None:
+    """One square over the whole image: with the imputer blur the drop is that to the blurred image, on every pixel."""
+    run = a_pass(Linear(WEIGHT), noise(2))
+    change = run.images - gaussian_blur(run.images, 2.0)
+    expected = (WEIGHT[0] * change).sum((1, 2, 3))
+    found = explain("occlusion", run, window=1.0, stride=1.0, imputer="blur:sigma=0.25")
+    torch.testing.assert_close(found, expected.view(2, 1, 1, 1).expand(2, 1, 8, 8))
+
+
+# Feature ablation.
+
+
+def sums(raw: Tensor, labels: Tensor) -> Tensor:
+    """``(B,n)``, the sum of the map over each unit."""
+    flat = labels.flatten(1)
+    return torch.zeros(len(raw), int(flat.max()) + 1).scatter_add(1, flat, raw.flatten(1))
+
+
+def grid_labels(count: int, grid: int, size: int) -> Tensor:
+    return cell_pixels(torch.arange(grid**2), (size, size)).expand(count, -1, -1)
+
+
+@pytest.mark.parametrize("size", [4, 5, 9])
+def test_ablation_of_an_additive_model_is_its_contributions(size: int) -> None:
+    """Each cell's pixels add up to what the cell contributes, and share it evenly, whatever the cells' sizes."""
+    contributions = torch.tensor([4.0, -1.0, 3.0, 2.5])
+    found = explain("feature_ablation", a_pass(additive(contributions), white(2, size)), cells=2)
+    labels = grid_labels(2, 2, size)
+    torch.testing.assert_close(sums(found, labels), contributions.expand(2, 4))
+    assert all(len(found[0, 0][labels[0] == unit].unique()) == 1 for unit in range(4))
+
+
+@pytest.mark.parametrize("unit", ["cell", "segment", "part"])
+def test_ablation_is_captum_s_shared_out_among_the_pixels(unit: str) -> None:
+    """A unit's sum is the drop that Captum writes on each of its pixels."""
+    images = upsampled(noise(3, 6), (16, 16))
+    parts = grid_labels(3, 3, 16)
+    labels = {"cell": grid_labels(3, 4, 16), "segment": superpixels(images, 16), "part": parts}[unit]
+    codes = torch.tensor([0, 1, 2, 9, 4, 6, 5, 7, 8])
+    run = a_pass(Pooled(), batch_of(images, parts=codes[parts].to(torch.uint8)))
+    theirs = FeatureAblation(run.model.net).attribute(
+        images, torch.full((1, 3, 16, 16), 0.5), 1, feature_mask=labels[:, None], perturbations_per_eval=1
+    )
+    found = explain("feature_ablation", run, 1, unit=unit, cells=4)
+    torch.testing.assert_close(sums(found, labels).gather(1, labels.flatten(1)), theirs[:, 0].flatten(1))
+
+
+def test_parts_that_an_image_does_not_show_are_not_asked() -> None:
+    """Two images with three parts and one: four questions, and each image as a whole."""
+    parts = torch.full((2, 8, 8), PART_CODES["skin"], dtype=torch.uint8)
+    parts[0, :2] = PART_CODES["hair"]
+    parts[0, 5] = PART_CODES["mouth"]
+    run = a_pass(Linear(WEIGHT), batch_of(noise(2), parts=parts))
+    with run.meter.on(run.model.net):
+        found = explain("feature_ablation", run, unit="part")
+    assert run.meter.forwards == 4 + 2
+    worth = (WEIGHT[0] * (run.images - 0.5)).sum(1)
+    for rows in (slice(0, 2), slice(5, 6)):
+        torch.testing.assert_close(found[0, 0, rows].sum(), worth[0, rows].sum())
+    torch.testing.assert_close(found[1], worth[1].mean().expand(1, 8, 8))
+
+
+def test_ablation_asks_once_per_unit() -> None:
+    """64 cells and the whole image."""
+    assert spent(a_pass(Pooled(), noise(2)), "feature_ablation").forwards == 2 * 65
+
+
+def test_parts_need_data_that_have_them() -> None:
+    """Without known parts there is nothing to remove, and the error says what to do."""
+    with pytest.raises(DataError, match="use unit=segment or unit=cell"):
+        explain("feature_ablation", a_pass(Pooled(), noise(1)), unit="part")
+
+
 # RISE.
+
+
+def soft_masks(stream: torch.Generator, count: int, cells: int, keep: float, size: tuple[int, int]) -> Tensor:
+    return _soft_masks(_coarse_masks(stream, count, cells, keep, size), cells, size)
 
 
 def test_masks_come_in_complementary_pairs() -> None:
     """At keep one half, mask k + N/2 is one minus mask k, so their mean is exactly a half everywhere."""
-    masks = _soft_masks(stream(), 40, 5, 0.5, (16, 12))
+    masks = soft_masks(stream(), 40, 5, 0.5, (16, 12))
     torch.testing.assert_close(masks[:20] + masks[20:], torch.ones(20, 16, 12))
     assert masks.min() >= 0
     assert masks.max() <= 1
@@ -88,7 +181,7 @@ def test_masks_come_in_complementary_pairs() -> None:
 @pytest.mark.parametrize("keep", [0.2, 0.5, 0.8])
 def test_masks_keep_the_share_asked_for(keep: float) -> None:
     """Each pixel is kept with the given expectation, the same in the corner as in the middle."""
-    masks = _soft_masks(stream(), 4000, 4, keep, (8, 8))
+    masks = soft_masks(stream(), 4000, 4, keep, (8, 8))
     assert (masks.mean(0) - keep).abs().max() < 5 * (keep * (1 - keep) / 2000) ** 0.5
     assert masks.shape == (4000, 8, 8)
 
@@ -113,14 +206,41 @@ def every_mask(size: int = 8) -> np.ndarray:
     return np.array(masks)
 
 
+def all_grids() -> Tensor:
+    """The 256 draws that `every_mask` enlarges, in its order."""
+    grids = itertools.product(itertools.product((0.0, 1.0), repeat=4), range(4), range(4))
+    return torch.tensor([[*bits, y, x] for bits, y, x in grids])
+
+
+def all_answers(images: Tensor, masks: np.ndarray) -> np.ndarray:
+    """Class 0's probability under each mask, by a linear model a fiftieth as steep, faded into grey."""
+    shown = 0.5 + masks[:, None] * (images.double().numpy() - 0.5)
+    logits = np.einsum("nchw,kchw->nk", shown, (WEIGHT * 0.02).double().numpy())
+    return 1 / (1 + np.exp(logits[:, 1] - logits[:, 0]))
+
+
+def test_rise_over_all_masks_is_the_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every mask of a 2 × 2 grid once the map is exactly Cov(answer, mask)/keep."""
+    monkeypatch.setattr(perturbation, "_coarse_masks", lambda *_: all_grids())
+    run, masks = a_pass(Linear(WEIGHT * 0.02), noise(2)), every_mask()
+    found = explain("rise", run, masks=256, cells=2)
+    for image, values in zip(run.images, found[:, 0], strict=True):
+        answers = all_answers(image, masks)
+        expected = np.einsum("n,nhw->hw", answers - answers.mean(), masks) / len(masks) / 0.5
+        np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_rise_fades_into_what_it_is_asked_to() -> None:
+    """A constant image fades into the mean colour but not into its own blur, which is itself."""
+    run = a_pass(Linear(WEIGHT * 0.02), torch.full((1, 3, 8, 8), 0.9))
+    assert explain("rise", run, masks=8, imputer="blur").abs().max() < 1e-6
+    assert explain("rise", run, masks=8).abs().max() > 1e-4
+
+
 def test_rise_estimates_the_covariance_over_all_masks() -> None:
-    """Over all 256 masks of a 2 × 2 grid the map is Cov(answer, mask)/keep; many random masks come near it."""
-    weight = WEIGHT * 0.02
-    run = a_pass(model(Linear(weight), output="softmax"), noise(1))
-    masks = every_mask()
-    shown = 0.5 + masks[:, None] * (run.images.double().numpy() - 0.5)
-    logits = np.einsum("nchw,kchw->nk", shown, weight.double().numpy())
-    answers = 1 / (1 + np.exp(logits[:, 1] - logits[:, 0]))
+    """Many random masks come near the covariance over all of them."""
+    run, masks = a_pass(model(Linear(WEIGHT * 0.02), output="softmax"), noise(1)), every_mask()
+    answers = all_answers(run.images[0], masks)
     expected = np.einsum("n,nhw->hw", answers - answers.mean(), masks) / len(masks) / 0.5
     found = explain("rise", run, masks=4096, cells=2)[0, 0]
     deviation = np.einsum("n,nhw->nhw", answers - answers.mean(), masks).std(0) / 0.5 / 2048**0.5
@@ -151,10 +271,11 @@ def test_rise_keeps_its_masks_under_variants() -> None:
 
 def test_maps_do_not_depend_on_the_batch() -> None:
     """An image alone has the map that it has among others."""
-    for name in ("rise", "occlusion"):
-        run = a_pass(Pooled(), noise(3))
-        whole = explain(name, run)
-        assert_same(explain(name, run.alone(1)), whole[1:2])
+    for name, params in (("rise", {}), ("occlusion", {}), ("feature_ablation", {"unit": "segment", "cells": 4})):
+        run = a_pass(Pooled(), upsampled(noise(3, 6), (16, 16)), chunk=7)
+        whole = explain(name, run, **params)
+        for row in range(3):
+            assert_same(explain(name, run.alone(row), **params), whole[row : row + 1])
 
 
 def assert_same(a: Tensor, b: Tensor) -> None:
@@ -177,3 +298,25 @@ def test_parameters_that_make_no_sense_are_refused(name: str, params: dict) -> N
     """Gaps between squares, an odd number of masks, masks that keep everything."""
     with pytest.raises(BadParameter, match=f"{name}: expected"):
         explainers[name].make(params)
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"unit": "pixel"}, "feature_ablation: unit must be one of cell, segment, part, got 'pixel'"),
+        ({"cells": 0}, "feature_ablation: cells must be a whole number, at least 1 and for segments at most 11, got 0"),
+        ({"cells": 2.5}, "got 2.5"),
+        ({"unit": "segment", "cells": 12}, "for segments at most 11, got 12"),
+    ],
+)
+def test_units_that_there_are_not_are_refused(params: dict, says: str) -> None:
+    """Another unit, a grid without cells, more superpixels than there may be."""
+    with pytest.raises(BadParameter, match=says):
+        explainers["feature_ablation"].make(params)
+
+
+@pytest.mark.parametrize("name", ["occlusion", "rise", "feature_ablation"])
+def test_an_unknown_imputer_is_refused_before_anything_is_asked(name: str) -> None:
+    """When the explainer is made, not when it explains."""
+    with pytest.raises(UnknownName, match="did you mean 'mean'"):
+        explainers[name].make({"imputer": "maen"})

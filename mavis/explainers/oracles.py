@@ -1,0 +1,62 @@
+"""The oracle, which knows the truth, and its opposite: no map can say more, and none can be more wrong.
+
+Both stand in tables of data with planted truth and are never recommended.
+"""
+
+import torch
+from torch import Tensor
+
+from mavis.errors import BadParameter, DataError
+from mavis.kinds import Explainer
+from mavis.passes import Pass
+from mavis.registry import explainer
+from mavis.types import PART_CODES
+
+
+@explainer("oracle", source="protocol 4 (assets, iv)", needs={"forward"}, role="oracle", truth=True)
+def oracle(draws: int = 4) -> Explainer:
+    """What is known to matter: each face part drawn anew, and how far the target logit falls.
+
+    A fall is spread over the pixels that the redrawing changed, in proportion to the change, and the maps of all parts
+    and draws are averaged. Where the data cannot be drawn anew (planted squares) the map is the planted region itself.
+
+    Args:
+        draws: other values per part, at least 1; few draws are noisy, since another value can be nearly the same.
+    """
+    if draws < 1:
+        raise BadParameter(f"oracle: draws must be at least 1, got {draws}.")
+
+    def explain(run: Pass, targets: Tensor) -> Tensor:
+        batch = run.batch
+        rerender = batch.rerender
+        if rerender is not None:
+            every = [(part, number) for part in PART_CODES for number in range(draws)]
+            return sum((_fall(run, targets, rerender(*one).to(run.images)) for one in every), _zeros(run)) / draws
+        if batch.regions is not None:
+            return batch.regions[:, None].float()
+        raise DataError("The oracle needs data with planted truth; leave it out of --explainers for this data.")
+
+    return explain
+
+
+@explainer("anti_oracle", source="protocol 2.11", needs={"forward"}, role="oracle", truth=True)
+def anti_oracle(draws: int = 4) -> Explainer:
+    """The oracle with its sign turned: what a metric must put last.
+
+    Args:
+        draws: as for `oracle`.
+    """
+    known = oracle(draws)
+    return lambda run, targets: -known(run, targets)
+
+
+def _zeros(run: Pass) -> Tensor:
+    return torch.zeros_like(run.images[:, :1])
+
+
+def _fall(run: Pass, targets: Tensor, redrawn: Tensor) -> Tensor:
+    """``(B,1,H,W)``: the fall of the target logit, spread over the pixels that differ."""
+    change = (run.images - redrawn).abs().sum(1, keepdim=True)
+    total = change.sum((1, 2, 3), keepdim=True)
+    fall = (run.logits - run.predict(redrawn)).gather(1, targets[:, None])[:, :, None, None]
+    return torch.where(total > 0, fall * change / total.where(total > 0, torch.ones_like(total)), 0.0)

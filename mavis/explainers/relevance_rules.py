@@ -1,0 +1,143 @@
+"""How the relevance of an operation's output is shared among its inputs: the rules of LRP.
+
+Every rule is proportional sharing, on the operation as it is or with some of its weights and inputs changed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Composite = Literal["epsilon", "gamma", "alpha_beta", "epsilon_plus"]
+
+Share = Callable[..., tuple[Tensor, ...]]
+"""``(relevance of the output, *inputs) -> relevance of each input``, of the input's shape."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or a fully connected layer.
+
+    Attributes:
+        call: ``(input, weight, bias) -> output``.
+        weight: as torch has it.
+        bias: one value per output channel, or None.
+        dense: whether it is fully connected.
+    """
+
+    call: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    weight: Tensor
+    bias: Tensor | None
+    dense: bool
+
+    def normalised(self, scale: Tensor, shift: Tensor) -> "Layer":
+        """The layer with the output ``scale`` times this one's, plus ``shift``, each ``(output channels,)``."""
+        weight = self.weight * scale.view(-1, *[1] * (self.weight.dim() - 1))
+        return replace(self, weight=weight, bias=shift if self.bias is None else self.bias * scale + shift)
+
+    def moved(self, strength: float, sign: int) -> "Layer":
+        """The layer with its positive (or negative) weights and biases increased by ``strength`` times themselves."""
+        bias = None if self.bias is None else self.bias + strength * part(self.bias, sign)
+        return replace(self, weight=self.weight + strength * part(self.weight, sign), bias=bias)
+
+    def only(self, sign: int) -> "Layer":
+        """The layer with its positive (or negative) weights and biases only."""
+        return replace(self, weight=part(self.weight, sign), bias=None if self.bias is None else part(self.bias, sign))
+
+    def __call__(self, signal: Tensor) -> Tensor:
+        """The output."""
+        return self.call(signal, self.weight, self.bias)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A rule for each layer: the chosen one for convolutions, epsilon for what is fully connected.
+
+    Attributes:
+        composite: the rule for convolutions.
+        epsilon: added to every denominator, with its sign.
+        gamma: how much the positive contributions are favoured.
+        alpha: weight of the positive contributions; that of the negative ones is one less.
+    """
+
+    composite: Composite
+    epsilon: float
+    gamma: float
+    alpha: float
+
+    def of(self, layer: Layer) -> Share:
+        """The rule for a layer."""
+        if layer.dense or self.composite == "epsilon":
+            return self.proportional(layer)
+        if self.composite == "gamma":
+            return self._gamma(layer)
+        return self._alpha_beta(layer, 1.0 if self.composite == "epsilon_plus" else self.alpha)
+
+    def of_constant(self, operation: Callable[..., Tensor]) -> Share:
+        """The rule for a signal to which a constant is added, or that is multiplied by one."""
+        return self.proportional(operation) if self.composite == "epsilon" else handed_on
+
+    def proportional(self, operation: Callable[..., Tensor]) -> Share:
+        """Each input's share is what it adds to the output; of an operation that is linear but for a bias."""
+
+        def share(relevance: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+            leaves = [signal.detach().requires_grad_() for signal in inputs]
+            with torch.enable_grad():
+                out = operation(*leaves)
+            rates = torch.autograd.grad(out, leaves, relevance / stabilised(out.detach(), self.epsilon))
+            return tuple(leaf.detach() * rate for leaf, rate in zip(leaves, rates, strict=True))
+
+        return share
+
+    def _alpha_beta(self, layer: Layer, alpha: float) -> Share:
+        raising = self._by_sign(layer.only(1), layer.only(-1))
+        lowering = self._by_sign(layer.only(-1), layer.only(1))
+
+        def share(relevance: Tensor, signal: Tensor) -> tuple[Tensor]:
+            found = alpha * raising(relevance, signal)
+            return (found - (alpha - 1) * lowering(relevance, signal) if alpha != 1 else found,)
+
+        return share
+
+    def _gamma(self, layer: Layer) -> Share:
+        raised = self._by_sign(layer.moved(self.gamma, 1), layer.moved(self.gamma, -1))
+        lowered = self._by_sign(layer.moved(self.gamma, -1), layer.moved(self.gamma, 1))
+
+        def share(relevance: Tensor, signal: Tensor) -> tuple[Tensor]:
+            out = layer(signal)
+            return (raised(relevance * (out > 0), signal) + lowered(relevance * (out < 0), signal),)
+
+        return share
+
+    def _by_sign(self, above: Layer, below: Layer) -> Callable[[Tensor, Tensor], Tensor]:
+        """Proportional sharing where positive inputs meet one layer, and negative ones the weights of another."""
+
+        def operation(positive: Tensor, *negative: Tensor) -> Tensor:
+            out = above(positive)
+            return out + below.call(negative[0], below.weight, None) if negative else out
+
+        def share(relevance: Tensor, signal: Tensor) -> Tensor:
+            parts = [part(signal, 1)]
+            if (signal < 0).any():  # behind a ReLU there are none, and half of the work is saved
+                parts.append(part(signal, -1))
+            found = self.proportional(operation)(relevance, *parts)
+            return torch.stack(found).sum(0)
+
+        return share
+
+
+def handed_on(relevance: Tensor, signal: Tensor) -> tuple[Tensor]:
+    """The rule of operations with one input per output: all of it, whatever the constants are."""
+    return (relevance.sum_to_size(signal.shape),)
+
+
+def part(values: Tensor, sign: int) -> Tensor:
+    """The positive part for 1, the negative one for −1."""
+    return values.clamp(min=0) if sign > 0 else values.clamp(max=0)
+
+
+def stabilised(values: Tensor, epsilon: float) -> Tensor:
+    """Away from zero by ``epsilon``; zero counts as positive."""
+    return torch.where(values < 0, values - epsilon, values + epsilon)

@@ -1,0 +1,101 @@
+"""A classifier as an ONNX file; needs the extra ``onnx``; only its answers can be had."""
+
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mavis import foreign, hashing
+from mavis.errors import ModelError
+from mavis.registry import model
+from mavis.types import Model
+
+
+@model("onnx", about="onnx:FILE[@SIZE], with the extra onnx; black box: predictions only")
+def onnx(spec: str) -> foreign.Unclassed:
+    """The classifier of a file: images ``(N,3,H,W)`` float32 in [0,1] -> logits, normalisation inside.
+
+    Args:
+        spec: ``FILE[@SIZE]``: the file, and the side of the images where the file leaves it open (else 64 px).
+
+    Raises:
+        ModelError: onnxruntime is not installed; the file cannot be read, or takes something else than images.
+    """
+    path, size = _taken_apart(spec)
+    session = _Session(path)
+    side = session.size or size or foreign.SIZE
+    if size not in (None, side):
+        raise ModelError(f"'{path}' takes images of {side} px; write onnx:{path}.")
+    return foreign.Unclassed(path.stem, lambda classes: _made(session, path, side, classes), side)
+
+
+def _taken_apart(spec: str) -> tuple[Path, int | None]:
+    found = re.fullmatch(r"(.+)@(\d+)", spec)
+    if found is None or Path(spec).is_file():
+        return Path(spec), None
+    return Path(found[1]), int(found[2])
+
+
+def _made(session: "_Session", path: Path, size: int, classes: tuple[str, ...]) -> Model:
+    return Model(
+        name=path.stem,
+        net=foreign.Asked(session),
+        classes=classes,
+        revision=hashing.of_file(path)[:32],
+        can=frozenset({"forward"}),
+        size=size,
+        card={"about": f"ONNX file {path.name}"},
+    )
+
+
+class _Session:
+    """An onnxruntime session as a function.
+
+    Attributes:
+        size: side of the images that the file asks for, or None where it leaves it open.
+        batch: number of images that it takes at once, or None for any.
+    """
+
+    def __init__(self, path: Path) -> None:
+        runtime = _library()
+        if not path.is_file():
+            raise ModelError(f"There is no file '{path}'; write --model onnx:FILE.")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        try:
+            self._session: Any = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise ModelError(f"'{path}' is not a model that onnxruntime can run: {error}") from error
+        inputs = self._session.get_inputs()
+        shape = inputs[0].shape
+        if len(inputs) != 1 or len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3):
+            raise ModelError(f"'{path}' must take images (N,3,H,W), got {[(one.name, one.shape) for one in inputs]}.")
+        self._name = inputs[0].name
+        self.batch = shape[0] if isinstance(shape[0], int) else None
+        self.size = shape[2] if isinstance(shape[2], int) else None
+
+    def __call__(self, images: Tensor) -> np.ndarray:
+        """``(N,3,H,W)`` -> ``(N,K)``."""
+        pixels = images.detach().cpu().numpy()
+        step = self.batch or len(pixels)
+        return np.concatenate(
+            [self._answer(pixels[first : first + step], step) for first in range(0, len(pixels), step)]
+        )
+
+    def _answer(self, pixels: np.ndarray, step: int) -> np.ndarray:
+        """Of at most as many images as the file takes; where it wants more, the last one fills up."""
+        full = np.concatenate([pixels, np.repeat(pixels[-1:], step - len(pixels), axis=0)])
+        answer: np.ndarray = self._session.run(None, {self._name: full})[0]
+        return answer[: len(pixels)]
+
+
+def _library() -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ModelError("ONNX models need the package onnxruntime: pip install 'mavis-xai[onnx]'.") from error
+    return onnxruntime  # type: ignore[no-any-return]

@@ -1,0 +1,65 @@
+"""Every classifier of timm, by name; needs the extra ``timm``; nothing is downloaded."""
+
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from mavis import foreign
+from mavis.errors import ModelError, UnknownName
+from mavis.registry import model
+from mavis.types import Model
+
+
+@model("timm", about="timm:NAME[@SIZE][:WEIGHTS], with the extra timm; random weights unless a file is given")
+def timm(spec: str) -> foreign.Unclassed:
+    """A classifier of timm with as many logits as the data have classes.
+
+    Args:
+        spec: ``NAME[@SIZE][:WEIGHTS]``: a name in timm, the side of the images (64 px by default), and a file of
+            weights, which must have the data's number of classes; without one the weights are random, the same every
+            time. Images are normalised as timm says for this name.
+
+    Raises:
+        ModelError: timm is not installed.
+        UnknownName: timm has no such classifier.
+    """
+    library, wanted = _library(), foreign.parsed(spec)
+    if not library.is_model(wanted.name):
+        raise UnknownName("timm model", wanted.name, library.list_models())
+    size = wanted.size or foreign.SIZE
+    return foreign.Unclassed(wanted.label, partial(_made, wanted, size), size)
+
+
+def _library() -> ModuleType:
+    try:
+        import timm as library
+    except ImportError as error:
+        raise ModelError("Models of timm need the package timm: pip install 'mavis-xai[timm]'.") from error
+    return library
+
+
+def _made(wanted: foreign.Spec, size: int, classes: tuple[str, ...]) -> Model:
+    def make() -> nn.Module:
+        net = _built(wanted.name, size, len(classes))
+        usual: Any = getattr(net, "pretrained_cfg", None) or {}
+        mean, deviation = usual.get("mean", foreign.IMAGENET_MEAN), usual.get("std", foreign.IMAGENET_DEVIATION)
+        return foreign.Normalised(net, tuple(mean), tuple(deviation))
+
+    if wanted.weights is None:
+        net, about = foreign.random(make, size), f"timm {wanted.name}, random weights"
+    else:
+        net, about = make(), f"timm {wanted.name}, weights {wanted.weights.name}"
+        foreign.fill(net.get_submodule("net"), wanted.weights)
+    return foreign.around(net, wanted.label, classes, size, about=about)
+
+
+def _built(name: str, size: int, classes: int) -> nn.Module:
+    """The network; transformers are told the size of the images, which others do not take."""
+    library = _library()
+    try:
+        net: nn.Module = library.create_model(name, pretrained=False, num_classes=classes, img_size=size)
+    except TypeError:
+        net = library.create_model(name, pretrained=False, num_classes=classes)
+    return net
