@@ -171,8 +171,13 @@ def _check_sum(run: Pass, method: str, total: Tensor, due: Tensor, size: Tensor)
 
 
 def _gradient_under(run: Pass, targets: Tensor, hook: Hook) -> Tensor:
-    with _hooked(run.model.net, (nn.ReLU,), hook):
-        return run.gradient(run.images, targets)
+    """The gradient of the target logits under a hook on every ReLU; once in a pass."""
+
+    def compute() -> tuple[Tensor, ...]:
+        with _hooked(run.model.net, (nn.ReLU,), hook):
+            return (run.gradient(run.images, targets),)
+
+    return run.once(("gradient under", hook, tuple(targets.tolist())), compute)[0]
 
 
 def _guide(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:

@@ -491,6 +491,18 @@ def test_gradient_methods_share_one_forward_and_one_backward() -> None:
     assert (run.meter.forwards, run.meter.backwards) == (3, 3)
 
 
+def test_guided_backpropagation_is_done_once_in_a_pass() -> None:
+    """Guided Grad-CAM takes the one that is there, and its account still says what it costs alone."""
+    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    with run.meter.on(run.model.net):
+        explain("guided_backprop", run, 1)
+        with run.account() as cost:
+            explain("guided_gradcam", run, 1)
+        explain("deconvnet", run, 1)
+    assert (run.meter.forwards, run.meter.backwards) == (9, 9)
+    assert (cost.forwards, cost.backwards) == (6, 6)
+
+
 @pytest.mark.parametrize("name", ["ablationcam", "layercam_fusion"])
 def test_no_hook_is_left_behind_by_a_failure(name: str) -> None:
     """Also where the network raises in the middle."""
