@@ -10,7 +10,7 @@ from mavis import execute, explaining, kinds, plan, registry
 from mavis.errors import ModelError
 from mavis.maps import Maps, pooled
 from mavis.passes import Meter, Pass
-from mavis.protocol import load
+from mavis.protocol import changed, load
 from mavis.subjects import open_data, open_model
 from mavis.types import Reference
 
@@ -197,7 +197,7 @@ def test_metric_survives_degenerate_maps(name, model, batch):
 
 def scores_of(model, batch, *, chunk, backwards):
     """A column per metric; index explainer and image."""
-    rules = load("quick").changed(metrics={name: LIGHT_METRICS.get(name, {}) for name in METRICS})
+    rules = changed(load("quick"), metrics={name: LIGHT_METRICS.get(name, {}) for name in METRICS})
     chosen = ["saliency", "gradcam", "random"]
     line = plan.line_up(rules, chosen)
     line = replace(line, explainers=tuple(part for part in line.explainers if part.name in chosen))
