@@ -15,7 +15,7 @@ from mavis import stats
 from mavis.findings import ExplainerEntry, MetricSummary, Recommendation, Refusal, Validity
 from mavis.groups import macro_draws, wide
 from mavis.leaderboard import rules_of
-from mavis.protocol import Protocol
+from mavis.rules import Protocol
 from mavis.sampling import joined
 
 

@@ -33,6 +33,22 @@ class GroupValue(_Strict):
     undefined: int = Field(description="images of the group for which the metric has no value")
     failed: int = Field(description="images of the group for which the explainer or the metric failed")
     suppressed: bool = Field(description="true where n is below the protocol's minimum to report: the mean is null")
+    shrunken: float | None = Field(
+        default=None, description="of an intersection: the mean drawn towards the whole as far as noise explains it"
+    )
+
+
+class PairGap(_Strict):
+    """How far two groups lie apart, the first's mean minus the second's, in skill units where the metric has them."""
+
+    first: str
+    second: str
+    raw: Estimate = Field(description="the total; never adjusted away")
+    matched: Estimate = Field(description="among images alike in what the protocol matches")
+    adjusted: Estimate = Field(description="at equal covariates, under a linear model")
+    retained: float = Field(description="share of the two groups' images that the matched gap rests on")
+    p: float | None = Field(description="of the adjusted gap, corrected for the number of pairs (Holm) or tests (BH)")
+    equivalent: bool = Field(description="shown to lie within the protocol's margin")
 
 
 class Gap(_Strict):
@@ -46,6 +62,17 @@ class Gap(_Strict):
     worst_group: str
     worst: Estimate
     claimable: bool = Field(description="every compared group has the protocol's minimum number for a claim")
+    excess: float | None = Field(default=None, description="range minus null_mean")
+    ratio: float | None = Field(
+        default=None, description="worst over best group mean, in skill units; null if best ≤ 0"
+    )
+    shortfall: Estimate | None = Field(default=None, description="mean of the groups minus that of the worst")
+    mean_pairwise: Estimate | None = Field(default=None, description="mean absolute difference of two groups")
+    corrected_sd: Estimate | None = Field(default=None, description="between the true group means, noise taken off")
+    pairs: tuple[PairGap, ...] = Field(default=(), description="every two groups; only of metrics that decide")
+    found: bool | None = Field(default=None, description="by the protocol's rule; null where it was not asked")
+    absent: bool | None = Field(default=None, description="every pair is shown to be equivalent; null if not asked")
+    statement: str = Field(default="", description="what may be said of it, in a sentence")
 
 
 class MetricSummary(_Strict):
@@ -77,6 +104,15 @@ class Gate(_Strict):
     reason: str = Field(description="one sentence with the numbers")
 
 
+class Skill(_Strict):
+    """A metric's score on the scale from the zero of the protocol's reference, 0, to the reference, 1."""
+
+    metric: str
+    category: str
+    skill: Estimate
+    groups: dict[str, float] = Field(description="per group of the first attribute that is large enough to report")
+
+
 class ExplainerEntry(_Strict):
     """One row of the leaderboard."""
 
@@ -86,7 +122,17 @@ class ExplainerEntry(_Strict):
     metrics: tuple[MetricSummary, ...]
     gates: tuple[Gate, ...]
     eligible: bool = Field(description="a method that passed every gate")
-    rank: float | None = Field(description="by the protocol's primary metric, among methods; null for controls")
+    rank: float | None = Field(description="by the overall score, among methods; null for the others")
+    rank_low: float | None = Field(default=None, description="lower end of the rank's interval")
+    rank_high: float | None = Field(default=None, description="upper end of it")
+    skills: tuple[Skill, ...] = Field(default=(), description="of the metrics that decide")
+    categories: dict[str, Estimate] = Field(
+        default_factory=dict, description="mean skill per category, worst_group too"
+    )
+    overall: Estimate | None = Field(default=None, description="weighted mean of the categories")
+    dominated_by: str | None = Field(
+        default=None, description="a method that is as good in every category, better in one"
+    )
     missing: str | None = Field(description="why the explainer has no maps at all")
 
 
@@ -97,6 +143,25 @@ class GroupAccuracy(_Strict):
     group: str
     correct: int
     estimate: Estimate
+
+
+class Leak(_Strict):
+    """Whether evaluation images were trained on."""
+
+    known: bool = Field(description="whether the training images are known")
+    exact: int = Field(description="images with the same pixels as a training image")
+    near: int = Field(description="further images whose hash differs by few bits")
+    rate: float | None = Field(description="share of both among the evaluated images; null where not known")
+    groups: dict[str, float] = Field(description="the same per group of the first attribute")
+    excessive: bool = Field(description="the rate is above the protocol's limit")
+
+
+class Reliance(_Strict):
+    """How far the target logit moves when a face part is drawn anew."""
+
+    part: str
+    change: Estimate = Field(description="mean absolute change")
+    used: bool = Field(description="the model was shown to use it, by the protocol's rule")
 
 
 class Validity(_Strict):
@@ -112,6 +177,23 @@ class Validity(_Strict):
         description="accuracy where the injected cue agrees and where it disagrees with the label; empty without cue"
     )
     remarks: tuple[str, ...]
+    calibration_error: float | None = Field(
+        default=None, description="expected calibration error, 10 bins of equal count"
+    )
+    group_calibration: dict[str, float] = Field(default_factory=dict, description="the same per group that is reported")
+    recall: tuple[GroupAccuracy, ...] = Field(default=(), description="per class; attribute 'label'")
+    leak: Leak | None = Field(default=None, description="null where the protocol does not ask for it")
+    reliance: tuple[Reliance, ...] = Field(default=(), description="empty where it was not measured")
+
+
+class CrossChecks(_Strict):
+    """Who leads under other ways to sum up; printed beside the decision, never part of it."""
+
+    borda: dict[str, float] = Field(description="weighted mean of normalised ranks per category, higher is better")
+    mean_rank: dict[str, float] = Field(description="unweighted mean rank over the metrics that decide")
+    smaa: dict[str, float] = Field(description="share of random weightings of the categories under which it leads")
+    concordance: float | None = Field(description="Kendall's W of the metrics that decide, over the eligible methods")
+    leaders: dict[str, tuple[str, ...]] = Field(description="per imputer those not distinguishable from its leader")
 
 
 class Refusal(_Strict):
@@ -131,6 +213,11 @@ class Recommendation(_Strict):
     reasons: tuple[str, ...]
     refusals: tuple[Refusal, ...]
     p_best: dict[str, float] = Field(description="share of bootstrap draws in which the method leads")
+    provisional: bool = Field(default=False, description="a gate of a recommended method could not be assessed")
+    weights: dict[str, float] = Field(default_factory=dict, description="of the categories that were there; sum 1")
+    by_group: tuple[str, ...] = Field(default=(), description="statements on groups for which another method is better")
+    not_assessed: tuple[str, ...] = Field(default=(), description="what the answer does not rest on, and why")
+    cross_checks: CrossChecks | None = None
 
 
 class Failure(_Strict):
@@ -197,6 +284,16 @@ class Twin(_Strict):
     auroc: Estimate = Field(description="over images; 0.5 where the models cannot be told apart")
 
 
+class AcrossModels(_Strict):
+    """Methods compared over models as blocks; only with as many of them as the protocol asks for."""
+
+    blocks: int
+    mean_ranks: dict[str, float]
+    friedman_p: float = Field(description="Iman and Davenport's form")
+    critical_difference: float = Field(description="of two mean ranks, Nemenyi")
+    leader_vs_next: dict[str, float] = Field(description="Bayesian signed rank: below, within, above the ROPE")
+
+
 class ProtocolStamp(_Strict):
     """Which rules were followed."""
 
@@ -248,6 +345,7 @@ class Findings(_Strict):
     run: RunStamp
     models: tuple[ModelFindings, ...]
     twins: tuple[Twin, ...] = Field(description="empty with one model or without a cue in the data")
+    across_models: AcrossModels | None = Field(default=None, description="null with fewer models than needed")
     failures: tuple[Failure, ...]
     skipped: tuple[str, ...] = Field(description="explainer/metric pairs that were not run, with the reason")
     caveats: tuple[str, ...] = Field(description="what the scores do not show")

@@ -8,7 +8,7 @@ import pandas as pd
 from mavis import stats
 from mavis.findings import Estimate, Gate
 from mavis.groups import Rules, macro_draws, macro_means
-from mavis.protocol import Gates
+from mavis.rules import Gates
 from mavis.sampling import joined
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from mavis import disparity, gates, stats
 from mavis.findings import Estimate, ExplainerEntry, Gap, GroupValue, MetricSummary
 from mavis.groups import Rules, Summary, summarise, wide
-from mavis.protocol import Protocol
+from mavis.rules import Protocol
 from mavis.traits import ExplainerTraits, MetricTraits, Role
 
 ABSENT = Estimate(mean=None, low=None, high=None, n=0)

@@ -16,7 +16,7 @@ import torch
 from mavis import costs, device, execute, explaining, protocol, reliability, report, results, support
 from mavis.findings import Findings
 from mavis.plan import Block, Cell, Line, Subject, blocks, cells, check_names, known_faulty, line_up, share
-from mavis.protocol import Protocol
+from mavis.rules import Protocol
 from mavis.store import Store
 from mavis.subjects import DEFAULT_DATA, Opened, Sample, draw_sample, open_models, predictions
 from mavis.types import Dataset, Model, Reference
@@ -224,8 +224,8 @@ def _rules(request: Request) -> Protocol:
     kept = None
     if request.metrics is not None:
         kept = {name: rules.metrics.get(name, {}) for name in request.metrics}
-    rules = rules.changed(
-        seed=request.seed, data__groups=list(request.groups) if request.groups else None, metrics=kept
+    rules = protocol.changed(
+        rules, seed=request.seed, data__groups=list(request.groups) if request.groups else None, metrics=kept
     )
     noted = [] if request.limit is None else [f"limit = {request.limit}"]
     if request.allow_known_faulty and known_faulty(rules):

@@ -12,8 +12,8 @@ from typing import Any
 from mavis import foreign, hashing, kinds
 from mavis.errors import BadParameter, UnknownName
 from mavis.perturb import imputer_of
-from mavis.protocol import Protocol
 from mavis.registry import Entry, datasets, explainers, imputers, metric_of, metrics, models
+from mavis.rules import Protocol
 from mavis.traits import ExplainerTraits, MetricTraits
 from mavis.types import Capability
 

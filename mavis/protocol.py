@@ -5,188 +5,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from mavis import hashing
 from mavis.errors import ProtocolError, UnknownName
-
-Params = dict[str, Any]
+from mavis.rules import Params, Protocol, Section
 
 HEADING = ("protocol", "schema", "status", "about")
 """What a file says of itself: never taken from the protocol that it extends."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class GroupSizes(_Strict):
-    """How many images per group of the first attribute are drawn, and how many a statement needs."""
-
-    target: int = Field(gt=0, description="images drawn per group of the first attribute")
-    min_report: int = Field(gt=1, description="below this a group's mean is not shown")
-    min_claim: int = Field(gt=1, description="below this no difference between groups is claimed")
-
-
-class DataRules(_Strict):
-    """Which images, and along which annotations they are grouped."""
-
-    groups: tuple[str, ...] = Field(min_length=1, description="attributes; 'race*gender' is an intersection")
-    n_per_group: GroupSizes = Field(description="how many images a group has, and needs")
-    max_unreadable: float = Field(0.05, ge=0, le=1, description="largest share of unreadable images that is borne")
-
-
-class TargetRules(_Strict):
-    """Which class is explained."""
-
-    policy: Literal["predicted", "label"] = Field(
-        default="predicted", description="the class that the model predicts, or the label"
-    )
-
-
-class VariantRules(_Strict):
-    """On how many images maps are made again under other inputs and other weights."""
-
-    per_group: int | None = Field(
-        default=None, gt=0, description="images per group of the first attribute; null for all"
-    )
-
-
-class AgreementRules(_Strict):
-    """How far methods agree with each other; described, never ranked."""
-
-    top: float = Field(0.1, gt=0, le=1, description="share of the cells that count as a map's top ones")
-
-
-class ReliabilityRules(_Strict):
-    """With which imputers the model still knows what it sees."""
-
-    imputers: tuple[str, ...] = Field(min_length=1, description="what removed cells show")
-    fractions: tuple[float, ...] = Field((0.1, 0.3, 0.5), min_length=1, description="shares of cells removed at random")
-    min_kept: float = Field(0.7, ge=0, le=1, description="smallest share of predictions kept at the first fraction")
-    max_gap: float = Field(0.1, ge=0, le=1, description="largest difference between groups before it is flagged")
-
-
-class SensitivityRules(_Strict):
-    """Under which other settings of a metric the ranking of methods should be the same."""
-
-    grids: tuple[int, ...] = Field((8, 16, 32), min_length=1, description="cells per side")
-    metrics: dict[str, dict[str, tuple[Any, ...]]] = Field(
-        min_length=1, description="per metric and parameter the values to try, all combinations"
-    )
-    min_tau: float = Field(0.7, ge=-1, le=1, description="smallest mean Kendall tau of a metric that may decide")
-
-
-class ExplainerRules(_Strict):
-    """Settings of explainers, and which controls stand in every table."""
-
-    controls: tuple[str, ...] = Field(description="run whatever is asked for; a method must beat those of the gate G5")
-    oracles: tuple[str, ...] = Field((), description="run where the data have planted truth")
-    settings: dict[str, Params] = Field(default_factory=dict, description="parameters per explainer")
-
-
-class ValidGate(_Strict):
-    """G0: enough maps are finite and not constant."""
-
-    min: float = Field(ge=0, le=1, description="smallest share of maps that are finite and not constant")
-
-
-class RandomisationGate(_Strict):
-    """G3: maps change when the model's parameters are drawn anew."""
-
-    metric: str = Field("mprt", description="the metric that compares maps before and after")
-    max: float = Field(description="largest mean similarity")
-    max_upper: float = Field(description="largest upper end of its interval")
-
-
-class ControlGate(_Strict):
-    """G5: better than maps that know nothing of the model."""
-
-    metric: str = Field(description="the metric on which controls are to be beaten")
-    against: tuple[str, ...] = Field(min_length=1, description="the controls that are to be beaten, all of them")
-    margin: float = Field(ge=0, description="by how much, at least")
-
-
-class Gates(_Strict):
-    """What a method must pass before it is ranked."""
-
-    valid: ValidGate = Field(description="G0: enough maps are finite and not constant")
-    randomisation: RandomisationGate = Field(description="G3: maps change when the model's parameters are drawn anew")
-    controls: ControlGate = Field(description="G5: better than maps that know nothing of the model")
-
-
-class AggregateRules(_Strict):
-    """How scores become means and intervals."""
-
-    bootstrap: int = Field(ge=100, description="draws")
-    permutations: int = Field(ge=100, description="draws for the null of a gap")
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="of every interval")
-
-
-class DecisionRules(_Strict):
-    """How a set of methods is recommended, or none."""
-
-    primary: str = Field(description="the metric that ranks")
-    rope: float = Field(ge=0, description="differences up to this size do not matter")
-    min_candidates: int = Field(ge=2, description="fewer eligible methods are a comparison, not a recommendation (R12)")
-    max_undefined: float = Field(ge=0, le=1, description="largest share of failed or undefined scores in a group (R10)")
-
-
-class Protocol(_Strict):
-    """The rules of a run."""
-
-    protocol: str = Field(description="its name, in every report; a file that extends another has its own")
-    schema_: Literal[1] = Field(alias="schema", description="version of these keys; every file says it")
-    status: Literal["preview", "draft", "frozen"] = Field(
-        description="only a frozen protocol may be cited as a standard; a file that extends another has its own"
-    )
-    about: str = Field(description="one line of what it is for; a file that extends another has its own")
-    seed: int = Field(ge=0, description="of every draw: sample, noise, weights, bootstrap")
-    data: DataRules = Field(description="which images, and how they are grouped")
-    target: TargetRules = Field(TargetRules(), description="which class is explained")
-    grid: int = Field(16, gt=1, description="cells per side in which images are removed and maps are read")
-    variants: VariantRules = Field(VariantRules(), description="on how many images maps are made again")
-    explainers: ExplainerRules = Field(description="settings of explainers, and which controls always run")
-    metrics: dict[str, Params] = Field(
-        min_length=1,
-        description="per metric its parameters, {} for its defaults; null removes one of the extended protocol",
-    )
-    gates: Gates = Field(description="what a method must pass before it is ranked")
-    agreement: AgreementRules | None = Field(None, description="null: not looked at")
-    reliability: ReliabilityRules | None = Field(None, description="null: not looked at")
-    sensitivity: SensitivityRules | None = Field(None, description="for `mavis sensitivity`; no part of a run")
-    aggregate: AggregateRules = Field(description="how scores become means and intervals")
-    decide: DecisionRules = Field(description="how a set of methods is recommended, or none")
-    overrides: tuple[str, ...] = Field((), description="set by MAVIS: what the command line changed")
-
-    def sha256(self) -> str:
-        """Hash of every rule, whatever the order of keys in the file."""
-        return hashing.of_json(self.model_dump(mode="json", exclude={"overrides"}))
-
-    def changed(self, **changes: Any) -> "Protocol":
-        """A copy with ``{"a.b": value}``-like changes noted as overrides; None values are left alone.
-
-        Args:
-            changes: dotted paths, the dots written as ``__``, to their values.
-        """
-        body = self.model_dump(mode="json", by_alias=True)
-        noted = list(self.overrides)
-        for path, value in changes.items():
-            if value is None:
-                continue
-            *parents, last = path.split("__")
-            place = body
-            for parent in parents:
-                place = place[parent]
-            if place[last] != value:
-                place[last] = value
-                noted.append(f"{path.replace('__', '.')} = {value}")
-        body["overrides"] = noted
-        return parse(body, self.protocol)
 
 
 def load(name: str) -> Protocol:
@@ -238,6 +67,29 @@ def resolved(path: Path, above: tuple[Path, ...] = ()) -> Any:
         {key: value for key, value in taken.items() if key not in HEADING},
         {key: value for key, value in said.items() if key != "extends"},
     )
+
+
+def changed(rules: Protocol, **changes: Any) -> Protocol:
+    """A copy with ``{"a.b": value}``-like changes noted as overrides; None values are left alone.
+
+    Args:
+        rules: the protocol.
+        changes: dotted paths, the dots written as ``__``, to their values.
+    """
+    body = rules.model_dump(mode="json", by_alias=True)
+    noted = list(rules.overrides)
+    for path, value in changes.items():
+        if value is None:
+            continue
+        *parents, last = path.split("__")
+        place = body
+        for parent in parents:
+            place = place[parent]
+        if place[last] != value:
+            place[last] = value
+            noted.append(f"{path.replace('__', '.')} = {value}")
+    body["overrides"] = noted
+    return parse(body, rules.protocol)
 
 
 def parse(body: Any, origin: str) -> Protocol:
@@ -354,12 +206,12 @@ def _merged(base: Mapping[str, Any], said: Mapping[str, Any], where: tuple[str, 
     return merged
 
 
-def _sections(model: type[_Strict], where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[Any, ...], type[_Strict]]]:
+def _sections(model: type[Section], where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[Any, ...], type[Section]]]:
     """The model of every section that has fixed keys, by its path."""
     yield where, model
     for name, field in model.model_fields.items():
         for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, _Strict):
+            if isinstance(kind, type) and issubclass(kind, Section):
                 yield from _sections(kind, (*where, name))
 
 

@@ -9,8 +9,8 @@ import torch
 
 from mavis.kinds import Probe
 from mavis.passes import Pass
-from mavis.protocol import Protocol, ReliabilityRules
 from mavis.registry import imputers
+from mavis.rules import Protocol, ReliabilityRules
 from mavis.subjects import Sample
 from mavis.sweep import Scene, removal_counts
 from mavis.types import Model

@@ -10,9 +10,10 @@ from mavis import agreement, decide, leaderboard, twins, validity
 from mavis.errors import MavisError, StoreError
 from mavis.findings import DataStamp, Failure, Findings, ModelFindings, ProtocolStamp, RunStamp
 from mavis.leaderboard import Cast, rules_of
-from mavis.protocol import Protocol, parse
+from mavis.protocol import parse
 from mavis.registry import Registry, explainers, metric_of, metrics
 from mavis.report import Tile
+from mavis.rules import Protocol
 from mavis.sampling import joined
 from mavis.store import Store
 from mavis.traits import ExplainerTraits, MetricTraits

@@ -18,8 +18,8 @@ from mavis import pipeline, protocol
 from mavis.errors import ProtocolError
 from mavis.groups import macro_means, wide
 from mavis.pipeline import SILENT, Progress, Request
-from mavis.protocol import Protocol, SensitivityRules
 from mavis.registry import explainers, metrics
+from mavis.rules import Protocol, SensitivityRules
 from mavis.sampling import joined
 
 

@@ -13,8 +13,9 @@ from mavis import checkpoint, foreign, preflight
 from mavis.errors import BadParameter, DataError, ModelError, UnknownName
 from mavis.foreign import Unclassed
 from mavis.passes import Pass
-from mavis.protocol import Protocol, attributes
+from mavis.protocol import attributes
 from mavis.registry import datasets, models
+from mavis.rules import Protocol
 from mavis.sampling import first_per_group, joined, sample
 from mavis.types import Dataset, Model
 

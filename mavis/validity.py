@@ -6,7 +6,7 @@ import pandas as pd
 from mavis import stats
 from mavis.findings import Estimate, GroupAccuracy, Reliability, Validity
 from mavis.groups import Rules, estimate
-from mavis.protocol import ReliabilityRules
+from mavis.rules import ReliabilityRules
 from mavis.sampling import joined
 
 

@@ -10,7 +10,8 @@ from mavis import leaderboard, validity
 from mavis.decide import Evidence
 from mavis.groups import Rules
 from mavis.leaderboard import Cast, rules_of
-from mavis.protocol import Protocol, parse
+from mavis.protocol import changed, parse
+from mavis.rules import Protocol
 from mavis.traits import ExplainerTraits, MetricTraits
 
 SIZES = {"alder": 40, "birch": 40, "cedar": 40}
@@ -41,13 +42,20 @@ BODY: dict[str, Any] = {
         "controls": {"metric": "nsrg", "against": ["random"], "margin": 0.02},
     },
     "aggregate": {"bootstrap": 400, "permutations": 200},
-    "decide": {"primary": "nsrg", "rope": 0.02, "min_candidates": 3, "max_undefined": 0.05},
+    "decide": {
+        "primary": "nsrg",
+        "metrics": {"nsrg": "always"},
+        "weights": {"faithfulness": 1.0},
+        "rope": 0.02,
+        "min_candidates": 3,
+        "max_undefined": 0.05,
+    },
 }
 
 
 def protocol(**changes: Any) -> Protocol:
     """The protocol above with some values replaced: ``decide__primary="deletion"``."""
-    return parse(BODY, "made_up").changed(**changes)
+    return changed(parse(BODY, "made_up"), **changes)
 
 
 def images(sizes: Mapping[str, int] = SIZES, accuracy: float = 0.9) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import gc
 from dataclasses import replace
 from functools import cache
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from mavis import execute, explaining, kinds, plan, registry
 from mavis.errors import ModelError
 from mavis.maps import Maps, pooled
 from mavis.passes import Meter, Pass
-from mavis.protocol import load
+from mavis.protocol import changed, load
 from mavis.subjects import open_data, open_model
 from mavis.types import Reference
 
@@ -219,8 +220,10 @@ def test_memory_is_flat_over_200_calls(name, toy, batch):
 
 @pytest.fixture(scope="module")
 def scores(model, batch):
-    """Scores of all metrics for three explainers, as the engine computes them, by batch size."""
-    return {chunk: scores_of(model, batch, chunk=chunk, backwards=chunk == 7) for chunk in (64, 1, 2, 7)}
+    """Scores of all metrics for three explainers, as the engine computes them, by batch size and in two blocks."""
+    found = {chunk: scores_of(model, batch, chunk=chunk, backwards=chunk == 7) for chunk in (64, 1, 2, 7)}
+    halves = [scores_of(model, batch, chunk=64, rows=range(first, first + 4)) for first in (4, 0)]
+    return {**found, "blocks": pd.concat(halves)}
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -234,10 +237,13 @@ def test_metric_is_within_its_range(name, scores):
 
 
 @pytest.mark.parametrize("name", METRICS)
-@pytest.mark.parametrize("chunk", [1, 2, 7])
-def test_metric_is_the_same_in_any_batch(name, chunk, scores):
-    """A metric's values do not depend on the batch size, nor (at 7) on the order of the images."""
-    whole, again = scores[64][name], scores[chunk][name]
+@pytest.mark.parametrize("way", [1, 2, 7, "blocks"])
+def test_metric_is_the_same_in_any_batch(name, way, scores):
+    """A metric's values do not depend on the batch size, the images of the block, or (at 7) their order.
+
+    A shard and a resumed run execute the blocks of a whole run, some of them later or elsewhere.
+    """
+    whole, again = scores[64][name], scores[way][name]
     assert (whole.isna() == again.reindex(whole.index).isna()).all()
     assert (whole - again.reindex(whole.index)).abs().max() < 1e-5
 
@@ -262,14 +268,14 @@ def test_metric_survives_degenerate_maps(name, model, batch):
         assert high is None or bool((there <= high).all())
 
 
-def scores_of(model, batch, *, chunk, backwards):
+def scores_of(model, batch, *, chunk, backwards=False, rows=range(IMAGES)):
     """A column per metric; index explainer and image."""
-    rules = load("quick").changed(metrics={name: LIGHT_METRICS.get(name, {}) for name in METRICS})
+    rules = changed(load("quick"), metrics={name: LIGHT_METRICS.get(name, {}) for name in METRICS})
     chosen = ["saliency", "gradcam", "random"]
     line = plan.line_up(rules, chosen)
     line = replace(line, explainers=tuple(part for part in line.explainers if part.name in chosen))
     subject = plan.Subject(model.name, model.revision, "data", model.can, truth=True, rerender=True)
-    ids = tuple(reversed(batch.ids)) if backwards else batch.ids
+    ids = tuple(reversed(batch.ids)) if backwards else tuple(batch.ids[row] for row in rows)
     block = plan.Block("block", model.name, ids, plan.cells(subject, line, rules), variants=True)
     targets = dict(zip(batch.ids, (i % 7 for i in range(IMAGES)), strict=True))
     job = explaining.Job(model, _Held(batch), line, targets, torch.full((3,), 0.5), 7, GRID, chunk)

@@ -11,8 +11,8 @@ from mavis import costs, execute, explaining
 from mavis.datasets.planted_square import planted_square
 from mavis.passes import Cost
 from mavis.plan import Subject, blocks, cells, line_up
-from mavis.protocol import Protocol
 from mavis.registry import metrics
+from mavis.rules import Protocol
 from mavis.types import Model
 
 from .tables import protocol

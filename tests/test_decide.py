@@ -9,7 +9,7 @@ import pytest
 
 from mavis.decide import Evidence, recommend
 from mavis.findings import Recommendation
-from mavis.protocol import Protocol
+from mavis.rules import Protocol
 
 from .tables import cast, columns, evidence, images, protocol, scores
 

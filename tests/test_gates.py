@@ -6,7 +6,7 @@ import pandas as pd
 from mavis.findings import Gate
 from mavis.gates import judge
 from mavis.groups import summarise, wide
-from mavis.protocol import Protocol
+from mavis.rules import Protocol
 
 from .tables import RULES, columns, images, protocol, scores, values
 

@@ -8,7 +8,8 @@ import pytest
 
 from mavis.errors import BadParameter, UnknownName
 from mavis.plan import Cell, Line, Subject, blocks, cells, check_names, line_up, share
-from mavis.protocol import Protocol
+from mavis.protocol import changed
+from mavis.rules import Protocol
 
 from .tables import protocol
 
@@ -72,7 +73,7 @@ def test_every_name_and_parameter_is_checked(
 ) -> None:
     """A typing error anywhere in a protocol is told before the run, those of the decision included."""
     with pytest.raises(error, match=message):
-        line_up(SMALL.changed(**changes), [chosen])
+        line_up(changed(SMALL, **changes), [chosen])
 
 
 def test_models_and_data_are_checked_by_name_unless_they_are_paths() -> None:
@@ -107,7 +108,7 @@ def test_cells_are_every_pair_and_keep_their_ids() -> None:
 )
 def test_another_model_image_seed_or_rule_is_another_cell(subject: dict[str, str], changes: dict[str, Any]) -> None:
     """Everything that decides all scores changes all ids."""
-    before, after = ids(), ids(replace(SUBJECT, **subject), SMALL.changed(**changes))
+    before, after = ids(), ids(replace(SUBJECT, **subject), changed(SMALL, **changes))
     assert not set(before.values()) & set(after.values())
 
 
@@ -117,13 +118,13 @@ def test_another_parameter_changes_its_own_cells_only() -> None:
     rise = {"explainers__settings": {"rise": {"masks": 64}}}
     nsrg = {"metrics": {"nsrg": {"points": 7}, "gini": {}, "pointing_game": {}}}
     for changes, name in ((rise, "rise"), (nsrg, "nsrg")):
-        after = ids(rules=SMALL.changed(**changes))
+        after = ids(rules=changed(SMALL, **changes))
         assert {pair for pair in before if before[pair] != after[pair]} == {pair for pair in before if name in pair}
 
 
 def test_what_decides_nothing_changes_no_id() -> None:
     """The model's name and the rules for means leave the scores as they are."""
-    assert ids() == ids(replace(SUBJECT, model="other"), SMALL.changed(aggregate__bootstrap=999))
+    assert ids() == ids(replace(SUBJECT, model="other"), changed(SMALL, aggregate__bootstrap=999))
 
 
 def test_what_cannot_be_run_is_skipped_with_a_reason() -> None:

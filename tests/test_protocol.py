@@ -12,7 +12,9 @@ import yaml
 from mavis import protocol as protocols
 from mavis.errors import ProtocolError, UnknownName
 from mavis.plan import line_up
-from mavis.protocol import Protocol, attributes, faults, load, parse, schema, text
+from mavis.protocol import attributes, faults, load, parse, schema, text
+from mavis.protocol import changed as with_changes
+from mavis.rules import Protocol
 
 from .tables import BODY
 
@@ -56,7 +58,14 @@ def test_quick_is_shipped() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("decide.colour", "red", "No key is named 'colour'; there are: max_undefined, min_candidates, primary, rope."),
+        (
+            "decide.colour",
+            "red",
+            (
+                "No key is named 'colour'; there are: imputers, max_undefined, max_undefined_gap, metrics, "
+                "min_candidates, min_concordance, primary, rope, weights."
+            ),
+        ),
         ("decide.primry", "red", "No key is named 'primry'; did you mean 'primary'?"),
         ("shema", 1, "No key is named 'shema'; did you mean 'schema'?"),
         (
@@ -142,7 +151,7 @@ def test_the_hash_depends_on_every_rule(path: str) -> None:
 
 def test_the_hash_does_not_depend_on_notes_of_overrides() -> None:
     """What counts is the rules in force, not how they came about."""
-    direct, told = parse(changed("seed", 9), "a"), parse(BODY, "a").changed(seed=9)
+    direct, told = parse(changed("seed", 9), "a"), with_changes(parse(BODY, "a"), seed=9)
     assert told.overrides == ("seed = 9",)
     assert direct.sha256() == told.sha256()
 
@@ -150,18 +159,18 @@ def test_the_hash_does_not_depend_on_notes_of_overrides() -> None:
 def test_changes_are_noted_and_none_is_left_alone() -> None:
     """A value that is already there is no override; several are noted in order; the original stays."""
     before = parse(BODY, "a")
-    after = before.changed(seed=None, data__groups=["gender"], decide__rope=0.02, aggregate__bootstrap=500)
+    after = with_changes(before, seed=None, data__groups=["gender"], decide__rope=0.02, aggregate__bootstrap=500)
     assert after.overrides == ("data.groups = ['gender']", "aggregate.bootstrap = 500")
     assert (after.seed, after.data.groups, after.aggregate.bootstrap) == (7, ("gender",), 500)
     assert before.data.groups == ("race",)
-    assert after.changed(seed=1).overrides == (*after.overrides, "seed = 1")
-    assert before.changed() == before
+    assert with_changes(after, seed=1).overrides == (*after.overrides, "seed = 1")
+    assert with_changes(before) == before
 
 
 def test_a_change_is_checked_like_a_file() -> None:
     """A value that a file could not hold cannot be given on the command line either."""
     with pytest.raises(ProtocolError, match=r"made_up: data\.groups"):
-        parse(BODY, "a").changed(data__groups=[])
+        with_changes(parse(BODY, "a"), data__groups=[])
 
 
 def test_an_unknown_protocol_suggests() -> None:

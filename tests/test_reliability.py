@@ -6,8 +6,8 @@ import pandas as pd
 
 from mavis import protocol
 from mavis.groups import Rules
-from mavis.protocol import ReliabilityRules
 from mavis.reliability import COLUMNS, measure, usable
+from mavis.rules import ReliabilityRules
 from mavis.types import Batch
 from mavis.validity import reliability
 

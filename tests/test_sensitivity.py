@@ -7,7 +7,7 @@ import pytest
 from mavis import protocol, sensitivity
 from mavis.errors import ProtocolError
 from mavis.pipeline import Request
-from mavis.protocol import SensitivityRules
+from mavis.rules import SensitivityRules
 from mavis.sensitivity import Setting, kendall, labelled
 
 

@@ -20,13 +20,13 @@ def test_reference_images_are_balanced_and_none_of_them_is_explained(data: Datas
     counts = data.table().loc[list(drawn.reference), "race"].value_counts()
     assert counts.tolist() == [REFERENCE // 7] * 7
     assert draw_sample(data, rules, 70).reference == drawn.reference
-    assert draw_sample(data, rules.changed(seed=1), 70).reference != drawn.reference
+    assert draw_sample(data, protocol.changed(rules, seed=1), 70).reference != drawn.reference
 
 
 def test_a_small_data_set_refers_to_what_it_has() -> None:
     """Where nearly every image is explained, reference images may be among them, and there are some."""
     small = open_data("planted_square", target=None, split=None, size=32)
-    rules = protocol.load("quick").changed(data__groups=["shade"])
+    rules = protocol.changed(protocol.load("quick"), data__groups=["shade"])
     drawn = draw_sample(small, rules, None)
     assert 0 < len(drawn.reference) <= REFERENCE
     assert set(drawn.reference) <= set(small.table().index)

@@ -200,7 +200,7 @@ def test_cells_of_an_explainer_that_does_not_work_are_skipped() -> None:
     subject = Subject(
         "m", "r", "d", frozenset({"forward", "gradient"}), truth=True, unfit={"saliency": HIDES, "cam": HIDES}
     )
-    rules = protocol.load("quick").changed(metrics={"gini": {}, "mprt": {}})
+    rules = protocol.changed(protocol.load("quick"), metrics={"gini": {}, "mprt": {}})
     parts = (part("saliency"), part("cam"), part("rise"))
     entries = [registry.metrics[name] for name in ("gini", "mprt")]
     line = Line(parts, tuple(Part(e.name, {}, e.traits, e.make()) for e in entries))

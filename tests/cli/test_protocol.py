@@ -260,7 +260,9 @@ def test_an_extended_protocol_runs_as_what_it_resolves_to() -> None:
     result = CliRunner().invoke(app, asked)
     assert result.exit_code == 0, result.output
     kept = json.loads(Path("run/run.json").read_text())
-    rules = protocol.load("mine.yaml").changed(metrics={k: protocol.load("quick").metrics[k] for k in asked_for(asked)})
+    rules = protocol.changed(
+        protocol.load("mine.yaml"), metrics={k: protocol.load("quick").metrics[k] for k in asked_for(asked)}
+    )
     assert kept["protocol"] == json.loads(rules.model_dump_json(by_alias=True))
     assert kept["protocol_sha256"] == rules.sha256()
 
