@@ -222,6 +222,28 @@ def test_plan_says_what_a_run_costs():
     assert "blocks; about" in text
 
 
+def test_plan_says_once_what_is_left_out_and_why():
+    """Explainers that do not work on the model; metrics that the data do not allow, but not the explainers then."""
+    asked = ("--metrics", "gini,part_faithfulness", "--limit", 7)
+    text = call("plan", "--model", "race_resnet", "--explainers", "xgradcam,gradient_rollout,attention_rollout", *asked)
+    words = " ".join(text.stdout.split())
+    assert "skipped: xgradcam: equals gradcam here." in words
+    assert "skipped: gradient_rollout, attention_rollout: does not work here: 'race_resnet' has no attention" in words
+    text = call(
+        "plan",
+        "--model",
+        "mask_mean",
+        "--data",
+        "planted_square",
+        "--explainers",
+        "saliency",
+        "--groups",
+        "shade",
+        *asked,
+    )
+    assert "skipped: part_faithfulness: needs data whose parts can be drawn anew." in " ".join(text.stdout.split())
+
+
 def test_doctor_is_content_and_names_what_is_wrong(tmp_path):
     """This environment is in order; a model that cannot be loaded is named, with exit code 1."""
     fine = call("doctor", "--model", "race_resnet")
