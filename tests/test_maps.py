@@ -14,12 +14,12 @@ from mavis.maps import (
     cell_index,
     cell_means,
     cell_pixels,
-    has_ties,
     pearson,
     pooled,
     positions,
     ranks,
     spearman,
+    ties,
     upsampled,
 )
 
@@ -229,13 +229,13 @@ def test_equal_cells_follow_the_tie_break() -> None:
 
 def test_zero_and_minus_zero_are_tied() -> None:
     """The sign of zero orders nothing."""
-    assert has_ties(torch.tensor([[0.0, -0.0], [1.0, 2.0]]), torch.tensor([2, 2])).tolist() == [True, False]
+    assert ties(torch.tensor([[0.0, -0.0], [1.0, 2.0]]), torch.tensor([2, 2])).tolist() == [[False, True], [False] * 2]
 
 
 def test_only_the_highest_values_count_as_ties() -> None:
-    """Padding below an image's own values ties nothing; equal values among its own do."""
-    values = torch.tensor([[3.0, 1.0, -torch.inf, -torch.inf], [1.0, 1.0, 0.0, -torch.inf]])
-    assert has_ties(values, torch.tensor([2, 3])).tolist() == [False, True]
+    """Padding below an image's own values ties nothing; equal values among its own do, where they stand."""
+    values = torch.tensor([[3.0, 1.0, -torch.inf, -torch.inf], [0.0, 1.0, 0.0, -torch.inf]])
+    assert ties(values, torch.tensor([2, 3])).tolist() == [[False] * 4, [False, False, True, False]]
 
 
 # Ranks and correlations.
