@@ -1,6 +1,6 @@
 """From a raw attribution to the numbers that metrics read: shape contract, channel rule, cells, orders."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -87,15 +87,26 @@ class Maps:
     values: Tensor
     valid: Tensor
     grid: int
+    _measured: list[tuple["Maps", Tensor]] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def of(cls, values: Tensor, grid: int) -> "Maps":
         """From pooled values ``(B,H,W)``, which may hold NaN or infinity."""
-        flat = values.flatten(1)
-        finite = flat.isfinite().all(1)
-        values = torch.where(finite[:, None, None], values, torch.zeros_like(values))
-        varied = flat.amax(1) > flat.amin(1)
-        return cls(values, finite & varied, grid)
+        low, high = values.flatten(1).aminmax(dim=1)
+        finite = low.isfinite() & high.isfinite()
+        values = torch.where(finite[:, None, None], values, 0.0)
+        return cls(values, finite & (high > low), grid)
+
+    @cached_property
+    def length(self) -> Tensor:
+        """``(B,)`` double, Euclidean."""
+        return _length(self.values)
+
+    def distance(self, other: "Maps") -> Tensor:
+        """``(B,)`` double, length of the difference from other maps of the same shape; of the last ones it is kept."""
+        if not self._measured or self._measured[0][0] is not other:
+            self._measured[:] = [(other, _length(self.values - other.values))]
+        return self._measured[0][1]
 
     @cached_property
     def cells(self) -> Tensor:
@@ -149,6 +160,11 @@ class Maps:
         flat = precise(self.values.flatten(1))
         scale = flat.square().mean(1, keepdim=True).sqrt()
         return torch.where(scale > 0, flat / scale.where(scale > 0, torch.ones_like(scale)), flat).float()
+
+
+def _length(values: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(precise(values.flatten(1)), dim=1)
+    return length
 
 
 def ties(values: Tensor, counts: Tensor) -> Tensor:

@@ -172,6 +172,16 @@ def test_unit_maps_have_mean_square_one(scale: float) -> None:
     assert unit.sign().equal(values.flatten(1).sign())
 
 
+def test_distances_are_euclidean_and_those_of_the_last_pair_are_kept() -> None:
+    """As numpy's norm of the difference; asked twice of the same maps it is one tensor, of others another."""
+    a, b, c = (Maps.of(numbers(3, 4, 4, seed=seed), 2) for seed in range(3))
+    for other in (b, c, b):
+        expected = np.linalg.norm((a.values - other.values).double().flatten(1), axis=1)
+        np.testing.assert_allclose(a.distance(other), expected, rtol=1e-6)
+    assert a.distance(b) is a.distance(b)
+    np.testing.assert_allclose(a.length, np.linalg.norm(a.values.double().flatten(1), axis=1))
+
+
 def test_sorted_views_are_sorted() -> None:
     """Pixels fall from high to low with their sign, cells rise by their magnitude."""
     values = numbers(3, 8, 8)
