@@ -110,7 +110,7 @@ class _Work:
                     self.ledger.record(explainer, part, shot.run.ids, metric.score(found, shot.run.batch))
 
     def _score_agreement(self, shot: Shot) -> None:
-        """How far the methods agree with each other; controls and oracles would only raise it."""
+        """How far the methods agree with each other; the others would only raise it."""
         methods = {part.name for part in self.job.line.explainers if part.traits.role == "method"}
         maps = {name: found for name, found in shot.maps.items() if name in methods}
         if self.job.agreement is not None and len(maps) > 1:

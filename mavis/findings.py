@@ -87,7 +87,7 @@ class MetricSummary(_Strict):
     natural_mean: float | None = Field(description="mean with every image weighing the same")
     undefined: int
     failed: int
-    rank: float | None = Field(description="average rank among the methods; null for controls and oracles")
+    rank: float | None = Field(description="average rank among the methods; null for what is no method")
     groups: tuple[GroupValue, ...]
     gaps: tuple[Gap, ...]
     missing: str | None = Field(description="why there is no value at all, e.g. what the model lacks")
@@ -117,7 +117,7 @@ class ExplainerEntry(_Strict):
     """One row of the leaderboard."""
 
     explainer: str
-    role: Literal["method", "control", "oracle"]
+    role: Literal["method", "control", "oracle", "reference"]
     about: str
     metrics: tuple[MetricSummary, ...]
     gates: tuple[Gate, ...]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from mavis import disparity, gates, stats
 from mavis.findings import Estimate, ExplainerEntry, Gap, GroupValue, MetricSummary
 from mavis.groups import Rules, Summary, summarise, wide
 from mavis.rules import Protocol
-from mavis.traits import ExplainerTraits, MetricTraits
+from mavis.traits import ExplainerTraits, MetricTraits, Role
 
 ABSENT = Estimate(mean=None, low=None, high=None, n=0)
 
@@ -44,7 +45,7 @@ def rules_of(protocol: Protocol) -> Rules:
 
 
 def build(scores: pd.DataFrame, images: pd.DataFrame, cast: Cast, protocol: Protocol) -> tuple[ExplainerEntry, ...]:
-    """The leaderboard of one model, methods by rank, then controls, then oracles.
+    """The leaderboard of one model, methods by rank, then controls, oracles and references.
 
     Args:
         scores: one model's rows: ``image, explainer, metric, value, status``.
@@ -89,7 +90,7 @@ def build(scores: pd.DataFrame, images: pd.DataFrame, cast: Cast, protocol: Prot
 
 def _place(entry: ExplainerEntry) -> tuple[int, float, str]:
     """Methods by rank and, at equal rank, by name; the others as the protocol lists them."""
-    order = {"method": 0, "control": 1, "oracle": 2}[entry.role]
+    order = get_args(Role).index(entry.role)
     rank = entry.rank if entry.rank is not None else float("inf")
     return order, rank, entry.explainer if entry.role == "method" else ""
 

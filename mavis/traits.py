@@ -8,7 +8,7 @@ from mavis.errors import MavisError, UnknownName
 from mavis.types import WHITE_BOX, Capability
 
 Pooling = Literal["sum", "l2"]
-Role = Literal["method", "control", "oracle"]
+Role = Literal["method", "control", "oracle", "reference"]
 Category = Literal[
     "faithfulness", "localisation", "robustness", "randomisation", "complexity", "axioms", "hygiene", "cost"
 ]
@@ -32,7 +32,8 @@ class ExplainerTraits:
         source: paper and equation.
         needs: what it asks of the model.
         pooling: how the channels of its raw map become one number: the signed sum, or the Euclidean length.
-        role: a method that may be recommended, a control that must be beaten, or an oracle that knows the truth.
+        role: a method that may be recommended, a control that must be beaten, an oracle that knows the truth,
+            or a reference: what the model itself does, as a fixed mark on the scale of scores.
         stochastic: draws random numbers, so two seeds give two maps.
         complete: claims that its values add up to the change of the logit from the data set's mean colour.
         signed: whether values may be negative.

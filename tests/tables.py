@@ -85,9 +85,14 @@ def scores(table: pd.DataFrame, columns: Mapping[tuple[str, str], Sequence[float
     return pd.concat(parts, ignore_index=True)
 
 
-def cast(methods: Sequence[str], controls: Sequence[str] = ("random",), oracles: Sequence[str] = ()) -> Cast:
+def cast(
+    methods: Sequence[str],
+    controls: Sequence[str] = ("random",),
+    oracles: Sequence[str] = (),
+    references: Sequence[str] = (),
+) -> Cast:
     """Who took part, with the metrics above."""
-    roles = {"method": methods, "control": controls, "oracle": oracles}
+    roles = {"method": methods, "control": controls, "oracle": oracles, "reference": references}
     return Cast(
         explainers={name: ExplainerTraits("-", role=role) for role, names in roles.items() for name in names},
         metrics=METRICS,

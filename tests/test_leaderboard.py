@@ -35,6 +35,23 @@ def test_methods_by_rank_then_controls_then_oracles() -> None:
     ]
 
 
+def test_a_reference_stands_last_without_a_rank_and_is_never_eligible() -> None:
+    """Whatever it scores and wherever the protocol lists it; the methods' ranks stay."""
+    who = cast(["saliency", "gradcam"], ["random"], ["oracle"], ["cell_occlusion"])
+    who = replace(who, explainers=dict(reversed(who.explainers.items())))
+    means = {"saliency": 0.2, "gradcam": 0.5, "random": 0.0, "oracle": 0.7, "cell_occlusion": 0.9}
+    entries = build(scores(TABLE, columns(TABLE, means)), TABLE, who, RULES)
+    assert [(e.explainer, e.rank) for e in entries[:2]] == [("gradcam", 1.0), ("saliency", 2.0)]
+    last = entries[-1]
+    assert (last.explainer, last.role, last.rank, last.gates, last.eligible) == (
+        "cell_occlusion",
+        "reference",
+        None,
+        (),
+        False,
+    )
+
+
 def test_only_methods_are_judged_and_eligible() -> None:
     """Controls and the oracle have no gates and are never eligible, however well they score."""
     entries = build(scores(TABLE, columns(TABLE, MEANS)), TABLE, WHO, RULES)

@@ -42,6 +42,7 @@ def test_all_is_every_method() -> None:
     assert [p.name for p in every] == [p.name for p in line_up(SMALL, None).explainers]
     assert {p.traits.role for p in every if p.name not in {"random", "oracle"}} == {"method"}
     assert {"saliency", "integrated_gradients", "rise"} <= {p.name for p in every}
+    assert "cell_occlusion" not in {p.name for p in every}
 
 
 SALIENT = {"controls": ["random"], "settings": {"salienzy": {}}}

@@ -14,7 +14,7 @@ from mavis.findings import (
     ModelFindings,
 )
 
-ROLES = ("method", "control", "oracle")
+ROLES = ("method", "control", "oracle", "reference")
 COST = "cost"
 CUE = "cue_mass"
 
@@ -39,7 +39,7 @@ class Column:
 
 
 def ordered(model: ModelFindings) -> list[ExplainerEntry]:
-    """Methods by rank, those without a rank last; then controls, then oracles."""
+    """Methods by rank, those without a rank last; then controls, oracles and references."""
 
     def place(entry: ExplainerEntry) -> tuple[int, float, str]:
         return ROLES.index(entry.role), float("inf") if entry.rank is None else entry.rank, entry.explainer
