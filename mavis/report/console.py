@@ -394,9 +394,11 @@ def _answer(page: _Page, model: ModelFindings) -> None:
     page.heading(f"Answer · {model.model}")
     page.say(f"{headline}. {answer.sentence}", style)
     for refusal in answer.refusals:
-        page.say(f"{refusal.code}  {refusal.reason}", indent=2)
-    for reason in answer.reasons:
+        page.say(f"{refusal.code}  {refusal.reason} (docs/refusals/{refusal.code}.md)", indent=2)
+    for reason in (*answer.by_group, *answer.reasons):
         page.say(f"· {reason}", indent=2)
+    if answer.not_assessed:
+        page.say(f"not assessed: {'; '.join(answer.not_assessed)}", "dim", indent=2)
     if line := _p_best(answer):
         page.say(line, "dim", indent=2)
 
