@@ -199,6 +199,10 @@ class CrossChecks(_Strict):
     mean_rank: dict[str, float] = Field(description="unweighted mean rank over the metrics that decide")
     smaa: dict[str, float] = Field(description="share of random weightings of the categories under which it leads")
     concordance: float | None = Field(description="Kendall's W of the metrics that decide, over the eligible methods")
+    concordance_within: float | None = Field(
+        default=None, description="the same over the metrics of the primary one's category alone"
+    )
+    concordance_upper: float | None = Field(default=None, description="upper end of its interval, which R5 looks at")
     leaders: dict[str, tuple[str, ...]] = Field(description="per imputer those not distinguishable from its leader")
 
 

@@ -150,3 +150,12 @@ def test_a_metric_says_what_it_asks_of_the_model() -> None:
         "mprt": "1 more map",
         "mprt_top_down": "a map per layer",
     }
+
+
+def test_a_reference_costs_one_map_an_image() -> None:
+    """Its map is made once, of images with variants too; a method's is made again."""
+    metrics = {"gini": {}, "avg_sensitivity_normalised": {"draws": 2}}
+    planned, spent = both("cell_occlusion", {"cells": 4}, metrics, varied=2)
+    assert planned == spent
+    method, _ = both("feature_ablation", {"unit": "cell", "cells": 4}, metrics, varied=2)
+    assert method.forwards - planned.forwards == 2 * 2 * 17

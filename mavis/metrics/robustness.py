@@ -73,6 +73,7 @@ def max_sensitivity(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
     category="robustness",
     higher_is_better=False,
     range=(0, 2),
+    perfect=0.0,
     needs={"forward"},
     undefined=_UNDEFINED,
 )
@@ -219,6 +220,7 @@ def consistency(radius: float = RADIUS, draws: int = DRAWS, top: int = 3) -> Met
     category="robustness",
     higher_is_better=True,
     range=(-1, 1),
+    perfect=1.0,
     needs={"forward"},
     undefined="the target's probability moves by more than max_prob_diff in the mirror, or a map is constant",
 )
