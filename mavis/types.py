@@ -84,20 +84,24 @@ class Batch:
 
     def alone(self, row: int) -> "Batch":
         """The batch of one of its images."""
+        return self.part(slice(row, row + 1))
 
-        def one(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor[row : row + 1]
+    def part(self, rows: slice) -> "Batch":
+        """The batch of some of its images."""
+
+        def some(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[rows]
 
         again = self.rerender
         return replace(
             self,
-            images=self.images[row : row + 1],
-            labels=self.labels[row : row + 1],
-            ids=self.ids[row : row + 1],
-            groups={attribute: names[row : row + 1] for attribute, names in self.groups.items()},
-            parts=one(self.parts),
-            regions=one(self.regions),
-            rerender=None if again is None else lambda part, number: again(part, number)[row : row + 1],
+            images=self.images[rows],
+            labels=self.labels[rows],
+            ids=self.ids[rows],
+            groups={attribute: names[rows] for attribute, names in self.groups.items()},
+            parts=some(self.parts),
+            regions=some(self.regions),
+            rerender=None if again is None else lambda part, number: again(part, number)[rows],
         )
 
 

@@ -147,6 +147,25 @@ def test_a_map_that_is_the_same_everywhere_says_nothing() -> None:
     assert alone(Pooled(), once).status == "supported"
 
 
+def test_a_map_that_is_the_same_everywhere_is_no_proof() -> None:
+    """The next images are tried one by one until one has another map, which is then compared with what it may equal."""
+    seen: list[tuple[str, ...]] = []
+
+    def late(run: Pass, targets: Tensor) -> Tensor:
+        seen.append(run.ids)
+        there = torch.tensor([name == "toy/3" for name in run.ids])[:, None, None, None]
+        return run.input_gradient(targets) * there
+
+    images = noise(6)
+    found = tried(Pooled(), own(late), images=images).supports["own"]
+    assert (found.status, found.cost) == ("supported", Cost(1, 1))
+    assert seen == [("toy/0", "toy/1"), ("toy/2",), ("toy/3",)]
+    same = own(late, same_as="saliency", pooling="l2")
+    assert tried(Pooled(), same, images=images).supports["own"].reason == "equals saliency here"
+    zero = own(lambda run, _: torch.zeros_like(run.images), same_as="saliency")
+    assert tried(Pooled(), zero, images=images).supports["own"].reason.endswith("(6 images tried)")
+
+
 def test_guided_backprop_of_a_model_without_relu_is_its_gradient() -> None:
     """It is called what it is; with a ReLU it is a method of its own."""
     smooth = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 3))
