@@ -53,7 +53,8 @@ def _short(model: ModelFindings) -> list[ExplainerEntry]:
 
 
 def _board(findings: Findings, model: ModelFindings, entries: Sequence[ExplainerEntry]) -> Rows:
-    names = Column("", tuple(_name(model, entry) for entry in entries))
+    longest = max(len(_rank(entry)) for entry in entries)
+    names = Column("", tuple(_name(model, entry, longest) for entry in entries))
     categories = layout.skill_categories(model)
     if categories:
         overall = tuple(numbers.DASH if e.overall is None else numbers.plus_minus(e.overall) for e in entries)
@@ -66,10 +67,13 @@ def _board(findings: Findings, model: ModelFindings, entries: Sequence[Explainer
     return Rows("", names, tuple(columns), styles, frozenset({last_eligible, last_method} - {-1, len(entries) - 1}))
 
 
-def _name(model: ModelFindings, entry: ExplainerEntry) -> str:
+def _rank(entry: ExplainerEntry) -> str:
+    return layout.rank(entry) if entry.rank is not None else ""
+
+
+def _name(model: ModelFindings, entry: ExplainerEntry, longest: int) -> str:
     star = "★" if entry.explainer in model.recommendation.set else " "
-    rank = layout.rank(entry) if entry.rank is not None else ""
-    return f"{star} {rank:<11} {layout.name(entry)} {layout.stops(entry)}".rstrip()
+    return f"{star} {_rank(entry):<{longest}} {layout.name(entry)} {layout.stops(entry)}".rstrip()
 
 
 def _category(name: str, entries: Sequence[ExplainerEntry]) -> Column:

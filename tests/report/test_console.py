@@ -140,7 +140,7 @@ def test_ascii_terminals_get_ascii(findings):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     show(Console(file=stream, width=80), findings)
     stream.flush()
-    assert b"* 1 [1, 2]    integrated_gradients" in stream.buffer.getvalue()
+    assert b"* 1 [1, 2] integrated_gradients" in stream.buffer.getvalue()
 
 
 def test_nothing_finished(findings):

@@ -120,6 +120,7 @@ def test_skills_have_ranks_with_intervals(page):
     assert "worst group weight .059" in table
     assert "★ grad_cam ? G3 2 [1, 3] .830 [.790, .860] .800" in table
     assert "input_x_gradient ✗ G3 ? G4 3 [1, 4]" in table
+    assert ".517 integrated_gradients input_x_gradient" in table
 
 
 def test_gaps_have_statements_verdicts_and_pairs(page):
@@ -147,6 +148,13 @@ def test_model_has_leak_parts_and_calibration(page):
         "recall per class", "share trained on",
     ):  # fmt: skip
         assert part in words, part
+
+
+def test_few_methods_are_shown_whole(page):
+    """With few methods every metric is shown for intersections too."""
+    words = " ".join(page.text.split())
+    assert words.count("srg ↑ by race × gender") == 4
+    assert "leaderboard.csv only" not in words
 
 
 def test_cross_checks_and_models_as_blocks(page):
@@ -286,6 +294,9 @@ def test_stays_small(many, curves, tiles):
     every = pd.concat([rows.assign(explainer=name, model="one") for name in names])
     markup = render(many, every, copies)
     assert 1e6 < len(markup.encode()) < 8e6
+    assert markup.count("srg ↑ by race × gender") == 1
+    assert "nsrg ↑ by race × gender" in markup
+    assert "intersections of these metrics are in leaderboard.csv only" in markup
 
 
 def test_empty_findings_make_a_page(findings, curves):

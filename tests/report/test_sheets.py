@@ -71,10 +71,24 @@ def test_gaps_hold_every_measure(hostile):
                     assert row["shortfall_high"] == gap.shortfall.high
                     assert row["corrected_sd_n"] == gap.corrected_sd.n
                     assert row["mean_pairwise"] == gap.mean_pairwise.mean
+                    assert row["claimable"] == gap.claimable
                     assert pd.isna(row["found"]) == (gap.found is None)
                     assert (row["statement"] == gap.statement) or gap.statement == ""
                     assert row["decides"] == (one.metric in {s.metric for e in model.explainers for s in e.skills})
     assert len(table) == expected > 500
+
+
+def test_a_measure_that_was_not_taken_is_empty(findings):
+    """A gap without shortfall has an empty cell for it and for its n, not zero."""
+    model = findings.models[0]
+    one = model.explainers[0].metrics[0]
+    gaps = (one.gaps[0].model_copy(update={"shortfall": None}),)
+    entry = model.explainers[0].model_copy(update={"metrics": (one.model_copy(update={"gaps": gaps}),)})
+    bare = findings.model_copy(update={"models": (model.model_copy(update={"explainers": (entry,)}),)})
+    (row,) = _read(sheets.gaps(bare)).to_dict("records")
+    assert pd.isna(row["shortfall"])
+    assert pd.isna(row["shortfall_n"])
+    assert row["range"] == gaps[0].range.mean
 
 
 def test_pairs_hold_raw_matched_and_adjusted(hostile):
