@@ -221,6 +221,35 @@ def test_a_draw_is_the_estimate_on_the_table_drawn() -> None:
             np.testing.assert_allclose(one.draws[place], again.gap, atol=1e-9)
 
 
+def test_columns_are_estimated_as_if_alone() -> None:
+    """Several columns of scores at once give each column's own gaps and draws, and the same share retained."""
+    table = World(sizes=(40, 30, 30), shift=0.2, slope=0.5).table(1)
+    groups, weights = table["group"].tolist(), weights_of(table, 30)
+    scores = np.stack([table["score"], 3 * table["confidence"]], axis=1)
+    third = {"raw": (), "matched": (gaps.strata(table, **STRATA),), "adjusted": (gaps.covariates(table, **HELD),)}
+    for name, given in third.items():
+        estimate = getattr(gaps, f"{name}_gaps")
+        both = estimate(scores, groups, *given, weights)
+        for place in range(2):
+            alone = estimate(scores[:, place], groups, *given, weights)
+            np.testing.assert_allclose(both.column(place, unit=2.0).gap, alone.gap / 2, atol=1e-12)
+            np.testing.assert_allclose(both.column(place).draws, alone.draws, atol=1e-12)
+            np.testing.assert_array_equal(both.retained, alone.retained)
+
+
+def test_shuffles_of_columns_and_of_rows_that_stand_for_several() -> None:
+    """All columns are shuffled alike; a row that counts thrice is three rows that stay together."""
+    values = np.random.default_rng(0).normal(size=(12, 2))
+    labels, strata = ["a", "b", "c"] * 4, ["x"] * 6 + ["y"] * 6
+    both = stats.permuted_ranges_within(values, labels, strata, 50, 0)
+    np.testing.assert_allclose(both[:, 1], stats.permuted_ranges_within(values[:, 1], labels, strata, 50, 0))
+    heavy = stats.permuted_ranges_within(
+        np.array([0.0, 6.0, 0.0]), list("aab"), ["x"] * 3, 900, 0, np.array([1.0, 3, 1])
+    )
+    assert set(np.round(heavy, 9)) == {4.5, 6.0}  # 18/4 beside 0, or 0 beside 6
+    assert (heavy == 6).mean() == pytest.approx(1 / 3, abs=0.06)
+
+
 def test_gaps_do_not_depend_on_the_unit_of_covariates() -> None:
     """Brightness in 0…1 or 0…255 adjusts alike."""
     table = World(shift=0.2, slope=0.5).table(2)
