@@ -84,7 +84,7 @@ def _draws(evidence: Evidence, protocol: Protocol, methods: Sequence[str], sign:
         return np.empty((0, len(wanted)))
     values = np.stack([table[pair].to_numpy(dtype=np.float64) for pair in wanted], axis=1)
     values = np.where(np.isnan(values).any(axis=1, keepdims=True), np.nan, values)
-    rules = rules_of(protocol)
+    rules = rules_of(protocol, evidence.images)
     draws = sign * macro_draws(values, joined(evidence.images, rules.attributes[0]).tolist(), rules)
     return draws[~np.isnan(draws).any(axis=1)]
 

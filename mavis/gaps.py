@@ -23,6 +23,9 @@ from mavis.stats import Floats
 CONDITION = 1e-10
 """Share of the largest eigenvalue below which a direction of the covariates counts as not there."""
 
+ALPHA = 0.05
+"""Largest p of a range that may be called a disparity."""
+
 AT_ONCE = 2**21
 """Numbers per estimate that are held at once."""
 
@@ -390,6 +393,21 @@ def equivalent(gaps: PairGaps, margin: float, confidence: float = 0.9) -> NDArra
     return np.asarray((low > -margin) & (high < margin) & ~np.isnan(gaps.gap), dtype=np.bool_)
 
 
+def p_values(gaps: PairGaps) -> Floats:
+    """Two-sided p-value of every gap of one column, from the scatter of its draws; not corrected for their number.
+
+    A normal approximation: shares of draws would stop at one over their number, too coarse to be corrected for many
+    tests. A draw that does not allow the comparison counts as 0.
+
+    Returns:
+        ``(P,)``, NaN where the pair cannot be compared.
+    """
+    apart = np.abs(gaps.gap)
+    error = np.sqrt(np.square(np.nan_to_num(gaps.draws) - np.nan_to_num(gaps.gap)).mean(axis=0))
+    z = np.divide(apart, error, out=np.where(apart > 0, np.inf, 0.0), where=error > 0)
+    return np.where(np.isnan(apart), np.nan, 2 * scipy_stats.norm.sf(z))
+
+
 def tost_paired(differences: ArrayLike, margin: float) -> Equivalence:
     """Two one-sided t-tests of paired differences, e.g. of two explainers on the same images.
 
@@ -447,7 +465,7 @@ def found(
     per_imputer: ArrayLike,
     *,
     rope: float = 0.02,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     confidence: float = 0.95,
     agreeing: int = 2,
 ) -> NDArray[np.int64]:
@@ -502,7 +520,7 @@ def _inverse(design: Floats, weights: Floats) -> tuple[Floats, Floats]:
     q = design.shape[1]
     products = (design[:, :, None] * design[:, None, :]).reshape(len(design), q * q)
     gram = (weights @ products).reshape(-1, q, q)
-    inverse: Floats = np.linalg.pinv(gram, rcond=CONDITION, hermitian=True)
+    inverse = np.asarray(np.linalg.pinv(gram, rcond=CONDITION, hermitian=True), dtype=np.float64)
     return inverse, inverse @ gram
 
 

@@ -37,6 +37,15 @@ def percentiles(draws: Floats, confidence: float) -> tuple[Floats, Floats]:
     return ends[0], ends[1]
 
 
+def spread(draws: Floats) -> Floats:
+    """Standard deviation along the first axis, NaN draws left out; NaN where all are."""
+    there = ~np.isnan(draws)
+    count = there.sum(axis=0)
+    mean = np.where(there, draws, 0.0).sum(axis=0) / np.maximum(count, 1)
+    square = np.where(there, np.square(draws - mean), 0.0).sum(axis=0)
+    return np.where(count > 0, np.sqrt(square / np.maximum(count, 1)), np.nan)
+
+
 def bootstrap_means(values: Floats, strata: Sequence[str], draws: int, seed: int) -> dict[str, Floats]:
     """Means per stratum under resampling of its rows with replacement.
 
