@@ -39,6 +39,7 @@ def findings(store: Store) -> Findings:
     if not len(scores):
         raise StoreError(f"{store.folder} holds no finished block yet; repeat the command that began the run.")
     models = tuple(_model(name, store, identity, rules, scores) for name in identity["models"])
+    once = images.drop_duplicates("image").set_index("image")
     return Findings(
         protocol=_protocol_stamp(identity, rules),
         data=_data_stamp(identity, rules, images),
@@ -56,7 +57,7 @@ def findings(store: Store) -> Findings:
             blocks_planned=len(identity["blocks"]),
         ),
         models=models,
-        twins=twins.compare(scores, images, models, rules_of(rules)),
+        twins=twins.compare(scores, images, models, rules_of(rules, once)),
         across_models=aggregate.across(models, rules),
         failures=tuple(Failure(**failure) for log in logs for failure in log.failures),
         skipped=tuple(_skipped(identity["skipped"])),
@@ -112,7 +113,7 @@ def _model(
     own, images = _of(scores, name), store.images()
     shown = _of(images, name).set_index("image")
     shown = shown.loc[shown.index.isin(own["image"].unique())] if len(own) else shown
-    valid = validity.assess(shown, tuple(identity["data"]["classes"]), rules_of(rules))
+    valid = validity.assess(shown, tuple(identity["data"]["classes"]), rules_of(rules, shown))
     cast, card = _cast(identity, rules, name), identity["models"][name]["card"]
     counted = aggregate.counting(rules, list(cast.metrics), card, truth_verified=valid.truth_verified)
     standing = aggregate.stand(own, shown, cast.metrics, counted, rules)

@@ -1,7 +1,7 @@
 """The run directory: the state of a run. The only file that writes results.
 
     run.json           protocol, hashes of models and data, seeds, versions: what the numbers belong to
-    images.parquet     per model and image: label, groups, prediction, probability
+    images.parquet     per model and image: label, groups, prediction, probability, how it looks, what it stands for
     reliability.parquet  per model, image and imputer: whether the prediction stays without random cells
     parts/BLOCK.parquet         the scores of a block; its presence is what "done" means
     parts/BLOCK.curves.parquet  its curves

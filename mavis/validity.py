@@ -5,7 +5,7 @@ import pandas as pd
 
 from mavis import stats
 from mavis.findings import Estimate, GroupAccuracy, Reliability, Validity
-from mavis.groups import Rules, estimate
+from mavis.groups import Rules, estimate, resampled_means
 from mavis.rules import ReliabilityRules
 from mavis.sampling import joined
 
@@ -27,7 +27,7 @@ def assess(images: pd.DataFrame, classes: tuple[str, ...], rules: Rules) -> Vali
     right = (images["label"] == images["predicted"]).to_numpy()
     recall = right.astype(np.float64)[:, None]
     labels = images["label"].astype(str).tolist()
-    per_class = stats.bootstrap_means(recall, labels, rules.bootstrap, rules.seed)
+    per_class = resampled_means(recall, labels, rules)
     draws = np.stack(list(per_class.values())).mean(axis=0)[:, 0]
     balanced = float(np.mean([recall[images["label"] == k].mean() for k in sorted(images["label"].unique())]))
     low, high = stats.percentiles(draws, rules.confidence)
