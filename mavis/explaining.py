@@ -28,6 +28,8 @@ class Others:
         if key in self.made:
             return self.made[key]
         made = variant.model(model, seed)
+        if made is model:
+            return model
         known = {id(tensor) for tensor in _tensors(model)}
         size = sum(tensor.nbytes for tensor in _tensors(made) if id(tensor) not in known)
         if size <= self.room:

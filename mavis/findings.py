@@ -102,6 +102,9 @@ class Gate(_Strict):
     value: float | None
     threshold: float | None
     reason: str = Field(description="one sentence with the numbers")
+    impossible: bool = Field(
+        default=False, description="could not be assessed, since the model does not give what it needs"
+    )
 
 
 class Skill(_Strict):
@@ -184,6 +187,9 @@ class Validity(_Strict):
     recall: tuple[GroupAccuracy, ...] = Field(default=(), description="per class; attribute 'label'")
     leak: Leak | None = Field(default=None, description="null where the protocol does not ask for it")
     reliance: tuple[Reliance, ...] = Field(default=(), description="empty where it was not measured")
+    truth_verified: bool | None = Field(
+        default=None, description="whether the parts that the model uses are known, so that localisation may decide"
+    )
 
 
 class CrossChecks(_Strict):
@@ -193,6 +199,10 @@ class CrossChecks(_Strict):
     mean_rank: dict[str, float] = Field(description="unweighted mean rank over the metrics that decide")
     smaa: dict[str, float] = Field(description="share of random weightings of the categories under which it leads")
     concordance: float | None = Field(description="Kendall's W of the metrics that decide, over the eligible methods")
+    concordance_within: float | None = Field(
+        default=None, description="the same over the metrics of the primary one's category alone"
+    )
+    concordance_upper: float | None = Field(default=None, description="upper end of its interval, which R5 looks at")
     leaders: dict[str, tuple[str, ...]] = Field(description="per imputer those not distinguishable from its leader")
 
 

@@ -1,13 +1,14 @@
-"""Scores -> one leaderboard per model: means, groups, gaps, ranks, gates. Pure."""
+"""Scores -> one leaderboard per model: means, groups, gaps, gates, skills, ranks. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from mavis import disparity, gates, stats
+from mavis import aggregate, disparity, gates, stats
+from mavis.aggregate import Standing
 from mavis.findings import Estimate, ExplainerEntry, Gap, GroupValue, MetricSummary
 from mavis.groups import Rules, Summary, summarise, wide
 from mavis.rules import Protocol
@@ -44,7 +45,9 @@ def rules_of(protocol: Protocol) -> Rules:
     )
 
 
-def build(scores: pd.DataFrame, images: pd.DataFrame, cast: Cast, protocol: Protocol) -> tuple[ExplainerEntry, ...]:
+def build(
+    scores: pd.DataFrame, images: pd.DataFrame, cast: Cast, protocol: Protocol, standing: Standing
+) -> tuple[ExplainerEntry, ...]:
     """The leaderboard of one model, methods by rank, then controls, oracles and references.
 
     Args:
@@ -52,6 +55,7 @@ def build(scores: pd.DataFrame, images: pd.DataFrame, cast: Cast, protocol: Prot
         images: one model's images, index image id; attributes as columns.
         cast: who took part.
         protocol: the rules.
+        standing: skills and overall scores of all explainers.
     """
     rules, images = rules_of(protocol), images.sort_index()
     values, summary = wide(scores, images), summarise(scores, images, rules)
@@ -81,11 +85,32 @@ def build(scores: pd.DataFrame, images: pd.DataFrame, cast: Cast, protocol: Prot
                 metrics=tuple(summaries),
                 gates=judged,
                 eligible=bool(judged) and all(g.passed for g in judged),
-                rank=ranks.get(protocol.decide.primary, {}).get(name),
+                rank=None,
                 missing=cast.missing.get((name, "")),
             )
         )
-    return tuple(sorted(entries, key=_place))
+    return tuple(sorted(_ranked(entries, standing, protocol), key=_place))
+
+
+def _ranked(entries: Sequence[ExplainerEntry], standing: Standing, protocol: Protocol) -> list[ExplainerEntry]:
+    """The entries with their skills, and the methods with their ranks by the overall score."""
+    confidence = protocol.aggregate.confidence
+    ranks = aggregate.ranked(standing, [e.explainer for e in entries if e.role == "method"], confidence)
+    dominated = aggregate.dominated(standing, [e.explainer for e in entries if e.eligible], protocol.decide.rope)
+    found = []
+    for entry in entries:
+        name = entry.explainer
+        changes: dict[str, Any] = {
+            "skills": aggregate.skills_of(standing, name, confidence),
+            "categories": aggregate.categories_of(standing, name, confidence),
+            "overall": aggregate.overall_of(standing, name, confidence),
+            "dominated_by": dominated.get(name),
+        }
+        if name in ranks:
+            one = ranks[name]
+            changes |= {"rank": one.rank, "rank_low": one.low, "rank_high": one.high}
+        found.append(entry.model_copy(update=changes))
+    return found
 
 
 def _place(entry: ExplainerEntry) -> tuple[int, float, str]:

@@ -15,7 +15,19 @@ import torch
 
 from mavis import costs, device, execute, explaining, protocol, reliability, report, results, support
 from mavis.findings import Findings
-from mavis.plan import Block, Cell, Line, Subject, blocks, cells, check_names, known_faulty, line_up, share
+from mavis.plan import (
+    Block,
+    Cell,
+    Line,
+    Subject,
+    blocks,
+    cells,
+    check_names,
+    known_faulty,
+    line_up,
+    share,
+    with_reference,
+)
 from mavis.rules import Protocol
 from mavis.store import Store
 from mavis.subjects import DEFAULT_DATA, Opened, Sample, draw_sample, open_models, predictions
@@ -130,6 +142,7 @@ def plan(request: Request, opened: tuple[Opened, Dataset] | None = None) -> Plan
         opened = open_models(request.models, place, request.data, target=request.target, split=request.split)
     models, data = opened
     sample = draw_sample(data, rules, request.limit)
+    line = with_reference(line, rules, truth=sample.truth)
     one = sample.data.load(sample.ids[:1])
     chunk = request.batch_size or device.default_chunk(place, one.images.nbytes)
     laid: dict[str, tuple[Cell, ...]] = {}
@@ -235,8 +248,9 @@ def _rules(request: Request) -> Protocol:
 
 def _block_work(planned: Planned, block: Block) -> float:
     cost = planned.costs[block.model]
-    times = 1 + cost.variants * block.variants
-    each = sum(one.work * times + cost.sweeps for one in cost.maps.values()) + cost.probes
+    each = float(cost.probes)
+    for name, one in cost.maps.items():
+        each += one.work * (1 + cost.passes(name) * block.variants) + cost.sweeps
     return each * len(block.images)
 
 

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mavis import agreement, decide, leaderboard, twins, validity
+from mavis import aggregate, agreement, decide, leaderboard, twins, validity
 from mavis.errors import MavisError, StoreError
 from mavis.findings import DataStamp, Failure, Findings, ModelFindings, ProtocolStamp, RunStamp
 from mavis.leaderboard import Cast, rules_of
 from mavis.protocol import parse
+from mavis.refusals import Evidence
 from mavis.registry import Registry, explainers, metric_of, metrics
 from mavis.report import Tile
 from mavis.rules import Protocol
@@ -56,6 +57,7 @@ def findings(store: Store) -> Findings:
         ),
         models=models,
         twins=twins.compare(scores, images, models, rules_of(rules)),
+        across_models=aggregate.across(models, rules),
         failures=tuple(Failure(**failure) for log in logs for failure in log.failures),
         skipped=tuple(_skipped(identity["skipped"])),
         caveats=CAVEATS,
@@ -111,18 +113,31 @@ def _model(
     shown = _of(images, name).set_index("image")
     shown = shown.loc[shown.index.isin(own["image"].unique())] if len(own) else shown
     valid = validity.assess(shown, tuple(identity["data"]["classes"]), rules_of(rules))
-    entries = leaderboard.build(own, shown, _cast(identity, rules, name), rules)
-    evidence = decide.Evidence(own, shown, entries, valid)
-    direction = metrics[metric_of(rules.decide.primary)].traits.higher_is_better is not False
+    cast, card = _cast(identity, rules, name), identity["models"][name]["card"]
+    counted = aggregate.counting(rules, list(cast.metrics), card, truth_verified=valid.truth_verified)
+    standing = aggregate.stand(own, shown, cast.metrics, counted, rules)
+    entries = leaderboard.build(own, shown, cast, rules, standing)
+    reliable = validity.reliability(_of(store.reliability(), name), shown, rules_of(rules), rules.reliability)
     return ModelFindings(
         model=name,
         revision=identity["models"][name]["revision"],
-        card=identity["models"][name]["card"],
+        card=card,
         validity=valid,
-        reliability=validity.reliability(_of(store.reliability(), name), shown, rules_of(rules), rules.reliability),
+        reliability=reliable,
         explainers=entries,
         agreement=agreement.summarise(_of(store.agreement(), name), shown, rules_of(rules)),
-        recommendation=decide.recommend(evidence, rules, higher_is_better=direction),
+        recommendation=decide.recommend(
+            Evidence(
+                entries=entries,
+                standing=standing,
+                validity=valid,
+                counts={str(g): int(n) for g, n in joined(shown, rules.data.groups[0]).value_counts().items()},
+                reliability=reliable,
+                stochastic=frozenset(e for e, traits in cast.explainers.items() if traits.stochastic),
+                models=len(identity["models"]),
+            ),
+            rules,
+        ),
     )
 
 

@@ -204,6 +204,9 @@ Condition = Literal["always", "drop_augmented", "reliance"]
 """When a metric counts: always; if the model was trained on images with removed cells; if the parts that the model uses
 are known."""
 
+WORST_GROUP = "worst_group"
+"""The category that is no metric's own: the primary skill of the group that has the least."""
+
 
 class DecisionRules(Section):
     """How a set of methods is recommended, or none."""

@@ -69,6 +69,7 @@ class MetricTraits:
         higher_is_better: the direction; None for what only describes and is never ranked.
         range: lowest and highest value it can take; None where unbounded.
         chance: the value that a map without information is expected to have, where it is known.
+        perfect: the value of a map that could not be better, where there is one: skill 1 in place of the reference's.
         needs: what it asks of the model beyond the maps.
         truth: needs planted truth (``parts`` or ``regions``) in the data.
         rerender: needs data whose parts can be drawn anew.
@@ -88,6 +89,7 @@ class MetricTraits:
     undefined: str = "the map is not finite"
     unit: str = ""
     faulty: str = ""
+    perfect: float | None = None
 
     def __post_init__(self) -> None:
         _check_word("category", self.category, CATEGORIES)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ SIZE = 64
 class Variant:
     """Another input, model or class under which a variant metric explains again; this one changes nothing."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Equal keys are computed once for all metrics and explainers."""
         return repr(self)
@@ -147,7 +148,7 @@ class Randomised(Variant):
     order: Order = "full"
     layers: int = 0
 
-    @property
+    @cached_property
     def key(self) -> str:
         """With all layers, the number alone says which."""
         return f"Randomised(number={self.number})" if self.order == "full" else repr(self)

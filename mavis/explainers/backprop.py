@@ -46,7 +46,9 @@ TOLERANCE = 1e-3
 )
 def guided_backprop() -> Explainer:
     """Gradient in which every ReLU passes only positive signals back, where it fired."""
-    return lambda run, targets: _gradient_under(run, targets, _guide)
+    return lambda run, targets: run.once(
+        ("guided gradient", *targets.tolist()), lambda: (_gradient_under(run, targets, _guide),)
+    )[0]
 
 
 @explainer(

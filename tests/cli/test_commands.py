@@ -69,11 +69,20 @@ def test_leaderboard_json_meets_the_published_schema(finished):
 
 
 def test_report_is_made_again_from_the_folder(finished):
-    """mavis report writes all five files from the run directory alone."""
+    """mavis report writes all eight files from the run directory alone."""
     shutil.rmtree(finished[0] / "report")
     assert call("report", finished[0]).exit_code == 0
     names = {path.name for path in (finished[0] / "report").iterdir()}
-    assert names == {"index.html", *(f"leaderboard.{suffix}" for suffix in ("csv", "md", "json", "tex"))}
+    leaderboards = {f"leaderboard.{suffix}" for suffix in ("csv", "md", "json", "tex")}
+    assert names == {"index.html", "skills.csv", "gaps.csv", "pairs.csv", *leaderboards}
+
+
+def test_all_prints_every_metric(finished):
+    """mavis report prints the short tables; with --all every metric too."""
+    short, long = (call("report", finished[0], *more).stdout for more in ((), ("--all",)))
+    assert "nsrg" in short
+    assert "gini" not in short
+    assert "gini" in long
 
 
 def test_check_passes_on_itself_and_fails_on_a_regression(finished, tmp_path):

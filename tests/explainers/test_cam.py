@@ -372,6 +372,21 @@ def test_guided_gradcam_is_captum_s() -> None:
     torch.testing.assert_close(explain("guided_gradcam", run, 1), expected.detach())
 
 
+def test_guided_gradcam_takes_the_gradient_of_guided_backprop() -> None:
+    """Together they ask for two passes, the guided and the plain one; each is charged what it takes alone."""
+    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    with run.meter.on(run.model.net):
+        with run.account() as first:
+            explain("guided_backprop", run, 1)
+        with run.account() as second:
+            explain("guided_gradcam", run, 1)
+        explain("guided_backprop", run, 1)
+    assert (first.forwards, second.forwards, run.meter.forwards, run.meter.backwards) == (3, 6, 6, 6)
+    torch.testing.assert_close(
+        explain("guided_backprop", run, 0), explain("guided_backprop", a_pass(run.model, run.images), 0)
+    )
+
+
 def test_guided_gradcam_needs_a_relu() -> None:
     """Without one there is nothing to guide."""
     with pytest.raises(ModelError, match="'Weighted' has no ReLU, so guided is plain backpropagation"):
