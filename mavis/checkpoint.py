@@ -168,7 +168,8 @@ def fill(net: nn.Module, content: bytes, path: Path) -> None:
     for name in sorted(wanted.keys() ^ state.keys()):
         where = "is missing" if name in wanted else "has no place in the architecture"
         raise ModelError(f"The weights '{path}' do not fit: the tensor '{name}' {where}.")
-    for name, tensor in state.items():
+    for name in wanted:  # a safetensors file has no order of its own
+        tensor = state[name]
         if tensor.shape != wanted[name].shape:
             expected, got = tuple(wanted[name].shape), tuple(tensor.shape)
             raise ModelError(f"The weights '{path}' do not fit: '{name}' must be {expected}, got {got}.")

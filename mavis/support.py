@@ -218,7 +218,9 @@ class _Trial:
         if _is_flat(values):
             return f"gives the same value everywhere ({last} images tried)"
         if other and _equal(values, self._map(other)[:last] if first == 0 else self._other(other, slice(first, last))):
-            no_relu = not any(isinstance(module, nn.ReLU) for module in self.run.model.net.modules())
+            no_relu = other == "saliency" and not any(
+                isinstance(module, nn.ReLU) for module in self.run.model.net.modules()
+            )
             return f"equals {other} here" + (", since the model has no ReLU" if no_relu else "")
         return None
 

@@ -80,6 +80,8 @@ def _cue(images: pd.DataFrame, right: np.ndarray) -> dict[str, float]:
 
 def _weakness(balanced: float, chance: float) -> list[str]:
     """Says so where the model is nearer to guessing than to knowing."""
+    if chance == 1:
+        return ["one class occurs in the sample: always saying it would be right"]
     reached = (balanced - chance) / (1 - chance)
     if reached >= 0.5:
         return []

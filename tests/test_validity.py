@@ -47,6 +47,13 @@ def test_a_coin_is_not_better_than_chance() -> None:
     assert np.mean([one.balanced_accuracy.mean for one in found]) == pytest.approx(1 / 3, abs=0.03)
 
 
+def test_one_class_alone_says_nothing_of_the_model() -> None:
+    """Chance is 1, which nothing is better than; the remark says why."""
+    found = assess(images({"alder": 30}), CLASSES, RULES)
+    assert (found.chance, found.better_than_chance) == (1.0, False)
+    assert found.remarks[0] == "one class occurs in the sample: always saying it would be right"
+
+
 def test_chance_is_that_of_the_classes_that_occur() -> None:
     """Two of three classes in the sample make chance one half."""
     assert assess(images({"alder": 30, "birch": 30}), CLASSES, RULES).chance == 0.5

@@ -12,6 +12,7 @@ from mavis.maps import Maps, pooled
 from mavis.passes import Pass
 from mavis.registry import Entry, datasets, explainers, models
 from mavis.sweep import removal_counts
+from mavis.types import Reference
 
 from ..toys import GREY, score
 
@@ -26,7 +27,9 @@ CAN_RUN = [e for e in explainers if e.traits.needs <= models["mask_mean"].make()
 @functools.cache
 def planted(count: int) -> Pass:
     data = datasets["planted_square"].make({"size": 32, "count": count})
-    return Pass(models["mask_mean"].make(), data.load(list(data.table().index)), data.mean, seed=0, chunk=256)
+    batch = data.load(list(data.table().index))
+    others = Reference(batch.images, batch.ids)
+    return Pass(models["mask_mean"].make(), batch, data.mean, seed=0, chunk=256, reference=others)
 
 
 def maps(entry: Entry, run: Pass) -> Maps:
