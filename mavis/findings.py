@@ -56,7 +56,9 @@ class Gap(_Strict):
 
     attribute: str
     range: Estimate = Field(description="highest minus lowest mean; biased upwards, see null_mean")
-    null_mean: float | None = Field(description="mean range when group labels are permuted: what no gap looks like")
+    null_mean: float | None = Field(
+        description="mean range when labels are permuted among alike images; what no gap is"
+    )
     p: float | None = Field(description="permutation p-value of the range, (1 + as extreme) / (1 + draws)")
     best_group: str
     worst_group: str
@@ -84,7 +86,7 @@ class MetricSummary(_Strict):
     unit: str
     chance: float | None
     estimate: Estimate = Field(description="macro mean: every group of the first attribute has equal weight")
-    natural_mean: float | None = Field(description="mean with every image weighing the same")
+    natural_mean: float | None = Field(description="mean with every image of the data set weighing the same")
     undefined: int
     failed: int
     rank: float | None = Field(description="average rank among the methods; null for what is no method")

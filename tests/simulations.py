@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mavis import disparity, groups
-from mavis.findings import Estimate
+from mavis import disparity
+from mavis.findings import Estimate, GroupValue
 from mavis.groups import Rules
 from mavis.rules import DisparityRules
 
@@ -96,14 +96,11 @@ def outcome(table: pd.DataFrame, truth: float, *, draws: int, permutations: int,
     images.index = pd.Index([f"{place:05d}" for place in range(len(images))], name="image")
     people = tuple(images["person"]) if images["person"].duplicated().any() else None
     rules = Rules(("group",), 10, draws, 0.95, seed, people)
-    rows = pd.DataFrame(
-        {"image": images.index, "value": images["score"].to_numpy(), "explainer": "e", "metric": "m", "status": "ok"}
-    )
     found = disparity.gap(
         images["score"].to_numpy(),
         images,
         "group",
-        groups.summarise(rows, images, rules).groups[0],
+        tuple(_value(str(name), own) for name, own in images.groupby("group")["score"]),
         rules=rules,
         limits=disparity.Limits(30, permutations, DisparityRules(adjust=("probability", "correct"))),
         column=disparity.Column(asked=True),
@@ -135,6 +132,11 @@ def split_at_random(world: World, runs: Sequence[int], *, draws: int, permutatio
         shuffled = np.random.default_rng([run, 6]).permutation(table["group"].to_numpy())
         pseudo = table.assign(group=shuffled).sort_values("group", kind="stable")
         yield outcome(pseudo, 0.0, draws=draws, permutations=permutations, seed=run)
+
+
+def _value(group: str, scores: pd.Series) -> GroupValue:
+    mean = Estimate(mean=scores.mean(), low=None, high=None, n=len(scores))
+    return GroupValue(attribute="group", group=group, estimate=mean, undefined=0, failed=0, suppressed=False)
 
 
 def _covers(one: Estimate, truth: float) -> bool:

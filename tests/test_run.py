@@ -1,6 +1,7 @@
 """The main job from end to end: known truth, invariance, isolation, resume."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,6 +186,22 @@ def test_a_finished_run_is_not_repeated(whole, folders, monkeypatch):
     monkeypatch.setattr(pipeline.execute, "run", lambda *_: pytest.fail("a block was executed again"))
     found = pipeline.run(SMALL, folders / "whole")
     assert found.run.blocks_done == found.run.blocks_planned
+
+
+def test_an_older_run_still_reports(whole, folders, tmp_path):
+    """Without the columns that gaps are held equal in, the rest is as it was, and gaps say what is missing."""
+    older = tmp_path / "older"
+    shutil.copytree(folders / "whole", older)
+    store = Store.existing(older)
+    looks = ["brightness", "contrast", "sharpness", "imputation_contrast"]
+    assert {*looks, "correct", "weight"} <= set(store.images().columns)
+    store.write_images(store.images().drop(columns=[*looks, "correct", "weight"]))
+    now, before = (pipeline.report_on(folder).models[0].explainers[0] for folder in (folders / "whole", older))
+    for one, other in zip(now.metrics, before.metrics, strict=True):
+        assert one.estimate == other.estimate
+        for gap, old in zip(one.gaps, other.gaps, strict=True):
+            assert (gap.range, gap.p) == (old.range, old.p)
+            assert not old.pairs or "has no brightness, contrast, sharpness and imputation contrast" in old.statement
 
 
 def test_planted_truth_comes_out(tmp_path):
