@@ -8,7 +8,7 @@ import pandas as pd
 
 from mavis import aggregate, agreement, decide, leaderboard, twins, validity
 from mavis.errors import MavisError, StoreError
-from mavis.findings import DataStamp, Failure, Findings, ModelFindings, ProtocolStamp, RunStamp
+from mavis.findings import DataStamp, Failure, Findings, ModelFindings, ProtocolStamp, RunStamp, Validity
 from mavis.leaderboard import Cast, rules_of
 from mavis.protocol import parse
 from mavis.refusals import Evidence
@@ -113,12 +113,13 @@ def _model(
     own, images = _of(scores, name), store.images()
     shown = _of(images, name).set_index("image")
     shown = shown.loc[shown.index.isin(own["image"].unique())] if len(own) else shown
-    valid = validity.assess(shown, tuple(identity["data"]["classes"]), rules_of(rules, shown))
+    valid = _validity(name, store, identity, rules, shown)
     cast, card = _cast(identity, rules, name), identity["models"][name]["card"]
     counted = aggregate.counting(rules, list(cast.metrics), card, truth_verified=valid.truth_verified)
     standing = aggregate.stand(own, shown, cast.metrics, counted, rules)
     entries = leaderboard.build(own, shown, cast, rules, standing)
-    reliable = validity.reliability(_of(store.reliability(), name), shown, rules_of(rules), rules.reliability)
+    kept = _of(store.measured("reliability"), name)
+    reliable = validity.reliability(kept, shown, rules_of(rules), rules.reliability)
     return ModelFindings(
         model=name,
         revision=identity["models"][name]["revision"],
@@ -142,6 +143,19 @@ def _model(
     )
 
 
+def _validity(name: str, store: Store, identity: Mapping[str, Any], rules: Protocol, shown: pd.DataFrame) -> Validity:
+    """Accuracy on the images that are scored; leaks and reliance, which were measured before, on all."""
+    means, every = rules_of(rules), _of(store.images(), name).set_index("image")
+    relied = validity.reliance(_of(store.measured("reliance"), name), every, means, rules.reliance)
+    return validity.assess(shown, tuple(identity["data"]["classes"]), means).model_copy(
+        update={
+            "leak": validity.leak(_of(store.measured("leak"), name), every, means, rules.data.leak),
+            "reliance": relied,
+            "truth_verified": validity.truth_verified(relied),
+        }
+    )
+
+
 def _of(table: pd.DataFrame, model: str) -> pd.DataFrame:
     """One model's rows."""
     return table[table["model"] == model] if len(table) else table
@@ -158,6 +172,8 @@ def _cast(identity: Mapping[str, Any], rules: Protocol, model: str) -> Cast:
         metrics={label: _traits(metrics, metric_of(label)) for label in rules.metrics},
         about={name: explainers[name].summary for name in identity["explainers"]},
         missing=missing,
+        classes=len(identity["data"]["classes"]),
+        parameters={name: tuple(explainers[name].parameters()) for name in identity["explainers"]},
     )
 
 

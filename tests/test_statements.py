@@ -59,7 +59,12 @@ def test_a_gap_that_is_found() -> None:
 OUTCOMES = {
     "absent": (verdict(absent=True), asked(), case(), "no material gap: every two groups are shown to lie within 0.05"),
     "p": (verdict(), asked(0.3), case(), "is 0.200, and shuffled labels give 0.050 (p = 0.30); nor"),
-    "apart": (verdict(), asked(), case(), "no two groups are shown to differ in nsrg of saliency by more than 0.02, matched"),
+    "apart": (
+        verdict(),
+        asked(),
+        case(),
+        "no two groups are shown to differ in nsrg of saliency by more than 0.02, matched",
+    ),
     "imputers": (verdict(), asked(confirm=2), case(), "matched and adjusted and by two imputers; nor"),
     "raw": (verdict(), asked(unit=None), case(), "nor that every gap lies within 0.05 in raw scores."),
     "alike": (verdict(retained=0), asked(), case(), "no two groups have images alike in predicted class, correct and"),
