@@ -41,8 +41,12 @@ ROWS: Mapping[str, Row] = {
     "close second .03, 3 × 60": Row(Field({**FIVE, "b": 0.47}, images=60), "a", "best in set ≥ .95"),
     "close second .03, 7 × 30": Row(Field({**FIVE, "b": 0.47}, images=30, groups=7), "a", "best in set ≥ .95"),
     "within the ROPE, 3 × 100": Row(Field({**FIVE, "b": 0.49, "c": 0.485}), "a", "best in set ≥ .95, rarely alone"),
-    "four equal, 3 × 60": Row(Field(dict.fromkeys("abcd", 0.5), images=60), "a", "best in set ≥ .95, R6 in most"),
-    "ten equal, 3 × 60": Row(Field(dict.fromkeys("abcdefghij", 0.5), images=60), "a", "best in set ≥ .95, R6 in most"),
+    "four equal, 3 × 60": Row(
+        Field(dict.fromkeys("abcd", 0.5), images=60), "a", "best in set ≥ .95, never alone; tied or R6"
+    ),
+    "ten equal, 3 × 60": Row(
+        Field(dict.fromkeys("abcdefghij", 0.5), images=60), "a", "best in set ≥ .95, never alone; tied or R6"
+    ),
     "45 methods .01 apart, 7 × 150": Row(Field(MANY, images=150, groups=7), "m00", "best in set ≥ .95, set small"),
     "metrics contradict": Row(
         Field(
