@@ -102,6 +102,10 @@ class Gate(_Strict):
     value: float | None
     threshold: float | None
     reason: str = Field(description="one sentence with the numbers")
+    impossible: bool = Field(
+        default=False,
+        description="the model does not give what the gate, or a part of it, needs; then the method is provisional",
+    )
 
 
 class Skill(_Strict):
@@ -121,7 +125,7 @@ class ExplainerEntry(_Strict):
     about: str
     metrics: tuple[MetricSummary, ...]
     gates: tuple[Gate, ...]
-    eligible: bool = Field(description="a method that passed every gate")
+    eligible: bool = Field(description="a method that passed every gate that its model allows to be asked")
     rank: float | None = Field(description="by the overall score, among methods; null for the others")
     rank_low: float | None = Field(default=None, description="lower end of the rank's interval")
     rank_high: float | None = Field(default=None, description="upper end of it")
@@ -150,7 +154,7 @@ class Leak(_Strict):
 
     known: bool = Field(description="whether the training images are known")
     exact: int = Field(description="images with the same pixels as a training image")
-    near: int = Field(description="further images whose hash differs by few bits")
+    near: int = Field(description="further images whose hash of 256 bits differs from a training image's by few")
     rate: float | None = Field(description="share of both among the evaluated images; null where not known")
     groups: dict[str, float] = Field(description="the same per group of the first attribute")
     excessive: bool = Field(description="the rate is above the protocol's limit")
@@ -184,6 +188,11 @@ class Validity(_Strict):
     recall: tuple[GroupAccuracy, ...] = Field(default=(), description="per class; attribute 'label'")
     leak: Leak | None = Field(default=None, description="null where the protocol does not ask for it")
     reliance: tuple[Reliance, ...] = Field(default=(), description="empty where it was not measured")
+    truth_verified: bool | None = Field(
+        default=None,
+        description="localisation is scored against the parts that the model was shown to use; null where that was not "
+        "measured, false where it uses none of them, or all",
+    )
 
 
 class CrossChecks(_Strict):

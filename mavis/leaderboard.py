@@ -1,7 +1,7 @@
 """Scores -> one leaderboard per model: means, groups, gaps, ranks, gates. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -24,12 +24,16 @@ class Cast:
         metrics: traits by name, in order of appearance.
         about: one line per explainer.
         missing: why a pair (explainer, metric), or an explainer with the empty metric, was not run.
+        classes: how many the model tells apart.
+        parameters: names of each explainer's parameters.
     """
 
     explainers: Mapping[str, ExplainerTraits]
     metrics: Mapping[str, MetricTraits]
     about: Mapping[str, str]
     missing: Mapping[tuple[str, str], str]
+    classes: int = 0
+    parameters: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def rules_of(protocol: Protocol) -> Rules:
@@ -57,17 +61,20 @@ def build(scores: pd.DataFrame, images: pd.DataFrame, cast: Cast, protocol: Prot
     means = dict(zip(summary.columns, summary.macro, strict=True))
     ranks = {metric: _ranks(metric, cast, means) for metric in cast.metrics}
     gaps = _gaps(values, images, summary, cast, protocol)
-    judged_on = cast.metrics.get(protocol.gates.controls.metric)
-    upwards = judged_on is None or judged_on.higher_is_better is not False
     entries = []
     for name, traits in cast.explainers.items():
-        judged = (
-            ()
-            if traits.role != "method"
-            else gates.judge(
-                name, values, images, means=means, rules=rules, gates=protocol.gates, higher_is_better=upwards
-            )
+        case = gates.Case(
+            explainer=name,
+            traits=traits,
+            values=values,
+            images=images,
+            means=means,
+            metrics=cast.metrics,
+            missing=cast.missing,
+            classes=cast.classes,
+            parameters=cast.parameters.get(name, ()),
         )
+        judged = gates.judge(case, rules, protocol.gates) if traits.role == "method" else ()
         summaries = [
             _metric(m, name, cast, summary=summary, scores=scores, rank=ranks[m].get(name), gaps=gaps)
             for m in cast.metrics
@@ -79,7 +86,7 @@ def build(scores: pd.DataFrame, images: pd.DataFrame, cast: Cast, protocol: Prot
                 about=cast.about.get(name, ""),
                 metrics=tuple(summaries),
                 gates=judged,
-                eligible=bool(judged) and all(g.passed for g in judged),
+                eligible=bool(judged) and all(g.passed or (g.passed is None and g.impossible) for g in judged),
                 rank=ranks.get(protocol.decide.primary, {}).get(name),
                 missing=cast.missing.get((name, "")),
             )

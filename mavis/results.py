@@ -8,7 +8,7 @@ import pandas as pd
 
 from mavis import agreement, decide, leaderboard, twins, validity
 from mavis.errors import MavisError, StoreError
-from mavis.findings import DataStamp, Failure, Findings, ModelFindings, ProtocolStamp, RunStamp
+from mavis.findings import DataStamp, Failure, Findings, ModelFindings, ProtocolStamp, RunStamp, Validity
 from mavis.leaderboard import Cast, rules_of
 from mavis.protocol import parse
 from mavis.registry import Registry, explainers, metric_of, metrics
@@ -110,7 +110,7 @@ def _model(
     own, images = _of(scores, name), store.images()
     shown = _of(images, name).set_index("image")
     shown = shown.loc[shown.index.isin(own["image"].unique())] if len(own) else shown
-    valid = validity.assess(shown, tuple(identity["data"]["classes"]), rules_of(rules))
+    valid = _validity(name, store, identity, rules, shown)
     entries = leaderboard.build(own, shown, _cast(identity, rules, name), rules)
     evidence = decide.Evidence(own, shown, entries, valid)
     direction = metrics[metric_of(rules.decide.primary)].traits.higher_is_better is not False
@@ -119,10 +119,25 @@ def _model(
         revision=identity["models"][name]["revision"],
         card=identity["models"][name]["card"],
         validity=valid,
-        reliability=validity.reliability(_of(store.reliability(), name), shown, rules_of(rules), rules.reliability),
+        reliability=validity.reliability(
+            _of(store.measured("reliability"), name), shown, rules_of(rules), rules.reliability
+        ),
         explainers=entries,
         agreement=agreement.summarise(_of(store.agreement(), name), shown, rules_of(rules)),
         recommendation=decide.recommend(evidence, rules, higher_is_better=direction),
+    )
+
+
+def _validity(name: str, store: Store, identity: Mapping[str, Any], rules: Protocol, shown: pd.DataFrame) -> Validity:
+    """Accuracy on the images that are scored; leaks and reliance, which were measured before, on all."""
+    means, every = rules_of(rules), _of(store.images(), name).set_index("image")
+    relied = validity.reliance(_of(store.measured("reliance"), name), every, means, rules.reliance)
+    return validity.assess(shown, tuple(identity["data"]["classes"]), means).model_copy(
+        update={
+            "leak": validity.leak(_of(store.measured("leak"), name), every, means, rules.data.leak),
+            "reliance": relied,
+            "truth_verified": validity.truth_verified(relied),
+        }
     )
 
 
@@ -142,6 +157,8 @@ def _cast(identity: Mapping[str, Any], rules: Protocol, model: str) -> Cast:
         metrics={label: _traits(metrics, metric_of(label)) for label in rules.metrics},
         about={name: explainers[name].summary for name in identity["explainers"]},
         missing=missing,
+        classes=len(identity["data"]["classes"]),
+        parameters={name: tuple(explainers[name].parameters()) for name in identity["explainers"]},
     )
 
 

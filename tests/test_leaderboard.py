@@ -58,6 +58,20 @@ def test_a_failed_or_open_gate_makes_ineligible() -> None:
     assert entries["rise"].rank == 1.0
 
 
+def test_what_the_model_does_not_give_stops_no_method() -> None:
+    """A gate that cannot be assessed for want of weights leaves the method eligible; one that was left out does not,
+    nor does it when another gate fails."""
+    planted = {pair: column for pair, column in columns(TABLE, MEANS).items() if pair[1] != "mprt"}
+    white = METRICS | {"mprt": replace(METRICS["mprt"], needs=frozenset({"weights"}))}
+    missing = {(name, "mprt"): "needs weights, which api does not give" for name in ("saliency", "rise", "gradcam")}
+    rows = scores(TABLE, planted | {("rise", "valid"): np.zeros(len(TABLE))})
+    box = replace(WHO, metrics=white, missing=missing)
+    entries = {e.explainer: e for e in build(rows, TABLE, box, RULES)}
+    assert (entries["saliency"].eligible, entries["rise"].eligible, entries["gradcam"].eligible) == (True, False, True)
+    assert [gate.id for gate in entries["saliency"].gates if gate.impossible] == ["G3"]
+    assert not any(e.eligible for e in build(rows, TABLE, replace(box, missing={}), RULES))
+
+
 def test_another_control_changes_no_rank() -> None:
     """Ranks are among the methods: a control between two of them takes no place."""
     planted = columns(TABLE, MEANS)

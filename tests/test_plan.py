@@ -65,6 +65,12 @@ JUDGED = {"metric": "nsgr", "against": ["random"], "margin": 0.0}
         ({"gates__controls": JUDGED}, "rise", UnknownName, "metric is named 'nsgr'"),
         ({"gates__randomisation__metric": "mptr"}, "rise", UnknownName, "metric is named 'mptr'; did you mean 'mprt'"),
         ({"decide__primary": "nsgr"}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__determinism": {"metric": "nsgr"}}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__determinism": {"replicate": "nsgr"}}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__completeness": {"metric": "nsgr"}}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__classes": {"metric": "nsgr"}}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__groups": {"metric": "nsgr"}}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__groups": {"against": "randon"}}, "rise", UnknownName, "explainer is named 'randon'"),
     ],
 )  # fmt: skip
 def test_every_name_and_parameter_is_checked(
@@ -179,3 +185,13 @@ def test_shares_hold_every_block_once(n: int) -> None:
     shares = [share(made, (k, n)) for k in range(1, n + 1)]
     assert Counter(b.id for part in shares for b in part) == Counter(b.id for b in made)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_what_localisation_is_scored_against_is_part_of_its_cells() -> None:
+    """Another share of reliance is another cell of what reads the truth, and of nothing else; nor where no part can be
+    drawn anew."""
+    drawn, asked, other = replace(SUBJECT, rerender=True), {"min_share": 0.25}, {"min_share": 0.1}
+    one, two = (ids(drawn, changed(SMALL, reliance=rules)) for rules in (asked, other))
+    assert {cell[1] for cell in one if one[cell] != two[cell]} == {"pointing_game"}
+    assert one != ids(drawn)
+    assert ids(rules=changed(SMALL, reliance=asked)) == ids()
