@@ -7,9 +7,9 @@ from pathlib import Path
 
 import mavis
 
-LAYERS = """__main__ > cli > evaluation sensitivity > pipeline > results > report > execute > again > explaining
+LAYERS = """__main__ > cli > verify > evaluation sensitivity > pipeline > results > report > execute > again > explaining
     > decide > leaderboard regression > gates disparity validity agreement twins > groups > costs reliability support
-    > ledger > store plan subjects train > foreign > protocol sampling sweep preflight checkpoint adapters
+    > ledger > store plan subjects train > foreign verified > protocol sampling sweep preflight checkpoint adapters
     > rules units borrowed > kinds segments cam_layer > surgery > variants > perturb randomise
     > passes faces images nets linear similarity > maps gaps raters > ranks > stats findings registry > traits > types
     > draws hashing device > errors torchvision_hook"""
