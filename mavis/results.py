@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mavis import aggregate, agreement, decide, leaderboard, twins, validity
+from mavis import aggregate, agreement, decide, leaderboard, twins, validity, verified
 from mavis.errors import MavisError, StoreError
 from mavis.findings import DataStamp, Failure, Findings, ModelFindings, ProtocolStamp, RunStamp, Validity
 from mavis.leaderboard import Cast, rules_of
@@ -38,7 +38,8 @@ def findings(store: Store) -> Findings:
     scores, images, logs = store.table(), store.images(), store.logs()
     if not len(scores):
         raise StoreError(f"{store.folder} holds no finished block yet; repeat the command that began the run.")
-    models = tuple(_model(name, store, identity, rules, scores) for name in identity["models"])
+    deciding, demoted = verified.without_demoted(rules)
+    models = tuple(_told(_model(name, store, identity, deciding, scores), demoted) for name in identity["models"])
     once = images.drop_duplicates("image").set_index("image")
     return Findings(
         protocol=_protocol_stamp(identity, rules),
@@ -61,7 +62,7 @@ def findings(store: Store) -> Findings:
         across_models=aggregate.across(models, rules),
         failures=tuple(Failure(**failure) for log in logs for failure in log.failures),
         skipped=tuple(_skipped(identity["skipped"])),
-        caveats=CAVEATS,
+        caveats=(*CAVEATS, *_left_out(demoted)),
     )
 
 
@@ -154,6 +155,20 @@ def _validity(name: str, store: Store, identity: Mapping[str, Any], rules: Proto
             "truth_verified": validity.truth_verified(relied),
         }
     )
+
+
+def _left_out(demoted: Mapping[str, str]) -> tuple[str, ...]:
+    """One sentence that names the demoted metrics; none where there are none."""
+    names = ", ".join(demoted)
+    return (f"The meta-evaluation keeps {names} from the decision; the recommendation says why.",) if names else ()
+
+
+def _told(found: ModelFindings, demoted: Mapping[str, str]) -> ModelFindings:
+    """The findings with what the decision leaves out because the meta-evaluation speaks against it."""
+    answer = found.recommendation
+    lines = tuple(f"{metric} is left out of the decision: {why}" for metric, why in demoted.items())
+    told = answer.model_copy(update={"not_assessed": (*answer.not_assessed, *lines)})
+    return found.model_copy(update={"recommendation": told})
 
 
 def _of(table: pd.DataFrame, model: str) -> pd.DataFrame:

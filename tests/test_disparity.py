@@ -10,8 +10,8 @@ from mavis.disparity import Column, Limits, discoveries, gap, gaps
 from mavis.findings import Gap
 from mavis.groups import Rules, summarise
 from mavis.rules import DisparityRules
+from mavis.verify.worlds import Outcome, World, outcomes, split_at_random
 
-from .simulations import Outcome, World, outcomes, split_at_random
 from .tables import RULES, images, scores
 
 RUNS = 100
