@@ -101,6 +101,16 @@ def test_contributions_add_up(name: str) -> None:
     assert (found * ~run.batch.regions[:, None]).abs().max() == 0
 
 
+def test_a_product_is_shared_equally() -> None:
+    """Shapley gives each of two needed parts half of what they do together, however bright they are."""
+    net = models["both_parts"].make().net
+    image, target = painted(eyes=0.9, nose=0.6), torch.zeros(1, dtype=torch.int64)
+    found = net.contributions(image, target)
+    for part in ("eyes", "nose"):
+        row, column = SQUARES[part]
+        assert found[..., row : row + 8, column : column + 8].sum().item() == pytest.approx(0.8 * 0.2 / 2)
+
+
 @pytest.mark.parametrize("name", ["part_sum", "single_logit"])
 def test_contributions_of_a_linear_model_are_gradient_times_distance(name: str) -> None:
     """Input × gradient from grey, in the sum over channels."""
