@@ -76,7 +76,7 @@ def _provisional(evidence: Evidence, held: Contest) -> list[str]:
     gates: dict[str, list[str]] = {}
     for entry in evidence.entries:
         for gate in entry.gates:
-            if entry.explainer in held.chosen and gate.passed is None:
+            if entry.explainer in held.chosen and (gate.passed is None or gate.impossible):
                 gates.setdefault(gate.id, []).append(entry.explainer)
     found = [f"gate {gate} for {', '.join(names)}" for gate, names in sorted(gates.items())]
     if evidence.validity.leak is not None and not evidence.validity.leak.known:

@@ -38,8 +38,10 @@ def measure(model: Model, drawn: Sample, protocol: Protocol, chunk: int) -> pd.D
     for start in range(0, len(ids), chunk):
         batch = drawn.data.load(ids[start : start + chunk]).to(model.device)
         run = Pass(model, batch, drawn.data.mean.to(model.device), protocol.seed, chunk)
+        logits = run.predict(run.images)
+        targets = batch.labels if protocol.target.policy == "label" else logits.argmax(1)
         for part in PART_CODES:
-            change = _change(run, part, protocol).cpu().double().numpy()
+            change = _change(run, logits, targets, part, protocol.reliance.draws).cpu().double().numpy()
             found.append(pd.DataFrame({"image": list(run.ids), "part": part, "change": change}))
     return pd.concat(found, ignore_index=True).assign(model=model.name)[COLUMNS]
 
@@ -51,13 +53,10 @@ def region(batch: Batch, used: Sequence[str]) -> Tensor | None:
     return torch.isin(batch.parts, torch.tensor([PART_CODES[part] for part in used], device=batch.parts.device))
 
 
-def _change(run: Pass, part: str, protocol: Protocol) -> Tensor:
+def _change(run: Pass, logits: Tensor, targets: Tensor, part: str, draws: int) -> Tensor:
     """``(B,)``."""
-    if run.batch.rerender is None or protocol.reliance is None:
+    rerender = run.batch.rerender
+    if rerender is None:
         raise ValueError("these data cannot be drawn anew")
-    logits = run.predict(run.images)
-    targets = run.batch.labels if protocol.target.policy == "label" else logits.argmax(1)
-    before = logits.gather(1, targets[:, None])
-    draws = range(protocol.reliance.draws)
-    again = [run.predict(run.batch.rerender(part, number).to(run.images)) for number in draws]
-    return torch.stack([(before - after.gather(1, targets[:, None])).abs()[:, 0] for after in again]).mean(0)
+    again = [run.predict(rerender(part, number).to(run.images)) for number in range(draws)]
+    return torch.stack([(logits - after).gather(1, targets[:, None]).abs()[:, 0] for after in again]).mean(0)

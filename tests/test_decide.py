@@ -181,9 +181,10 @@ def test_a_gate_that_could_not_be_assessed_makes_it_provisional() -> None:
     """Said in the answer; a gate of a method that is not recommended is not."""
     before = made(CLEAR)
 
-    def opened(name: str) -> Recommendation:
+    def opened(name: str, **changes: bool | None) -> Recommendation:
+        gate = changes or {"passed": None}
         entries = [
-            e.model_copy(update={"gates": tuple(g.model_copy(update={"passed": None}) for g in e.gates[1:2])})
+            e.model_copy(update={"gates": tuple(g.model_copy(update=gate) for g in e.gates[1:2])})
             if e.explainer == name
             else e
             for e in before.entries
@@ -193,6 +194,8 @@ def test_a_gate_that_could_not_be_assessed_makes_it_provisional() -> None:
     assert opened("rise").provisional
     assert opened("rise").sentence.endswith("Provisional: not assessed was gate G3 for rise.")
     assert not opened("gradcam").provisional
+    assert opened("rise", passed=True, impossible=True).provisional
+    assert not opened("rise", passed=True).provisional
     leak = Leak(known=False, exact=0, near=0, rate=None, groups={}, excessive=False)
     unknown = recommend(replace(before, validity=before.validity.model_copy(update={"leak": leak})), protocol())
     assert (unknown.status, unknown.provisional) == ("recommended", True)
