@@ -1,7 +1,7 @@
 """How often gaps between groups are found, and how well they are recovered, in tables with planted truth.
 
 Run as a program: a row per world, the share of runs behind each figure. What a row should show stands in its last
-column; tests/test_disparity.py asserts the same on fewer runs. The worlds are those of tests/simulations.py.
+column; tests/test_disparity.py asserts the same on fewer runs. The worlds are those of mavis/verify/worlds.py.
 """
 
 import argparse
@@ -14,9 +14,7 @@ from pathlib import Path
 import numpy as np
 from harness import figure, table, write
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-
-from simulations import Outcome, World, outcomes, split_at_random
+from mavis.verify.worlds import Outcome, World, outcomes, split_at_random
 
 HEADER = (
     *("world", "p < .05", "found", "no gap shown", "raw", "matched", "adjusted"),

@@ -167,7 +167,7 @@ def randomisation(images: int, names: Sequence[str], goal: str) -> Row:
 
 def road(images: int) -> Row:
     """ROAD at 224 px, 10 to 90 % of 16 × 16 cells removed, most influential first."""
-    subject = Subject(images, size=224, most=8)
+    subject = Subject(images, size=224)
     stream = torch.Generator().manual_seed(2)
     blocks = torch.rand((images, 1, 16, 16), generator=stream)
     maps = {"blocks": torch.nn.functional.interpolate(blocks, size=224)}

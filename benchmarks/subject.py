@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mavis import execute
+from mavis.device import default_chunk
 from mavis.explaining import Job
 from mavis.passes import Pass
 from mavis.plan import Block, Cell, Line, Part
@@ -74,12 +75,15 @@ class Subject:
     Attributes:
         count: images.
         size: their side, a multiple of 16.
-        most: samples in one model call of MAVIS.
     """
 
     count: int
     size: int = 64
-    most: int = 128
+
+    @property
+    def most(self) -> int:
+        """Samples in one model call of MAVIS: its default."""
+        return default_chunk(torch.device("cpu"), 3 * self.size**2 * 4)
 
     @cached_property
     def net(self) -> nn.Sequential:

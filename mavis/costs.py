@@ -31,6 +31,7 @@ class Estimate:
         probes: forwards per image, for all explainers together.
         variants: passes per image that gets variants.
         images: in all, and those with variants.
+        once: explainers whose maps are never made again.
     """
 
     maps: Mapping[str, Cost]
@@ -38,12 +39,17 @@ class Estimate:
     probes: int
     variants: int
     images: tuple[int, int]
+    once: frozenset[str] = frozenset()
+
+    def passes(self, explainer: str) -> int:
+        """Maps that are made again of an image that gets variants."""
+        return 0 if explainer in self.once else self.variants
 
     def of(self, explainer: str) -> Cost:
         """Everything one explainer asks of the model, in the whole run."""
         n, varied = self.images
         one = self.maps[explainer]
-        times = n + varied * self.variants
+        times = n + varied * self.passes(explainer)
         return Cost(one.forwards * times + self.sweeps * n, one.backwards * times)
 
     @property
@@ -73,6 +79,8 @@ def estimate(
         measured: per explainer what one map costs, where that is known from the model itself.
     """
     able = {cell.explainer for cell in cells if not cell.skipped}
+    changing = {part.name for part in line.metrics if isinstance(part.made, kinds.VariantMetric)}
+    again = {cell.explainer for cell in cells if not cell.skipped and cell.metric in changing}
     metrics = [part.made for part in line.metrics]
     questions = [c for m in metrics if isinstance(m, kinds.SweepMetric) for c in m.curves]
     variants = kinds.variants_of([m for m in metrics if isinstance(m, kinds.VariantMetric)], model)
@@ -84,6 +92,7 @@ def estimate(
         probes=sum(_questions(probe, run, grid) for probe in probes),
         variants=sum(_passes(variant, run) for variant in variants),
         images=images,
+        once=frozenset(able - again),
     )
 
 

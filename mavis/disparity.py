@@ -1,6 +1,6 @@
 """How far the groups lie apart, how far they would if the labels meant nothing, and what may be said of it. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,20 +11,17 @@ from numpy.typing import NDArray
 from mavis import gaps as between
 from mavis import pairs, stats
 from mavis.alike import alike, with_correct
-from mavis.findings import Estimate, Gap, GroupValue
+from mavis.findings import Gap, GroupValue
 from mavis.gaps import NullRange
 from mavis.groups import Rules, estimate, resampled_means
 from mavis.pairs import Asked, Case, Verdict
-from mavis.rules import DisparityRules, ReferenceRules
+from mavis.rules import DisparityRules
 from mavis.sampling import joined
 from mavis.statements import statement
 from mavis.stats import Floats
 
 AT_ONCE = 2**23
 """Draws of pairs of groups that are held at once."""
-
-SMALLEST = 1e-9
-"""A reference must be better than the zero by this, or there is no scale."""
 
 
 @dataclass(frozen=True)
@@ -130,27 +127,6 @@ def discoveries(found: Sequence[Gap]) -> list[Gap]:
     """The same gaps, p of their pairs corrected for the number of all pairs of all of them (Benjamini and Hochberg)."""
     again = pairs.corrected([one.pairs for one in found], holm=False)
     return [one.model_copy(update={"pairs": some}) for one, some in zip(found, again, strict=True)]
-
-
-def scale_of(
-    means: Mapping[tuple[str, str], Estimate], metric: str, reference: ReferenceRules, *, higher_is_better: bool
-) -> tuple[float, float] | None:
-    """(zero, span) of a metric's skill; None where the references have no score or the upper one is not the better.
-
-    Args:
-        means: macro mean per (explainer, metric).
-        metric: its label.
-        reference: which explainers stand for 0 and 1.
-        higher_is_better: the metric's direction.
-    """
-    zero, truth, otherwise = (
-        means[name, metric].mean if (name, metric) in means else None
-        for name in (reference.zero, reference.truth, reference.otherwise)
-    )
-    one = truth if truth is not None else otherwise
-    if zero is None or one is None or (one - zero) * (1 if higher_is_better else -1) < SMALLEST:
-        return None
-    return zero, one - zero
 
 
 def _same_images(

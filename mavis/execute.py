@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-import pandas as pd
 import torch
 from torch import Tensor
 
-from mavis import agreement, device, kinds
+from mavis import agreement, device, kinds, reliance
 from mavis.again import Again
 from mavis.explaining import Explaining, Job, Shot
 from mavis.ledger import Ledger, OutOfMemoryError, Scope, constant
@@ -22,7 +21,7 @@ from mavis.maps import Maps
 from mavis.passes import Cost, Pass
 from mavis.plan import Block, Part
 from mavis.store import BlockLog, BlockResult
-from mavis.sweep import Scene, inner_points, together
+from mavis.sweep import Ordered, Scene, inner_points, together
 
 T = TypeVar("T")
 
@@ -64,14 +63,15 @@ class _Work:
             chunk=self.job.chunk,
             failures=list(self.ledger.failures.values()),
         )
-        frames = [_joined(rows) for rows in (self.ledger.rows, self.ledger.curves, self.ledger.agreement)]
-        return BlockResult(frames[0], frames[1], frames[2], self.ledger.kept, log)
+        return BlockResult(*self.ledger.frames(), self.ledger.kept, log)
 
     def _batch(self, ids: tuple[str, ...]) -> None:
         self.ledger.begin()
         batch = self.job.data.load(ids).to(self.job.model.device)
         if batch.rerender is not None:
             batch = replace(batch, rerender=functools.cache(batch.rerender))
+        if self.job.truth is not None:
+            batch = replace(batch, regions=reliance.region(batch, self.job.truth))
         run = self.explaining.pass_of(self.job.model, batch)
         targets = torch.tensor([self.job.targets[i] for i in ids], device=run.images.device)
         shot = Shot(run, targets, self._explain_all(run, targets))
@@ -110,7 +110,7 @@ class _Work:
                     self.ledger.record(explainer, part, shot.run.ids, metric.score(found, shot.run.batch))
 
     def _score_agreement(self, shot: Shot) -> None:
-        """How far the methods agree with each other; controls and oracles would only raise it."""
+        """How far the methods agree with each other; the others would only raise it."""
         methods = {part.name for part in self.job.line.explainers if part.traits.role == "method"}
         maps = {name: found for name, found in shot.maps.items() if name in methods}
         if self.job.agreement is not None and len(maps) > 1:
@@ -122,30 +122,29 @@ class _Work:
         groups = together([question for _, metric in metrics for question in metric.curves])
         for explainer, found in shot.maps.items():
             answers: dict[kinds.Question, kinds.CurveValues] = {}
-            forwards: dict[kinds.Question, Tensor] = {}
+            orders: dict[kinds.Question, Ordered] = {}
             for group in groups:
                 readers = [part for part, metric in metrics if set(metric.curves) & set(group)]
                 if any(self.ledger.wants(explainer, part) for part in readers):
                     with self.ledger.guard(shot.scope("sweep", *readers, explainer=explainer)):
-                        answers |= self._sweep(scene, found, group, forwards)
+                        answers |= self._sweep(scene, found, group, orders)
             self.ledger.keep_curves(explainer, shot.run.ids, answers)
             for part, metric in metrics:
                 if set(metric.curves) <= set(answers):
                     with self.ledger.guard(shot.scope("metric", part, explainer=explainer)):
-                        alone = _alone(metric, forwards)
+                        alone = _alone(metric, orders, shot.run.ids)
                         self.ledger.record(explainer, part, shot.run.ids, metric.score(answers), alone)
 
     def _sweep(
-        self, scene: Scene, found: Maps, group: tuple[kinds.Question, ...], orders: dict[kinds.Question, Tensor]
+        self, scene: Scene, found: Maps, group: tuple[kinds.Question, ...], orders: dict[kinds.Question, Ordered]
     ) -> dict[kinds.Question, kinds.CurveValues]:
-        """One sweep's answers; notes how many orders each image took."""
+        """One sweep's answers; notes the order of each curve's units."""
         self.job.tick(len(scene.run) * inner_points(group))
         if isinstance(group[0], kinds.Fade):
-            orders[group[0]] = torch.ones_like(scene.targets)
             return {group[0]: scene.faded(found, group[0])}
         curves = [curve for curve in group if isinstance(curve, kinds.Curve)]
         ordered = scene.ordered(found, curves[0].unit)
-        orders |= dict.fromkeys(group, ordered.orders)
+        orders |= dict.fromkeys(group, ordered)
         return scene.swept(ordered, curves)
 
     def _score_probes(self, shot: Shot, scene: Scene) -> None:
@@ -190,16 +189,13 @@ class _Work:
         return ((name, found) for name, found in shot.maps.items() if self.ledger.wants(name, part))
 
 
-def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-
-
-def _alone(metric: kinds.SweepMetric, orders: Mapping[kinds.Question, Tensor]) -> Tensor:
+def _alone(metric: kinds.SweepMetric, orders: Mapping[kinds.Question, Ordered], ids: tuple[str, ...]) -> Tensor:
     """Samples this metric alone needs per image: the whole image, one empty one per imputer, the points between."""
-    groups = together(metric.curves)
+    groups = [[curve for curve in group if isinstance(curve, kinds.Curve)] for group in together(metric.curves)]
     whole = any(isinstance(q, kinds.Fade) or 0.0 in q.fractions for q in metric.curves)
     empty = {q.imputer for q in metric.curves if isinstance(q, kinds.Curve) and 1.0 in q.fractions}
-    return whole + len(empty) + sum((orders[group[0]] * inner_points(group) for group in groups), torch.tensor(0))
+    inner = [orders[group[0]].samples(group) if group else constant(1, ids) for group in groups]
+    return sum(inner, constant(whole + len(empty), ids))
 
 
 def _questions(probe: kinds.Probe | kinds.PartProbe, answers: kinds.Answers) -> int:

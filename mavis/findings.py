@@ -89,7 +89,7 @@ class MetricSummary(_Strict):
     natural_mean: float | None = Field(description="mean with every image of the data set weighing the same")
     undefined: int
     failed: int
-    rank: float | None = Field(description="average rank among the methods; null for controls and oracles")
+    rank: float | None = Field(description="average rank among the methods; null for what is no method")
     groups: tuple[GroupValue, ...]
     gaps: tuple[Gap, ...]
     missing: str | None = Field(description="why there is no value at all, e.g. what the model lacks")
@@ -104,6 +104,10 @@ class Gate(_Strict):
     value: float | None
     threshold: float | None
     reason: str = Field(description="one sentence with the numbers")
+    impossible: bool = Field(
+        default=False,
+        description="the model does not give what the gate, or a part of it, needs; then the method is provisional",
+    )
 
 
 class Skill(_Strict):
@@ -119,11 +123,11 @@ class ExplainerEntry(_Strict):
     """One row of the leaderboard."""
 
     explainer: str
-    role: Literal["method", "control", "oracle"]
+    role: Literal["method", "control", "oracle", "reference"]
     about: str
     metrics: tuple[MetricSummary, ...]
     gates: tuple[Gate, ...]
-    eligible: bool = Field(description="a method that passed every gate")
+    eligible: bool = Field(description="a method that passed every gate that its model allows to be asked")
     rank: float | None = Field(description="by the overall score, among methods; null for the others")
     rank_low: float | None = Field(default=None, description="lower end of the rank's interval")
     rank_high: float | None = Field(default=None, description="upper end of it")
@@ -152,7 +156,7 @@ class Leak(_Strict):
 
     known: bool = Field(description="whether the training images are known")
     exact: int = Field(description="images with the same pixels as a training image")
-    near: int = Field(description="further images whose hash differs by few bits")
+    near: int = Field(description="further images whose hash of 256 bits differs from a training image's by few")
     rate: float | None = Field(description="share of both among the evaluated images; null where not known")
     groups: dict[str, float] = Field(description="the same per group of the first attribute")
     excessive: bool = Field(description="the rate is above the protocol's limit")
@@ -186,6 +190,11 @@ class Validity(_Strict):
     recall: tuple[GroupAccuracy, ...] = Field(default=(), description="per class; attribute 'label'")
     leak: Leak | None = Field(default=None, description="null where the protocol does not ask for it")
     reliance: tuple[Reliance, ...] = Field(default=(), description="empty where it was not measured")
+    truth_verified: bool | None = Field(
+        default=None,
+        description="localisation is scored against the parts that the model was shown to use; null where that was not "
+        "measured, false where it uses none of them, or all",
+    )
 
 
 class CrossChecks(_Strict):
@@ -195,6 +204,10 @@ class CrossChecks(_Strict):
     mean_rank: dict[str, float] = Field(description="unweighted mean rank over the metrics that decide")
     smaa: dict[str, float] = Field(description="share of random weightings of the categories under which it leads")
     concordance: float | None = Field(description="Kendall's W of the metrics that decide, over the eligible methods")
+    concordance_within: float | None = Field(
+        default=None, description="the same over the metrics of the primary one's category alone"
+    )
+    concordance_upper: float | None = Field(default=None, description="upper end of its interval, which R5 looks at")
     leaders: dict[str, tuple[str, ...]] = Field(description="per imputer those not distinguishable from its leader")
 
 

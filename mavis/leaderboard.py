@@ -1,18 +1,21 @@
-"""Scores -> one leaderboard per model: means, groups, gaps, ranks, gates. Pure."""
+"""Scores -> one leaderboard per model: means, groups, gaps, gates, skills, ranks. Pure."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from mavis import disparity, gates, stats
+from mavis import aggregate, disparity, gates, skill, stats
+from mavis.aggregate import Standing
 from mavis.disparity import Column, Limits
 from mavis.findings import Estimate, ExplainerEntry, Gap, GroupValue, MetricSummary
 from mavis.groups import Rules, Summary, summarise, wide
 from mavis.rules import Protocol
-from mavis.traits import ExplainerTraits, MetricTraits
+from mavis.skill import Scale
+from mavis.traits import ExplainerTraits, MetricTraits, Role
 
 ABSENT = Estimate(mean=None, low=None, high=None, n=0)
 
@@ -26,12 +29,16 @@ class Cast:
         metrics: traits by name, in order of appearance.
         about: one line per explainer.
         missing: why a pair (explainer, metric), or an explainer with the empty metric, was not run.
+        classes: how many the model tells apart.
+        parameters: names of each explainer's parameters.
     """
 
     explainers: Mapping[str, ExplainerTraits]
     metrics: Mapping[str, MetricTraits]
     about: Mapping[str, str]
     missing: Mapping[tuple[str, str], str]
+    classes: int = 0
+    parameters: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def rules_of(protocol: Protocol, images: pd.DataFrame | None = None) -> Rules:
@@ -55,33 +62,39 @@ def rules_of(protocol: Protocol, images: pd.DataFrame | None = None) -> Rules:
     )
 
 
-def build(scores: pd.DataFrame, images: pd.DataFrame, cast: Cast, protocol: Protocol) -> tuple[ExplainerEntry, ...]:
-    """The leaderboard of one model, methods by rank, then controls, then oracles.
+def build(
+    scores: pd.DataFrame, images: pd.DataFrame, cast: Cast, protocol: Protocol, standing: Standing
+) -> tuple[ExplainerEntry, ...]:
+    """The leaderboard of one model, methods by rank, then controls, oracles and references.
 
     Args:
         scores: one model's rows: ``image, explainer, metric, value, status``.
         images: one model's images, index image id; attributes as columns.
         cast: who took part.
         protocol: the rules.
+        standing: skills and overall scores of all explainers.
     """
     images = images.sort_index()
     rules = rules_of(protocol, images)
     values, summary = wide(scores, images), summarise(scores, images, rules)
     means = dict(zip(summary.columns, summary.macro, strict=True))
     ranks = {metric: _ranks(metric, cast, means) for metric in cast.metrics}
-    gaps = _gaps(values, images, summary, cast, protocol)
+    gaps = _gaps(values, images, summary, cast, protocol, standing.skills.scale)
     rows = Counter(zip(scores["explainer"], scores["metric"], scores["status"], strict=True))
-    judged_on = cast.metrics.get(protocol.gates.controls.metric)
-    upwards = judged_on is None or judged_on.higher_is_better is not False
     entries = []
     for name, traits in cast.explainers.items():
-        judged = (
-            ()
-            if traits.role != "method"
-            else gates.judge(
-                name, values, images, means=means, rules=rules, gates=protocol.gates, higher_is_better=upwards
-            )
+        case = gates.Case(
+            explainer=name,
+            traits=traits,
+            values=values,
+            images=images,
+            means=means,
+            metrics=cast.metrics,
+            missing=cast.missing,
+            classes=cast.classes,
+            parameters=cast.parameters.get(name, ()),
         )
+        judged = gates.judge(case, rules, protocol.gates) if traits.role == "method" else ()
         summaries = [
             _metric(m, name, cast, summary=summary, rows=rows, rank=ranks[m].get(name), gaps=gaps) for m in cast.metrics
         ]
@@ -92,17 +105,38 @@ def build(scores: pd.DataFrame, images: pd.DataFrame, cast: Cast, protocol: Prot
                 about=cast.about.get(name, ""),
                 metrics=tuple(summaries),
                 gates=judged,
-                eligible=bool(judged) and all(g.passed for g in judged),
-                rank=ranks.get(protocol.decide.primary, {}).get(name),
+                eligible=bool(judged) and all(g.passed or (g.passed is None and g.impossible) for g in judged),
+                rank=None,
                 missing=cast.missing.get((name, "")),
             )
         )
-    return tuple(sorted(entries, key=_place))
+    return tuple(sorted(_ranked(entries, standing, protocol), key=_place))
+
+
+def _ranked(entries: Sequence[ExplainerEntry], standing: Standing, protocol: Protocol) -> list[ExplainerEntry]:
+    """The entries with their skills, and the methods with their ranks by the overall score."""
+    confidence = protocol.aggregate.confidence
+    ranks = aggregate.ranked(standing, [e.explainer for e in entries if e.role == "method"], confidence)
+    dominated = aggregate.dominated(standing, [e.explainer for e in entries if e.eligible], protocol.decide.rope)
+    found = []
+    for entry in entries:
+        name = entry.explainer
+        changes: dict[str, Any] = {
+            "skills": aggregate.skills_of(standing, name, confidence),
+            "categories": aggregate.categories_of(standing, name, confidence),
+            "overall": aggregate.overall_of(standing, name, confidence),
+            "dominated_by": dominated.get(name),
+        }
+        if name in ranks:
+            one = ranks[name]
+            changes |= {"rank": one.rank, "rank_low": one.low, "rank_high": one.high}
+        found.append(entry.model_copy(update=changes))
+    return found
 
 
 def _place(entry: ExplainerEntry) -> tuple[int, float, str]:
     """Methods by rank and, at equal rank, by name; the others as the protocol lists them."""
-    order = {"method": 0, "control": 1, "oracle": 2}[entry.role]
+    order = get_args(Role).index(entry.role)
     rank = entry.rank if entry.rank is not None else float("inf")
     return order, rank, entry.explainer if entry.role == "method" else ""
 
@@ -119,7 +153,7 @@ def _ranks(metric: str, cast: Cast, means: Mapping[tuple[str, str], Estimate]) -
 
 
 def _gaps(
-    values: pd.DataFrame, images: pd.DataFrame, summary: Summary, cast: Cast, protocol: Protocol
+    values: pd.DataFrame, images: pd.DataFrame, summary: Summary, cast: Cast, protocol: Protocol, scale: Scale
 ) -> dict[tuple[str, str], tuple[Gap, ...]]:
     """Gaps of every column whose metric compares explanations; cost has none."""
     rules, decide = rules_of(protocol, images), protocol.decide
@@ -127,7 +161,7 @@ def _gaps(
     compared = {m for m, traits in cast.metrics.items() if traits.category != "cost"}
     places = [place for place, (_, metric) in enumerate(summary.columns) if metric in compared]
     names = [summary.columns[place] for place in places]
-    columns = _columns(names, dict(zip(summary.columns, summary.macro, strict=True)), cast, protocol)
+    columns = _columns(names, dict(zip(summary.columns, summary.macro, strict=True)), cast, protocol, scale)
     scores = values.to_numpy(dtype=np.float64)[:, places]
     found: dict[tuple[str, str], list[Gap]] = {name: [] for name in names}
     for attribute in rules.attributes:
@@ -148,17 +182,17 @@ def _columns(
     means: Mapping[tuple[str, str], Estimate],
     cast: Cast,
     protocol: Protocol,
+    scale: Scale,
 ) -> list[Column]:
     """What the gaps of each (explainer, metric) need to know; pairs are compared of methods and where it decides."""
-    decide, reference = protocol.decide, protocol.explainers.reference
-    ways = {metric: cast.metrics[metric].higher_is_better is not False for _, metric in names}
-    units = {m: disparity.scale_of(means, m, reference, higher_is_better=up) for m, up in ways.items()}
+    decide = protocol.decide
+    units = {m: skill.unit_of(means, m, cast.metrics[m], scale) for _, m in names}
     places = {name: place for place, name in enumerate(names)}
     asked = {*decide.metrics, *decide.imputers}
     return [
         Column(
             subject=f"{metric} of {explainer}",
-            higher_is_better=ways[metric],
+            higher_is_better=cast.metrics[metric].higher_is_better is not False,
             unit=units[metric],
             asked=metric in asked and explainer in cast.explainers and cast.explainers[explainer].role == "method",
             confirm=tuple(places[explainer, m] for m in decide.imputers if (explainer, m) in places)

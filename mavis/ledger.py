@@ -18,6 +18,9 @@ from mavis.passes import Cost
 from mavis.plan import Block, Line, Part
 from mavis.types import Batch
 
+Columns = dict[str, list[Any]]
+"""A table in the making; a data frame per entry would cost more than many a metric."""
+
 
 class OutOfMemoryError(Exception):
     """The device's memory is full: not a failure of a cell, but a reason to begin the block again with less."""
@@ -51,9 +54,9 @@ class Ledger:
 
     block: Block
     line: Line
-    rows: list[pd.DataFrame] = field(default_factory=list)
-    curves: list[pd.DataFrame] = field(default_factory=list)
-    agreement: list[pd.DataFrame] = field(default_factory=list)
+    rows: Columns = field(default_factory=dict)
+    curves: Columns = field(default_factory=dict)
+    agreement: Columns = field(default_factory=dict)
     kept: dict[str, np.ndarray] = field(default_factory=dict)
     failures: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
 
@@ -98,16 +101,17 @@ class Ledger:
         numbers = values.detach().cpu().double().numpy()
         there = np.isfinite(numbers)
         spent = cost if isinstance(cost, Cost) else Cost()
-        each = cost.cpu().double().numpy() if isinstance(cost, Tensor) else spent.forwards / len(ids)
-        self.rows.append(
-            self._frame(explainer, metric.name, ids).assign(
-                value=np.where(there, numbers, np.nan),
-                status=np.where(there, "ok", "undefined"),
-                reason=np.where(there, "", metric.traits.undefined),
-                forwards=each,
-                backwards=spent.backwards / len(ids),
-                seconds=spent.seconds / len(ids),
-            )
+        each = cost.cpu().double().tolist() if isinstance(cost, Tensor) else spent.forwards / len(ids)
+        self._add(
+            explainer,
+            metric.name,
+            ids,
+            value=np.where(there, numbers, np.nan).tolist(),
+            status=np.where(there, "ok", "undefined").tolist(),
+            reason=np.where(there, "", metric.traits.undefined).tolist(),
+            forwards=each,
+            backwards=spent.backwards / len(ids),
+            seconds=spent.seconds / len(ids),
         )
 
     @contextmanager
@@ -147,25 +151,40 @@ class Ledger:
                 longest[key] = max(longest.get(key, curve), curve, key=lambda c: len(c.fractions))
         for curve in longest.values():
             values = found[curve]
-            columns = {
-                "image": np.repeat(list(ids), values.x.shape[1]),
-                "x": values.x.cpu().double().numpy().ravel(),
-                "y": values.y.cpu().double().numpy().ravel(),
-            }
-            names: dict[str, Any] = {"explainer": explainer, "imputer": curve.imputer, "order": curve.order}
-            self.curves.append(pd.DataFrame(columns).assign(model=self.block.model, **names))
+            _extend(
+                self.curves,
+                values.x.numel(),
+                image=np.repeat(list(ids), values.x.shape[1]).tolist(),
+                x=values.x.cpu().double().flatten().tolist(),
+                y=values.y.cpu().double().flatten().tolist(),
+                model=self.block.model,
+                explainer=explainer,
+                imputer=curve.imputer,
+                order=curve.order,
+            )
 
     def keep_agreement(self, ids: tuple[str, ...], found: Mapping[tuple[str, str], Mapping[str, Tensor]]) -> None:
         """Keeps how far every two methods agree on every image; NaN where a map is none."""
         for (first, second), measures in found.items():
             for measure, values in measures.items():
-                columns = {"image": list(ids), "value": values.cpu().double().numpy()}
-                names: dict[str, Any] = {"first": first, "second": second, "measure": measure}
-                self.agreement.append(pd.DataFrame(columns).assign(model=self.block.model, **names))
+                _extend(
+                    self.agreement,
+                    len(ids),
+                    image=list(ids),
+                    value=values.cpu().double().tolist(),
+                    model=self.block.model,
+                    first=first,
+                    second=second,
+                    measure=measure,
+                )
 
-    def _frame(self, explainer: str, metric: str, ids: tuple[str, ...]) -> pd.DataFrame:
-        names = {"model": self.block.model, "explainer": explainer, "metric": metric}
-        return pd.DataFrame({"image": list(ids)}).assign(**names)
+    def frames(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Scores, curves and agreement, as the store keeps them."""
+        return pd.DataFrame(self.rows), pd.DataFrame(self.curves), pd.DataFrame(self.agreement)
+
+    def _add(self, explainer: str, metric: str, ids: tuple[str, ...], **columns: Any) -> None:
+        model = self.block.model
+        _extend(self.rows, len(ids), image=list(ids), model=model, explainer=explainer, metric=metric, **columns)
 
     def _lose(self, scope: Scope, reason: str) -> None:
         lost: dict[str, Any] = {
@@ -180,7 +199,7 @@ class Ledger:
             for metric in self.line.metrics:
                 concerned = scope.metrics is None or metric.name in scope.metrics
                 if concerned and self.wants(explainer, metric):
-                    self.rows.append(self._frame(explainer, metric.name, scope.ids).assign(**lost))
+                    self._add(explainer, metric.name, scope.ids, **lost)
                     self._lost.add((explainer, metric.name))
 
     def _note(self, scope: Scope, error: Exception) -> None:
@@ -198,6 +217,12 @@ class Ledger:
             "traceback": "".join(traceback.format_exception(error)),
         }
         self.failures.setdefault(key, fresh)["images"] += len(scope.ids)
+
+
+def _extend(columns: Columns, rows: int, **values: Any) -> None:
+    """Adds rows; a value that is no list stands in each of them."""
+    for name, value in values.items():
+        columns.setdefault(name, []).extend(value if isinstance(value, list) else [value] * rows)
 
 
 def constant(value: float, like: tuple[str, ...]) -> Tensor:

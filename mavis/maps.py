@@ -1,12 +1,13 @@
 """From a raw attribution to the numbers that metrics read: shape contract, channel rule, cells, orders."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from mavis import device
 from mavis.device import precise
 from mavis.errors import ContractError
 
@@ -36,7 +37,7 @@ def pooled(raw: Tensor, images: Tensor, pooling: Literal["sum", "l2"]) -> Tensor
     if not raw.is_floating_point() or raw.device != images.device:
         raise ContractError(f"An explainer must return floats on {images.device}, got {raw.dtype} on {raw.device}.")
     raw = raw.detach().float()
-    return raw.sum(1) if pooling == "sum" else torch.linalg.vector_norm(raw, dim=1)
+    return raw.sum(1) if pooling == "sum" else precise(raw).square().sum(1).sqrt().float()
 
 
 def cell_means(values: Tensor, grid: int) -> Tensor:
@@ -86,15 +87,26 @@ class Maps:
     values: Tensor
     valid: Tensor
     grid: int
+    _measured: list[tuple["Maps", Tensor]] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def of(cls, values: Tensor, grid: int) -> "Maps":
         """From pooled values ``(B,H,W)``, which may hold NaN or infinity."""
-        flat = values.flatten(1)
-        finite = flat.isfinite().all(1)
-        values = torch.where(finite[:, None, None], values, torch.zeros_like(values))
-        varied = flat.amax(1) > flat.amin(1)
-        return cls(values, finite & varied, grid)
+        low, high = values.flatten(1).aminmax(dim=1)
+        finite = low.isfinite() & high.isfinite()
+        values = torch.where(finite[:, None, None], values, 0.0)
+        return cls(values, finite & (high > low), grid)
+
+    @cached_property
+    def length(self) -> Tensor:
+        """``(B,)`` double, Euclidean."""
+        return _length(self.values)
+
+    def distance(self, other: "Maps") -> Tensor:
+        """``(B,)`` double, length of the difference from other maps of the same shape; of the last ones it is kept."""
+        if not self._measured or self._measured[0][0] is not other:
+            self._measured[:] = [(other, _length(self.values - other.values))]
+        return self._measured[0][1]
 
     @cached_property
     def cells(self) -> Tensor:
@@ -113,21 +125,19 @@ class Maps:
 
     @cached_property
     def _sorted(self) -> tuple[Tensor, Tensor]:
-        found = self.values.flatten(1).sort(dim=1, descending=True)
-        return found.values, found.indices
+        flat = self.values.flatten(1)
+        order = device.argsort(-flat)
+        return flat.gather(1, order), order
 
     @cached_property
     def above(self) -> Tensor:
         """``(B,H·W)`` int64, at each place of `order`: how many pixels are higher than the one there."""
-        starts = torch.where(self._falls, torch.arange(1, self.order.shape[1], device=self.order.device), 0)
-        return torch.nn.functional.pad(starts, (1, 0)).cummax(1).values
+        return _starts(self._falls)
 
     @cached_property
     def upto(self) -> Tensor:
         """``(B,H·W)`` int64, at each place of `order`: how many pixels are at least as high as the one there."""
-        n = self.order.shape[1]
-        ends = torch.where(self._falls, torch.arange(1, n, device=self.order.device), n)
-        return torch.nn.functional.pad(ends, (0, 1), value=n).flip(1).cummin(1).values.flip(1)
+        return _ends(self._falls)
 
     @cached_property
     def _falls(self) -> Tensor:
@@ -142,7 +152,7 @@ class Maps:
     @cached_property
     def ascending_magnitude(self) -> Tensor:
         """``(B,n)``, absolute cell values sorted from low to high."""
-        return self.cells.abs().sort(dim=1).values
+        return device.sort(self.cells.abs())
 
     @cached_property
     def unit(self) -> Tensor:
@@ -152,11 +162,19 @@ class Maps:
         return torch.where(scale > 0, flat / scale.where(scale > 0, torch.ones_like(scale)), flat).float()
 
 
-def has_ties(values: Tensor, counts: Tensor) -> Tensor:
-    """``(B,)`` bool: whether any two of the ``counts (B,)`` highest of the values ``(B,n)`` are equal."""
-    ordered = values.sort(dim=1, descending=True).values
+def _length(values: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(precise(values.flatten(1)), dim=1)
+    return length
+
+
+def ties(values: Tensor, counts: Tensor) -> Tensor:
+    """``(B,n)`` bool: whether the k-th and the next of the ``counts (B,)`` highest of the values ``(B,n)`` are equal.
+
+    It stands at place k, from 1 on; place 0 is false.
+    """
+    ordered = device.sort(values).flip(1)
     among = torch.arange(1, values.shape[1], device=values.device) < counts[:, None]
-    return ((ordered[:, 1:] == ordered[:, :-1]) & among).any(1)
+    return torch.nn.functional.pad((ordered[:, 1:] == ordered[:, :-1]) & among, (1, 0))
 
 
 def positions(cells: Tensor, tie_break: Tensor) -> Tensor:
@@ -178,11 +196,28 @@ def positions(cells: Tensor, tie_break: Tensor) -> Tensor:
 
 def ranks(values: Tensor) -> Tensor:
     """Average ranks along the last dimension, ties sharing theirs: ``(…,n)`` -> ``(…,n)`` float32, 1 for the lowest."""
-    ordered = values.sort(dim=-1).values.contiguous()
-    values = values.contiguous()
-    below = torch.searchsorted(ordered, values, right=False)
-    upto = torch.searchsorted(ordered, values, right=True)
-    return (below + upto + 1).float() / 2
+    order = device.argsort(values)
+    ordered = values.gather(-1, order)
+    rises = ordered[..., 1:] > ordered[..., :-1]
+    shared = (_starts(rises) + _ends(rises) + 1).float() / 2
+    return torch.empty_like(shared).scatter_(-1, order, shared)
+
+
+def _starts(changes: Tensor) -> Tensor:
+    """At each place of a sorted row, how many lie before the run of equal values: ``(…,n−1)`` bool -> ``(…,n)``."""
+    starts = torch.where(changes, _places(changes), 0)
+    return torch.nn.functional.pad(starts, (1, 0)).cummax(-1).values
+
+
+def _ends(changes: Tensor) -> Tensor:
+    """At each place of a sorted row, how many lie before the end of the run: ``(…,n−1)`` bool -> ``(…,n)``."""
+    n = changes.shape[-1] + 1
+    ends = torch.where(changes, _places(changes), n)
+    return torch.nn.functional.pad(ends, (0, 1), value=n).flip(-1).cummin(-1).values.flip(-1)
+
+
+def _places(changes: Tensor) -> Tensor:
+    return torch.arange(1, changes.shape[-1] + 1, device=changes.device)
 
 
 def spearman(a: Tensor, b: Tensor) -> Tensor:

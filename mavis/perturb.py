@@ -142,4 +142,4 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
 def uniform_noise(run: Pass, name: str, radius: float) -> Tensor:
     """Noise ``(B,3,H,W)`` in U(−radius, radius), in units of the image's range, one draw per image."""
     shape = run.images.shape[1:]
-    return run.draw(name, lambda g: (torch.rand(shape, generator=g) * 2 - 1) * radius)
+    return (run.draw(name, lambda g: torch.rand(shape, generator=g)) * 2 - 1) * radius

@@ -13,8 +13,8 @@ from mavis import foreign, hashing, kinds
 from mavis.errors import BadParameter, UnknownName
 from mavis.perturb import imputer_of
 from mavis.registry import Entry, datasets, explainers, imputers, metric_of, metrics, models
-from mavis.rules import Protocol
-from mavis.traits import ExplainerTraits, MetricTraits
+from mavis.rules import WORST_GROUP, DecisionRules, Gates, Protocol
+from mavis.traits import CATEGORIES, ExplainerTraits, MetricTraits
 from mavis.types import Capability
 
 BLOCK = 32  # images; small enough to lose little when killed, large enough to fill a batch
@@ -121,6 +121,20 @@ def line_up(protocol: Protocol, chosen: Sequence[str] | None, *, allow_known_fau
     )
 
 
+def with_reference(line: Line, protocol: Protocol, *, truth: bool) -> Line:
+    """The line-up with what marks the scale of skills: the protocol's zero, and its reference for such data.
+
+    Args:
+        line: see `line_up`.
+        protocol: the rules.
+        truth: whether the data have planted truth.
+    """
+    marks, there = protocol.explainers.reference, {part.name for part in line.explainers}
+    wanted = [marks.zero, marks.truth if truth else marks.otherwise]
+    added = [_made(explainers[n], protocol.explainers.settings.get(n, {})) for n in wanted if n not in there]
+    return replace(line, explainers=(*line.explainers, *added))
+
+
 def known_faulty(protocol: Protocol) -> tuple[str, ...]:
     """The protocol's metrics, by label, that are known to be wrong."""
     return tuple(label for label in protocol.metrics if metrics[metric_of(label)].traits.faulty)
@@ -149,7 +163,10 @@ def cells(subject: Subject, line: Line, protocol: Protocol) -> tuple[Cell, ...]:
     for e in line.explainers:
         for m in line.metrics:
             body = {**fixed, "explainer": [e.name, e.params], "metric": [m.name, m.params]}
+            if m.traits.truth and subject.rerender and protocol.reliance is not None:
+                body["truth"] = _truth(protocol)
             reason = _lacks(subject, e.traits) or subject.unfit.get(e.name) or _lacks(subject, m.traits)
+            reason = reason or _needless(e, m, protocol)
             found.append(Cell(hashing.of_json(body)[:16], e.name, m.name, reason))
     return tuple(found)
 
@@ -174,14 +191,65 @@ def share(every: Sequence[Block], shard: tuple[int, int]) -> list[Block]:
     return list(every)[k - 1 :: n]
 
 
+def _truth(protocol: Protocol) -> list[Any]:
+    """What decides, beside model and images, which parts count as used, and so what localisation is scored against."""
+    return [
+        protocol.reliance and protocol.reliance.model_dump(mode="json"),
+        protocol.variants.per_group,
+        protocol.data.groups[0],
+        protocol.aggregate.bootstrap,
+        protocol.aggregate.confidence,
+    ]
+
+
 def _check_rules(protocol: Protocol) -> None:
     """Looks up every name in the protocol that is not made below, so that no run ends in a typing error."""
     for name, params in protocol.explainers.settings.items():
         explainers[name].check(params)
-    for name in protocol.gates.controls.against:
+    for name in gate_controls(protocol.gates):
         explainers[name]
-    for name in (protocol.gates.randomisation.metric, protocol.gates.controls.metric, protocol.decide.primary):
+    for name in (*gate_metrics(protocol.gates), protocol.decide.primary):
         metrics[metric_of(name)]
+    reference = protocol.explainers.reference
+    for name in (reference.zero, reference.truth, reference.otherwise):
+        explainers[name]
+    _check_decision(protocol.decide)
+
+
+def _check_decision(rules: DecisionRules) -> None:
+    """Every metric that decides has a direction and a category with a weight, and the primary one decides."""
+    if rules.primary not in rules.metrics:
+        given = ", ".join(rules.metrics)
+        raise BadParameter(f"decide.metrics must hold decide.primary, '{rules.primary}'; got {given}.")
+    for label in (*rules.metrics, *rules.imputers):
+        traits = metrics[metric_of(label)].traits
+        if traits.higher_is_better is None:
+            raise BadParameter(f"decide.metrics: '{label}' only describes; choose metrics with a direction.")
+        if traits.category not in rules.weights:
+            raise BadParameter(
+                f"decide.weights has no '{traits.category}', the category of '{label}'; give it one, 0 at least."
+            )
+    known = (*CATEGORIES, WORST_GROUP)
+    for category, weight in rules.weights.items():
+        if category not in known:
+            raise UnknownName("category of decide.weights", category, known)
+        if weight < 0:
+            raise BadParameter(f"decide.weights: expected numbers from 0, got {category}: {weight:g}.")
+    if rules.weights[metrics[metric_of(rules.primary)].traits.category] == 0:
+        raise BadParameter("decide.weights: the category of decide.primary needs a weight above 0.")
+
+
+def gate_metrics(gates: Gates) -> dict[str, None]:
+    """Labels of the metrics that the gates read, each once."""
+    labels = ["valid", gates.randomisation.metric, gates.controls.metric]
+    labels += [gates.determinism.metric, gates.determinism.replicate] if gates.determinism else []
+    labels += [rule.metric for rule in (gates.completeness, gates.classes, gates.groups) if rule]
+    return dict.fromkeys(labels)
+
+
+def gate_controls(gates: Gates) -> dict[str, None]:
+    """Names of the controls that the gates read, each once."""
+    return dict.fromkeys([*gates.controls.against, *([gates.groups.against] if gates.groups else [])])
 
 
 def _refuse(labels: Sequence[str]) -> None:
@@ -216,6 +284,13 @@ def imputers_of(made: kinds.Metric) -> list[str]:
         case kinds.ProbeMetric(probes=probes):
             return list(dict.fromkeys(probe.imputer for probe in probes if isinstance(probe, kinds.Probe)))
     return []
+
+
+def _needless(e: Part, m: Part, protocol: Protocol) -> str | None:
+    """A reference only marks the scale: it is explained again for metrics that take their mark from it alone."""
+    again = isinstance(m.made, kinds.VariantMetric | kinds.FreeMetric)
+    marked = m.name in protocol.decide.metrics and m.traits.perfect is None
+    return "is a reference, whose map is made once" if e.traits.role == "reference" and again and not marked else None
 
 
 def _lacks(subject: Subject, traits: ExplainerTraits | MetricTraits) -> str | None:

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,10 @@ class Layer:
     norms: tuple[str, ...]
 
 
+_LAYERS: WeakKeyDictionary[nn.Module, dict[int, list[Layer]]] = WeakKeyDictionary()
+"""What `layers` has found, per net and size, for as long as the net is there: a cascade asks once per step."""
+
+
 def randomised(net: nn.Module, seed: int, size: int, *, order: Order = "full", layers: int = 0) -> nn.Module:
     """A copy some or all of whose parameters carry no trained information.
 
@@ -58,8 +63,8 @@ def randomised(net: nn.Module, seed: int, size: int, *, order: Order = "full", l
     Differs: Quantus calls ``reset_parameters``, which sets normalisation layers to the identity and re-seeds every
     layer alike; it goes in order of registration, and counts the trained net as a step.
     """
-    net = copy.deepcopy(net)
     steps = _chosen(net, size, order, layers)
+    net = copy.deepcopy(net)
     parameters, norms = dict(net.named_parameters()), _batch_norms(net)
     with torch.no_grad():
         for name in (name for step in steps for name in step.parameters):
@@ -83,7 +88,13 @@ def layers(net: nn.Module, size: int) -> list[Layer]:
         net: images ``(B,3,size,size)`` in [0,1] -> logits; unchanged.
         size: side of the random image, in pixels.
     """
-    net = copy.deepcopy(net).eval()
+    known = _LAYERS.setdefault(net, {})
+    if size not in known:
+        known[size] = _found(copy.deepcopy(net).eval(), size)
+    return known[size]
+
+
+def _found(net: nn.Module, size: int) -> list[Layer]:
     names, weights = _names(net), _weights(net)
     steps = _steps(weights, _uses(net, names, size) or [[name] for name in names.values()])
     _place_unused(steps, names.values())

@@ -136,10 +136,11 @@ def explainer(
     signed: bool = True,
     same_as: str = "",
     reference: bool = False,
+    magnitude: bool = False,
 ) -> Callable[[Factory], Factory]:
     """Registers an explainer factory; the arguments are those of `ExplainerTraits`."""
     traits = ExplainerTraits(
-        source, frozenset(needs), pooling, role, stochastic, complete, truth, signed, same_as, reference
+        source, frozenset(needs), pooling, role, stochastic, complete, truth, signed, same_as, reference, magnitude
     )
     return _registering(explainers, name, traits)
 
@@ -158,10 +159,22 @@ def metric(
     undefined: str = "the map is not finite",
     unit: str = "",
     faulty: str = "",
+    perfect: float | None = None,
 ) -> Callable[[Factory], Factory]:
     """Registers a metric factory; the arguments are those of `MetricTraits`."""
     traits = MetricTraits(
-        source, category, higher_is_better, range, chance, frozenset(needs), truth, rerender, undefined, unit, faulty
+        source,
+        category,
+        higher_is_better,
+        range=range,
+        chance=chance,
+        needs=frozenset(needs),
+        truth=truth,
+        rerender=rerender,
+        undefined=undefined,
+        unit=unit,
+        faulty=faulty,
+        perfect=perfect,
     )
     return _registering(metrics, name, traits)
 

@@ -17,7 +17,7 @@ def joined(table: pd.DataFrame, attribute: str) -> pd.Series:
             raise UnknownName("group attribute of these data", part, known)
     found = table[parts[0]].astype(str)
     for part in parts[1:]:
-        found = found.str.cat(table[part].astype(str), sep="*")
+        found = found + "*" + table[part].astype(str)
     return found.rename(None)
 
 

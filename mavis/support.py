@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mavis import device, protocol
 from mavis.errors import MavisError
+from mavis.kinds import Explainer
 from mavis.maps import pooled
 from mavis.passes import Cost, Meter, Pass
 from mavis.plan import Part, line_up
@@ -24,8 +25,10 @@ from mavis.traits import ExplainerTraits
 from mavis.types import Batch, Dataset, Model, Reference
 
 Status = Literal["supported", "unsupported", "degenerate"]
-IMAGES = 2
-"""On which explainers are tried."""
+IMAGES = 8
+"""At hand for trying explainers."""
+FIRST = 2
+"""On which each is tried; on the others one by one, as long as its maps are the same everywhere."""
 EQUAL = 1e-6
 """Relative difference up to which two maps are one, and one map is the same everywhere."""
 
@@ -113,8 +116,9 @@ def assess(
     """Tries explainers on a model.
 
     Those that need predictions at most are not run: they work on any model that answers. Every other one is run once
-    with the parameters of the run, on copies of the model; one that reads activations without gradients on the first
-    image only.
+    with the parameters of the run, on the first images, on copies of the model; one that reads activations without
+    gradients on the first image only. A map that is the same everywhere, as Grad-CAM's is where nothing speaks for the
+    class, is no proof: the next images are tried until one has another map, or none is left.
 
     Args:
         parts: explainers with their parameters.
@@ -165,7 +169,7 @@ class _Trial:
 
     def __init__(self, run: Pass) -> None:
         self.original = run
-        self.run = _fresh(run)
+        self.run = _fresh(run, slice(FIRST))
         with run.meter.on(self.run.model.net):
             self.targets = self.run.predict(run.images).argmax(1)
         self._maps: dict[str, Tensor] = {}
@@ -183,7 +187,7 @@ class _Trial:
         except Exception as error:
             if device.is_out_of_memory(error):
                 raise
-            self.run = _fresh(self.original)  # what failed may have left hooks in its copy
+            self.run = _fresh(self.original, slice(FIRST))  # what failed may have left hooks in its copy
             return _failed(error)
 
     def _run_for(self, part: Part) -> Pass:
@@ -201,27 +205,40 @@ class _Trial:
         self._maps[part.name] = values
         if part.traits.complete:
             support = replace(support, figures={"completeness": self._incompleteness(raw)})
-        if reason := self._says_nothing(part.traits, values):
+        if reason := self._says_nothing(part, values):
             return replace(support, status="degenerate", reason=reason)
         return support
 
-    def _says_nothing(self, traits: ExplainerTraits, values: Tensor) -> str | None:
-        """Why a map is degenerate, if it is."""
-        spread = values.flatten(1).amax(1) - values.flatten(1).amin(1)
-        if (spread <= EQUAL * values.flatten(1).abs().amax(1)).all():
-            return f"gives the same value everywhere ({len(values)} images tried)"
-        if traits.same_as and _equal(values, self._map(traits.same_as)[: len(values)]):
-            no_relu = not any(isinstance(module, nn.ReLU) for module in self.run.model.net.modules())
-            return f"equals {traits.same_as} here" + (", since the model has no ReLU" if no_relu else "")
+    def _says_nothing(self, part: Part, values: Tensor) -> str | None:
+        """Why an explainer is degenerate, if it is; told by its maps of the first images, or of the next."""
+        first, last, other = 0, len(values), part.traits.same_as
+        while _is_flat(values) and last < len(self.original):
+            first, last = last, last + 1
+            values = self._values(part.made, part.traits, slice(first, last))
+        if _is_flat(values):
+            return f"gives the same value everywhere ({last} images tried)"
+        if other and _equal(values, self._map(other)[:last] if first == 0 else self._other(other, slice(first, last))):
+            no_relu = other == "saliency" and not any(
+                isinstance(module, nn.ReLU) for module in self.run.model.net.modules()
+            )
+            return f"equals {other} here" + (", since the model has no ReLU" if no_relu else "")
         return None
 
     def _map(self, name: str) -> Tensor:
-        """The map of another explainer: the one that was made, or one with its own defaults."""
+        """The map that another explainer has of the first images: the one that was made, or one with its defaults."""
         if name not in self._maps:
-            entry = explainers[name]
-            with self.run.meter.on(self.run.model.net):
-                self._maps[name] = pooled(entry.make()(self.run, self.targets), self.run.images, entry.traits.pooling)
+            self._maps[name] = self._other(name, slice(FIRST))
         return self._maps[name]
+
+    def _other(self, name: str, rows: slice) -> Tensor:
+        entry = explainers[name]
+        return self._values(entry.make(), entry.traits, rows)
+
+    def _values(self, made: Explainer, traits: ExplainerTraits, rows: slice) -> Tensor:
+        """Another map, of some of the images."""
+        run = replace(self.run, batch=self.original.batch.part(rows), _computed={}, _used=set())
+        with run.meter.on(run.model.net):
+            return pooled(made(run, self.targets[rows]), run.images, traits.pooling)
 
     def _incompleteness(self, raw: Tensor) -> float:
         """How far the values miss the change of the logit from the mean colour, as a share of it, at worst."""
@@ -234,10 +251,16 @@ class _Trial:
         return float(f"{float(error.max()):.2g}")
 
 
-def _fresh(run: Pass) -> Pass:
-    """The pass with a copy of its network, nothing computed yet."""
+def _fresh(run: Pass, rows: slice) -> Pass:
+    """The pass of some of its images with a copy of its network, nothing computed yet."""
     model = replace(run.model, net=copy.deepcopy(run.model.net))
-    return replace(run, model=model, _computed={}, _used=set())
+    return replace(run, model=model, batch=run.batch.part(rows), _computed={}, _used=set())
+
+
+def _is_flat(values: Tensor) -> bool:
+    """Whether each of the maps is the same everywhere."""
+    flat = values.flatten(1)
+    return bool((flat.amax(1) - flat.amin(1) <= EQUAL * flat.abs().amax(1)).all())
 
 
 def _equal(first: Tensor, second: Tensor) -> bool:

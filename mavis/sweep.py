@@ -19,19 +19,36 @@ from mavis.types import PART_CODES
 
 @dataclass(frozen=True)
 class Ordered:
-    """In which order the units of a batch's images go; an image with ties has two orders, each other's reverse.
+    """In which order the units of a batch's images go; an image with ties has a second order, the first one's reverse.
 
     Attributes:
-        rows: ``(O,)`` int64, whose order it is.
-        rank: ``(O,H,W)`` int16, place of each pixel's unit, 0 for the most influential.
-        units: ``(O,)`` int64, how many units there are.
-        orders: ``(B,)`` int64, 1 or 2.
+        rank: ``(B,H,W)`` int16, place of each pixel's unit, 0 for the most influential.
+        units: ``(B,)`` int64, how many units there are.
+        tied: ``(B,n)`` bool, n the most units: whether the k highest end among equal values, at place k; not at 0.
+        second: ``(T,H,W)`` int16, places in the second order of the T images that have one.
+        seconds: ``(T,)`` int64, which images these are.
     """
 
-    rows: Tensor
     rank: Tensor
     units: Tensor
-    orders: Tensor
+    tied: Tensor
+    second: Tensor
+    seconds: Tensor
+
+    def counts(self, fractions: Sequence[float]) -> Tensor:
+        """``(B,S)`` int64: units removed at each fraction."""
+        return removal_counts(self.units, fractions)
+
+    def split(self, order: str, counts: Tensor) -> Tensor:
+        """``(B,S)`` bool: whether the orders differ in which units are the ``counts (B,S)`` first to be removed."""
+        above = counts if order == "mif" else self.units[:, None] - counts
+        inside = (above > 0) & (above < self.units[:, None])
+        return inside & self.tied.gather(1, above.clamp_max(self.tied.shape[1] - 1))
+
+    def samples(self, curves: Sequence[Curve]) -> Tensor:
+        """``(B,)`` int64: model samples of curves that are swept together, without whole and empty images."""
+        counts = self.counts(_inner(curves))
+        return counts.shape[1] + self.split(curves[0].order, counts).sum(1)
 
 
 @dataclass(frozen=True)
@@ -82,34 +99,37 @@ class Scene:
         labels, units = self._cells if unit == "cell" else self._segments
         values = found.cells if unit == "cell" else _segment_means(found.values, labels, units)
         tie_break = self._tie_break(unit, values.shape[1])
-        tied = maps.has_ties(values, units)
-        reverse = values.shape[1] - 1 - tie_break
-        places = torch.cat([maps.positions(values, tie_break), maps.positions(values, reverse)[tied]]).short()
-        rows = torch.cat([torch.arange(len(self.run), device=tied.device), tied.nonzero()[:, 0]])
-        rank = places.gather(1, labels[rows].flatten(1)).view(len(rows), *labels.shape[1:])
-        return Ordered(rows, rank, units[rows], 1 + tied.long())
+        tied = maps.ties(values, units)
+        seconds = tied.any(1).nonzero()[:, 0]
+        reverse = values.shape[1] - 1 - tie_break[seconds]
+
+        def rank(rows: Tensor, tie_break: Tensor) -> Tensor:
+            places = maps.positions(values[rows], tie_break).short()
+            return places.gather(1, labels[rows].flatten(1)).view(len(rows), *labels.shape[1:])
+
+        every = torch.arange(len(self.run), device=tied.device)
+        return Ordered(rank(every, tie_break), units, tied, rank(seconds, reverse), seconds)
 
     def swept(self, ordered: Ordered, together: Sequence[Curve]) -> dict[Question, CurveValues]:
         """Curves that differ in their fractions only, from one sweep."""
         first = together[0]
         fractions = sorted({f for curve in together for f in curve.fractions})
-        counts = removal_counts(ordered.units, fractions)
-        inner = [i for i, fraction in enumerate(fractions) if 0 < fraction < 1]
-        said = self._mean_over_orders(ordered, self._removed_in_order(first, ordered, counts[:, inner]))
+        counts, inner = ordered.counts(fractions), _inner(together)
+        said = self._removed_in_order(first, ordered, ordered.counts(inner))
 
         def column(fraction: float, what: str) -> Tensor:
             if fraction in (0, 1):
                 end: Tensor = getattr(self.empty(first.imputer) if fraction else self._whole, what)
                 return end
             inside: Tensor = getattr(said, what)
-            return inside[:, inner.index(fractions.index(fraction))]
+            return inside[:, inner.index(fraction)]
 
         def of(curve: Curve) -> CurveValues:
-            x = counts[: len(self.run), [fractions.index(f) for f in curve.fractions]]
+            x = counts[:, [fractions.index(f) for f in curve.fractions]]
             y, logit, kept = (
                 torch.stack([column(f, what) for f in curve.fractions], 1) for what in ("y", "logit", "kept")
             )
-            return CurveValues(x / ordered.units[: len(self.run), None], y, logit, kept)
+            return CurveValues(x / ordered.units[:, None], y, logit, kept)
 
         return {curve: of(curve) for curve in together}
 
@@ -142,20 +162,41 @@ class Scene:
     # The sweep itself.
 
     def _removed_in_order(self, curve: Curve, ordered: Ordered, counts: Tensor) -> _Said:
-        """Answers ``(O,S)`` for counts ``(O,S)`` of removed units, as many images at once as fit a call."""
+        """Answers ``(B,S)`` for counts ``(B,S)`` of removed units: the mean over both orders of an image with ties.
 
-        def removed(rows: slice, steps: slice) -> Tensor:
-            count = counts[rows, steps, None, None]
-            rank = ordered.rank[rows, None]
-            return rank < count if curve.order == "mif" else rank >= ordered.units[rows, None, None, None] - count
+        The second order is asked only where it removes other units than the first one: elsewhere it is the same image.
+        """
+        split = ordered.split(curve.order, counts)
+        place, step = split[ordered.seconds].nonzero(as_tuple=True)
+        rows = ordered.seconds[place]
 
-        return self._asked(curve.imputer, ordered.rows, counts.shape[1], removed)
+        def first(rows: slice, steps: slice) -> Tensor:
+            return removed(ordered.rank[rows, None], ordered.units[rows, None], counts[rows, steps])
+
+        def second(pairs: slice, _: slice) -> Tensor:
+            units, count = ordered.units[rows[pairs], None], counts[rows[pairs], step[pairs], None]
+            return removed(ordered.second[place[pairs], None], units, count)
+
+        def removed(rank: Tensor, units: Tensor, count: Tensor) -> Tensor:
+            above = count if curve.order == "mif" else units - count
+            return (rank < above[..., None, None]) == (curve.order == "mif")
+
+        every = torch.arange(len(self.run), device=rows.device)
+        said = self._asked(curve.imputer, every, counts.shape[1], first)
+        again = self._asked(curve.imputer, rows, 1, second)
+
+        def mean(what: str) -> Tensor:
+            values: Tensor = getattr(said, what)
+            other: Tensor = getattr(again, what)[:, 0]
+            return values.index_put((rows, step), (values[rows, step] + other) / 2)
+
+        return _Said(*(mean(what) for what in ("y", "logit", "p", "kept")))
 
     def _asked(self, imputer: str, rows: Tensor, steps: int, removed: Callable[[slice, slice], Tensor]) -> _Said:
         """Answers ``(O,S)``: image ``rows[o]`` without the pixels ``removed(o, s)``."""
         fill, chunk = self.filler(imputer), self.run.chunk
-        wide = min(len(rows), chunk)
-        deep = max(1, chunk // max(1, wide))
+        wide = max(1, min(len(rows), chunk))
+        deep = max(1, chunk // wide)
         found: list[list[_Said]] = []
         for top in range(0, len(rows), wide):
             here = slice(top, top + wide)
@@ -167,13 +208,6 @@ class Scene:
                 line.append(_shaped(said, pixels.shape[1]))
             found.append(line)
         return _joined(found, (len(rows), steps), self.targets.device)
-
-    def _mean_over_orders(self, ordered: Ordered, said: _Said) -> _Said:
-        def mean(values: Tensor) -> Tensor:
-            total = torch.zeros(len(self.run), values.shape[1], device=values.device)
-            return total.index_add_(0, ordered.rows, values) / ordered.orders[:, None]
-
-        return _Said(mean(said.y), mean(said.logit), mean(said.p), mean(said.kept))
 
     # Probes.
 
@@ -248,7 +282,12 @@ def inner_points(group: Sequence[Question]) -> int:
     """Model samples per image and order that a group of questions takes, without whole and empty images."""
     if isinstance(group[0], Fade):
         return 1
-    return len({f for curve in group if isinstance(curve, Curve) for f in curve.fractions if 0 < f < 1})
+    return len(_inner([curve for curve in group if isinstance(curve, Curve)]))
+
+
+def _inner(curves: Sequence[Curve]) -> list[float]:
+    """The fractions of curves that are swept together, rising, without 0 and 1."""
+    return sorted({f for curve in curves for f in curve.fractions if 0 < f < 1})
 
 
 def removal_counts(units: Tensor, fractions: Sequence[float]) -> Tensor:

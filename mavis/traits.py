@@ -8,7 +8,7 @@ from mavis.errors import MavisError, UnknownName
 from mavis.types import WHITE_BOX, Capability
 
 Pooling = Literal["sum", "l2"]
-Role = Literal["method", "control", "oracle"]
+Role = Literal["method", "control", "oracle", "reference"]
 Category = Literal[
     "faithfulness", "localisation", "robustness", "randomisation", "complexity", "axioms", "hygiene", "cost"
 ]
@@ -32,12 +32,15 @@ class ExplainerTraits:
         source: paper and equation.
         needs: what it asks of the model.
         pooling: how the channels of its raw map become one number: the signed sum, or the Euclidean length.
-        role: a method that may be recommended, a control that must be beaten, or an oracle that knows the truth.
+        role: a method that may be recommended, a control that must be beaten, an oracle that knows the truth,
+            or a reference: what the model itself does, as a fixed mark on the scale of scores.
         stochastic: draws random numbers, so two seeds give two maps.
         complete: claims that its values add up to the change of the logit from the data set's mean colour.
         signed: whether values may be negative.
         same_as: the explainer that it equals where the model lacks what sets it apart; then it is not scored.
         reference: reads other images of the data set, ``run.reference``.
+        magnitude: shows how much, never for or against, as a length or a square does; such maps are much alike for all
+            classes. Maps of pooling ``l2`` are, and need not say so.
         truth: needs planted truth (``parts`` or ``regions``) in the data.
     """
 
@@ -51,6 +54,7 @@ class ExplainerTraits:
     signed: bool = True
     same_as: str = ""
     reference: bool = False
+    magnitude: bool = False
 
     def __post_init__(self) -> None:
         _check_word("pooling", self.pooling, get_args(Pooling))
@@ -68,6 +72,7 @@ class MetricTraits:
         higher_is_better: the direction; None for what only describes and is never ranked.
         range: lowest and highest value it can take; None where unbounded.
         chance: the value that a map without information is expected to have, where it is known.
+        perfect: the value of a map that could not be better, where there is one: skill 1 in place of the reference's.
         needs: what it asks of the model beyond the maps.
         truth: needs planted truth (``parts`` or ``regions``) in the data.
         rerender: needs data whose parts can be drawn anew.
@@ -87,6 +92,7 @@ class MetricTraits:
     undefined: str = "the map is not finite"
     unit: str = ""
     faulty: str = ""
+    perfect: float | None = None
 
     def __post_init__(self) -> None:
         _check_word("category", self.category, CATEGORIES)

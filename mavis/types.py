@@ -8,6 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from mavis.fingerprints import Fingerprints
+
 Capability = Literal["forward", "gradient", "activations", "weights"]
 """What MAVIS may ask of a model."""
 
@@ -84,20 +86,24 @@ class Batch:
 
     def alone(self, row: int) -> "Batch":
         """The batch of one of its images."""
+        return self.part(slice(row, row + 1))
 
-        def one(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor[row : row + 1]
+    def part(self, rows: slice) -> "Batch":
+        """The batch of some of its images."""
+
+        def some(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[rows]
 
         again = self.rerender
         return replace(
             self,
-            images=self.images[row : row + 1],
-            labels=self.labels[row : row + 1],
-            ids=self.ids[row : row + 1],
-            groups={attribute: names[row : row + 1] for attribute, names in self.groups.items()},
-            parts=one(self.parts),
-            regions=one(self.regions),
-            rerender=None if again is None else lambda part, number: again(part, number)[row : row + 1],
+            images=self.images[rows],
+            labels=self.labels[rows],
+            ids=self.ids[rows],
+            groups={attribute: names[rows] for attribute, names in self.groups.items()},
+            parts=some(self.parts),
+            regions=some(self.regions),
+            rerender=None if again is None else lambda part, number: again(part, number)[rows],
         )
 
 
@@ -168,6 +174,7 @@ class Model:
         size: side of the square images it was made for, or None where any will do.
         output: what perturbation curves are taken on: the softmax probability, or the logit itself.
         card: where it comes from: recipe, seed, training data, accuracy per group.
+        seen: fingerprints of the images that it was trained on, or None where they are not known.
     """
 
     name: str
@@ -179,6 +186,7 @@ class Model:
     size: int | None = None
     output: Literal["softmax", "logit"] = "softmax"
     card: Mapping[str, Any] = field(default_factory=dict)
+    seen: Fingerprints | None = field(default=None, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:

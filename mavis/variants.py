@@ -1,7 +1,8 @@
-"""Under what a variant metric explains again: noisy or flipped inputs, other weights, another class, other draws."""
+"""Under what a variant metric explains again: the same, noisy or flipped inputs, other weights, classes or draws."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ SIZE = 64
 class Variant:
     """Another input, model or class under which a variant metric explains again; this one changes nothing."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Equal keys are computed once for all metrics and explainers."""
         return repr(self)
@@ -28,6 +29,11 @@ class Variant:
     @property
     def model_key(self) -> str:
         """Variants with equal ones share their model."""
+        return self.key
+
+    @property
+    def pass_name(self) -> str:
+        """What its pass is called, on which draws that are fresh for every variant depend."""
         return self.key
 
     def batches(self, run: Pass) -> Iterator[Batch]:
@@ -49,6 +55,20 @@ class Variant:
     def seed(self, seed: int) -> int:
         """The seed of what explainers draw; with the run's own they draw as for the original maps."""
         return seed
+
+
+@dataclass(frozen=True)
+class Repeated(Variant):
+    """Nothing changed, and everything computed once more: a pass of its own with the name of the first."""
+
+    @property
+    def pass_name(self) -> str:
+        """That of the original."""
+        return ""
+
+    def batches(self, run: Pass) -> Iterator[Batch]:
+        """The same images, in a batch that nothing is known of yet."""
+        yield replace(run.batch)
 
 
 @dataclass(frozen=True)
@@ -147,7 +167,7 @@ class Randomised(Variant):
     order: Order = "full"
     layers: int = 0
 
-    @property
+    @cached_property
     def key(self) -> str:
         """With all layers, the number alone says which."""
         return f"Randomised(number={self.number})" if self.order == "full" else repr(self)

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mavis import leaderboard, validity
-from mavis.decide import Evidence
+from mavis import aggregate, leaderboard, validity
+from mavis.aggregate import Standing
+from mavis.findings import ExplainerEntry, Reliability, Validity
 from mavis.groups import Rules
 from mavis.leaderboard import Cast, rules_of
 from mavis.protocol import changed, parse
+from mavis.refusals import Evidence
 from mavis.rules import Protocol
 from mavis.traits import ExplainerTraits, MetricTraits
 
@@ -19,8 +21,13 @@ CLASSES = ("alder", "birch", "cedar")
 RULES = Rules(attributes=("race",), min_report=10, bootstrap=400, confidence=0.95, seed=7)
 
 METRICS = {
-    "nsrg": MetricTraits("-", "faithfulness", higher_is_better=True, chance=0.0),
-    "deletion": MetricTraits("-", "faithfulness", higher_is_better=False),
+    "nsrg": MetricTraits("-", "faithfulness", higher_is_better=True, chance=0.0, perfect=1.0),
+    "nsrg@mean": MetricTraits("-", "faithfulness", higher_is_better=True, perfect=1.0),
+    "nsrg@blur": MetricTraits("-", "faithfulness", higher_is_better=True, perfect=1.0),
+    "deletion": MetricTraits("-", "faithfulness", higher_is_better=False, perfect=0.0),
+    "flip_equivariance": MetricTraits("-", "robustness", higher_is_better=True, perfect=1.0),
+    "gini": MetricTraits("-", "complexity", higher_is_better=True),
+    "relevance_mass_skill": MetricTraits("-", "localisation", higher_is_better=True),
     "mprt": MetricTraits("-", "randomisation", higher_is_better=False),
     "valid": MetricTraits("-", "hygiene", higher_is_better=True),
     "forwards": MetricTraits("-", "cost", higher_is_better=False),
@@ -85,9 +92,14 @@ def scores(table: pd.DataFrame, columns: Mapping[tuple[str, str], Sequence[float
     return pd.concat(parts, ignore_index=True)
 
 
-def cast(methods: Sequence[str], controls: Sequence[str] = ("random",), oracles: Sequence[str] = ()) -> Cast:
+def cast(
+    methods: Sequence[str],
+    controls: Sequence[str] = ("random",),
+    oracles: Sequence[str] = (),
+    references: Sequence[str] = (),
+) -> Cast:
     """Who took part, with the metrics above."""
-    roles = {"method": methods, "control": controls, "oracle": oracles}
+    roles = {"method": methods, "control": controls, "oracle": oracles, "reference": references}
     return Cast(
         explainers={name: ExplainerTraits("-", role=role) for role, names in roles.items() for name in names},
         metrics=METRICS,
@@ -108,7 +120,33 @@ def columns(
     return found
 
 
-def evidence(table: pd.DataFrame, rows: pd.DataFrame, who: Cast, rules: Protocol) -> Evidence:
+def standing(table: pd.DataFrame, rows: pd.DataFrame, who: Cast, rules: Protocol) -> Standing:
+    """Skills and overall scores, on a model of which only the parts are known that it uses."""
+    counted = aggregate.counting(rules, list(who.metrics), {}, truth_verified=True)
+    return aggregate.stand(rows, table, who.metrics, counted, rules)
+
+
+def board(rows: pd.DataFrame, table: pd.DataFrame, who: Cast, rules: Protocol) -> tuple[ExplainerEntry, ...]:
+    """The leaderboard."""
+    return leaderboard.build(rows, table, who, rules, standing(table, rows, who, rules))
+
+
+def evidence(
+    table: pd.DataFrame,
+    rows: pd.DataFrame,
+    who: Cast,
+    rules: Protocol,
+    *,
+    reliability: tuple[Reliability, ...] = (),
+    valid: Validity | None = None,
+) -> Evidence:
     """What a decision is made from."""
-    valid = validity.assess(table, CLASSES, rules_of(rules))
-    return Evidence(rows, table, leaderboard.build(rows, table, who, rules), valid)
+    stand = standing(table, rows, who, rules)
+    return Evidence(
+        entries=leaderboard.build(rows, table, who, rules, stand),
+        standing=stand,
+        validity=valid or validity.assess(table, CLASSES, rules_of(rules)),
+        counts={str(race): int(n) for race, n in table["race"].value_counts().items()},
+        reliability=reliability,
+        stochastic=frozenset(name for name, traits in who.explainers.items() if traits.stochastic),
+    )

@@ -163,7 +163,13 @@ def test_a_class_is_registered_by_command(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["list", "explainers"], env={"COLUMNS": "200"})
     assert "borrowed" in shown.output
     found = mavis.evaluate(
-        "mask_mean", "planted_square", explainers=["borrowed", "saliency"], metrics=["gini"], limit=8, device="cpu"
+        "mask_mean",
+        "planted_square",
+        explainers=["borrowed", "saliency"],
+        metrics=["gini"],
+        groups=["shade"],
+        limit=8,
+        device="cpu",
     )
     assert not found.findings.failures
     scores = found.to_frame().query("metric == 'gini'").groupby("explainer")["value"].mean()

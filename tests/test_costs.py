@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from mavis import costs, execute, explaining
 from mavis.datasets.planted_square import planted_square
-from mavis.passes import Cost
+from mavis.passes import Cost, Pass
 from mavis.plan import Subject, blocks, cells, line_up
-from mavis.registry import metrics
+from mavis.registry import explainers, metrics
 from mavis.rules import Protocol
 from mavis.types import Model
 
@@ -83,11 +84,17 @@ def test_sweeps_cost_the_points_between() -> None:
     assert spent == Cost(3 * (36 + 1 + 2), 0)
 
 
-def test_tied_maps_take_a_second_order() -> None:
-    """Four by four values on sixteen by sixteen cells are ties: the only part that is not known beforehand."""
+def test_tied_maps_take_a_second_order_where_equal_cells_are_parted() -> None:
+    """Cells where Grad-CAM is cut to zero are tied: how many of the points part them is not known beforehand."""
     planned, spent = both("gradcam", {}, {"nsrg": {"points": 11}})
     assert planned == Cost(3 * (1 + 36), 3)
-    assert spent == Cost(3 * (1 + 2 * 36 + 2), 3)
+    run = Pass(made(), DATA.load(IDS), DATA.mean, 0, 4)
+    pixels = explainers["gradcam"].make()(run, torch.zeros(3, dtype=torch.int64))[:, 0]
+    cells = torch.nn.functional.avg_pool2d(pixels, 2).flatten(1).numpy()
+    removed = [26, 51, 77, 102, 128, 154, 179, 205, 230]
+    parted = sum(row[k - 1] == row[k] for row in np.sort(cells) for k in (*removed, *(256 - k for k in removed)))
+    assert 0 < parted < 3 * 18
+    assert spent == Cost(3 * (1 + 36 + 2) + 2 * parted, 3)
 
 
 def test_probes_are_counted_once_for_all() -> None:
@@ -143,3 +150,12 @@ def test_a_metric_says_what_it_asks_of_the_model() -> None:
         "mprt": "1 more map",
         "mprt_top_down": "a map per layer",
     }
+
+
+def test_a_reference_costs_one_map_an_image() -> None:
+    """Its map is made once, of images with variants too; a method's is made again."""
+    metrics = {"gini": {}, "avg_sensitivity_normalised": {"draws": 2}}
+    planned, spent = both("cell_occlusion", {"cells": 4}, metrics, varied=2)
+    assert planned == spent
+    method, _ = both("feature_ablation", {"unit": "cell", "cells": 4}, metrics, varied=2)
+    assert method.forwards - planned.forwards == 2 * 2 * 17

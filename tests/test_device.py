@@ -68,11 +68,22 @@ def test_an_index_beyond_the_last_device_is_refused(machine) -> None:
         resolve("cuda:2")
 
 
-def test_chunks_stay_within_their_bounds() -> None:
-    """6 MiB of input a call on the CPU, 32 times as much on an accelerator, never below 1 nor above 4096 images."""
-    sizes = {side: 3 * side * side * 4 for side in (1, 64, 224, 4000)}
-    assert [default_chunk(CPU, sizes[side]) for side in (1, 64, 224, 4000)] == [4096, 128, 10, 1]
-    assert [default_chunk(torch.device("cuda"), sizes[side]) for side in (1, 64, 224, 4000)] == [4096, 4096, 334, 1]
+def test_chunks_stay_within_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1.5 MiB of input a call on the CPU, 192 on an accelerator, in whole grains, at least one, at most 4096 images."""
+    monkeypatch.setattr(device, "grain", lambda: 8)
+    sizes = {side: 3 * side * side * 4 for side in (1, 64, 96, 224, 4000)}
+    assert [default_chunk(CPU, size) for size in sizes.values()] == [4096, 32, 8, 8, 8]
+    assert [default_chunk(torch.device("cuda"), size) for size in sizes.values()] == [4096, 4096, 1816, 328, 8]
+
+
+@pytest.mark.parametrize("shape", [(3, 50), (2, 4, 9), (5, 1)])
+def test_sorts_agree_with_those_of_torch(shape: tuple[int, ...]) -> None:
+    """Each row by itself, ties among them: the values in order, and places at which they stand."""
+    values = torch.rand(shape, generator=torch.Generator().manual_seed(1)).mul(20).round() - 10
+    expected = values.sort(dim=-1).values
+    assert device.sort(values).equal(expected)
+    assert values.gather(-1, device.argsort(values)).equal(expected)
+    assert device.argsort(values).sort(dim=-1).values.equal(torch.arange(shape[-1]).expand(shape))
 
 
 def test_a_failed_allocation_is_out_of_memory() -> None:

@@ -8,12 +8,12 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from mavis import stats
-from mavis.disparity import Column, Limits, discoveries, gap, gaps, scale_of
-from mavis.findings import Estimate, Gap
+from mavis.disparity import Column, Limits, discoveries, gap, gaps
+from mavis.findings import Gap
 from mavis.groups import Rules, summarise
-from mavis.rules import DisparityRules, ReferenceRules
+from mavis.rules import DisparityRules
+from mavis.verify.worlds import Outcome, World, outcomes, split_at_random
 
-from .simulations import Outcome, World, outcomes, split_at_random
 from .tables import RULES, images, scores
 
 RUNS = 100
@@ -328,22 +328,6 @@ def test_labels_are_shuffled_among_people_where_they_are_known() -> None:
     assert blind.p == pytest.approx(1 / 301)
     assert aware.p == pytest.approx(1 / 3, abs=0.1)
     assert aware.range.mean == pytest.approx(blind.range.mean)
-
-
-def test_a_scale_runs_from_the_zero_to_the_reference() -> None:
-    """The oracle is the reference where it has a score, the single-cell map elsewhere; a worse reference is none."""
-    means = {
-        (name, metric): Estimate(mean=mean, low=None, high=None, n=9)
-        for (name, metric), mean in {
-            ("random", "nsrg"): 0.1, ("oracle", "nsrg"): 0.6, ("cell_occlusion", "nsrg"): 0.4,
-            ("random", "gini"): 0.3, ("cell_occlusion", "gini"): 0.8, ("oracle", "gini"): None, ("random", "aopc"): 0.1,
-        }.items()
-    }  # fmt: skip
-    rules = ReferenceRules()
-    assert scale_of(means, "nsrg", rules, higher_is_better=True) == pytest.approx((0.1, 0.5))
-    assert scale_of(means, "nsrg", rules, higher_is_better=False) is None
-    assert scale_of(means, "gini", rules, higher_is_better=True) == pytest.approx((0.3, 0.5))
-    assert scale_of(means, "aopc", rules, higher_is_better=True) is None
 
 
 def band(share: float) -> float:

@@ -33,12 +33,24 @@ def test_every_metric_is_listed_as_it_is_declared():
     assert set(rows) == expected
 
 
-@pytest.mark.parametrize(("source", "pattern"), [("decide", r'code="(R\d+)"'), ("gates", r'"(G\d+)"')])
+def test_every_ground_has_a_page():
+    """docs/refusals has one page per refusal code, and docs/decision.md links to it from the code's row."""
+    linked = re.findall(r"^\| \[(R\d+)\]\(refusals/(R\d+)\.md\) \|", text("docs/decision.md"), re.MULTILINE)
+    assert [code for code, page in linked if code != page] == []
+    pages = {page.stem for page in (ROOT / "docs" / "refusals").glob("*.md")}
+    assert pages == {code for code, _ in linked} == {f"R{number}" for number in range(1, 13)}
+    for code in pages:
+        assert text(f"docs/refusals/{code}.md").startswith(f"# {code}: ")
+
+
+@pytest.mark.parametrize(("source", "pattern"), [("refusals", r'code="(R\d+)"'), ("gates", r'"(G\d+)"')])
 def test_every_ground_and_gate_is_explained(source, pattern):
     """docs/decision.md has a row for each refusal code and gate of the code, and for no other."""
     codes = set(re.findall(pattern, Path(mavis.__file__).with_name(f"{source}.py").read_text(encoding="utf-8")))
     letter = next(iter(codes))[0]
-    assert codes == set(re.findall(rf"^\| ({letter}\d+) \|", text("docs/decision.md"), re.MULTILINE))
+    assert codes == set(
+        re.findall(rf"^\| \[?({letter}\d+)\]?(?:\([^)]*\))? \|", text("docs/decision.md"), re.MULTILINE)
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

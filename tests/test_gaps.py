@@ -11,8 +11,7 @@ from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
 from mavis import gaps, stats
 from mavis.errors import BadParameter
-
-from .simulations import HELD, STRATA, World
+from mavis.verify.worlds import HELD, STRATA, World
 
 ONES = np.ones((1, 6))
 NOTHING = np.zeros(6, dtype=np.intp)

@@ -14,12 +14,12 @@ from mavis.maps import (
     cell_index,
     cell_means,
     cell_pixels,
-    has_ties,
     pearson,
     pooled,
     positions,
     ranks,
     spearman,
+    ties,
     upsampled,
 )
 
@@ -172,6 +172,16 @@ def test_unit_maps_have_mean_square_one(scale: float) -> None:
     assert unit.sign().equal(values.flatten(1).sign())
 
 
+def test_distances_are_euclidean_and_those_of_the_last_pair_are_kept() -> None:
+    """As numpy's norm of the difference; asked twice of the same maps it is one tensor, of others another."""
+    a, b, c = (Maps.of(numbers(3, 4, 4, seed=seed), 2) for seed in range(3))
+    for other in (b, c, b):
+        expected = np.linalg.norm((a.values - other.values).double().flatten(1), axis=1)
+        np.testing.assert_allclose(a.distance(other), expected, rtol=1e-6)
+    assert a.distance(b) is a.distance(b)
+    np.testing.assert_allclose(a.length, np.linalg.norm(a.values.double().flatten(1), axis=1))
+
+
 def test_sorted_views_are_sorted() -> None:
     """Pixels fall from high to low with their sign, cells rise by their magnitude."""
     values = numbers(3, 8, 8)
@@ -229,13 +239,13 @@ def test_equal_cells_follow_the_tie_break() -> None:
 
 def test_zero_and_minus_zero_are_tied() -> None:
     """The sign of zero orders nothing."""
-    assert has_ties(torch.tensor([[0.0, -0.0], [1.0, 2.0]]), torch.tensor([2, 2])).tolist() == [True, False]
+    assert ties(torch.tensor([[0.0, -0.0], [1.0, 2.0]]), torch.tensor([2, 2])).tolist() == [[False, True], [False] * 2]
 
 
 def test_only_the_highest_values_count_as_ties() -> None:
-    """Padding below an image's own values ties nothing; equal values among its own do."""
-    values = torch.tensor([[3.0, 1.0, -torch.inf, -torch.inf], [1.0, 1.0, 0.0, -torch.inf]])
-    assert has_ties(values, torch.tensor([2, 3])).tolist() == [False, True]
+    """Padding below an image's own values ties nothing; equal values among its own do, where they stand."""
+    values = torch.tensor([[3.0, 1.0, -torch.inf, -torch.inf], [0.0, 1.0, 0.0, -torch.inf]])
+    assert ties(values, torch.tensor([2, 3])).tolist() == [[False] * 4, [False, False, True, False]]
 
 
 # Ranks and correlations.

@@ -13,8 +13,8 @@ from mavis.findings import Estimate, PairGap
 from mavis.gaps import NullRange
 from mavis.pairs import Asked, Case, compare, corrected
 from mavis.rules import DisparityRules
+from mavis.verify.worlds import World
 
-from .simulations import World
 from .tables import RULES
 
 NULL = NullRange(range=0.3, null_mean=0.05, excess=0.25, p=0.01)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mavis.errors import BadParameter, UnknownName
-from mavis.plan import Cell, Line, Subject, blocks, cells, check_names, line_up, share
+from mavis.plan import Cell, Line, Subject, blocks, cells, check_names, line_up, share, with_reference
 from mavis.protocol import changed
 from mavis.rules import Protocol
 
@@ -42,6 +42,7 @@ def test_all_is_every_method() -> None:
     assert [p.name for p in every] == [p.name for p in line_up(SMALL, None).explainers]
     assert {p.traits.role for p in every if p.name not in {"random", "oracle"}} == {"method"}
     assert {"saliency", "integrated_gradients", "rise"} <= {p.name for p in every}
+    assert "cell_occlusion" not in {p.name for p in every}
 
 
 SALIENT = {"controls": ["random"], "settings": {"salienzy": {}}}
@@ -65,6 +66,22 @@ JUDGED = {"metric": "nsgr", "against": ["random"], "margin": 0.0}
         ({"gates__controls": JUDGED}, "rise", UnknownName, "metric is named 'nsgr'"),
         ({"gates__randomisation__metric": "mptr"}, "rise", UnknownName, "metric is named 'mptr'; did you mean 'mprt'"),
         ({"decide__primary": "nsgr"}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"decide__primary": "deletion"}, "rise", BadParameter, "decide.metrics must hold decide.primary, 'deletion'"),
+        ({"decide__metrics": {"nsrg": "always", "gini": "always"}}, "rise", BadParameter, "has no 'complexity'"),
+        ({"decide__metrics": {"nsrg": "always", "ginny": "always"}}, "rise", UnknownName, "metric is named 'ginny'"),
+        ({"decide__metrics": {"nsrg": "always", "seconds": "always"}}, "rise", BadParameter, "has no 'cost'"),
+        ({"decide__metrics": {"nsrg": "always", "cue_mass": "always"}}, "rise", BadParameter, "'cue_mass' only"),
+        ({"decide__imputers": ["nsgr@mean"]}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"decide__weights": {"faithfulness": 1, "worst": 1}}, "rise", UnknownName, "decide.weights is named 'worst'"),
+        ({"decide__weights": {"faithfulness": 1, "cost": -1}}, "rise", BadParameter, "numbers from 0, got cost: -1"),
+        ({"decide__weights": {"faithfulness": 0}}, "rise", BadParameter, "a weight above 0"),
+        ({"explainers": {"controls": [], "reference": {"zero": "randon"}}}, "rise", UnknownName, "named 'randon'"),
+        ({"gates__determinism": {"metric": "nsgr"}}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__determinism": {"replicate": "nsgr"}}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__completeness": {"metric": "nsgr"}}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__classes": {"metric": "nsgr"}}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__groups": {"metric": "nsgr"}}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__groups": {"against": "randon"}}, "rise", UnknownName, "explainer is named 'randon'"),
     ],
 )  # fmt: skip
 def test_every_name_and_parameter_is_checked(
@@ -179,3 +196,39 @@ def test_shares_hold_every_block_once(n: int) -> None:
     shares = [share(made, (k, n)) for k in range(1, n + 1)]
     assert Counter(b.id for part in shares for b in part) == Counter(b.id for b in made)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_what_marks_the_scale_joins() -> None:
+    """The zero and, by what the data know, the truth or the other reference, each once and with its parameters."""
+    bare = protocol(explainers={"controls": [], "settings": {"oracle": {"draws": 2}}})
+    given = line_up(bare, ["rise"])
+    for truth, name, params in ((True, "oracle", {"draws": 2}), (False, "cell_occlusion", {})):
+        found = with_reference(given, bare, truth=truth).explainers
+        assert [(p.name, p.params) for p in found] == [("rise", {}), ("random", {}), (name, params)]
+    twice = line_up(SMALL, ["rise", "cell_occlusion"])
+    assert with_reference(twice, SMALL, truth=False) == twice
+
+
+def test_a_reference_is_explained_once() -> None:
+    """Again only for a deciding metric that has no perfect value, and so takes its mark from the reference."""
+    rules = protocol(
+        metrics={"nsrg": {}, "avg_sensitivity": {}, "avg_sensitivity_normalised": {}, "mprt": {}},
+        decide__metrics={"nsrg": "always", "avg_sensitivity": "always", "avg_sensitivity_normalised": "always"},
+        decide__weights={"faithfulness": 1, "robustness": 1},
+    )
+    found = cells(SUBJECT, line_up(rules, ["cell_occlusion", "rise"]), rules)
+    run = {
+        name: {c.metric for c in found if c.explainer == name and not c.skipped} for name in ("cell_occlusion", "rise")
+    }
+    assert run == {"cell_occlusion": {"nsrg", "avg_sensitivity"}, "rise": set(rules.metrics)}
+    assert {c.skipped for c in found if c.skipped} == {"is a reference, whose map is made once"}
+
+
+def test_what_localisation_is_scored_against_is_part_of_its_cells() -> None:
+    """Another share of reliance is another cell of what reads the truth, and of nothing else; nor where no part can be
+    drawn anew."""
+    drawn, asked, other = replace(SUBJECT, rerender=True), {"min_share": 0.25}, {"min_share": 0.1}
+    one, two = (ids(drawn, changed(SMALL, reliance=rules)) for rules in (asked, other))
+    assert {cell[1] for cell in one if one[cell] != two[cell]} == {"pointing_game"}
+    assert one != ids(drawn)
+    assert ids(rules=changed(SMALL, reliance=asked)) == ids()

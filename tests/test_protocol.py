@@ -62,8 +62,8 @@ def test_quick_is_shipped() -> None:
             "decide.colour",
             "red",
             (
-                "No key is named 'colour'; there are: imputers, max_undefined, max_undefined_gap, metrics, min_candidates, "
-                "min_concordance, primary, rope, weights."
+                "No key is named 'colour'; there are: imputers, max_undefined, max_undefined_gap, metrics, "
+                "min_candidates, min_concordance, primary, rope, weights."
             ),
         ),
         ("decide.primry", "red", "No key is named 'primry'; did you mean 'primary'?"),

@@ -288,6 +288,17 @@ def test_a_scripted_net_goes_by_registration() -> None:
     assert changed(net, randomised(net, 0, 8, order="top_down", layers=1)) == {"2.weight", "2.bias"}
 
 
+def test_the_steps_of_a_net_are_found_once_per_size() -> None:
+    """A cascade asks at every step: the net is copied and called for the first only; another net has its own."""
+    net, calls = Normed(), []
+    net.register_forward_hook(lambda *_: calls.append(1))
+    assert layers(net, 16) is layers(net, 16)
+    assert len(calls) == 1
+    assert layers(net, 24) == layers(net, 16)
+    assert len(calls) == 2
+    assert layers(Linear(torch.ones(2, 3, 4, 4)), 4) != layers(net, 16)
+
+
 def test_finding_the_steps_leaves_the_net_as_it_is() -> None:
     """A net in training mode keeps its mode, its running statistics and its hooks; no global number is drawn."""
     net = Normed().train()

@@ -78,7 +78,7 @@ def test_a_group_that_is_sampled_whole_stands_for_itself(data: Dataset) -> None:
 
 
 def test_who_is_shown_comes_from_the_data(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The column that the protocol names is kept; one that is not there, or has holes, ends the run early."""
+    """The column that the protocol names is kept; one that is not there, or has holes, ends the run at once."""
     with pytest.raises(UnknownName, match=r"data.identity\) is named 'person'; there are: age, gender, race"):
         draw_sample(data, by_person(), 14)
     table = data.table()

@@ -147,6 +147,25 @@ def test_a_map_that_is_the_same_everywhere_says_nothing() -> None:
     assert alone(Pooled(), once).status == "supported"
 
 
+def test_a_map_that_is_the_same_everywhere_is_no_proof() -> None:
+    """The next images are tried one by one until one has another map, which is then compared with what it may equal."""
+    seen: list[tuple[str, ...]] = []
+
+    def late(run: Pass, targets: Tensor) -> Tensor:
+        seen.append(run.ids)
+        there = torch.tensor([name == "toy/3" for name in run.ids])[:, None, None, None]
+        return run.input_gradient(targets) * there
+
+    images = noise(6)
+    found = tried(Pooled(), own(late), images=images).supports["own"]
+    assert (found.status, found.cost) == ("supported", Cost(1, 1))
+    assert seen == [("toy/0", "toy/1"), ("toy/2",), ("toy/3",)]
+    same = own(late, same_as="saliency", pooling="l2")
+    assert tried(Pooled(), same, images=images).supports["own"].reason == "equals saliency here"
+    zero = own(lambda run, _: torch.zeros_like(run.images), same_as="saliency")
+    assert tried(Pooled(), zero, images=images).supports["own"].reason.endswith("(6 images tried)")
+
+
 def test_guided_backprop_of_a_model_without_relu_is_its_gradient() -> None:
     """It is called what it is; with a ReLU it is a method of its own."""
     smooth = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 3))
@@ -156,6 +175,14 @@ def test_guided_backprop_of_a_model_without_relu_is_its_gradient() -> None:
     assert found["guided_backprop"].reason == "equals saliency here, since the model has no ReLU"
     rough = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
     assert alone(rough, part("guided_backprop")).status == "supported"
+
+
+def test_only_guided_methods_miss_a_relu() -> None:
+    """XGrad-CAM equals Grad-CAM before global average pooling, whatever the activations are."""
+    layers = (nn.Conv2d(3, 4, 3), nn.Softplus(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    torch.manual_seed(1)
+    found = tried(model(nn.Sequential(*layers), cam_layer="1"), part("xgradcam"), images=noise(8)).supports["xgradcam"]
+    assert (found.status, found.reason) == ("degenerate", "equals gradcam here")
 
 
 @pytest.mark.parametrize(("factor", "status"), [(1 + 1e-8, "degenerate"), (1 + 1e-4, "supported"), (-1, "supported")])

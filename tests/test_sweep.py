@@ -124,8 +124,8 @@ def test_the_two_orders_of_a_tie_are_each_other_s_reverse() -> None:
     torch.testing.assert_close(curve_of(both(0, 3), maps, MIF).y, curve_of(both(0, 3), maps, LIF).y, rtol=0, atol=0)
 
 
-def test_orders_say_how_often_an_image_was_swept() -> None:
-    """One order where all cells differ, two where any two are equal; the model is asked exactly that often."""
+def test_a_second_order_is_asked_only_where_it_removes_other_cells() -> None:
+    """Three counts of four cells: none lies among equal values, one (the last under MIF, the first under LIF), all."""
     run = a_pass(additive(C), white(3))
     cells = torch.tensor([[1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 3.0, 4.0], [2.0, 2.0, 2.0, 2.0]])
     with run.meter.on(run.model.net):
@@ -133,8 +133,18 @@ def test_orders_say_how_often_an_image_was_swept() -> None:
         ordered = made.ordered(maps_of_cells(cells))
         made.swept(ordered, [MIF])
         made.swept(ordered, [LIF])
-    assert ordered.orders.tolist() == [1, 2, 2]
-    assert run.meter.forwards == 3 + 3 + 2 * 3 * (1 + 2 + 2)
+    assert ordered.split("mif", ordered.counts([0.25, 0.5, 0.75])).tolist() == [
+        [False] * 3,
+        [False, False, True],
+        [True] * 3,
+    ]
+    assert ordered.split("lif", ordered.counts([0.25, 0.5, 0.75])).tolist() == [
+        [False] * 3,
+        [True, False, False],
+        [True] * 3,
+    ]
+    assert ordered.samples([MIF]).tolist() == ordered.samples([LIF]).tolist() == [3, 3 + 1, 3 + 3]
+    assert run.meter.forwards == 3 + 3 + 2 * (3 + 4 + 6)
 
 
 def test_a_tie_does_not_touch_the_other_images() -> None:

@@ -29,6 +29,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 AllowKnownFaulty = Annotated[
     bool, typer.Option("--allow-known-faulty", help="Run metrics that are known to be wrong; see 'mavis list metrics'.")
 ]
+Everything = Annotated[
+    bool, typer.Option("--all", help="Print every method and every metric, not only what a first look needs.")
+]
 BatchSize = Annotated[str, typer.Option(help="Model samples per call: 'auto' or a number. Scores do not depend on it.")]
 
 

@@ -1,5 +1,6 @@
 """mavis plan: what a run would do and cost, before it does."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import typer
@@ -8,6 +9,7 @@ from mavis.cli import options
 
 if TYPE_CHECKING:
     from mavis.pipeline import Planned
+    from mavis.plan import Cell
 
 
 def plan(
@@ -71,7 +73,17 @@ def _show(planned: "Planned") -> None:
         table.add_section()
         table.add_row("all", f"{whole.forwards:,}", f"{whole.backwards:,}", f"{took:.1f}")
         console.print(table)
-        skipped = {(c.explainer, c.skipped) for c in planned.cells[name] if c.skipped}
-        for explainer, why in sorted(skipped, key=str):
-            console.print(f"skipped where it {why}: {explainer}", highlight=False)
+        for why, names in _skipped(planned.cells[name]).items():
+            console.print(f"skipped: {', '.join(names)}: {why.removesuffix('.')}.", highlight=False)
     typer.echo(f"{len(planned.blocks)} blocks; about {total:.0f} s of model time on {planned.device}, before sharing.")
+
+
+def _skipped(cells: "Iterable[Cell]") -> dict[str, list[str]]:
+    """Per reason what is left out: explainers, or metrics of explainers that have other scores."""
+    scored = {cell.explainer for cell in cells if not cell.skipped}
+    found: dict[str, list[str]] = {}
+    for cell in cells:
+        name = cell.metric if cell.explainer in scored else cell.explainer
+        if cell.skipped and name not in found.setdefault(cell.skipped, []):
+            found[cell.skipped].append(name)
+    return found

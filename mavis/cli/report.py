@@ -6,14 +6,20 @@ from typing import Annotated
 
 import typer
 
+from mavis.cli import options
+
 
 def report(
     folder: Annotated[Path | None, typer.Argument(help="Run directory.")] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of leaderboard.json and stop.")
     ] = False,
+    everything: options.Everything = False,
 ) -> None:
-    """Write index.html and leaderboard.csv, .md, .json, .tex into DIR/report, and print the tables."""
+    """Write index.html, leaderboard.csv, .md, .json, .tex, skills.csv, gaps.csv and pairs.csv into DIR/report.
+
+    A short form of the tables is printed; the files have everything.
+    """
     from mavis import report as pages
     from mavis.errors import MavisError
 
@@ -28,5 +34,5 @@ def report(
     from mavis.report import console as tables
 
     console = Console()
-    tables.show(console, pipeline.report_on(folder))
+    tables.show(console, pipeline.report_on(folder), everything=everything)
     console.print(f"\nReport: {folder / 'report' / 'index.html'}", soft_wrap=True, highlight=False)

@@ -30,6 +30,7 @@ def run(
     shard: Annotated[
         str, typer.Option(help="K/N: only every N-th block from the K-th; run all N into one --out.")
     ] = "1/1",
+    everything: options.Everything = False,
 ) -> None:
     """Explain, measure, compare per group, and recommend a method, or refuse to, with reasons.
 
@@ -62,7 +63,7 @@ def run(
     console = Console()
     with shown(Console(stderr=True)) as progress:
         found = pipeline.run(asked, folder, progress)
-    tables.show(console, found)
+    tables.show(console, found, everything=everything)
     console.print(f"\nReport: {folder / 'report' / 'index.html'}", soft_wrap=True, highlight=False)
     console.print(f"Next:   {_next(found.protocol.name, folder)}", soft_wrap=True, highlight=False)
     if found.failures:

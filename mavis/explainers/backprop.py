@@ -46,7 +46,9 @@ TOLERANCE = 1e-3
 )
 def guided_backprop() -> Explainer:
     """Gradient in which every ReLU passes only positive signals back, where it fired."""
-    return lambda run, targets: _gradient_under(run, targets, _guide)
+    return lambda run, targets: run.once(
+        ("guided gradient", *targets.tolist()), lambda: (_gradient_under(run, targets, _guide),)
+    )[0]
 
 
 @explainer(
@@ -112,6 +114,7 @@ def deeplift_shap(baselines: int = 5) -> Explainer:
     source="Srinivas and Fleuret 2019, definition 2 and equation 4, arXiv 1905.00780",
     needs={"gradient", "weights"},
     signed=False,
+    magnitude=True,
 )
 def fullgrad() -> Explainer:
     """Input times gradient, and bias times gradient of every convolution and batch norm: absolute values, added up.
@@ -171,8 +174,13 @@ def _check_sum(run: Pass, method: str, total: Tensor, due: Tensor, size: Tensor)
 
 
 def _gradient_under(run: Pass, targets: Tensor, hook: Hook) -> Tensor:
-    with _hooked(run.model.net, (nn.ReLU,), hook):
-        return run.gradient(run.images, targets)
+    """The gradient of the target logits under a hook on every ReLU; once in a pass."""
+
+    def compute() -> tuple[Tensor, ...]:
+        with _hooked(run.model.net, (nn.ReLU,), hook):
+            return (run.gradient(run.images, targets),)
+
+    return run.once(("gradient under", hook, tuple(targets.tolist())), compute)[0]
 
 
 def _guide(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:

@@ -71,6 +71,21 @@ def feature_ablation(unit: Unit = "cell", cells: int = 8, imputer: str = "mean")
     return explain
 
 
+@explainer("cell_occlusion", source="protocol 3 (reference of the skill unit)", needs={"forward"}, role="reference")
+def cell_occlusion(cells: int = 16, imputer: str = "mean") -> Explainer:
+    """Drop of the target logit when one cell of the run's grid is removed, exactly: where real data have no oracle.
+
+    A fixed reference for the scale of scores, whichever methods take part. Asks the model once per cell: 256 times per
+    image by default.
+
+    Args:
+        cells: cells per side; for a protocol with another ``grid``, that number.
+        imputer: what a removed cell shows, as in `mavis.perturb.imputer_of`.
+    """
+    check_unit("cell_occlusion", "cell", cells)
+    return feature_ablation("cell", cells, imputer)
+
+
 @explainer("rise", source="Petsiuk et al. 2018, equation 6, arXiv 1806.07421", needs={"forward"}, stochastic=True)
 def rise(masks: int = 256, cells: int = 7, keep: float = 0.5, imputer: str = "mean") -> Explainer:
     """Mean of random soft masks, each weighted by the target's probability under it.

@@ -31,6 +31,7 @@ _FLAT = "the model's answers do not vary"
     higher_is_better=True,
     range=(-1, 1),
     chance=0.0,
+    perfect=1.0,
     needs={"forward"},
     undefined=_FLAT,
 )
@@ -212,6 +213,7 @@ def infidelity(scale: str = "fitted", size: float = 0.3, subsets: int = 100, imp
     higher_is_better=True,
     range=(-1, 1),
     chance=0.0,
+    perfect=1.0,
     needs={"forward"},
     rerender=True,
     undefined="the face shows fewer than 3 parts, or drawing them anew changes the target logit too little",

@@ -73,6 +73,7 @@ def max_sensitivity(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
     category="robustness",
     higher_is_better=False,
     range=(0, 2),
+    perfect=0.0,
     needs={"forward"},
     undefined=_UNDEFINED,
 )
@@ -219,6 +220,7 @@ def consistency(radius: float = RADIUS, draws: int = DRAWS, top: int = 3) -> Met
     category="robustness",
     higher_is_better=True,
     range=(-1, 1),
+    perfect=1.0,
     needs={"forward"},
     undefined="the target's probability moves by more than max_prob_diff in the mirror, or a map is constant",
 )
@@ -295,23 +297,20 @@ def _sensitivity(radius: float, draws: int, reduce: Literal["mean", "max"], comp
 
 
 def _relative_change(before: Explained, after: Explained) -> Tensor:
-    return _relative(before.maps.values.flatten(1), after.maps.values.flatten(1))
+    return _ratio(after.maps.distance(before.maps), before.maps.length)
 
 
 def _pattern_change(before: Explained, after: Explained) -> Tensor:
-    return _relative(before.maps.unit, after.maps.unit)
-
-
-def _relative(before: Tensor, after: Tensor) -> Tensor:
-    before, after = precise(before), precise(after)
-    length = torch.linalg.vector_norm(before, dim=1)
-    change = torch.linalg.vector_norm(after - before, dim=1)
-    return torch.where(length > 0, change / length.where(length > 0, torch.ones_like(length)), torch.nan).float()
+    return _ratio(_length(after.maps.unit - before.maps.unit), _length(before.maps.unit))
 
 
 def _steepness(before: Explained, after: Explained) -> Tensor:
-    change, cause = _length(after.maps.values - before.maps.values), _length(after.run.images - before.run.images)
-    return torch.where(cause > 0, change / cause.where(cause > 0, torch.ones_like(cause)), torch.nan).float()
+    return _ratio(after.maps.distance(before.maps), _length(after.run.images - before.run.images))
+
+
+def _ratio(change: Tensor, cause: Tensor) -> Tensor:
+    """``(B,)`` float32; NaN where the cause is zero."""
+    return torch.where(cause > 0, change / cause, torch.nan).float()
 
 
 def _stability(cause: Compare) -> Compare:

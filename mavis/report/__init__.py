@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from mavis.findings import Findings
-from mavis.report import tables
+from mavis.report import sheets, tables
 from mavis.report.gallery import Tile
 from mavis.report.tables import schema
 
@@ -18,7 +18,10 @@ __all__ = ["Tile", "schema", "write"]
 
 
 def write(folder: Path, findings: Findings, curves: pd.DataFrame, tiles: Sequence[Tile]) -> Path:
-    """Writes ``index.html`` and ``leaderboard.csv``, ``.md``, ``.json`` and ``.tex``; each appears whole or not at all.
+    """Writes the page, the leaderboard and three further tables; each file appears whole or not at all.
+
+    These are ``index.html``; ``leaderboard.csv``, ``.md``, ``.json`` and ``.tex``; ``skills.csv``, ``gaps.csv`` and
+    ``pairs.csv``.
 
     Args:
         folder: made where it is missing; what it holds under these names is replaced.
@@ -35,7 +38,10 @@ def write(folder: Path, findings: Findings, curves: pd.DataFrame, tiles: Sequenc
     folder.mkdir(parents=True, exist_ok=True)
     page = render(findings, curves, tiles)
     _replace(folder / "leaderboard.json", tables.as_json(findings))
-    _replace(folder / "leaderboard.csv", tables.as_csv(findings))
+    _replace(folder / "leaderboard.csv", sheets.scores(findings))
+    _replace(folder / "skills.csv", sheets.skills(findings))
+    _replace(folder / "gaps.csv", sheets.gaps(findings))
+    _replace(folder / "pairs.csv", sheets.pairs(findings))
     _replace(folder / "leaderboard.md", tables.as_markdown(findings))
     _replace(folder / "leaderboard.tex", tables.as_latex(findings))
     _replace(folder / "index.html", page)

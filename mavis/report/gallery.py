@@ -15,7 +15,7 @@ class Tile:
     Attributes:
         model: which model was explained.
         explainer: which explainer made the map.
-        role: method, control or oracle.
+        role: method, control, oracle or reference.
         image_id: id in the data set.
         groups: the image's group per attribute; annotations.
         label: the annotated class.
@@ -27,7 +27,7 @@ class Tile:
 
     model: str
     explainer: str
-    role: Literal["method", "control", "oracle"]
+    role: Literal["method", "control", "oracle", "reference"]
     image_id: str
     groups: Mapping[str, str]
     label: str

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mavis.findings import Findings, ModelFindings
-from mavis.report import figures, layout, numbers, tables
+from mavis.report import answer, figures, grids, layout, numbers, pictures, plots, worth
 from mavis.report.gallery import Tile
 
 ORDERS = "dashed: the most influential cells are removed first; solid: the least influential first"
@@ -25,7 +25,7 @@ def render(findings: Findings, curves: pd.DataFrame, tiles: Sequence[Tile]) -> s
         tiles: images with their maps.
     """
     page = Environment(
-        loader=PackageLoader("mavis.report", "."),
+        loader=PackageLoader("mavis.report", "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -39,9 +39,18 @@ def render(findings: Findings, curves: pd.DataFrame, tiles: Sequence[Tile]) -> s
         attribute=attribute,
         columns=layout.columns(findings.models),
         validity=figures.validity(findings, attribute) if attribute else "",
+        protocol=findings.protocol,
+        data=findings.data,
+        run=findings.run,
+        share=f"{findings.protocol.confidence * 100:g} %",
+        number=numbers.number,
+        answer_of=answer,
+        worth=worth,
+        grids=grids,
         layout=layout,
         numbers=numbers,
-        twins=tables.twins(findings),
+        twins=grids.twins(findings),
+        skilled=any(layout.skill_categories(model) for model in findings.models),
         has_tiles=bool(tiles),
         breakable=breakable,
     )
@@ -91,7 +100,7 @@ class GalleryRow:
 
     name: str
     cells: tuple[Cell, ...]
-    scale: figures.Scale
+    scale: pictures.Scale
     bar: str
 
 
@@ -127,8 +136,8 @@ class View:
     groups: Markup
     curves: Mapping[str, Sequence[Picture]]
     gallery: Gallery
-    reliability: tables.Grid | None
-    agreement: tables.Grid | None
+    reliability: grids.Grid | None
+    agreement: grids.Grid | None
 
 
 def _view(findings: Findings, model: ModelFindings, curves: pd.DataFrame, tiles: Sequence[Tile]) -> View:
@@ -139,8 +148,8 @@ def _view(findings: Findings, model: ModelFindings, curves: pd.DataFrame, tiles:
         groups=figures.groups(findings, model, attribute) if attribute else Markup(""),
         curves=_curves(findings, model, curves),
         gallery=_gallery(findings, model, [tile for tile in tiles if tile.model == model.model]),
-        reliability=tables.reliability(findings, model),
-        agreement=tables.agreement(findings, model),
+        reliability=grids.reliability(findings, model),
+        agreement=grids.agreement(findings, model),
     )
 
 
@@ -176,7 +185,7 @@ def _group_curves(findings: Findings, model: ModelFindings, rows: pd.DataFrame, 
 
 
 def _picture(panels: dict[str, pd.DataFrame], caption: str, model: ModelFindings) -> Iterator[Picture]:
-    if svg := figures.curves(panels, told=f"Perturbation curves on {model.model}. {caption}"):
+    if svg := plots.curves(panels, told=f"Perturbation curves on {model.model}. {caption}"):
         yield Picture(caption, svg)
 
 
@@ -196,23 +205,23 @@ def _gallery(findings: Findings, model: ModelFindings, tiles: Sequence[Tile]) ->
 
 def _face(tile: Tile) -> Face:
     groups = ", ".join(f"{layout.spoken(name)}: {layout.spoken(group)}" for name, group in tile.groups.items())
-    return Face(tile, groups, figures.photo(tile.image))
+    return Face(tile, groups, pictures.photo(tile.image))
 
 
 def _gallery_row(name: str, explainer: str, faces: Sequence[Face], tiles: Sequence[Tile]) -> GalleryRow | None:
     mine = {tile.image_id: tile for tile in tiles if tile.explainer == explainer}
     if not mine:
         return None
-    by = figures.scale([tile.map for tile in mine.values()])
+    by = pictures.scale([tile.map for tile in mine.values()])
     cells = (_cell(name, mine.get(face.tile.image_id), by) for face in faces)
-    return GalleryRow(name, tuple(cells), by, figures.colour_bar(by.colours))
+    return GalleryRow(name, tuple(cells), by, pictures.colour_bar(by.colours))
 
 
-def _cell(name: str, tile: Tile | None, by: figures.Scale) -> Cell:
+def _cell(name: str, tile: Tile | None, by: pictures.Scale) -> Cell:
     if tile is None:
         return Cell("", "no map of this image")
     told = f"Map of {name} for image {tile.image_id}, labelled {tile.label}, {_range(tile)}"
-    return Cell(figures.map_image(tile.map, by), told)
+    return Cell(pictures.map_image(tile.map, by), told)
 
 
 def _range(tile: Tile) -> str:

@@ -9,12 +9,20 @@ from mavis.findings import (
     Failure,
     Findings,
     Gap,
+    Gate,
     GroupValue,
     MetricSummary,
     ModelFindings,
 )
+from mavis.report import numbers
 
-ROLES = ("method", "control", "oracle")
+HANDFUL = 5
+"""Methods that are compared in detail, unless more are recommended."""
+
+MOST_METHODS = 15
+"""Beyond these, a table that is looked at shows the first ones only."""
+
+ROLES = ("method", "control", "oracle", "reference")
 COST = "cost"
 CUE = "cue_mass"
 
@@ -39,12 +47,61 @@ class Column:
 
 
 def ordered(model: ModelFindings) -> list[ExplainerEntry]:
-    """Methods by rank, those without a rank last; then controls, then oracles."""
+    """Methods by rank, the eligible ones first; then controls, oracles and references."""
 
-    def place(entry: ExplainerEntry) -> tuple[int, float, str]:
-        return ROLES.index(entry.role), float("inf") if entry.rank is None else entry.rank, entry.explainer
+    def place(entry: ExplainerEntry) -> tuple[int, bool, float, str]:
+        rank = float("inf") if entry.rank is None else entry.rank
+        return ROLES.index(entry.role), not entry.eligible, rank, entry.explainer
 
     return sorted(model.explainers, key=place)
+
+
+def is_long(model: ModelFindings) -> bool:
+    """There are too many methods to show all of them at once."""
+    return sum(entry.role == "method" for entry in model.explainers) > MOST_METHODS
+
+
+def leading(model: ModelFindings) -> list[ExplainerEntry]:
+    """The recommended set and the next methods by rank, a handful; the eligible ones where there are any."""
+    methods = [entry for entry in ordered(model) if entry.role == "method" and entry.metrics]
+    eligible = [entry for entry in methods if entry.eligible]
+    first = (eligible or methods)[: max(HANDFUL, len(model.recommendation.set))]
+    return first[:MOST_METHODS]
+
+
+def yardstick(model: ModelFindings) -> list[ExplainerEntry]:
+    """The control that knows least: random, else the first; none where none was run."""
+    controls = [entry for entry in ordered(model) if entry.role == "control" and entry.metrics]
+    return ([entry for entry in controls if entry.explainer == "random"] or controls)[:1]
+
+
+def aside(model: ModelFindings) -> list[ExplainerEntry]:
+    """Everything that is no method."""
+    return [entry for entry in ordered(model) if entry.role != "method"]
+
+
+def deciding(model: ModelFindings, primary: str) -> list[str]:
+    """Metrics that decide, in the order of the protocol, the primary one first."""
+    found = {skill.metric for entry in model.explainers for skill in entry.skills}
+    rest = [column.metric for column in columns([model]) if column.metric in found - {primary}]
+    return [primary, *rest]
+
+
+def whole_and_parts(model: ModelFindings, primary: str) -> list[Column]:
+    """The primary metric, and the same with one imputer each: ``nsrg``, ``nsrg@blur``."""
+    return [column for column in columns([model]) if column.metric.partition("@")[0] == primary]
+
+
+def skill_categories(model: ModelFindings) -> list[str]:
+    """Categories with a skill, those with the greatest weight first."""
+    weights = model.recommendation.weights
+    found = dict.fromkeys(name for entry in model.explainers for name in entry.categories)
+    return sorted(found, key=lambda name: -weights.get(name, 0.0))
+
+
+def spelled(name: str) -> str:
+    """A category in words: ``worst_group`` is ``worst group``."""
+    return name.replace("_", " ")
 
 
 def explainers(models: Iterable[ModelFindings]) -> list[str]:
@@ -116,6 +173,65 @@ def name(entry: ExplainerEntry) -> str:
 def failed_gates(entry: ExplainerEntry) -> list[str]:
     """Ids of the gates that the explainer did not pass."""
     return [gate.id for gate in entry.gates if gate.passed is False]
+
+
+def open_gates(entry: ExplainerEntry) -> list[str]:
+    """Ids of the gates that could not be assessed."""
+    return [gate.id for gate in entry.gates if gate.passed is None]
+
+
+def stops(entry: ExplainerEntry) -> str:
+    """``✗ G3 ? G4``: gates not passed and gates not assessed; empty where all were passed."""
+    failed, unknown = failed_gates(entry), open_gates(entry)
+    return " ".join([*(["✗", *failed] if failed else []), *(["?", *unknown] if unknown else [])])
+
+
+def rank(entry: ExplainerEntry) -> str:
+    """``2 [1, 3]``: the rank by the overall score and its interval; a dash for what has none."""
+    if entry.rank is None:
+        return numbers.DASH
+    if entry.rank_low is None or entry.rank_high is None:
+        return f"{entry.rank:g}"
+    return f"{entry.rank:g} [{entry.rank_low:g}, {entry.rank_high:g}]"
+
+
+def verdict(gap: Gap) -> str:
+    """What the protocol's rule says of a gap; empty where it was not asked."""
+    if gap.found:
+        return "found"
+    if gap.absent:
+        return "no material gap"
+    return "" if gap.found is None and gap.absent is None else "no claim"
+
+
+def statements(entries: Iterable[ExplainerEntry], metric: str, first: str) -> list[str]:
+    """What may be said of the methods' gaps.
+
+    Args:
+        entries: whose; what is no method is left out.
+        metric: of which score.
+        first: the attribute for which everything is said; for others only what is found.
+    """
+    found = []
+    for entry in (entry for entry in entries if entry.role == "method"):
+        one = summary(entry, metric)
+        for gap in () if one is None else one.gaps:
+            if gap.statement and (gap.attribute == first or gap.found):
+                words = f"{entry.explainer} by {spoken(gap.attribute)}: {gap.statement}"
+                found.append(f"{verdict(gap)}: {words}" if verdict(gap) else words)
+    return found
+
+
+def paired(model: ModelFindings, attribute: str) -> list[ExplainerEntry]:
+    """Whose pairs of groups the page shows: everybody's; of an intersection, which has many, those of a handful."""
+    return [*leading(model), *yardstick(model)] if "*" in attribute else ordered(model)
+
+
+def gate_word(gate: Gate) -> str:
+    """Passed, not passed, or why neither can be said."""
+    if gate.passed is None:
+        return "could not be assessed" if gate.impossible else "not assessed"
+    return "✓ passed" if gate.passed else "✗ not passed"
 
 
 def absence(entry: ExplainerEntry | None, metric: str) -> str | None:

@@ -1,6 +1,7 @@
 """The commands as a user types them: what they print, what bad input gives, and the exit codes."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -69,11 +70,20 @@ def test_leaderboard_json_meets_the_published_schema(finished):
 
 
 def test_report_is_made_again_from_the_folder(finished):
-    """mavis report writes all five files from the run directory alone."""
+    """mavis report writes all eight files from the run directory alone."""
     shutil.rmtree(finished[0] / "report")
     assert call("report", finished[0]).exit_code == 0
     names = {path.name for path in (finished[0] / "report").iterdir()}
-    assert names == {"index.html", *(f"leaderboard.{suffix}" for suffix in ("csv", "md", "json", "tex"))}
+    leaderboards = {f"leaderboard.{suffix}" for suffix in ("csv", "md", "json", "tex")}
+    assert names == {"index.html", "skills.csv", "gaps.csv", "pairs.csv", *leaderboards}
+
+
+def test_all_prints_every_metric(finished):
+    """mavis report prints the short tables; with --all every metric too."""
+    short, long = (call("report", finished[0], *more).stdout for more in ((), ("--all",)))
+    assert "nsrg" in short
+    assert not re.search(r"gini [↑^]", short)
+    assert re.search(r"gini [↑^]", long)
 
 
 def test_check_passes_on_itself_and_fails_on_a_regression(finished, tmp_path):
@@ -220,6 +230,28 @@ def test_plan_says_what_a_run_costs():
     text = call("plan", "--model", "race_resnet", *QUICK).stdout
     assert "saliency" in text
     assert "blocks; about" in text
+
+
+def test_plan_says_once_what_is_left_out_and_why():
+    """Explainers that do not work on the model; metrics that the data do not allow, but not the explainers then."""
+    asked = ("--metrics", "gini,part_faithfulness", "--limit", 7)
+    text = call("plan", "--model", "race_resnet", "--explainers", "xgradcam,gradient_rollout,attention_rollout", *asked)
+    words = " ".join(text.stdout.split())
+    assert "skipped: xgradcam: equals gradcam here." in words
+    assert "skipped: gradient_rollout, attention_rollout: does not work here: 'race_resnet' has no attention" in words
+    text = call(
+        "plan",
+        "--model",
+        "mask_mean",
+        "--data",
+        "planted_square",
+        "--explainers",
+        "saliency",
+        "--groups",
+        "shade",
+        *asked,
+    )
+    assert "skipped: part_faithfulness: needs data whose parts can be drawn anew." in " ".join(text.stdout.split())
 
 
 def test_doctor_is_content_and_names_what_is_wrong(tmp_path):

@@ -104,7 +104,7 @@ def test_a_model_of_torchvision_is_run_to_the_end() -> None:
 def test_a_transformer_is_run_to_the_end() -> None:
     """Attention is read, CAM methods read the patches; without a ReLU guided backpropagation is the gradient."""
     found = whole_run("my_vit:net")
-    assert {found[name] for name in ("attention_rollout", "gradient_rollout", "gradcam", "saliency")} == {"supported"}
+    assert {found[name] for name in ("attention_rollout", "gradient_rollout", "hirescam", "saliency")} == {"supported"}
     assert {found[name] for name in ("guided_backprop", "deconvnet")} == {"degenerate"}
 
 

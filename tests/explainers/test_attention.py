@@ -294,7 +294,7 @@ def vision_transformer() -> Model:
 
 @pytest.fixture(scope="module")
 def batch() -> Batch:
-    images = noise(contract.IMAGES, 32)
+    images = noise(contract.MANY, 32)
     ids = tuple(f"toy/{row}" for row in range(len(images)))
     flat = torch.zeros(len(images), 32, 32, dtype=torch.uint8)
     return Batch(images, torch.zeros(len(images), dtype=torch.int64), ids, parts=flat, regions=flat.bool())

@@ -372,6 +372,21 @@ def test_guided_gradcam_is_captum_s() -> None:
     torch.testing.assert_close(explain("guided_gradcam", run, 1), expected.detach())
 
 
+def test_guided_gradcam_takes_the_gradient_of_guided_backprop() -> None:
+    """Together they ask for two passes, the guided and the plain one; each is charged what it takes alone."""
+    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    with run.meter.on(run.model.net):
+        with run.account() as first:
+            explain("guided_backprop", run, 1)
+        with run.account() as second:
+            explain("guided_gradcam", run, 1)
+        explain("guided_backprop", run, 1)
+    assert (first.forwards, second.forwards, run.meter.forwards, run.meter.backwards) == (3, 6, 6, 6)
+    torch.testing.assert_close(
+        explain("guided_backprop", run, 0), explain("guided_backprop", a_pass(run.model, run.images), 0)
+    )
+
+
 def test_guided_gradcam_needs_a_relu() -> None:
     """Without one there is nothing to guide."""
     with pytest.raises(ModelError, match="'Weighted' has no ReLU, so guided is plain backpropagation"):
@@ -489,6 +504,18 @@ def test_gradient_methods_share_one_forward_and_one_backward() -> None:
         for name in ("cam", "eigencam", "saliency", "input_x_gradient", *BY_GRADIENT):
             explain(name, run, 1)
     assert (run.meter.forwards, run.meter.backwards) == (3, 3)
+
+
+def test_guided_backpropagation_is_done_once_in_a_pass() -> None:
+    """Guided Grad-CAM takes the one that is there, and its account still says what it costs alone."""
+    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    with run.meter.on(run.model.net):
+        explain("guided_backprop", run, 1)
+        with run.account() as cost:
+            explain("guided_gradcam", run, 1)
+        explain("deconvnet", run, 1)
+    assert (run.meter.forwards, run.meter.backwards) == (9, 9)
+    assert (cost.forwards, cost.backwards) == (6, 6)
 
 
 @pytest.mark.parametrize("name", ["ablationcam", "layercam_fusion"])

@@ -18,7 +18,7 @@ from mavis.segments import superpixels
 from mavis.types import PART_CODES
 from mavis.variants import Randomised
 
-from ..toys import Linear, Pooled, a_pass, additive, batch_of, explain, model, noise, spent, white
+from ..toys import Linear, Pooled, a_pass, additive, batch_of, explain, found, model, noise, score, spent, white
 
 WEIGHT = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(7))
 
@@ -282,6 +282,39 @@ def assert_same(a: Tensor, b: Tensor) -> None:
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
+# The reference.
+
+
+@pytest.mark.parametrize("size", [8, 9])
+def test_cell_occlusion_is_the_drop_of_each_cell_alone(size: int) -> None:
+    """Cell by cell by hand, from the data set's mean colour, for each image's own class."""
+    run = a_pass(Pooled(), noise(2, size), mean=torch.tensor([0.3, 0.5, 0.9]))
+    classes = torch.tensor([2, 0])
+    labels = grid_labels(2, 4, size)
+    drops = torch.zeros(2, 16)
+    for cell in range(16):
+        holed = torch.where((labels == cell)[:, None], run.mean.view(1, 3, 1, 1), run.images)
+        drops[:, cell] = (run.predict(run.images) - run.predict(holed))[torch.arange(2), classes]
+    found = explainers["cell_occlusion"].make({"cells": 4})(run, classes)
+    torch.testing.assert_close(sums(found, labels), drops, rtol=1e-4, atol=1e-5)
+
+
+def test_cell_occlusion_is_what_single_deletion_asks_for() -> None:
+    """On the grid of the run its rank correlation with each cell's own drop is exactly 1."""
+    run = a_pass(Pooled(), noise(2, 32))
+    maps = found("cell_occlusion", run, 1, grid=16)
+    torch.testing.assert_close(score("single_deletion", maps, run, 1), torch.ones(2))
+
+
+def test_cell_occlusion_asks_once_per_cell_and_is_a_reference() -> None:
+    """256 forwards for an image and one for itself; neither a method nor a control."""
+    cost = spent(a_pass(Pooled(), noise(1, 16)), "cell_occlusion")
+    assert (cost.forwards, cost.backwards) == (257, 0)
+    assert explainers["cell_occlusion"].traits.role == "reference"
+    with pytest.raises(BadParameter, match="cell_occlusion: cells must be a whole number"):
+        explainers["cell_occlusion"].make({"cells": 0})
+
+
 @pytest.mark.parametrize(
     ("name", "params"),
     [
@@ -315,7 +348,7 @@ def test_units_that_there_are_not_are_refused(params: dict, says: str) -> None:
         explainers["feature_ablation"].make(params)
 
 
-@pytest.mark.parametrize("name", ["occlusion", "rise", "feature_ablation"])
+@pytest.mark.parametrize("name", ["occlusion", "rise", "feature_ablation", "cell_occlusion"])
 def test_an_unknown_imputer_is_refused_before_anything_is_asked(name: str) -> None:
     """When the explainer is made, not when it explains."""
     with pytest.raises(UnknownName, match="did you mean 'mean'"):

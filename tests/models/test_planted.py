@@ -12,6 +12,7 @@ from mavis.maps import Maps, pooled
 from mavis.passes import Pass
 from mavis.registry import Entry, datasets, explainers, models
 from mavis.sweep import removal_counts
+from mavis.types import Reference
 
 from ..toys import GREY, score
 
@@ -20,13 +21,15 @@ BEST = 0.75
 """1 − p for the region's share p = 1/4: most influential first the answer falls linearly over the first quarter,
 area p/2; least influential first over the last quarter, area 1 − p/2."""
 
-CAN_RUN = [e for e in explainers if e.traits.needs <= models["mask_mean"].make().can]
+CAN_RUN = [e for e in explainers if e.traits.needs <= models["mask_mean"].make().can and not e.traits.reference]
 
 
 @functools.cache
 def planted(count: int) -> Pass:
     data = datasets["planted_square"].make({"size": 32, "count": count})
-    return Pass(models["mask_mean"].make(), data.load(list(data.table().index)), data.mean, seed=0, chunk=256)
+    batch = data.load(list(data.table().index))
+    others = Reference(batch.images, batch.ids)
+    return Pass(models["mask_mean"].make(), batch, data.mean, seed=0, chunk=256, reference=others)
 
 
 def maps(entry: Entry, run: Pass) -> Maps:

@@ -1,14 +1,17 @@
-"""A finished run's findings, made up: two models, six explainers, seven groups, and everything that can go wrong."""
+"""A finished run's findings, made up: two models, eight explainers, seven groups, and everything that can go wrong."""
 
 import random
 from collections.abc import Callable, Sequence
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mavis.findings import (
+    AcrossModels,
     Agreement,
+    CrossChecks,
     DataStamp,
     Estimate,
     ExplainerEntry,
@@ -18,13 +21,17 @@ from mavis.findings import (
     Gate,
     GroupAccuracy,
     GroupValue,
+    Leak,
     MetricSummary,
     ModelFindings,
+    PairGap,
     ProtocolStamp,
     Recommendation,
     Refusal,
     Reliability,
+    Reliance,
     RunStamp,
+    Skill,
     Twin,
     Validity,
 )
@@ -38,10 +45,14 @@ EXPLAINERS = (
     ("input_x_gradient", "method"),
     ("rise", "method"),
     ("sobel", "control"),
+    ("random", "control"),
     ("oracle", "oracle"),
+    ("cell_occlusion", "reference"),
 )
 METRICS = (
     ("nsrg", "faithfulness", True, "", 0.0, 0.4),
+    ("nsrg@mean", "faithfulness", True, "", 0.0, 0.42),
+    ("nsrg@blur", "faithfulness", True, "", 0.0, 0.38),
     ("srg", "faithfulness", True, "", 0.0, 0.3),
     ("deletion", "faithfulness", False, "", None, 0.35),
     ("insertion", "faithfulness", True, "", None, 0.6),
@@ -57,6 +68,13 @@ METRICS = (
     ("seconds", "cost", False, "s", None, 0.012),
     ("peak_memory", "cost", False, "MiB", None, 1812.0),
 )
+DECIDING = {
+    "nsrg": "faithfulness",
+    "single_deletion": "faithfulness",
+    "avg_sensitivity_normalised": "robustness",
+    "gini": "complexity",
+}
+WEIGHTS = {"robustness": 0.235, "faithfulness": 0.588, "worst_group": 0.059, "complexity": 0.118}
 NOTHING = Estimate(mean=None, low=None, high=None, n=0)
 
 
@@ -77,16 +95,34 @@ def _value(draw: random.Random, attribute: str, group: str, centre: float, n: in
         undefined=120 - n if attribute == "race" and n < 120 else 0,
         failed=0,
         suppressed=False,
+        shrunken=centre * 0.97 if "*" in attribute else None,
     )
 
 
-def _gap(attribute: str, values: Sequence[GroupValue], higher: bool) -> Gap | None:
+def _pair(first: GroupValue, second: GroupValue, place: int) -> PairGap:
+    size = first.estimate.mean - second.estimate.mean
+    n = first.estimate.n + second.estimate.n
+    return PairGap(
+        first=first.group,
+        second=second.group,
+        raw=Estimate(mean=size, low=size - 0.031, high=size + 0.031, n=n),
+        matched=NOTHING if place == 1 else Estimate(mean=size * 0.8, low=size * 0.8 - 0.04, high=size * 0.9, n=n // 2),
+        adjusted=Estimate(mean=size * 0.7, low=size * 0.7 - 0.05, high=size * 0.7 + 0.05, n=n),
+        retained=0.0 if place == 1 else 0.5 + place / 100,
+        p=None if place == 1 else 0.001 + place / 100,
+        equivalent=place % 3 == 0,
+    )
+
+
+def _gap(metric: str, attribute: str, values: Sequence[GroupValue], higher: bool) -> Gap | None:
     shown = [value for value in values if value.attribute == attribute and value.estimate.mean is not None]
     if len(shown) < 2:
         return None
     first, *_, last = sorted(shown, key=lambda value: value.estimate.mean)
     worst, best = (first, last) if higher else (last, first)
     size = last.estimate.mean - first.estimate.mean
+    decides, n = metric in DECIDING, sum(value.estimate.n for value in shown)
+    found = metric == "nsrg" and attribute == "race"
     return Gap(
         attribute=attribute,
         range=Estimate(mean=size, low=size * 0.7, high=size * 1.3, n=sum(value.estimate.n for value in shown)),
@@ -96,7 +132,24 @@ def _gap(attribute: str, values: Sequence[GroupValue], higher: bool) -> Gap | No
         worst_group=worst.group,
         worst=worst.estimate,
         claimable=attribute == "race",
+        excess=size * 0.55,
+        ratio=0.913 if first.estimate.mean > 0 else None,
+        shortfall=Estimate(mean=size * 0.41, low=size * 0.3, high=size * 0.6, n=n),
+        mean_pairwise=Estimate(mean=size * 0.37, low=None, high=None, n=n),
+        corrected_sd=Estimate(mean=size * 0.23, low=0.0, high=size * 0.4, n=n),
+        pairs=tuple(_pair(*two, place) for place, two in enumerate(combinations(shown, 2))) if decides else (),
+        found=found if decides else None,
+        absent=attribute == "gender" if decides else None,
+        statement=_statement(attribute, best.group, worst.group) if decides else "",
     )
+
+
+def _statement(attribute: str, best: str, worst: str) -> str:
+    if attribute == "race":
+        return f"Images labelled {worst} are explained less faithfully than those labelled {best}, by .081 of skill."
+    if attribute == "gender":
+        return "Every pair of groups is shown to lie within .05 of skill."
+    return "A compared group has fewer than 100 images, so nothing is claimed."
 
 
 def _summary(draw: random.Random, row: tuple, sizes: dict[str, dict[str, int]], rank: float | None, skill: float):
@@ -109,7 +162,7 @@ def _summary(draw: random.Random, row: tuple, sizes: dict[str, dict[str, int]], 
         )  # fmt: skip
     centre *= skill if higher else 1 / skill
     values = tuple(_value(draw, a, g, centre, n) for a, groups in sizes.items() for g, n in groups.items())
-    gaps = tuple(gap for attribute in sizes if (gap := _gap(attribute, values, higher)) is not None)
+    gaps = tuple(gap for attribute in sizes if (gap := _gap(metric, attribute, values, higher)) is not None)
     total = sum(sizes["race"].values())
     return MetricSummary(
         metric=metric, category=category, higher_is_better=higher, unit=unit, chance=chance,
@@ -123,8 +176,10 @@ def _gates(passed: bool) -> tuple[Gate, ...]:
         Gate(id="G0", title="enough maps are valid", passed=True, value=1.0, threshold=0.95,
              reason="100.0 % of 840 maps are finite and not constant, at least 95.0 % are asked for."),
         Gate(id="G3", title="maps change with the weights", passed=None if passed else False,
-             value=None if passed else 0.71, threshold=0.5,
-             reason="not assessed: mprt has no value." if passed else "mean similarity .710 [.690, .733], at most .5."),
+             value=None if passed else 0.71, threshold=0.5, impossible=passed,
+             reason="mprt has no value." if passed else "mean similarity .710 [.690, .733], at most .5."),
+        Gate(id="G4", title="another class gets another map", passed=True if passed else None, value=0.4 if passed else
+             None, threshold=0.8, reason="similarity .400." if passed else "the metric 'random_logit' was not run."),
         Gate(id="G5", title="better than the controls", passed=True, value=0.11, threshold=0.02,
              reason="nsrg exceeds sobel by .110 [.087, .134], at least .02 is asked for."),
     )  # fmt: skip
@@ -132,19 +187,41 @@ def _gates(passed: bool) -> tuple[Gate, ...]:
 
 def _entry(draw: random.Random, place: int, name: str, role: str, sizes: dict[str, dict[str, int]]) -> ExplainerEntry:
     method = role == "method"
-    skill = {"control": 0.2, "oracle": 1.4}.get(role, 1.1 - 0.1 * place)
+    skill = {"control": 0.2, "oracle": 1.4, "reference": 1.3}.get(role, 1.1 - 0.1 * place)
     if name == "rise":
         return ExplainerEntry(
             explainer=name, role="method", about="Mean of random masks weighted by the model's answers.", metrics=(),
             gates=(), eligible=False, rank=None, missing="needs 'forward' by batches of 1, which the model lacks",
         )  # fmt: skip
     rank = float(place + 1) if method else None
+    skills = _skills(round(skill, 1), tuple(sizes["race"]))
     return ExplainerEntry(
         explainer=name, role=role, about=f"What {name} is.",
         metrics=tuple(_summary(draw, row, sizes, rank, round(skill, 1)) for row in METRICS),
         gates=_gates(name != "input_x_gradient") if method else (), eligible=method and name != "input_x_gradient",
-        rank=rank, missing=None,
+        rank=rank, rank_low=1.0 if method else None, rank_high=place + 2.0 if method else None,
+        skills=skills, categories={} if name == "cell_occlusion" else _categories(skills),
+        overall=None if name == "cell_occlusion" else Estimate(mean=0.83 * skill, low=0.79 * skill, high=0.86 * skill,
+                                                               n=717),
+        dominated_by="integrated_gradients" if name == "grad_cam" else None, missing=None,
     )  # fmt: skip
+
+
+def _skills(level: float, groups: Sequence[str]) -> tuple[Skill, ...]:
+    return tuple(
+        Skill(
+            metric=metric,
+            category=category,
+            skill=Estimate(mean=level * (0.7 + 0.1 * place), low=level * 0.6, high=level * 1.1, n=717 - place),
+            groups={group: level * (0.6 + 0.03 * at) for at, group in enumerate(groups) if at != 5},
+        )
+        for place, (metric, category) in enumerate(DECIDING.items())
+    )
+
+
+def _categories(skills: Sequence[Skill]) -> dict[str, Estimate]:
+    found = {skill.category: skill.skill for skill in skills}
+    return {**found, "worst_group": Estimate(mean=0.517, low=None, high=None, n=96)}
 
 
 def _validity(draw: random.Random, sizes: dict[str, int], level: float, cue: bool) -> Validity:
@@ -163,6 +240,19 @@ def _validity(draw: random.Random, sizes: dict[str, int], level: float, cue: boo
         chance=1 / 7, better_than_chance=True, groups=tuple(groups), weak_groups=weak,
         cue={"agrees": 0.953, "disagrees": 0.214} if cue else {},
         remarks=("The last layer's softmax was removed to explain logits.",),
+        calibration_error=0.043, group_calibration={group: 0.02 + 0.01 * at for at, group in enumerate(sizes)},
+        recall=tuple(
+            GroupAccuracy(attribute="label", group=group, correct=n // 2 + at,
+                          estimate=Estimate(mean=(n // 2 + at) / n, low=0.401, high=0.677, n=n))
+            for at, (group, n) in enumerate(sizes.items())
+        ),
+        leak=Leak(known=True, exact=12, near=3, rate=0.0209, groups=dict.fromkeys(sizes, 0.021), excessive=True)
+        if cue else Leak(known=False, exact=0, near=0, rate=None, groups={}, excessive=False),
+        reliance=() if cue else tuple(
+            Reliance(part=part, change=Estimate(mean=size, low=size * 0.9, high=size * 1.1, n=717), used=size > 0.5)
+            for part, size in (("brows", 0.211), ("eyes", 3.417), ("mouth <b>", 1.253))
+        ),
+        truth_verified=not cue,
     )  # fmt: skip
 
 
@@ -177,6 +267,19 @@ RECOMMENDED = Recommendation(
     ),
     refusals=(),
     p_best={"integrated_gradients": 0.633, "grad_cam": 0.367, "input_x_gradient": 0.0},
+    provisional=True,
+    weights=WEIGHTS,
+    by_group=("On images labelled birch, grad_cam is better than integrated_gradients by .044 [.021, .066].",),
+    not_assessed=("localisation: the parts that the model uses are <not> known.", "G3: the model gives no weights."),
+    cross_checks=CrossChecks(
+        borda={"integrated_gradients": 0.917, "grad_cam": 0.583, "input_x_gradient": 0.111},
+        mean_rank={"integrated_gradients": 1.25, "grad_cam": 1.75, "input_x_gradient": 3.5},
+        smaa={"integrated_gradients": 0.721, "grad_cam": 0.279, "input_x_gradient": 0.0},
+        concordance=0.712,
+        concordance_within=0.934,
+        concordance_upper=0.851,
+        leaders={"nsrg@mean": ("integrated_gradients",), "nsrg@blur": ("grad_cam", "integrated_gradients"), "nsrg": ()},
+    ),
 )
 REFUSED = Recommendation(
     status="refused",
@@ -191,6 +294,7 @@ REFUSED = Recommendation(
         Refusal(code="R11", reason="the protocol was changed on the command line"),
     ),
     p_best={"integrated_gradients": 0.517, "grad_cam": 0.483},
+    cross_checks=CrossChecks(borda={}, mean_rank={}, smaa={}, concordance=None, leaders={}),
 )
 
 
@@ -276,6 +380,11 @@ def build(groups: Sequence[str] = CALM, models: Sequence[str] = ("faces-balanced
                  auroc=Estimate(mean=0.8, low=0.75, high=0.85, n=700))
             for name, _ in EXPLAINERS if len(models) > 1
         ),
+        across_models=AcrossModels(
+            blocks=6, mean_ranks={"grad_cam": 1.917, "integrated_gradients": 1.083, "input_x_gradient": 3.0},
+            friedman_p=0.0123, critical_difference=1.354,
+            leader_vs_next={"below": 0.031, "within": 0.157, "above": 0.812},
+        ) if len(models) > 1 else None,
         failures=_failures(),
         skipped=(
             *(f"occlusion / metric_{i}: the model lacks 'gradient'" for i in range(40)),
@@ -298,6 +407,17 @@ def build_findings() -> Callable[..., Findings]:
 def findings() -> Findings:
     """Two models and seven groups with peaceful names."""
     return build()
+
+
+@pytest.fixture(scope="session")
+def many() -> Findings:
+    """One model and sixty-three explainers: 57 methods, 20 of them stopped by G3."""
+    found = build(models=("one",))
+    model = found.models[0]
+    first, stopped = model.explainers[0], model.explainers[2]
+    more = [first.model_copy(update={"explainer": f"method_{i}", "rank": 5.0 + i}) for i in range(34)]
+    more += [stopped.model_copy(update={"explainer": f"stopped_{i}", "rank": 40.0 + i}) for i in range(19)]
+    return found.model_copy(update={"models": (model.model_copy(update={"explainers": (*model.explainers, *more)}),)})
 
 
 @pytest.fixture(scope="session")

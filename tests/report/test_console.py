@@ -9,26 +9,26 @@ from rich.console import Console
 from mavis.report.console import show
 
 
-def _printed(findings, width: int, **options) -> str:
+def _printed(findings, width: int, *, everything: bool = False, **options) -> str:
     console = Console(file=io.StringIO(), width=width, **options)
-    show(console, findings)
+    show(console, findings, everything=everything)
     return console.file.getvalue()
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120])
-def test_fits_and_breaks_no_number(findings, width):
-    """At any width no line is longer; means stand unbroken with their intervals, or their metric is said to be left."""
-    text = _printed(findings, width)
+@pytest.mark.parametrize("everything", [False, True])
+def test_fits_and_breaks_no_number(findings, width, everything):
+    """At any width no line is longer; overall and primary, on demand every metric, stand unbroken with intervals."""
+    text = _printed(findings, width, everything=everything)
     assert max(map(len, text.splitlines())) <= width
-    left = " ".join(text.split()).partition("In the report also: ")[2].partition(".")[0].split(", ")
-    assert findings.protocol.primary not in left
     for model in findings.models:
         for entry in model.explainers:
-            for one in entry.metrics:
-                if one.estimate.mean is not None and one.estimate.mean < 9 and one.metric not in left:
-                    mean = f"{one.estimate.mean:.3f}".removeprefix("0")
-                    arm = max(one.estimate.high - one.estimate.mean, one.estimate.mean - one.estimate.low)
-                    assert f"{mean} ±{f'{arm:.3f}'.removeprefix('0')}" in text, (entry.explainer, one.metric)
+            shown = [one.estimate for one in entry.metrics if everything or one.metric == "nsrg"]
+            for one in [entry.overall, *shown] if entry.eligible else []:
+                if one.mean is not None and one.mean < 9:
+                    mean = f"{one.mean:.3f}".removeprefix("0")
+                    arm = max(one.high - one.mean, one.mean - one.low)
+                    assert f"{mean} ±{f'{arm:.3f}'.removeprefix('0')}" in text, (entry.explainer, one)
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -39,13 +39,64 @@ def test_says_the_essentials_without_colour(findings, width):
     assert "\x1b" not in text
     for part in (
         "This is a preview", "custom protocol", "accuracy .870±.020", "weak on images labelled cedar",
-        "cue agrees .953, disagrees .214", "★ 1 integrated_gradients", "3 input_x_gradient ✗ G3", "sobel (control)",
+        "cue agrees .953, disagrees .214", "★ 1 [1, 2] integrated_gradients ? G3",
+        "3 [1, 4] input_x_gradient ✗ G3 ? G4", "sobel (control)",
         "nsrg ↑", "n<30", "35 times, 840 images", "and 37 more", "★ Recommended set", "✗ No recommendation",
         "R1 the model is not shown to beat chance", "R11 the protocol was changed", "integrated_gradients .633",
     ):  # fmt: skip
         assert part in words, part
     assert "nan" not in words.lower().split()
     assert "None" not in words
+
+
+def test_order_is_model_board_groups_trouble_answer(findings):
+    """A reader meets the standing first, then the model, the leaderboard, the groups, what is missing, the answer."""
+    text = _printed(findings, 100)
+    heads = (
+        "This is a preview",
+        "Is the model worth",
+        "Leaderboard ·",
+        "By race",
+        "Across 6",
+        "Not in the",
+        "Answer ·",
+    )
+    places = [text.index(head) for head in heads]
+    assert places == sorted(places)
+
+
+def test_answer_has_evidence_limits_and_codes(findings):
+    """The answer has numbered evidence, groups, what was not assessed, weights, cross-checks and a word on codes."""
+    words = " ".join(_printed(findings, 100).split())
+    answer = words[words.index("Answer · faces-balanced") :]
+    for part in (
+        "★ Recommended set, no leader, provisionally. integrated_gradients and grad_cam", "1. nsrg .437", "2. input_x",
+        "by group: On images labelled birch", "not assessed: localisation",
+        "weights: faithfulness .588, robustness .235",
+        "Borda integrated_gradients .917 · mean rank integrated_gradients 1.250 · random weights", "W = .712",
+        "What each code means, and what to do: docs/decision.md",
+    ):  # fmt: skip
+        assert part in answer, part
+
+
+def test_long_evidence_is_cut_and_counted(findings):
+    """Forty sentences of evidence cost ten lines and say how many more there are; on demand all are printed."""
+    model = findings.models[0]
+    reasons = tuple(f"method_{i} is worse." for i in range(40))
+    answer = model.recommendation.model_copy(update={"reasons": reasons})
+    long = findings.model_copy(update={"models": (model.model_copy(update={"recommendation": answer}),)})
+    text = _printed(long, 100)
+    assert "10. method_9 is worse." in text
+    assert "method_10 is worse" not in text
+    assert "and 30 more, in the report; --all prints them" in text
+    assert "40. method_39 is worse." in _printed(long, 100, everything=True)
+
+
+def test_stays_readable_with_many_methods(many):
+    """Fifty-seven methods take no more than a hundred and twenty lines of a hundred columns."""
+    text = _printed(many, 100)
+    assert len(text.splitlines()) < 120
+    assert len(_printed(many, 100, everything=True).splitlines()) > 300
 
 
 def test_failures_do_not_flood(findings):
@@ -89,7 +140,7 @@ def test_ascii_terminals_get_ascii(findings):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     show(Console(file=stream, width=80), findings)
     stream.flush()
-    assert b"* 1   integrated_gradients" in stream.buffer.getvalue()
+    assert b"* 1 [1, 2] integrated_gradients" in stream.buffer.getvalue()
 
 
 def test_nothing_finished(findings):

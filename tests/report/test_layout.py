@@ -8,7 +8,51 @@ def test_methods_by_rank_then_controls_then_oracles(findings):
     model = findings.models[0]
     shuffled = model.model_copy(update={"explainers": model.explainers[::-1]})
     names = [entry.explainer for entry in layout.ordered(shuffled)]
-    assert names == ["integrated_gradients", "grad_cam", "input_x_gradient", "rise", "sobel", "oracle"]
+    assert names[:4] == ["integrated_gradients", "grad_cam", "input_x_gradient", "rise"]
+    assert names[4:] == ["random", "sobel", "oracle", "cell_occlusion"]
+
+
+def test_eligible_methods_come_first(findings):
+    """A method that failed a gate stands after the eligible ones, however good its score."""
+    model = findings.models[0]
+    spoilt = model.explainers[0].model_copy(update={"eligible": False})
+    names = [
+        e.explainer for e in layout.ordered(model.model_copy(update={"explainers": (spoilt, *model.explainers[1:])}))
+    ]
+    assert names[:3] == ["grad_cam", "integrated_gradients", "input_x_gradient"]
+
+
+def test_gates_tell_failed_from_unknown(findings):
+    """A gate that was not passed, one that was not assessed and one that cannot be are told apart."""
+    by_name = {entry.explainer: entry for entry in findings.models[0].explainers}
+    assert layout.stops(by_name["input_x_gradient"]) == "✗ G3 ? G4"
+    assert layout.stops(by_name["grad_cam"]) == "? G3"
+    assert layout.stops(by_name["sobel"]) == ""
+    words = {gate.id: layout.gate_word(gate) for gate in by_name["input_x_gradient"].gates}
+    assert words == {"G0": "✓ passed", "G3": "✗ not passed", "G4": "not assessed", "G5": "✓ passed"}
+    assert layout.gate_word(by_name["grad_cam"].gates[1]) == "could not be assessed"
+
+
+def test_rank_with_its_interval(findings):
+    """A rank stands with its interval where it has one, alone where not; without rank there is a dash."""
+    first, *_, reference = findings.models[0].explainers
+    assert layout.rank(first) == "1 [1, 2]"
+    assert layout.rank(first.model_copy(update={"rank_low": None})) == "1"
+    assert layout.rank(reference) == "–"
+
+
+def test_statements_of_the_first_attribute_and_of_what_is_found(findings):
+    """All is said by the first attribute, by others only what is found; controls are left out."""
+    model = findings.models[0]
+    said = layout.statements(layout.ordered(model), "nsrg", "race")
+    assert [line.split(" by ")[0] for line in said] == [
+        f"found: {name}" for name in ("integrated_gradients", "grad_cam", "input_x_gradient")
+    ]
+    said = layout.statements(model.explainers[:1], "nsrg", "gender")
+    assert [line.split(": I")[0].split(": E")[0] for line in said] == [
+        "found: integrated_gradients by race", "no material gap: integrated_gradients by gender",
+    ]  # fmt: skip
+    assert layout.statements(model.explainers, "srg", "race") == []
 
 
 def test_failures_alike_are_one(findings):

@@ -8,11 +8,14 @@ import pytest
 
 from mavis.report import write
 
-FILES = ["index.html", "leaderboard.csv", "leaderboard.json", "leaderboard.md", "leaderboard.tex"]
+FILES = [
+    "gaps.csv", "index.html", "leaderboard.csv", "leaderboard.json", "leaderboard.md", "leaderboard.tex", "pairs.csv",
+    "skills.csv",
+]  # fmt: skip
 
 
 def test_writes_every_file(tmp_path, findings, curves, tiles):
-    """A new folder holds the five files and nothing else, and the page's path is returned."""
+    """A new folder holds these files and nothing else, and the page's path is returned."""
     page = write(tmp_path / "new" / "report", findings, curves, tiles)
     assert page == tmp_path / "new" / "report" / "index.html"
     assert sorted(path.name for path in page.parent.iterdir()) == FILES

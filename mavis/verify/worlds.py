@@ -6,16 +6,18 @@ can lose; that curve is none of the adjusted gap's own. Confident answers are ri
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mavis import disparity
+from mavis.errors import BadParameter
 from mavis.findings import Estimate, GroupValue
 from mavis.groups import Rules
 from mavis.rules import DisparityRules
 
-STRATA = {"exact": ("predicted", "correct"), "coarsened": {"confidence": 5}}
+STRATA: Any = {"exact": ("predicted", "correct"), "coarsened": {"confidence": 5}}
 HELD = {"numeric": ("confidence", "correct"), "squared": ("confidence",), "categorical": ("predicted",)}
 
 
@@ -91,7 +93,11 @@ class Outcome:
 
 
 def outcome(table: pd.DataFrame, truth: float, *, draws: int, permutations: int, seed: int) -> Outcome:
-    """What `disparity.gap` finds in one table; people are known to it where several images show one."""
+    """What `disparity.gap` finds in one table; people are known to it where several images show one.
+
+    Raises:
+        BadParameter: fewer than two groups are large enough to be compared.
+    """
     images = table.rename(columns={"confidence": "probability"})
     images.index = pd.Index([f"{place:05d}" for place in range(len(images))], name="image")
     people = tuple(images["person"]) if images["person"].duplicated().any() else None
@@ -105,17 +111,19 @@ def outcome(table: pd.DataFrame, truth: float, *, draws: int, permutations: int,
         limits=disparity.Limits(30, permutations, DisparityRules(adjust=("probability", "correct"))),
         column=disparity.Column(asked=True),
     )
+    if found is None:
+        raise BadParameter("A simulated table needs at least two groups of ten images.")
     ends = next(
         pair for pair in found.pairs if (pair.first, pair.second) == (table["group"].iloc[0], table["group"].iloc[-1])
     )
     three = (ends.raw, ends.matched, ends.adjusted)
     return Outcome(
-        p=found.p,
-        gap=tuple(one.mean for one in three),
+        p=_known(found.p),
+        gap=tuple(_known(one.mean) for one in three),
         covers=tuple(_covers(one, truth) for one in three),
         retained=ends.retained,
-        found=found.found,
-        absent=found.absent,
+        found=bool(found.found),
+        absent=bool(found.absent),
     )
 
 
@@ -127,7 +135,11 @@ def outcomes(world: World, runs: Sequence[int], *, draws: int, permutations: int
 
 def split_at_random(world: World, runs: Sequence[int], *, draws: int, permutations: int) -> Iterator[Outcome]:
     """One table of the world, its images given to groups of the same sizes at random in each run."""
-    table = world.table(0)
+    return regrouped(world.table(0), runs, draws=draws, permutations=permutations)
+
+
+def regrouped(table: pd.DataFrame, runs: Sequence[int], *, draws: int, permutations: int) -> Iterator[Outcome]:
+    """A table, its images given to groups of the same sizes at random in each run."""
     for run in runs:
         shuffled = np.random.default_rng([run, 6]).permutation(table["group"].to_numpy())
         pseudo = table.assign(group=shuffled).sort_values("group", kind="stable")
@@ -140,4 +152,8 @@ def _value(group: str, scores: pd.Series) -> GroupValue:
 
 
 def _covers(one: Estimate, truth: float) -> bool:
-    return one.low <= truth <= one.high
+    return _known(one.low) <= truth <= _known(one.high)
+
+
+def _known(value: float | None) -> float:
+    return float("nan") if value is None else value
