@@ -8,6 +8,9 @@ from mavis.alike import PREDICTED, Alike
 from mavis.gaps import ALPHA
 from mavis.pairs import Asked, Case, Verdict
 
+NAMED = 3
+"""So many groups that are too small for a claim are named in a sentence; the tables have them all."""
+
 
 def statement(verdict: Verdict, one: Asked, case: Case) -> str:
     """One plain sentence on one column: the gap that is found, or why none is.
@@ -19,9 +22,9 @@ def statement(verdict: Verdict, one: Asked, case: Case) -> str:
     """
     if not verdict.known:
         return _unknown(case.alike)
-    small = [f"{spoken(name)} ({n})" for name, n in case.counts().items() if n < case.min_claim]
+    small = _small(case)
     if not verdict.enough.any():
-        return f"too few images for a claim: {', '.join(small)}; two groups need {case.min_claim} each."
+        return f"too few images for a claim: {small}; two groups need {case.min_claim} each."
     if verdict.signs.any():
         said = _difference(verdict, one, case)
     elif verdict.absent:
@@ -32,13 +35,20 @@ def statement(verdict: Verdict, one: Asked, case: Case) -> str:
     else:
         said = f"no gap is shown: {_why_not(verdict, one, case)}; nor that every gap lies within {_margin(one, case)}"
     unheld = "; the predicted class is not held equal: it tells these groups apart" if case.alike.apart else ""
-    left_out = f"; too few images for a claim: {', '.join(small)}" if small else ""
+    left_out = f"; too few images for a claim: {small}" if small else ""
     return f"{said}{unheld}{left_out}."
 
 
 def spoken(group: str) -> str:
     """A group of an intersection with a × between its parts."""
     return group.replace("*", " × ")
+
+
+def _small(case: Case) -> str:
+    """The smallest groups below the minimum for a claim with their n, and how many more there are."""
+    small = sorted((n, name) for name, n in case.counts().items() if n < case.min_claim)
+    named = [f"{spoken(name)} ({n})" for n, name in small[:NAMED]]
+    return ", ".join(named) + (f" and {len(small) - NAMED} more" if len(small) > NAMED else "")
 
 
 def _difference(verdict: Verdict, one: Asked, case: Case) -> str:

@@ -59,12 +59,7 @@ def test_a_gap_that_is_found() -> None:
 OUTCOMES = {
     "absent": (verdict(absent=True), asked(), case(), "no material gap: every two groups are shown to lie within 0.05"),
     "p": (verdict(), asked(0.3), case(), "is 0.200, and shuffled labels give 0.050 (p = 0.30); nor"),
-    "apart": (
-        verdict(),
-        asked(),
-        case(),
-        "no two groups are shown to differ in nsrg of saliency by more than 0.02, matched",
-    ),
+    "apart": (verdict(), asked(), case(), "two groups are shown to differ in nsrg of saliency by more than 0.02"),
     "imputers": (verdict(), asked(confirm=2), case(), "matched and adjusted and by two imputers; nor"),
     "raw": (verdict(), asked(unit=None), case(), "nor that every gap lies within 0.05 in raw scores."),
     "alike": (verdict(retained=0), asked(), case(), "no two groups have images alike in predicted class, correct and"),
@@ -78,6 +73,15 @@ OUTCOMES = {
 def test_why_no_gap_is_found(found: Verdict, column: Asked, images: Case, said: str) -> None:
     """Every ground has its words and its numbers."""
     assert said in statement(found, column, images)
+
+
+def test_many_small_groups_are_counted() -> None:
+    """Three are named, the smallest first."""
+    groups = tuple("abbcccddddeeeee")
+    table = pd.DataFrame({name: [0] * 15 for name in ("probability", "correct", "predicted", "imputation_contrast")})
+    five = Case(table, groups, alike(table, groups, "race", CASE_RULES), RULES, CASE_RULES, 9)
+    said = statement(verdict(enough=False), asked(), five)
+    assert said == "too few images for a claim: a (1), b (2), c (3) and 2 more; two groups need 9 each."
 
 
 def test_intersections_are_spoken() -> None:
