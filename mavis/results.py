@@ -148,7 +148,7 @@ def _validity(name: str, store: Store, identity: Mapping[str, Any], rules: Proto
     """Accuracy on the images that are scored; leaks and reliance, which were measured before, on all."""
     means, every = rules_of(rules), _of(store.images(), name).set_index("image")
     relied = validity.reliance(_of(store.measured("reliance"), name), every, means, rules.reliance)
-    return validity.assess(shown, tuple(identity["data"]["classes"]), means).model_copy(
+    return validity.assess(shown, tuple(identity["data"]["classes"]), rules_of(rules, shown)).model_copy(
         update={
             "leak": validity.leak(_of(store.measured("leak"), name), every, means, rules.data.leak),
             "reliance": relied,
