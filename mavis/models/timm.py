@@ -1,6 +1,7 @@
 """Every classifier of timm, by name; needs the extra ``timm``; nothing is downloaded."""
 
 from functools import partial
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -34,10 +35,9 @@ def timm(spec: str) -> foreign.Unclassed:
 
 def _library() -> ModuleType:
     try:
-        import timm as library
+        return import_module("timm")
     except ImportError as error:
         raise ModelError("Models of timm need the package timm: pip install 'mavis-xai[timm]'.") from error
-    return library
 
 
 def _made(wanted: foreign.Spec, size: int, classes: tuple[str, ...]) -> Model:
