@@ -42,8 +42,8 @@ def filling(images: Tensor, fill: Tensor) -> Filler:
     """A filler that shows ``fill``, ``(B,3,H,W)`` or ``(1,3,1,1)``, where pixels are removed."""
 
     def remove(rows: Tensor, removed: Tensor) -> Tensor:
-        shown = fill[rows] if len(fill) > 1 else fill
-        return torch.where(removed[:, :, None], shown[:, None], images[rows][:, None])
+        shown = fill.index_select(0, rows) if len(fill) > 1 else fill
+        return torch.where(removed[:, :, None], shown[:, None], images.index_select(0, rows)[:, None])
 
     return remove
 

@@ -178,8 +178,7 @@ class Scene:
             return removed(ordered.second[place[pairs], None], units, count)
 
         def removed(rank: Tensor, units: Tensor, count: Tensor) -> Tensor:
-            above = count if curve.order == "mif" else units - count
-            return (rank < above[..., None, None]) == (curve.order == "mif")
+            return rank < count[..., None, None] if curve.order == "mif" else rank >= (units - count)[..., None, None]
 
         every = torch.arange(len(self.run), device=rows.device)
         said = self._asked(curve.imputer, every, counts.shape[1], first)
