@@ -1,7 +1,7 @@
 """How often gaps between groups are found, and how well they are recovered, in tables with planted truth.
 
 Run as a program: a row per world, the share of runs behind each figure. What a row should show stands in its last
-column; tests/test_gaps.py asserts the same on fewer runs. The worlds are those of tests/simulations.py.
+column; tests/test_disparity.py asserts the same on fewer runs. The worlds are those of mavis/verify/worlds.py.
 """
 
 import argparse
@@ -14,9 +14,7 @@ from pathlib import Path
 import numpy as np
 from harness import figure, table, write
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-
-from simulations import Outcome, World, outcomes, split_at_random
+from mavis.verify.worlds import Outcome, World, outcomes, split_at_random
 
 HEADER = (
     *("world", "p < .05", "found", "no gap shown", "raw", "matched", "adjusted"),
@@ -40,13 +38,15 @@ ROWS: Mapping[str, Row] = {
     "A/A, 7 × 30": Row(World((30,) * 7, slope=0.5, shift=0.1), "p in .02…0.08, found ≤ .05", split_at_random),
     "no gap, 2 × 100": Row(World(), "p in .02…0.08, found ≤ .05"),
     "no gap, 2 × 600": Row(World((600, 600)), "no gap shown in most"),
-    "no gap, 4 images a person": Row(World(per_person=4, alike=0.5), "covered ≈ .95; p is too small"),
+    "no gap, 4 images a person": Row(World(per_person=4, alike=0.5), "p in .02…0.08, covered ≈ .95"),
     "gap .079, 2 × 100": Row(World(gap=0.079), "p ≥ .8"),
     "gap .099, 2 × 100": Row(World(gap=0.099), "found: .8 if the raw interval alone decided"),
     "gap .12, 2 × 100": Row(World(gap=0.12), "found ≥ .8"),
     "gap .079, 2 × 300": Row(World((300, 300), gap=0.079), "found ≥ .8"),
     "gap .12, 7 × 100": Row(World(SEVEN, gap=0.12), "found less often than of two: Holm over 21 pairs"),
     "gap .12, 7 × 150": Row(World((150,) * 7, gap=0.12), "found ≥ .8"),
+    "groups are labels, 7 × 100": Row(World(SEVEN, slope=0.5, labelled=True), "p in .02…0.08, found ≤ .05"),
+    "gap .12, labels, 7 × 150": Row(World((150,) * 7, gap=0.12, labelled=True), "found ≥ .8"),
     "confidence, 2 × 100": Row(World(shift=0.15, slope=0.5), "adjusted covers 0 in ≥ .9, found ≤ .05"),
     "much confidence, 2 × 100": Row(World(shift=0.25, slope=1.0), "adjusted covers 0 in ≥ .9, found ≤ .05"),
     "much confidence, 2 × 600": Row(World((600, 600), shift=0.25, slope=1.0), "adjusted covers 0 in ≥ .9, found ≤ .05"),
@@ -59,7 +59,7 @@ ROWS: Mapping[str, Row] = {
 def cells(found: Sequence[Outcome], seconds: float, row: Row) -> list[str]:
     """A row of the printed table, without its name."""
     gap, covers = np.array([one.gap for one in found]), np.array([one.covers for one in found])
-    events = np.array([(one.null.p < 0.05, one.found, one.equivalent) for one in found])
+    events = np.array([(one.p < 0.05, one.found, one.absent) for one in found])
     return [
         *(figure(share, 3) for share in events.mean(axis=0)),
         *(f"{mean:.3f} ± {spread:.3f}" for mean, spread in zip(gap.mean(axis=0), gap.std(axis=0), strict=True)),

@@ -91,7 +91,7 @@ class Again:
         seed = variant.seed(job.seed)
         if model is job.model and batch is run.batch and seed == job.seed:
             return run
-        return replace(self.explaining.pass_of(model, batch, variant.key, variant.mean(job.mean)), seed=seed)
+        return replace(self.explaining.pass_of(model, batch, variant.pass_name, variant.mean(job.mean)), seed=seed)
 
     def _add(self, before: _Sum | None, part: Part, variant: Variant, run: Pass, targets: Tensor) -> _Sum:
         """One more map; an explainer that draws nothing need not repeat itself."""

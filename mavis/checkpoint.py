@@ -1,4 +1,4 @@
-"""A model on disk: weights as safetensors beside a card as JSON."""
+"""A model on disk: weights as safetensors beside a card as JSON, and fingerprints of what it was trained on."""
 
 import json
 import os
@@ -14,12 +14,14 @@ from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 
 from mavis.errors import ModelError, UnknownName
+from mavis.fingerprints import Fingerprints
 from mavis.hashing import canonical, digest
 from mavis.nets import ARCHITECTURES, CAM_LAYER
 from mavis.types import Model
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
+SEEN = "trained_on.npz"
 
 REQUIRED = ("architecture", "classes", "target", "size", "weights_hash")
 """What a card cannot do without."""
@@ -39,7 +41,19 @@ def files(path: Path | str) -> tuple[Path, Path]:
     return path / WEIGHTS, path / CARD
 
 
-def save(path: Path | str, net: nn.Module, card: Mapping[str, Any], *, pair: bool = False) -> None:
+def seen_file(weights: Path) -> Path:
+    """Where the fingerprints of the training images are, beside the weights: of a folder or of a pair of files."""
+    return weights.with_name(SEEN) if weights.name == WEIGHTS else weights.with_suffix(".npz")
+
+
+def save(
+    path: Path | str,
+    net: nn.Module,
+    card: Mapping[str, Any],
+    *,
+    seen: Fingerprints | None = None,
+    pair: bool = False,
+) -> None:
     """Writes a model; each file is written under a temporary name and renamed.
 
     Args:
@@ -47,6 +61,7 @@ def save(path: Path | str, net: nn.Module, card: Mapping[str, Any], *, pair: boo
         net: the weights are taken from its state.
         card: facts about it; ``architecture``, ``classes``, ``target`` and ``size`` at least. The hash of the weights
             and the versions of MAVIS and torch are added.
+        seen: fingerprints of the images that it was trained on; without them no earlier ones are left beside it.
         pair: write ``STEM.safetensors`` and ``STEM.json`` instead of a folder.
     """
     path = Path(path)
@@ -57,6 +72,10 @@ def save(path: Path | str, net: nn.Module, card: Mapping[str, Any], *, pair: boo
     content = tensor_bytes(state)
     complete = {**card, "weights_hash": digest(content), "versions": _versions()}
     _replace(weights, content)
+    if seen is None:
+        seen_file(weights).unlink(missing_ok=True)
+    else:
+        _replace(seen_file(weights), seen.content())
     _replace(card_path, (json.dumps(complete, indent=2, ensure_ascii=False) + "\n").encode())
 
 
@@ -99,6 +118,7 @@ def load(path: Path | str, *, name: str | None = None) -> Model:
         cam_layer=CAM_LAYER,
         size=card["size"],
         card=card,
+        seen=Fingerprints.load(seen_file(weights)) if seen_file(weights).is_file() else None,
     )
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from mavis import agreement, device, kinds
+from mavis import agreement, device, kinds, reliance
 from mavis.again import Again
 from mavis.explaining import Explaining, Job, Shot
 from mavis.ledger import Ledger, OutOfMemoryError, Scope, constant
@@ -70,6 +70,8 @@ class _Work:
         batch = self.job.data.load(ids).to(self.job.model.device)
         if batch.rerender is not None:
             batch = replace(batch, rerender=functools.cache(batch.rerender))
+        if self.job.truth is not None:
+            batch = replace(batch, regions=reliance.region(batch, self.job.truth))
         run = self.explaining.pass_of(self.job.model, batch)
         targets = torch.tensor([self.job.targets[i] for i in ids], device=run.images.device)
         shot = Shot(run, targets, self._explain_all(run, targets))

@@ -58,6 +58,8 @@ class Job:
         chunk: most samples in one model call.
         keep: ids of the images whose maps are kept for the gallery.
         reference: other images of the data set, on the device.
+        truth: face parts that the model was shown to use: what localisation is scored against; None for what the data
+            say.
         others: models of variants.
         agreement: share of cells that count as top ones where methods are compared with each other; None for not.
         tick: called with the work that was done, in forwards (a backward counts as two).
@@ -74,6 +76,7 @@ class Job:
     keep: frozenset[str] = frozenset()
     agreement: float | None = None
     reference: Reference | None = None
+    truth: tuple[str, ...] | None = None
     others: Others = field(default_factory=Others)
     tick: Callable[[float], None] = lambda _: None
 

@@ -56,7 +56,9 @@ class Gap(_Strict):
 
     attribute: str
     range: Estimate = Field(description="highest minus lowest mean; biased upwards, see null_mean")
-    null_mean: float | None = Field(description="mean range when group labels are permuted: what no gap looks like")
+    null_mean: float | None = Field(
+        description="mean range when labels are permuted among alike images; what no gap is"
+    )
     p: float | None = Field(description="permutation p-value of the range, (1 + as extreme) / (1 + draws)")
     best_group: str
     worst_group: str
@@ -84,7 +86,7 @@ class MetricSummary(_Strict):
     unit: str
     chance: float | None
     estimate: Estimate = Field(description="macro mean: every group of the first attribute has equal weight")
-    natural_mean: float | None = Field(description="mean with every image weighing the same")
+    natural_mean: float | None = Field(description="mean with every image of the data set weighing the same")
     undefined: int
     failed: int
     rank: float | None = Field(description="average rank among the methods; null for what is no method")
@@ -103,7 +105,8 @@ class Gate(_Strict):
     threshold: float | None
     reason: str = Field(description="one sentence with the numbers")
     impossible: bool = Field(
-        default=False, description="could not be assessed, since the model does not give what it needs"
+        default=False,
+        description="the model does not give what the gate, or a part of it, needs; then the method is provisional",
     )
 
 
@@ -124,7 +127,7 @@ class ExplainerEntry(_Strict):
     about: str
     metrics: tuple[MetricSummary, ...]
     gates: tuple[Gate, ...]
-    eligible: bool = Field(description="a method that passed every gate")
+    eligible: bool = Field(description="a method that passed every gate that its model allows to be asked")
     rank: float | None = Field(description="by the overall score, among methods; null for the others")
     rank_low: float | None = Field(default=None, description="lower end of the rank's interval")
     rank_high: float | None = Field(default=None, description="upper end of it")
@@ -153,7 +156,7 @@ class Leak(_Strict):
 
     known: bool = Field(description="whether the training images are known")
     exact: int = Field(description="images with the same pixels as a training image")
-    near: int = Field(description="further images whose hash differs by few bits")
+    near: int = Field(description="further images whose hash of 256 bits differs from a training image's by few")
     rate: float | None = Field(description="share of both among the evaluated images; null where not known")
     groups: dict[str, float] = Field(description="the same per group of the first attribute")
     excessive: bool = Field(description="the rate is above the protocol's limit")
@@ -188,7 +191,9 @@ class Validity(_Strict):
     leak: Leak | None = Field(default=None, description="null where the protocol does not ask for it")
     reliance: tuple[Reliance, ...] = Field(default=(), description="empty where it was not measured")
     truth_verified: bool | None = Field(
-        default=None, description="whether the parts that the model uses are known, so that localisation may decide"
+        default=None,
+        description="localisation is scored against the parts that the model was shown to use; null where that was not "
+        "measured, false where it uses none of them, or all",
     )
 
 

@@ -23,15 +23,21 @@ from mavis.stats import Floats
 CONDITION = 1e-10
 """Share of the largest eigenvalue below which a direction of the covariates counts as not there."""
 
+ALPHA = 0.05
+"""Largest p of a range that may be called a disparity."""
+
+AT_ONCE = 2**21
+"""Numbers per estimate that are held at once."""
+
 
 @dataclass(frozen=True)
 class PairGaps:
-    """Differences between the means of every two groups.
+    """Differences between the means of every two groups, of one column of scores or of several.
 
     Attributes:
         pairs: P pairs of group names, each and all of them in order.
-        gap: ``(P,)``, NaN where the two cannot be compared.
-        draws: ``(draws,P)`` under the bootstrap, NaN where a draw does not allow the comparison.
+        gap: ``(P,)`` or ``(P,c)``, NaN where the two cannot be compared.
+        draws: ``(draws,P)`` or ``(draws,P,c)`` under the bootstrap, NaN where a draw does not allow the comparison.
         retained: ``(P,)`` share of the two groups' images that the gap rests on, [0,1].
     """
 
@@ -39,6 +45,10 @@ class PairGaps:
     gap: Floats
     draws: Floats
     retained: Floats
+
+    def column(self, place: int, unit: float = 1.0) -> "PairGaps":
+        """One column's, in units of so many."""
+        return PairGaps(self.pairs, self.gap[:, place] / unit, self.draws[:, :, place] / unit, self.retained)
 
 
 @dataclass(frozen=True)
@@ -135,27 +145,39 @@ def group_means(scores: Floats, groups: Sequence[str], weights: Floats) -> tuple
     """Mean score of every group under each row of weights.
 
     Args:
-        scores: ``(n,)`` without NaN.
+        scores: ``(n,)`` or ``(n,c)`` without NaN.
         groups: n names.
         weights: ``(draws,n)``, e.g. of `stats.bootstrap_weights`, or ones for the means themselves.
 
     Returns:
-        The K names in order, and ``(draws,K)``.
+        The K names in order, and ``(draws,K)`` or ``(draws,K,c)``; NaN where no row of a group has a weight.
     """
     names, member = _members(scores, groups)
-    totals, counts = _sums(scores, member, len(names), weights)
-    return names, totals / counts
+    columns = scores.reshape(len(scores), -1)
+    means = np.full((len(weights), len(names), columns.shape[1]), np.nan)
+    for group in range(len(names)):
+        own = weights[:, member == group]
+        count = own.sum(axis=1)[:, None]
+        np.divide(own @ columns[member == group], count, out=means[:, group], where=count > 0)
+    return names, means.reshape(*means.shape[:2], *scores.shape[1:])
 
 
 def raw_gaps(scores: Floats, groups: Sequence[str], weights: Floats) -> PairGaps:
     """Differences of plain group means: the total.
 
     Args:
-        scores: ``(n,)`` without NaN.
+        scores: ``(n,)`` or ``(n,c)`` without NaN.
         groups: n names, at least two different ones.
         weights: ``(draws,n)`` bootstrap weights.
     """
-    return matched_gaps(scores, groups, np.zeros(len(scores), dtype=np.intp), weights)
+    names, _ = _members(scores, groups)
+    first, second = np.triu_indices(len(names), 1)
+
+    def estimate(some: Floats) -> tuple[Floats, Floats]:
+        _, means = group_means(scores, groups, some)
+        return means[:, first] - means[:, second], np.ones((len(some), len(first)))
+
+    return _pair_gaps(names, estimate, weights)
 
 
 def matched_gaps(scores: Floats, groups: Sequence[str], stratum: NDArray[np.intp], weights: Floats) -> PairGaps:
@@ -164,7 +186,7 @@ def matched_gaps(scores: Floats, groups: Sequence[str], stratum: NDArray[np.intp
     Only strata in which both groups of a pair occur count for it; what share of its images they hold is `retained`.
 
     Args:
-        scores: ``(n,)`` without NaN.
+        scores: ``(n,)`` or ``(n,c)`` without NaN.
         groups: n names, at least two different ones.
         stratum: ``(n,)``, see `strata`.
         weights: ``(draws,n)`` bootstrap weights.
@@ -175,11 +197,17 @@ def matched_gaps(scores: Floats, groups: Sequence[str], stratum: NDArray[np.intp
     names, member = _members(scores, groups)
     size = int(stratum.max(initial=0)) + 1
     cell = stratum * len(names) + member
+    columns, pairs = scores.reshape(len(scores), -1), list(combinations(range(len(names)), 2))
 
     def estimate(some: Floats) -> tuple[Floats, Floats]:
-        totals, counts = (part.reshape(-1, size, len(names)) for part in _sums(scores, cell, size * len(names), some))
-        means = np.divide(totals, counts, out=np.zeros_like(totals), where=counts > 0)
-        return _standardised(means, counts, list(combinations(range(len(names)), 2)))
+        counts = _counts(cell, size * len(names), some).reshape(-1, size, len(names))
+        gaps, retained = np.empty((len(some), len(pairs), columns.shape[1])), np.empty((len(some), len(pairs)))
+        for place, (a, b) in enumerate(pairs):
+            shares, retained[:, place] = _standard(counts, a, b)
+            rows = np.flatnonzero((member == a) | (member == b))
+            gaps[:, place] = (some[:, rows] * shares[:, stratum[rows], (member[rows] == b).astype(int)]) @ columns[rows]
+        gaps[retained == 0] = np.nan
+        return gaps.reshape(*gaps.shape[:2], *scores.shape[1:]), retained
 
     return _pair_gaps(names, estimate, weights)
 
@@ -191,7 +219,7 @@ def adjusted_gaps(scores: Floats, groups: Sequence[str], held: Floats, weights: 
     interaction of group and covariates, so this is the difference of the groups' coefficients.
 
     Args:
-        scores: ``(n,)`` without NaN.
+        scores: ``(n,)`` or ``(n,c)`` without NaN.
         groups: n names, at least two different ones.
         held: ``(n,p)``, see `covariates`.
         weights: ``(draws,n)`` bootstrap weights.
@@ -204,15 +232,17 @@ def adjusted_gaps(scores: Floats, groups: Sequence[str], held: Floats, weights: 
     """
     names, member = _members(scores, groups)
     design = np.concatenate([np.eye(len(names))[member], held], axis=1)
-    pairs = list(combinations(range(len(names)), 2))
+    columns = scores.reshape(len(scores), -1)
+    first, second = np.triu_indices(len(names), 1)
+    wanted = np.eye(design.shape[1])[:, first] - np.eye(design.shape[1])[:, second]
 
     def estimate(some: Floats) -> tuple[Floats, Floats]:
-        coefficients, reached = _least_squares(design, scores, some)
-        first, second = (list(side) for side in zip(*pairs, strict=True))
-        wanted = np.eye(design.shape[1])[:, first] - np.eye(design.shape[1])[:, second]
+        inverse, reached = _inverse(design, some)
+        per_image = (inverse[:, : len(names)] @ design.T) * some[:, None]
+        effects = (per_image.reshape(-1, len(columns)) @ columns).reshape(len(some), len(names), -1)
         known = np.abs(reached @ wanted - wanted).max(axis=1) < 1e-6
-        gaps = coefficients[:, first] - coefficients[:, second]
-        return np.where(known, gaps, np.nan), known.astype(np.float64)
+        gaps = np.where(known[..., None], effects[:, first] - effects[:, second], np.nan)
+        return gaps.reshape(*gaps.shape[:2], *scores.shape[1:]), known.astype(np.float64)
 
     return _pair_gaps(names, estimate, weights)
 
@@ -363,6 +393,21 @@ def equivalent(gaps: PairGaps, margin: float, confidence: float = 0.9) -> NDArra
     return np.asarray((low > -margin) & (high < margin) & ~np.isnan(gaps.gap), dtype=np.bool_)
 
 
+def p_values(gaps: PairGaps) -> Floats:
+    """Two-sided p-value of every gap of one column, from the scatter of its draws; not corrected for their number.
+
+    A normal approximation: shares of draws would stop at one over their number, too coarse to be corrected for many
+    tests. A draw that does not allow the comparison counts as 0.
+
+    Returns:
+        ``(P,)``, NaN where the pair cannot be compared.
+    """
+    apart = np.abs(gaps.gap)
+    error = np.sqrt(np.square(np.nan_to_num(gaps.draws) - np.nan_to_num(gaps.gap)).mean(axis=0))
+    z = np.divide(apart, error, out=np.where(apart > 0, np.inf, 0.0), where=error > 0)
+    return np.where(np.isnan(apart), np.nan, 2 * scipy_stats.norm.sf(z))
+
+
 def tost_paired(differences: ArrayLike, margin: float) -> Equivalence:
     """Two one-sided t-tests of paired differences, e.g. of two explainers on the same images.
 
@@ -420,7 +465,7 @@ def found(
     per_imputer: ArrayLike,
     *,
     rope: float = 0.02,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     confidence: float = 0.95,
     agreeing: int = 2,
 ) -> NDArray[np.int64]:
@@ -451,37 +496,42 @@ def found(
     return np.where(holds, sign, 0).astype(np.int64)
 
 
-def _standardised(means: Floats, counts: Floats, pairs: Sequence[tuple[int, int]]) -> tuple[Floats, Floats]:
-    """Gaps and retained shares ``(draws,P)`` from means and counts ``(draws,strata,K)``."""
-    whole = counts.sum(axis=2)
-    gaps, retained = np.full((len(means), len(pairs)), np.nan), np.zeros((len(means), len(pairs)))
-    for place, (a, b) in enumerate(pairs):
-        both = (counts[:, :, a] > 0) & (counts[:, :, b] > 0)
-        weight = whole * both
-        total = weight.sum(axis=1)
-        apart = (weight * (means[:, :, a] - means[:, :, b])).sum(axis=1)
-        np.divide(apart, total, out=gaps[:, place], where=total > 0)
-        own = counts[:, :, a] + counts[:, :, b]
-        retained[:, place] = (own * both).sum(axis=1) / own.sum(axis=1)
-    return gaps, retained
+def _standard(counts: Floats, a: int, b: int) -> tuple[Floats, Floats]:
+    """What one image counts in the gap of two groups ``(draws,strata,2)``, and the share of images that count at all.
+
+    Args:
+        counts: ``(draws,strata,K)``, images per stratum and group.
+        a: place of the first group.
+        b: place of the second.
+    """
+    own = counts[:, :, [a, b]]
+    both = own.min(axis=2) > 0
+    weight = counts.sum(axis=2) * both
+    total = weight.sum(axis=1, keepdims=True)
+    weight = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
+    each = np.divide(weight[..., None], own, out=np.zeros_like(own), where=both[..., None]) * (1.0, -1.0)
+    of_both = own.sum(axis=2)
+    whole = of_both.sum(axis=1)
+    return each, np.divide((of_both * both).sum(axis=1), whole, out=np.zeros_like(whole), where=whole > 0)
 
 
-def _least_squares(design: Floats, scores: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Per draw the coefficients ``(draws,q)`` and the projection ``(draws,q,q)`` on what the rows can tell."""
+def _inverse(design: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Per draw the inverse of the normal equations and the projection on what the rows can tell, ``(draws,q,q)``."""
     q = design.shape[1]
     products = (design[:, :, None] * design[:, None, :]).reshape(len(design), q * q)
     gram = (weights @ products).reshape(-1, q, q)
-    moments = weights @ (design * scores[:, None])
-    inverse = np.linalg.pinv(gram, rcond=CONDITION, hermitian=True)
-    return (inverse @ moments[:, :, None])[:, :, 0], inverse @ gram
+    inverse = np.asarray(np.linalg.pinv(gram, rcond=CONDITION, hermitian=True), dtype=np.float64)
+    return inverse, inverse @ gram
 
 
 def _pair_gaps(
     names: tuple[str, ...], estimate: Callable[[Floats], tuple[Floats, Floats]], weights: Floats
 ) -> PairGaps:
-    """The estimate on the table as it is, and on every draw."""
+    """The estimate on the table as it is, and on every draw, a few draws at a time."""
     gap, retained = estimate(np.ones((1, weights.shape[1])))
-    return PairGaps(tuple(combinations(names, 2)), gap[0], estimate(weights)[0], retained[0])
+    at_once = max(1, AT_ONCE // (len(names) * weights.shape[1]))
+    drawn = [estimate(weights[k : k + at_once])[0] for k in range(0, len(weights), at_once)]
+    return PairGaps(tuple(combinations(names, 2)), gap[0], np.concatenate(drawn), retained[0])
 
 
 def _members(scores: Floats, groups: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
@@ -494,14 +544,12 @@ def _members(scores: Floats, groups: Sequence[str]) -> tuple[tuple[str, ...], ND
     return tuple(names.tolist()), member
 
 
-def _sums(scores: Floats, cell: NDArray[np.intp], cells: int, weights: Floats) -> tuple[Floats, Floats]:
-    """Weighted sums of scores, and of weights, per cell: twice ``(draws,cells)``."""
-    rows, shape = np.arange(len(scores)), (cells, len(scores))
-    columns = np.ascontiguousarray(weights.T)
-    totals, counts = (
-        sparse.csr_array((values, (cell, rows)), shape=shape) @ columns for values in (scores, np.ones(len(scores)))
-    )
-    return totals.T, counts.T
+def _counts(cell: NDArray[np.intp], cells: int, weights: Floats) -> Floats:
+    """Sums of the weights per cell, ``(draws,cells)``."""
+    rows = np.arange(len(cell))
+    inside = sparse.csr_array((np.ones(len(cell)), (cell, rows)), shape=(cells, len(cell)))
+    counts: Floats = (inside @ np.ascontiguousarray(weights.T)).T
+    return counts
 
 
 def _bins(column: pd.Series, bins: int) -> NDArray[np.intp]:

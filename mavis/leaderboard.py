@@ -1,17 +1,20 @@
 """Scores -> one leaderboard per model: means, groups, gaps, gates, skills, ranks. Pure."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from mavis import aggregate, disparity, gates, stats
+from mavis import aggregate, disparity, gates, skill, stats
 from mavis.aggregate import Standing
+from mavis.disparity import Column, Limits
 from mavis.findings import Estimate, ExplainerEntry, Gap, GroupValue, MetricSummary
 from mavis.groups import Rules, Summary, summarise, wide
 from mavis.rules import Protocol
+from mavis.skill import Scale
 from mavis.traits import ExplainerTraits, MetricTraits, Role
 
 ABSENT = Estimate(mean=None, low=None, high=None, n=0)
@@ -26,22 +29,36 @@ class Cast:
         metrics: traits by name, in order of appearance.
         about: one line per explainer.
         missing: why a pair (explainer, metric), or an explainer with the empty metric, was not run.
+        classes: how many the model tells apart.
+        parameters: names of each explainer's parameters.
     """
 
     explainers: Mapping[str, ExplainerTraits]
     metrics: Mapping[str, MetricTraits]
     about: Mapping[str, str]
     missing: Mapping[tuple[str, str], str]
+    classes: int = 0
+    parameters: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def rules_of(protocol: Protocol) -> Rules:
-    """How means are taken under a protocol."""
+def rules_of(protocol: Protocol, images: pd.DataFrame | None = None) -> Rules:
+    """How means are taken under a protocol.
+
+    Args:
+        protocol: the rules.
+        images: index image id, the images of the means; without them, or without the column of persons that the
+            protocol names, every image is drawn by itself.
+    """
+    person, people = protocol.data.identity, None
+    if images is not None and person is not None and person in images:
+        people = tuple(images.sort_index()[person].astype(str))
     return Rules(
         attributes=protocol.data.groups,
         min_report=protocol.data.n_per_group.min_report,
         bootstrap=protocol.aggregate.bootstrap,
         confidence=protocol.aggregate.confidence,
         seed=protocol.seed,
+        people=people,
     )
 
 
@@ -57,25 +74,29 @@ def build(
         protocol: the rules.
         standing: skills and overall scores of all explainers.
     """
-    rules, images = rules_of(protocol), images.sort_index()
+    images = images.sort_index()
+    rules = rules_of(protocol, images)
     values, summary = wide(scores, images), summarise(scores, images, rules)
     means = dict(zip(summary.columns, summary.macro, strict=True))
     ranks = {metric: _ranks(metric, cast, means) for metric in cast.metrics}
-    gaps = _gaps(values, images, summary, cast, protocol)
-    judged_on = cast.metrics.get(protocol.gates.controls.metric)
-    upwards = judged_on is None or judged_on.higher_is_better is not False
+    gaps = _gaps(values, images, summary, cast, protocol, standing.skills.scale)
+    rows = Counter(zip(scores["explainer"], scores["metric"], scores["status"], strict=True))
     entries = []
     for name, traits in cast.explainers.items():
-        judged = (
-            ()
-            if traits.role != "method"
-            else gates.judge(
-                name, values, images, means=means, rules=rules, gates=protocol.gates, higher_is_better=upwards
-            )
+        case = gates.Case(
+            explainer=name,
+            traits=traits,
+            values=values,
+            images=images,
+            means=means,
+            metrics=cast.metrics,
+            missing=cast.missing,
+            classes=cast.classes,
+            parameters=cast.parameters.get(name, ()),
         )
+        judged = gates.judge(case, rules, protocol.gates) if traits.role == "method" else ()
         summaries = [
-            _metric(m, name, cast, summary=summary, scores=scores, rank=ranks[m].get(name), gaps=gaps)
-            for m in cast.metrics
+            _metric(m, name, cast, summary=summary, rows=rows, rank=ranks[m].get(name), gaps=gaps) for m in cast.metrics
         ]
         entries.append(
             ExplainerEntry(
@@ -84,7 +105,7 @@ def build(
                 about=cast.about.get(name, ""),
                 metrics=tuple(summaries),
                 gates=judged,
-                eligible=bool(judged) and all(g.passed for g in judged),
+                eligible=bool(judged) and all(g.passed or (g.passed is None and g.impossible) for g in judged),
                 rank=None,
                 missing=cast.missing.get((name, "")),
             )
@@ -132,31 +153,55 @@ def _ranks(metric: str, cast: Cast, means: Mapping[tuple[str, str], Estimate]) -
 
 
 def _gaps(
-    values: pd.DataFrame, images: pd.DataFrame, summary: Summary, cast: Cast, protocol: Protocol
+    values: pd.DataFrame, images: pd.DataFrame, summary: Summary, cast: Cast, protocol: Protocol, scale: Scale
 ) -> dict[tuple[str, str], tuple[Gap, ...]]:
     """Gaps of every column whose metric compares explanations; cost has none."""
-    rules, found = rules_of(protocol), {}
-    for place, (explainer, metric) in enumerate(summary.columns):
-        traits = cast.metrics.get(metric)
-        if traits is None or traits.category == "cost":
-            continue
-        column = values.iloc[:, place].to_numpy(dtype=np.float64)
-        gaps = []
-        for attribute in rules.attributes:
-            groups = _of(attribute, summary.groups[place])
-            one = disparity.gap(
-                column,
-                images,
-                attribute,
-                groups,
-                rules=rules,
-                min_claim=protocol.data.n_per_group.min_claim,
-                permutations=protocol.aggregate.permutations,
-            )
-            if one is not None:
-                gaps.append(disparity.flipped(one, groups) if traits.higher_is_better is False else one)
-        found[explainer, metric] = tuple(gaps)
-    return found
+    rules, decide = rules_of(protocol, images), protocol.decide
+    limits = Limits(protocol.data.n_per_group.min_claim, protocol.aggregate.permutations, protocol.disparity)
+    compared = {m for m, traits in cast.metrics.items() if traits.category != "cost"}
+    places = [place for place, (_, metric) in enumerate(summary.columns) if metric in compared]
+    names = [summary.columns[place] for place in places]
+    columns = _columns(names, dict(zip(summary.columns, summary.macro, strict=True)), cast, protocol, scale)
+    scores = values.to_numpy(dtype=np.float64)[:, places]
+    found: dict[tuple[str, str], list[Gap]] = {name: [] for name in names}
+    for attribute in rules.attributes:
+        groups = [_of(attribute, summary.groups[place]) for place in places]
+        several = disparity.gaps(scores, images, attribute, groups, columns, rules=rules, limits=limits)
+        for name, one in zip(names, several, strict=True):
+            found[name] += [] if one is None else [one]
+    for explainer in cast.explainers:
+        tests = [(name, one) for name, some in found.items() for one in some if name[0] == explainer and one.pairs]
+        tests = [(name, one) for name, one in tests if name[1] != decide.primary]
+        for (name, one), again in zip(tests, disparity.discoveries([one for _, one in tests]), strict=True):
+            found[name][found[name].index(one)] = again
+    return {name: tuple(some) for name, some in found.items()}
+
+
+def _columns(
+    names: Sequence[tuple[str, str]],
+    means: Mapping[tuple[str, str], Estimate],
+    cast: Cast,
+    protocol: Protocol,
+    scale: Scale,
+) -> list[Column]:
+    """What the gaps of each (explainer, metric) need to know; pairs are compared of methods and where it decides."""
+    decide = protocol.decide
+    units = {m: skill.unit_of(means, m, cast.metrics[m], scale) for _, m in names}
+    places = {name: place for place, name in enumerate(names)}
+    asked = {*decide.metrics, *decide.imputers}
+    return [
+        Column(
+            subject=f"{metric} of {explainer}",
+            higher_is_better=cast.metrics[metric].higher_is_better is not False,
+            unit=units[metric],
+            asked=metric in asked and explainer in cast.explainers and cast.explainers[explainer].role == "method",
+            confirm=tuple(places[explainer, m] for m in decide.imputers if (explainer, m) in places)
+            if metric == decide.primary
+            else (),
+            alone=metric == decide.primary,
+        )
+        for explainer, metric in names
+    ]
 
 
 def _of(attribute: str, groups: Sequence[GroupValue]) -> tuple[GroupValue, ...]:
@@ -169,13 +214,12 @@ def _metric(
     cast: Cast,
     *,
     summary: Summary,
-    scores: pd.DataFrame,
+    rows: Counter[tuple[str, str, str]],
     rank: float | None,
     gaps: Mapping[tuple[str, str], tuple[Gap, ...]],
 ) -> MetricSummary:
     traits, pair = cast.metrics[metric], (explainer, metric)
     place = summary.columns.index(pair) if pair in summary.columns else None
-    rows = scores.loc[(scores["explainer"] == explainer) & (scores["metric"] == metric), "status"]
     return MetricSummary(
         metric=metric,
         category=traits.category,
@@ -184,8 +228,8 @@ def _metric(
         chance=traits.chance,
         estimate=ABSENT if place is None else summary.macro[place],
         natural_mean=None if place is None else summary.natural[place],
-        undefined=int((rows == "undefined").sum()),
-        failed=int((rows == "error").sum()),
+        undefined=rows[explainer, metric, "undefined"],
+        failed=rows[explainer, metric, "error"],
         rank=rank,
         groups=() if place is None else summary.groups[place],
         gaps=gaps.get(pair, ()),

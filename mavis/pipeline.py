@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -13,8 +13,22 @@ from typing import Any
 import pandas as pd
 import torch
 
-from mavis import costs, device, execute, explaining, protocol, reliability, report, results, support
+from mavis import (
+    costs,
+    device,
+    execute,
+    explaining,
+    leak,
+    protocol,
+    reliability,
+    reliance,
+    report,
+    results,
+    support,
+    validity,
+)
 from mavis.findings import Findings
+from mavis.leaderboard import rules_of
 from mavis.plan import (
     Block,
     Cell,
@@ -29,7 +43,7 @@ from mavis.plan import (
     with_reference,
 )
 from mavis.rules import Protocol
-from mavis.store import Store
+from mavis.store import Measured, Store
 from mavis.subjects import DEFAULT_DATA, Opened, Sample, draw_sample, open_models, predictions
 from mavis.types import Dataset, Model, Reference
 
@@ -70,6 +84,13 @@ class Progress:
 
 
 SILENT = Progress()
+
+MEASURES: Mapping[Measured, Callable[[Model, Sample, Protocol, int], pd.DataFrame]] = {
+    "reliability": reliability.measure,
+    "leak": leak.measure,
+    "reliance": reliance.measure,
+}
+"""What is measured of a model and the sample before any map is made."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +139,11 @@ def begin(planned: Planned, folder: Path) -> tuple[Store, pd.DataFrame]:
     store = Store.opened(folder, identity(planned))
     models, drawn = [model for model, _ in planned.models.values()], planned.sample
     said = [device.fitting(planned.chunk, partial(predictions, model, drawn)) for model in models]
-    kept = [
-        device.fitting(planned.chunk, partial(reliability.measure, model, drawn, planned.protocol)) for model in models
-    ]
     store.write_images(pd.concat(said))
-    store.write_reliability(pd.concat(kept))
+    for what, measure in MEASURES.items():
+        if not store.has(what):  # once: what follows from it must be the same when a run is continued
+            done = [device.fitting(planned.chunk, partial(measure, model, drawn, planned.protocol)) for model in models]
+            store.write_measured(what, pd.concat(done))
     return store, pd.concat(said)
 
 
@@ -179,7 +200,8 @@ def work(planned: Planned, store: Store, images: pd.DataFrame, progress: Progres
     todo = [block for block in mine if not store.done(block.id)]
     progress.begin(sum(_block_work(planned, b) for b in mine), len(mine), len(mine) - len(todo))
     progress.work(sum(_block_work(planned, b) for b in mine) - sum(_block_work(planned, b) for b in todo))
-    jobs = {name: _job(planned, model, images, progress) for name, (model, _) in planned.models.items()}
+    moved = store.measured("reliance")
+    jobs = {name: _job(planned, model, images, moved, progress) for name, (model, _) in planned.models.items()}
     for number, block in enumerate(todo, start=1 + len(mine) - len(todo)):
         progress.block(block.model, number, len(block.images), _block_work(planned, block))
         store.write(block.id, execute.run(jobs[block.model], block))
@@ -254,8 +276,12 @@ def _block_work(planned: Planned, block: Block) -> float:
     return each * len(block.images)
 
 
-def _job(planned: Planned, model: Model, images: pd.DataFrame, progress: Progress) -> explaining.Job:
+def _job(
+    planned: Planned, model: Model, images: pd.DataFrame, moved: pd.DataFrame, progress: Progress
+) -> explaining.Job:
     rows = images[images["model"] == model.name]
+    own = moved[moved["model"] == model.name] if len(moved) else moved
+    found = validity.reliance(own, rows.set_index("image"), rules_of(planned.protocol), planned.protocol.reliance)
     explained = rows["predicted"] if planned.protocol.target.policy == "predicted" else rows["label"]
     return explaining.Job(
         model=model,
@@ -269,6 +295,7 @@ def _job(planned: Planned, model: Model, images: pd.DataFrame, progress: Progres
         keep=planned.sample.shown,
         reference=_reference(planned.sample, planned.device),
         agreement=planned.protocol.agreement.top if planned.protocol.agreement else None,
+        truth=tuple(one.part for one in found if one.used) if found else None,
         tick=progress.work,
     )
 

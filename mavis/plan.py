@@ -13,7 +13,7 @@ from mavis import foreign, hashing, kinds
 from mavis.errors import BadParameter, UnknownName
 from mavis.perturb import imputer_of
 from mavis.registry import Entry, datasets, explainers, imputers, metric_of, metrics, models
-from mavis.rules import WORST_GROUP, DecisionRules, Protocol
+from mavis.rules import WORST_GROUP, DecisionRules, Gates, Protocol
 from mavis.traits import CATEGORIES, ExplainerTraits, MetricTraits
 from mavis.types import Capability
 
@@ -163,6 +163,8 @@ def cells(subject: Subject, line: Line, protocol: Protocol) -> tuple[Cell, ...]:
     for e in line.explainers:
         for m in line.metrics:
             body = {**fixed, "explainer": [e.name, e.params], "metric": [m.name, m.params]}
+            if m.traits.truth and subject.rerender and protocol.reliance is not None:
+                body["truth"] = _truth(protocol)
             reason = _lacks(subject, e.traits) or subject.unfit.get(e.name) or _lacks(subject, m.traits)
             reason = reason or _needless(e, m, protocol)
             found.append(Cell(hashing.of_json(body)[:16], e.name, m.name, reason))
@@ -189,13 +191,24 @@ def share(every: Sequence[Block], shard: tuple[int, int]) -> list[Block]:
     return list(every)[k - 1 :: n]
 
 
+def _truth(protocol: Protocol) -> list[Any]:
+    """What decides, beside model and images, which parts count as used, and so what localisation is scored against."""
+    return [
+        protocol.reliance and protocol.reliance.model_dump(mode="json"),
+        protocol.variants.per_group,
+        protocol.data.groups[0],
+        protocol.aggregate.bootstrap,
+        protocol.aggregate.confidence,
+    ]
+
+
 def _check_rules(protocol: Protocol) -> None:
     """Looks up every name in the protocol that is not made below, so that no run ends in a typing error."""
     for name, params in protocol.explainers.settings.items():
         explainers[name].check(params)
-    for name in protocol.gates.controls.against:
+    for name in gate_controls(protocol.gates):
         explainers[name]
-    for name in (protocol.gates.randomisation.metric, protocol.gates.controls.metric, protocol.decide.primary):
+    for name in (*gate_metrics(protocol.gates), protocol.decide.primary):
         metrics[metric_of(name)]
     reference = protocol.explainers.reference
     for name in (reference.zero, reference.truth, reference.otherwise):
@@ -224,6 +237,19 @@ def _check_decision(rules: DecisionRules) -> None:
             raise BadParameter(f"decide.weights: expected numbers from 0, got {category}: {weight:g}.")
     if rules.weights[metrics[metric_of(rules.primary)].traits.category] == 0:
         raise BadParameter("decide.weights: the category of decide.primary needs a weight above 0.")
+
+
+def gate_metrics(gates: Gates) -> dict[str, None]:
+    """Labels of the metrics that the gates read, each once."""
+    labels = ["valid", gates.randomisation.metric, gates.controls.metric]
+    labels += [gates.determinism.metric, gates.determinism.replicate] if gates.determinism else []
+    labels += [rule.metric for rule in (gates.completeness, gates.classes, gates.groups) if rule]
+    return dict.fromkeys(labels)
+
+
+def gate_controls(gates: Gates) -> dict[str, None]:
+    """Names of the controls that the gates read, each once."""
+    return dict.fromkeys([*gates.controls.against, *([gates.groups.against] if gates.groups else [])])
 
 
 def _refuse(labels: Sequence[str]) -> None:

@@ -136,10 +136,11 @@ def explainer(
     signed: bool = True,
     same_as: str = "",
     reference: bool = False,
+    magnitude: bool = False,
 ) -> Callable[[Factory], Factory]:
     """Registers an explainer factory; the arguments are those of `ExplainerTraits`."""
     traits = ExplainerTraits(
-        source, frozenset(needs), pooling, role, stochastic, complete, truth, signed, same_as, reference
+        source, frozenset(needs), pooling, role, stochastic, complete, truth, signed, same_as, reference, magnitude
     )
     return _registering(explainers, name, traits)
 

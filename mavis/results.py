@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mavis import aggregate, agreement, decide, leaderboard, twins, validity
+from mavis import aggregate, agreement, decide, leaderboard, twins, validity, verified
 from mavis.errors import MavisError, StoreError
-from mavis.findings import DataStamp, Failure, Findings, ModelFindings, ProtocolStamp, RunStamp
+from mavis.findings import DataStamp, Failure, Findings, ModelFindings, ProtocolStamp, RunStamp, Validity
 from mavis.leaderboard import Cast, rules_of
 from mavis.protocol import parse
 from mavis.refusals import Evidence
@@ -38,7 +38,9 @@ def findings(store: Store) -> Findings:
     scores, images, logs = store.table(), store.images(), store.logs()
     if not len(scores):
         raise StoreError(f"{store.folder} holds no finished block yet; repeat the command that began the run.")
-    models = tuple(_model(name, store, identity, rules, scores) for name in identity["models"])
+    deciding, demoted = verified.without_demoted(rules)
+    models = tuple(_told(_model(name, store, identity, deciding, scores), demoted) for name in identity["models"])
+    once = images.drop_duplicates("image").set_index("image")
     return Findings(
         protocol=_protocol_stamp(identity, rules),
         data=_data_stamp(identity, rules, images),
@@ -56,11 +58,11 @@ def findings(store: Store) -> Findings:
             blocks_planned=len(identity["blocks"]),
         ),
         models=models,
-        twins=twins.compare(scores, images, models, rules_of(rules)),
+        twins=twins.compare(scores, images, models, rules_of(rules, once)),
         across_models=aggregate.across(models, rules),
         failures=tuple(Failure(**failure) for log in logs for failure in log.failures),
         skipped=tuple(_skipped(identity["skipped"])),
-        caveats=CAVEATS,
+        caveats=(*CAVEATS, *_left_out(demoted)),
     )
 
 
@@ -112,12 +114,13 @@ def _model(
     own, images = _of(scores, name), store.images()
     shown = _of(images, name).set_index("image")
     shown = shown.loc[shown.index.isin(own["image"].unique())] if len(own) else shown
-    valid = validity.assess(shown, tuple(identity["data"]["classes"]), rules_of(rules))
+    valid = _validity(name, store, identity, rules, shown)
     cast, card = _cast(identity, rules, name), identity["models"][name]["card"]
     counted = aggregate.counting(rules, list(cast.metrics), card, truth_verified=valid.truth_verified)
     standing = aggregate.stand(own, shown, cast.metrics, counted, rules)
     entries = leaderboard.build(own, shown, cast, rules, standing)
-    reliable = validity.reliability(_of(store.reliability(), name), shown, rules_of(rules), rules.reliability)
+    kept = _of(store.measured("reliability"), name)
+    reliable = validity.reliability(kept, shown, rules_of(rules), rules.reliability)
     return ModelFindings(
         model=name,
         revision=identity["models"][name]["revision"],
@@ -141,6 +144,33 @@ def _model(
     )
 
 
+def _validity(name: str, store: Store, identity: Mapping[str, Any], rules: Protocol, shown: pd.DataFrame) -> Validity:
+    """Accuracy on the images that are scored; leaks and reliance, which were measured before, on all."""
+    means, every = rules_of(rules), _of(store.images(), name).set_index("image")
+    relied = validity.reliance(_of(store.measured("reliance"), name), every, means, rules.reliance)
+    return validity.assess(shown, tuple(identity["data"]["classes"]), means).model_copy(
+        update={
+            "leak": validity.leak(_of(store.measured("leak"), name), every, means, rules.data.leak),
+            "reliance": relied,
+            "truth_verified": validity.truth_verified(relied),
+        }
+    )
+
+
+def _left_out(demoted: Mapping[str, str]) -> tuple[str, ...]:
+    """One sentence that names the demoted metrics; none where there are none."""
+    names = ", ".join(demoted)
+    return (f"The meta-evaluation keeps {names} from the decision; the recommendation says why.",) if names else ()
+
+
+def _told(found: ModelFindings, demoted: Mapping[str, str]) -> ModelFindings:
+    """The findings with what the decision leaves out because the meta-evaluation speaks against it."""
+    answer = found.recommendation
+    lines = tuple(f"{metric} is left out of the decision: {why}" for metric, why in demoted.items())
+    told = answer.model_copy(update={"not_assessed": (*answer.not_assessed, *lines)})
+    return found.model_copy(update={"recommendation": told})
+
+
 def _of(table: pd.DataFrame, model: str) -> pd.DataFrame:
     """One model's rows."""
     return table[table["model"] == model] if len(table) else table
@@ -157,6 +187,8 @@ def _cast(identity: Mapping[str, Any], rules: Protocol, model: str) -> Cast:
         metrics={label: _traits(metrics, metric_of(label)) for label in rules.metrics},
         about={name: explainers[name].summary for name in identity["explainers"]},
         missing=missing,
+        classes=len(identity["data"]["classes"]),
+        parameters={name: tuple(explainers[name].parameters()) for name in identity["explainers"]},
     )
 
 

@@ -26,7 +26,7 @@ class GroupSizes(Section):
 class LeakRules(Section):
     """Whether evaluation images were trained on."""
 
-    max_distance: int = Field(4, ge=0, le=64, description="differing bits of 64 up to which two images count as one")
+    max_distance: int = Field(16, ge=0, le=256, description="differing bits of 256 up to which two images count as one")
     max_rate: float = Field(0.001, ge=0, le=1, description="largest share of images that may be in the training set")
 
 
@@ -75,7 +75,7 @@ class RelianceRules(Section):
     """Which face parts the model was shown to use, on data whose parts can be drawn anew."""
 
     draws: int = Field(2, gt=0, description="other values of each part")
-    min_share: float = Field(0.1, gt=0, le=1, description="smallest change of the logit, as a share of the largest")
+    min_share: float = Field(0.25, gt=0, le=1, description="smallest change of the logit, as a share of the largest")
 
 
 class SensitivityRules(Section):
@@ -119,7 +119,7 @@ class DeterminismGate(Section):
     metric: str = Field("repeatability", description="largest relative difference of two maps under one seed")
     max: float = Field(1e-5, ge=0, description="largest mean of it")
     replicate: str = Field("replicate_agreement", description="the metric that compares maps of two seeds")
-    min: float = Field(0.8, description="smallest mean of it, for methods that draw random numbers")
+    min: float = Field(0.8, description="smallest median of it, for methods that draw random numbers")
 
 
 class CompletenessGate(Section):

@@ -15,7 +15,10 @@ def joined(table: pd.DataFrame, attribute: str) -> pd.Series:
         if part not in table.columns:
             known = [column for column in table.columns if column != "label"]
             raise UnknownName("group attribute of these data", part, known)
-    return table[parts].astype(str).agg("*".join, axis=1)
+    found = table[parts[0]].astype(str)
+    for part in parts[1:]:
+        found = found + "*" + table[part].astype(str)
+    return found.rename(None)
 
 
 def sample(table: pd.DataFrame, attribute: str, per_group: int, limit: int | None, seed: int) -> list[str]:

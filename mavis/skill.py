@@ -12,10 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mavis import stats
+from mavis.findings import Estimate
 from mavis.groups import wide
 from mavis.rules import Protocol, ReferenceRules
 from mavis.sampling import joined
 from mavis.traits import MetricTraits
+
+SMALLEST = 1e-9
+"""The reference must be better than the zero by this, or there is no scale."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,25 @@ def scale_of(scores: pd.DataFrame, reference: ReferenceRules) -> Scale:
     """The protocol's reference: what knows the planted truth where that was run, the other one elsewhere."""
     there = set(scores.loc[scores["value"].notna(), "explainer"])
     return Scale(reference.zero, reference.truth if reference.truth in there else reference.otherwise)
+
+
+def unit_of(
+    means: Mapping[tuple[str, str], Estimate], metric: str, traits: MetricTraits, scale: Scale
+) -> tuple[float, float] | None:
+    """(zero, span) of a metric's skill from macro means; None where one is missing or the upper one is not the better.
+
+    Args:
+        means: macro mean per (explainer, metric).
+        metric: its label.
+        traits: of the metric.
+        scale: what is 0 and what is 1.
+    """
+    zero, one = (means[name, metric].mean if (name, metric) in means else None for name in (scale.zero, scale.one))
+    one = one if traits.perfect is None else traits.perfect
+    sign = -1.0 if traits.higher_is_better is False else 1.0
+    if zero is None or one is None or (one - zero) * sign < SMALLEST:
+        return None
+    return zero, one - zero
 
 
 def measure(

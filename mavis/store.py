@@ -1,8 +1,10 @@
 """The run directory: the state of a run. The only file that writes results.
 
     run.json           protocol, hashes of models and data, seeds, versions: what the numbers belong to
-    images.parquet     per model and image: label, groups, prediction, probability
+    images.parquet     per model and image: label, groups, prediction, probability, how it looks, what it stands for
     reliability.parquet  per model, image and imputer: whether the prediction stays without random cells
+    leak.parquet         per model and image: how far the nearest training image is
+    reliance.parquet     per model, image and face part: how far the logit moves when the part is drawn anew
     parts/BLOCK.parquet         the scores of a block; its presence is what "done" means
     parts/BLOCK.curves.parquet  its curves
     parts/BLOCK.agreement.parquet  how far its methods agree
@@ -18,7 +20,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import pandas as pd
@@ -29,6 +31,9 @@ from mavis.errors import StoreError
 
 IDENTITY = ("protocol_sha256", "overrides", "models", "data", "explainers", "seed", "mavis", "versions", "format")
 FORMAT = 2
+
+Measured = Literal["reliability", "leak", "reliance"]
+"""What is measured of models and images before any map is made."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +138,17 @@ class Store:
             raise StoreError(f"{self.folder} holds no images.parquet; the run stopped before it began.")
         return self._frame(path)
 
-    def write_reliability(self, found: pd.DataFrame) -> None:
-        """The table of what the model still knows without random cells."""
-        _write(self.folder / "reliability.parquet", lambda file: found.to_parquet(file, index=False))
+    def write_measured(self, what: Measured, found: pd.DataFrame) -> None:
+        """A table of what was measured before any map was made."""
+        _write(self.folder / f"{what}.parquet", lambda file: found.to_parquet(file, index=False))
 
-    def reliability(self) -> pd.DataFrame:
-        """The table of what the model still knows without random cells."""
-        return self._frame(self.folder / "reliability.parquet")
+    def has(self, what: Measured) -> bool:
+        """Whether it was measured already."""
+        return (self.folder / f"{what}.parquet").is_file()
+
+    def measured(self, what: Measured) -> pd.DataFrame:
+        """The table of what was measured; empty where it was not."""
+        return self._frame(self.folder / f"{what}.parquet") if self.has(what) else pd.DataFrame()
 
     def done(self, block: str) -> bool:
         """Whether a block's scores are there."""

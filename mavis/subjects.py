@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mavis import checkpoint, foreign, preflight
+from mavis.appearance import appearance
 from mavis.errors import BadParameter, DataError, ModelError, UnknownName
 from mavis.foreign import Unclassed
 from mavis.passes import Pass
@@ -39,7 +40,8 @@ class Sample:
         ids: in the order in which they are evaluated.
         varied: those that get maps under other inputs and weights.
         shown: those whose maps are kept for the gallery, one per group.
-        table: index id; ``label`` and the group attributes.
+        table: index id; ``label``, the group attributes, the column that names persons if there is one, and ``weight``:
+            for how many images of the data set, of the same group of the first attribute, each stands.
         notes: what was repaired, left out or could not be read.
         revision: content hash.
         reference: ids of the images that stand for the data set.
@@ -210,6 +212,7 @@ def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
     table, primary = data.table(), protocol.data.groups[0]
     for attribute in protocol.data.groups:
         joined(table, attribute)
+    persons = _persons(table, protocol.data.identity)
     ids = sample(table, primary, protocol.data.n_per_group.target, limit, protocol.seed)
     bad = data.unreadable(ids)
     if len(bad) > protocol.data.max_unreadable * len(ids):
@@ -227,7 +230,9 @@ def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
         ids=tuple(ids),
         varied=frozenset(first_per_group(ids, groups, protocol.variants.per_group, protocol.seed)),
         shown=frozenset(first_per_group(ids, groups, 1, protocol.seed)),
-        table=table.loc[ids, ["label", *attributes(protocol.data.groups)]],
+        table=table.loc[ids, list(dict.fromkeys(["label", *attributes(protocol.data.groups), *persons]))].assign(
+            weight=groups[ids].map(groups.value_counts() / groups[ids].value_counts())
+        ),
         notes=(
             *getattr(data, "notes", ()),
             *(f"{name} could not be read and was left out: {why}" for name, why in bad.items()),
@@ -237,6 +242,22 @@ def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
         truth=batch.regions is not None,
         rerender=batch.rerender is not None and batch.parts is not None,
     )
+
+
+def _persons(table: pd.DataFrame, column: str | None) -> tuple[str, ...]:
+    """The column that names who is shown, if the protocol names one.
+
+    Raises:
+        UnknownName, DataError: the data have no such column, or images without a name in it.
+    """
+    if column is None:
+        return ()
+    if column not in table.columns:
+        raise UnknownName("column of these data (data.identity)", column, [c for c in table.columns if c != "label"])
+    missing = int(table[column].isna().sum())
+    if missing:
+        raise DataError(f"Every image needs a person in '{column}' (data.identity), {missing} have none; fill them in.")
+    return (column,)
 
 
 def _reference(
@@ -253,20 +274,27 @@ def _reference(
 
 
 def predictions(model: Model, drawn: Sample, chunk: int) -> pd.DataFrame:
-    """What a model says of every image: one row each, ``model, image, label, predicted, probability``, attributes.
+    """What a model says of every image, and what gaps between groups are held equal in: one row each.
 
-    Where the data carry an injected cue, ``cue`` is the class that it speaks for.
+    ``model, image, label, predicted, probability``, attributes, ``correct`` (0 or 1), ``weight`` and, of
+    `mavis.appearance`, ``brightness, contrast, sharpness, imputation_contrast``. Where the data carry an injected cue,
+    ``cue`` is the class that it speaks for.
     """
-    said = []
+    said, looks = [], []
     for start in range(0, len(drawn.ids), chunk):
-        batch = drawn.data.load(drawn.ids[start : start + chunk]).to(model.device)
+        batch = drawn.data.load(drawn.ids[start : start + chunk])
+        looks.append(appearance(batch.images, drawn.data.mean))
+        batch = batch.to(model.device)
         run = Pass(model, batch, drawn.data.mean.to(model.device), 0, chunk)
         said.append(run.predict(batch.images).softmax(1).max(1))
     table = drawn.table.rename_axis("image").reset_index()
     cues = getattr(drawn.data, "cues", None)
+    predicted = torch.cat([s.indices for s in said]).cpu().numpy()
     return table.assign(
         model=model.name,
-        predicted=torch.cat([s.indices for s in said]).cpu().numpy(),
+        predicted=predicted,
         probability=torch.cat([s.values for s in said]).cpu().double().numpy(),
+        correct=(table["label"] == predicted).astype(int),
+        **{name: torch.cat([look[name] for look in looks]).numpy() for name in looks[0]},
         cue=cues(drawn.ids) if cues and drawn.data.target == "race" else -1,
     )

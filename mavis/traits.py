@@ -39,6 +39,8 @@ class ExplainerTraits:
         signed: whether values may be negative.
         same_as: the explainer that it equals where the model lacks what sets it apart; then it is not scored.
         reference: reads other images of the data set, ``run.reference``.
+        magnitude: shows how much, never for or against, as a length or a square does; such maps are much alike for all
+            classes. Maps of pooling ``l2`` are, and need not say so.
         truth: needs planted truth (``parts`` or ``regions``) in the data.
     """
 
@@ -52,6 +54,7 @@ class ExplainerTraits:
     signed: bool = True
     same_as: str = ""
     reference: bool = False
+    magnitude: bool = False
 
     def __post_init__(self) -> None:
         _check_word("pooling", self.pooling, get_args(Pooling))

@@ -35,7 +35,7 @@ def compare(
     """
     leaning = {m.model: m.validity.cue["agrees"] - m.validity.cue["disagrees"] for m in models if _known(m)}
     masses = scores[(scores["metric"] == METRIC) & scores["value"].notna()]
-    groups = joined(images.drop_duplicates("image").set_index("image"), rules.attributes[0])
+    groups = joined(images.drop_duplicates("image").set_index("image").sort_index(), rules.attributes[0])
     found = []
     for first, second in permutations(leaning, 2):
         if leaning[first] > leaning[second]:
@@ -43,7 +43,8 @@ def compare(
                 rows = masses[masses["explainer"] == explainer].pivot(index="image", columns="model", values="value")
                 if {first, second} <= set(rows.columns):
                     pair = rows[[first, second]].dropna().sort_index()
-                    one = _one(pair.to_numpy(dtype=np.float64), groups.loc[pair.index].tolist(), rules)
+                    own = rules.among(groups.index.isin(pair.index))
+                    one = _one(pair.to_numpy(dtype=np.float64), groups.loc[pair.index].tolist(), own)
                     found.append(
                         Twin(
                             leaning=first,

@@ -8,6 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from mavis.fingerprints import Fingerprints
+
 Capability = Literal["forward", "gradient", "activations", "weights"]
 """What MAVIS may ask of a model."""
 
@@ -172,6 +174,7 @@ class Model:
         size: side of the square images it was made for, or None where any will do.
         output: what perturbation curves are taken on: the softmax probability, or the logit itself.
         card: where it comes from: recipe, seed, training data, accuracy per group.
+        seen: fingerprints of the images that it was trained on, or None where they are not known.
     """
 
     name: str
@@ -183,6 +186,7 @@ class Model:
     size: int | None = None
     output: Literal["softmax", "logit"] = "softmax"
     card: Mapping[str, Any] = field(default_factory=dict)
+    seen: Fingerprints | None = field(default=None, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:

@@ -1,12 +1,14 @@
-"""Is the model worth explaining? Predictions against labels, overall and per group. Pure."""
+"""Is the model worth explaining, and on these data? Predictions, leaks, what it relies on. Pure."""
+
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from mavis import stats
-from mavis.findings import Estimate, GroupAccuracy, Reliability, Validity
-from mavis.groups import Rules, estimate
-from mavis.rules import ReliabilityRules
+from mavis.findings import Estimate, GroupAccuracy, Leak, Reliability, Reliance, Validity
+from mavis.groups import Rules, estimate, macro_draws, macro_means, resampled_means
+from mavis.rules import LeakRules, ReliabilityRules, RelianceRules
 from mavis.sampling import joined
 
 
@@ -18,8 +20,8 @@ def assess(images: pd.DataFrame, classes: tuple[str, ...], rules: Rules) -> Vali
     with one over the number of classes when it holds a single one.
 
     Args:
-        images: one model's rows, index image id: ``label, predicted`` (int), attributes, optionally ``cue`` (int,
-            the class that an injected cue speaks for, −1 without).
+        images: one model's rows, index image id: ``label, predicted`` (int), attributes, optionally ``probability``
+            (of the predicted class) and ``cue`` (int, the class that an injected cue speaks for, −1 without).
         classes: names of the labels.
         rules: how means are taken.
     """
@@ -27,7 +29,7 @@ def assess(images: pd.DataFrame, classes: tuple[str, ...], rules: Rules) -> Vali
     right = (images["label"] == images["predicted"]).to_numpy()
     recall = right.astype(np.float64)[:, None]
     labels = images["label"].astype(str).tolist()
-    per_class = stats.bootstrap_means(recall, labels, rules.bootstrap, rules.seed)
+    per_class = resampled_means(recall, labels, rules)
     draws = np.stack(list(per_class.values())).mean(axis=0)[:, 0]
     balanced = float(np.mean([recall[images["label"] == k].mean() for k in sorted(images["label"].unique())]))
     low, high = stats.percentiles(draws, rules.confidence)
@@ -42,6 +44,9 @@ def assess(images: pd.DataFrame, classes: tuple[str, ...], rules: Rules) -> Vali
         weak_groups=tuple(g.group for g in groups if _weak(g, images, len(classes), rules)),
         cue=_cue(images, right),
         remarks=(*_weakness(balanced, chance), *_never_predicted(images, classes)),
+        calibration_error=_calibration(images, right),
+        group_calibration=dict(_group_calibration(images, right, rules)),
+        recall=tuple(_recall(images, right, classes, rules)),
     )
 
 
@@ -91,6 +96,114 @@ def _weakness(balanced: float, chance: float) -> list[str]:
 def _never_predicted(images: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
     never = [name for k, name in enumerate(classes) if k not in set(images["predicted"])]
     return [f"never predicted: {', '.join(never)}"] if never else []
+
+
+def _recall(images: pd.DataFrame, right: np.ndarray, classes: tuple[str, ...], rules: Rules) -> Iterator[GroupAccuracy]:
+    """Of every class that occurs, the share of its images that the model gets right; Wilson interval."""
+    labels = images["label"].to_numpy()
+    for code in sorted(set(labels.tolist())):
+        hits = right[labels == code]
+        share = _share(hits, rules.confidence)
+        yield GroupAccuracy(attribute="label", group=classes[code], correct=int(hits.sum()), estimate=share)
+
+
+def _calibration(images: pd.DataFrame, right: np.ndarray) -> float | None:
+    """Expected calibration error, or None without probabilities."""
+    if "probability" not in images:
+        return None
+    return calibration_error(images["probability"].to_numpy(dtype=np.float64), right)
+
+
+def _group_calibration(images: pd.DataFrame, right: np.ndarray, rules: Rules) -> Iterator[tuple[str, float]]:
+    for attribute in rules.attributes:
+        names = joined(images, attribute).to_numpy()
+        for name in sorted(set(names)) if "*" not in attribute else ():
+            error = _calibration(images[names == name], right[names == name])
+            if error is not None and (names == name).sum() >= rules.min_report:
+                yield str(name), error
+
+
+def calibration_error(probability: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+    """Mean over bins of equal count of how far their mean probability is from their share of right answers.
+
+    With few images a bin it is above 0 for a calibrated model too: read it beside the number of images.
+
+    Args:
+        probability: ``(n,)``, of the predicted class.
+        right: ``(n,)`` bool.
+        bins: images, ordered by probability, are shared out among so many; fewer where there are fewer images.
+
+    Source: Nguyen and O'Connor 2015, section 3 (bins of equal count), arXiv 1508.05154; Guo et al. 2017, equation 3,
+    arXiv 1706.04599.
+    """
+    order = np.argsort(probability, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    gaps = [abs(float(probability[part].mean()) - float(right[part].mean())) * len(part) for part in parts]
+    return sum(gaps) / len(probability)
+
+
+def leak(found: pd.DataFrame, images: pd.DataFrame, rules: Rules, limits: LeakRules | None) -> Leak | None:
+    """How many evaluated images were trained on, overall and per group of the first attribute.
+
+    Args:
+        found: one model's rows: ``image, known, same, distance``.
+        images: one model's rows, index image id, attributes as columns.
+        rules: how means are taken.
+        limits: what counts as the same image, and how many may be; None where it is not asked.
+    """
+    if limits is None or found.empty:
+        return None
+    rows = found.set_index("image").reindex(images.index)
+    if not rows["known"].all():
+        return Leak(known=False, exact=0, near=0, rate=None, groups={}, excessive=False)
+    same = rows["same"].astype(bool)
+    near = ~same & (rows["distance"] <= limits.max_distance)
+    shares = (same | near).groupby(joined(images, rules.attributes[0])).mean()
+    rate = float((same | near).mean())
+    return Leak(
+        known=True,
+        exact=int(same.sum()),
+        near=int(near.sum()),
+        rate=rate,
+        groups={str(name): float(share) for name, share in shares.items()},
+        excessive=rate > limits.max_rate,
+    )
+
+
+def reliance(
+    moved: pd.DataFrame, images: pd.DataFrame, rules: Rules, limits: RelianceRules | None
+) -> tuple[Reliance, ...]:
+    """Per face part how far the logit moves when it is drawn anew, and whether the model was shown to use it.
+
+    A part is used if the lower end of its mean change exceeds a share of the largest part's mean change.
+
+    Args:
+        moved: one model's rows: ``image, part, change``.
+        images: one model's rows, index image id, attributes as columns.
+        rules: how means are taken.
+        limits: which share; None where it is not asked.
+    """
+    if limits is None or moved.empty:
+        return ()
+    parts = list(dict.fromkeys(moved["part"]))
+    table = moved.pivot_table(index="image", columns="part", values="change").sort_index()[parts]
+    values = table.to_numpy(dtype=np.float64)
+    strata = joined(images.loc[table.index], rules.attributes[0]).tolist()
+    means = macro_means(values, strata)
+    low, high = stats.percentiles(macro_draws(values, strata, rules), rules.confidence)
+    return tuple(
+        Reliance(
+            part=part,
+            change=estimate(mean, lower, upper, len(values)),
+            used=bool(lower > limits.min_share * means.max()),
+        )
+        for part, mean, lower, upper in zip(parts, means, low, high, strict=True)
+    )
+
+
+def truth_verified(found: tuple[Reliance, ...]) -> bool | None:
+    """Whether there is a truth for localisation: parts that the model uses, and parts that it does not."""
+    return len({one.used for one in found}) == 2 if found else None
 
 
 def reliability(

@@ -1,4 +1,4 @@
-"""Under what a variant metric explains again: noisy or flipped inputs, other weights, another class, other draws."""
+"""Under what a variant metric explains again: the same, noisy or flipped inputs, other weights, classes or draws."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -31,6 +31,11 @@ class Variant:
         """Variants with equal ones share their model."""
         return self.key
 
+    @property
+    def pass_name(self) -> str:
+        """What its pass is called, on which draws that are fresh for every variant depend."""
+        return self.key
+
     def batches(self, run: Pass) -> Iterator[Batch]:
         """The batches to explain; the variant's map is the mean over them."""
         yield run.batch
@@ -50,6 +55,20 @@ class Variant:
     def seed(self, seed: int) -> int:
         """The seed of what explainers draw; with the run's own they draw as for the original maps."""
         return seed
+
+
+@dataclass(frozen=True)
+class Repeated(Variant):
+    """Nothing changed, and everything computed once more: a pass of its own with the name of the first."""
+
+    @property
+    def pass_name(self) -> str:
+        """That of the original."""
+        return ""
+
+    def batches(self, run: Pass) -> Iterator[Batch]:
+        """The same images, in a batch that nothing is known of yet."""
+        yield replace(run.batch)
 
 
 @dataclass(frozen=True)

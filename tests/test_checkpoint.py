@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from mavis import checkpoint
 from mavis.errors import ModelError, UnknownName
+from mavis.fingerprints import Fingerprints
 from mavis.hashing import of_file
 from mavis.nets import CAM_LAYER
 
@@ -161,3 +162,15 @@ def test_a_field_of_the_wrong_kind_is_refused(folder: Path, fields: dict) -> Non
     mend(folder, **fields)
     with pytest.raises(ModelError, match="must be names"):
         checkpoint.load(folder)
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_what_a_model_was_trained_on_is_kept_beside_it(tmp_path: Path, pair: bool) -> None:
+    """Fingerprints come back, of a folder and of a pair of files; saved without them, no old ones are left."""
+    net, seen = checkpoint.build("race_resnet", 3, 32), Fingerprints.of(torch.rand(5, 3, 32, 32))
+    checkpoint.save(tmp_path / "model", net, FACTS, seen=seen, pair=pair)
+    found = checkpoint.load(tmp_path / "model").seen
+    assert (found.near == seen.near).all()
+    assert (found.exact == seen.exact).all()
+    checkpoint.save(tmp_path / "model", net, FACTS, pair=pair)
+    assert checkpoint.load(tmp_path / "model").seen is None

@@ -1,10 +1,14 @@
 """Means per group and over groups: what weighs how much, what is shown, what is missing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from mavis.groups import Rules, Summary, macro_draws, macro_means, summarise, wide
+from mavis import stats
+from mavis.errors import BadParameter
+from mavis.groups import Rules, Summary, macro_draws, macro_means, resampled_means, summarise, wide
 
 from .tables import RULES, images, scores, values
 
@@ -118,3 +122,80 @@ def test_wide_has_a_row_per_image_in_the_order_given() -> None:
     table = images({"alder": 3})
     rows = scores(table.iloc[:2], {PAIR: [1.0, 2.0]})
     assert wide(rows, table.iloc[::-1])[PAIR].tolist() == pytest.approx([np.nan, 2.0, 1.0], nan_ok=True)
+
+
+def test_the_natural_mean_is_that_of_the_data_set() -> None:
+    """Ten of ninety images at 1 and ten of ten at 0 were sampled: the data set's mean is .9; the macro mean stays."""
+    table = images({"alder": 10, "birch": 10})
+    table["weight"] = table["race"].map({"alder": 9.0, "birch": 1.0})
+    column = (table["race"] == "alder").to_numpy(dtype=float)
+    assert summarise(scores(table, {PAIR: column}), table, RULES).natural[0] == pytest.approx(0.9)
+    column[0] = np.nan
+    found = summarise(scores(table, {PAIR: column}), table, RULES)
+    assert found.natural[0] == pytest.approx(81 / 91)
+    assert found.macro[0].mean == pytest.approx(0.5)
+
+
+def test_people_are_drawn_together() -> None:
+    """Four equal images a person: the interval of the mean is that of the people, twice as wide as of images."""
+    table = images({"alder": 200, "birch": 200})
+    column = np.repeat(np.random.default_rng(0).normal(0.5, 0.1, 100), 4)
+    rules = replace(RULES, bootstrap=2000)
+    people = tuple(f"p{k // 4}" for k in range(400))
+    widths = []
+    for given in (rules, replace(rules, people=people)):
+        one = summarise(scores(table, {PAIR: column}), table, given).macro[0]
+        widths.append(one.high - one.low)
+    assert widths[1] / widths[0] == pytest.approx(2, rel=0.1)
+
+
+def test_without_people_draws_are_those_of_single_images() -> None:
+    """Nothing changes where nobody is known."""
+    table = images({"alder": 20, "birch": 30})
+    column = values(table, 0.5, seed=1)[:, None]
+    strata = table["race"].tolist()
+    plain = stats.bootstrap_means(column, strata, RULES.bootstrap, RULES.seed)
+    for name, draws in resampled_means(column, strata, RULES).items():
+        np.testing.assert_array_equal(draws, plain[name])
+
+
+def test_people_of_other_images_are_refused() -> None:
+    """Rules that name as many people as another table has images; those of some images are asked for."""
+    rules = replace(RULES, people=("p", "q", "q"))
+    assert rules.among(np.array([True, False, True])).people == ("p", "q")
+    assert RULES.among(np.array([True])).people is None
+    with pytest.raises(BadParameter, match="people on 3 images, got 2"):
+        macro_draws(np.zeros((2, 1)), ["a", "b"], rules)
+
+
+def test_missing_values_of_people_are_left_out_of_each_draw() -> None:
+    """The mean of a draw is that of the values it has, and NaN where it has none."""
+    rules = replace(RULES, people=("p", "p", "q", "q"))
+    draws = resampled_means(np.array([[1.0], [np.nan], [3.0], [3.0]]), ["a"] * 4, rules)["a"][:, 0]
+    assert set(np.round(draws, 9)) == {1.0, 3.0, round(7 / 3, 9)}
+    lone = resampled_means(np.array([[np.nan], [np.nan], [3.0], [3.0]]), ["a"] * 4, rules)["a"][:, 0]
+    assert np.isnan(lone).any()
+    assert np.nanmax(np.abs(lone - 3)) == 0
+
+
+def test_means_of_intersections_are_shrunken() -> None:
+    """Four cells of equal true mean lie closer together than observed; a cell below the minimum has none."""
+    table = images({"alder": 40, "birch": 24, "cedar": 18})
+    column = np.random.default_rng(2).normal(0.5, 0.2, len(table))
+    found = summarise(scores(table, {PAIR: column}), table, BOTH).groups[0]
+    cells = [g for g in found if g.attribute == "race*gender"]
+    shown = [g for g in cells if not g.suppressed]
+    assert [g.shrunken for g in cells if g.suppressed] == [None, None]
+    observed, shrunken = ([getattr(g, name) for g in shown] for name in ("estimate", "shrunken"))
+    assert len(shown) == 4
+    assert np.std(shrunken) < 0.7 * np.std([one.mean for one in observed])
+    assert {g.shrunken for g in found if "*" not in g.attribute} == {None}
+
+
+def test_cells_without_noise_keep_their_means() -> None:
+    """Where every image of a cell scores alike there is nothing to shrink; no division by nought."""
+    table = images({"alder": 40, "birch": 40})
+    column = table["race"].map({"alder": 0.2, "birch": 0.6}).to_numpy()
+    found = summarise(scores(table, {PAIR: column}), table, BOTH).groups[0]
+    cells = [g for g in found if g.attribute == "race*gender"]
+    assert [g.shrunken for g in cells] == pytest.approx([g.estimate.mean for g in cells])

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import mavis
 
-LAYERS = """__main__ > cli > evaluation sensitivity > pipeline > results > report > execute > again > explaining
-    > decide > refusals > contest > leaderboard regression > aggregate > skill
-    > gates disparity validity agreement twins > groups > costs reliability support > ledger
-    > store plan subjects train > foreign > protocol sampling sweep preflight checkpoint adapters
-    > rules units borrowed > kinds segments cam_layer > surgery > variants > perturb randomise
-    > passes faces images nets linear similarity > maps gaps raters > ranks > stats findings registry > traits
-    > types > draws hashing device > errors torchvision_hook"""
+LAYERS = """__main__ > cli > verify > evaluation sensitivity > pipeline > results > report > execute > again
+    > explaining > decide > refusals > contest > leaderboard regression > aggregate > skill > gates disparity
+    validity agreement twins > statements > pairs > alike > groups > costs reliability reliance leak support
+    > ledger > store plan subjects train > foreign verified > protocol sampling sweep preflight checkpoint
+    adapters > rules units borrowed > kinds segments cam_layer > surgery > variants > perturb randomise > passes
+    faces images nets linear similarity appearance > maps gaps raters > ranks > stats findings registry > traits
+    > types > draws hashing device fingerprints > errors torchvision_hook"""
 PLACE = {name: height for height, layer in enumerate(LAYERS.split(">")) for name in layer.split()}
 PLUGINS = {"models", "datasets", "explainers", "metrics"}
 CONTRACTS = (

@@ -75,6 +75,20 @@ def test_a_failed_or_open_gate_makes_ineligible() -> None:
     assert entries["rise"].rank == 1.0
 
 
+def test_what_the_model_does_not_give_stops_no_method() -> None:
+    """A gate that cannot be assessed for want of weights leaves the method eligible; one that was left out does not,
+    nor does it when another gate fails."""
+    planted = {pair: column for pair, column in columns(TABLE, MEANS).items() if pair[1] != "mprt"}
+    white = METRICS | {"mprt": replace(METRICS["mprt"], needs=frozenset({"weights"}))}
+    missing = {(name, "mprt"): "needs weights, which api does not give" for name in ("saliency", "rise", "gradcam")}
+    rows = scores(TABLE, planted | {("rise", "valid"): np.zeros(len(TABLE))})
+    box = replace(WHO, metrics=white, missing=missing)
+    entries = {e.explainer: e for e in board(rows, TABLE, box, RULES)}
+    assert (entries["saliency"].eligible, entries["rise"].eligible, entries["gradcam"].eligible) == (True, False, True)
+    assert [gate.id for gate in entries["saliency"].gates if gate.impossible] == ["G3"]
+    assert not any(e.eligible for e in board(rows, TABLE, replace(box, missing={}), RULES))
+
+
 def test_another_control_changes_no_rank() -> None:
     """Ranks are among the methods: a control between two of them takes no place."""
     planted = columns(TABLE, MEANS)
@@ -174,3 +188,43 @@ def test_no_scores_of_a_metric_at_all() -> None:
     planted = {pair: column for pair, column in columns(TABLE, MEANS).items() if pair[1] == "nsrg"}
     found = metric(board(pd.DataFrame(scores(TABLE, planted)), TABLE, WHO, RULES)[0], "deletion")
     assert (found.estimate.mean, found.estimate.n, found.groups, found.gaps, found.rank) == (None, 0, (), (), None)
+
+
+def test_pairs_are_compared_where_the_metric_decides_and_of_methods() -> None:
+    """Not of controls, nor of other metrics; of each imputer's form of the primary metric too."""
+    planted = columns(TABLE, MEANS) | {(n, "deletion"): np.full(len(TABLE), 0.5) for n in MEANS}
+    entries = {e.explainer: e for e in board(scores(TABLE, planted), TABLE, WHO, RULES)}
+    assert len(metric(entries["rise"], "nsrg").gaps[0].pairs) == 3
+    assert metric(entries["random"], "nsrg").gaps[0].pairs == ()
+    assert metric(entries["rise"], "deletion").gaps[0].pairs == ()
+    more = protocol(decide__imputers=["deletion"])
+    entries = {e.explainer: e for e in board(scores(TABLE, planted), TABLE, WHO, more)}
+    assert len(metric(entries["rise"], "deletion").gaps[0].pairs) == 3
+
+
+def test_another_explainer_changes_no_gap_between_groups() -> None:
+    """Pairs are corrected within an explainer's own tests; only the references set the unit."""
+    looks = dict.fromkeys(("probability", "brightness", "contrast", "sharpness", "imputation_contrast"), 0.5)
+    table = TABLE.assign(**looks)
+    rules = protocol(decide__metrics={"nsrg": "always", "deletion": "always"})
+    generator = np.random.default_rng(5)
+    planted = columns(table, MEANS)
+    planted |= {(name, "deletion"): generator.normal(0.5, 0.1, len(table)) for name in MEANS}
+    alone = {pair: column for pair, column in planted.items() if pair[0] in {"rise", "random", "oracle"}}
+    few = board(scores(table, alone), table, cast(["rise"], ["random"], ["oracle"]), rules)
+    many = board(scores(table, planted), table, WHO, rules)
+    for name in ("nsrg", "deletion"):
+        one, other = (next(m for m in found[0].metrics if m.metric == name).gaps[0] for found in (few, many))
+        assert one.statement == other.statement
+        assert [p.p for p in one.pairs] == pytest.approx([p.p for p in other.pairs])
+    assert few[0].explainer == many[0].explainer == "rise"
+
+
+def test_people_come_from_the_column_that_the_protocol_names() -> None:
+    """In the order of image ids; none without the column, as in older runs, or without images."""
+    table = TABLE.assign(person=[f"p{k // 2}" for k in range(len(TABLE))])
+    rules = RULES.model_copy(update={"data": RULES.data.model_copy(update={"identity": "person"})})
+    assert rules_of(rules, table.iloc[::-1]).people == tuple(table.sort_index()["person"])
+    assert rules_of(rules, TABLE).people is None
+    assert rules_of(rules).people is None
+    assert rules_of(RULES, table).people is None

@@ -76,6 +76,12 @@ JUDGED = {"metric": "nsgr", "against": ["random"], "margin": 0.0}
         ({"decide__weights": {"faithfulness": 1, "cost": -1}}, "rise", BadParameter, "numbers from 0, got cost: -1"),
         ({"decide__weights": {"faithfulness": 0}}, "rise", BadParameter, "a weight above 0"),
         ({"explainers": {"controls": [], "reference": {"zero": "randon"}}}, "rise", UnknownName, "named 'randon'"),
+        ({"gates__determinism": {"metric": "nsgr"}}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__determinism": {"replicate": "nsgr"}}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__completeness": {"metric": "nsgr"}}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__classes": {"metric": "nsgr"}}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__groups": {"metric": "nsgr"}}, "rise", UnknownName, "metric is named 'nsgr'"),
+        ({"gates__groups": {"against": "randon"}}, "rise", UnknownName, "explainer is named 'randon'"),
     ],
 )  # fmt: skip
 def test_every_name_and_parameter_is_checked(
@@ -216,3 +222,13 @@ def test_a_reference_is_explained_once() -> None:
     }
     assert run == {"cell_occlusion": {"nsrg", "avg_sensitivity"}, "rise": set(rules.metrics)}
     assert {c.skipped for c in found if c.skipped} == {"is a reference, whose map is made once"}
+
+
+def test_what_localisation_is_scored_against_is_part_of_its_cells() -> None:
+    """Another share of reliance is another cell of what reads the truth, and of nothing else; nor where no part can be
+    drawn anew."""
+    drawn, asked, other = replace(SUBJECT, rerender=True), {"min_share": 0.25}, {"min_share": 0.1}
+    one, two = (ids(drawn, changed(SMALL, reliance=rules)) for rules in (asked, other))
+    assert {cell[1] for cell in one if one[cell] != two[cell]} == {"pointing_game"}
+    assert one != ids(drawn)
+    assert ids(rules=changed(SMALL, reliance=asked)) == ids()

@@ -1,6 +1,7 @@
 """The main job from end to end: known truth, invariance, isolation, resume."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -189,6 +190,22 @@ def test_a_finished_run_is_not_repeated(whole, folders, monkeypatch):
     assert found.run.blocks_done == found.run.blocks_planned
 
 
+def test_an_older_run_still_reports(whole, folders, tmp_path):
+    """Without the columns that gaps are held equal in, the rest is as it was, and gaps say what is missing."""
+    older = tmp_path / "older"
+    shutil.copytree(folders / "whole", older)
+    store = Store.existing(older)
+    looks = ["brightness", "contrast", "sharpness", "imputation_contrast"]
+    assert {*looks, "correct", "weight"} <= set(store.images().columns)
+    store.write_images(store.images().drop(columns=[*looks, "correct", "weight"]))
+    now, before = (pipeline.report_on(folder).models[0].explainers[0] for folder in (folders / "whole", older))
+    for one, other in zip(now.metrics, before.metrics, strict=True):
+        assert one.estimate == other.estimate
+        for gap, old in zip(one.gaps, other.gaps, strict=True):
+            assert (gap.range, gap.p) == (old.range, old.p)
+            assert not old.pairs or "has no brightness, contrast, sharpness and imputation contrast" in old.statement
+
+
 def test_planted_truth_comes_out(tmp_path):
     """On the mean over a quarter of the image the oracle gains 1 − p = .75, nobody more, and random nothing."""
     request = Request(
@@ -256,6 +273,66 @@ def broken(**_):
         raise RuntimeError("broken on purpose")
 
     return explain
+
+
+def test_methods_blind_to_the_weights_or_the_class_fail_their_gate(tmp_path, monkeypatch):
+    """Edges outlive the weights; the gradient of all logits together is the same for every class; neither is eligible,
+    and integrated gradients pass both gates."""
+
+    def of_all_classes():
+        def explain(run, targets):
+            images = run.images.detach().requires_grad_()
+            return torch.autograd.grad(run.net(images).square().sum(), images)[0]
+
+        return explain
+
+    sobel = registry.explainers["sobel"]
+    method = replace(sobel.traits, role="method")
+    signed = replace(method, needs=frozenset({"gradient"}), signed=True)
+    entries = registry.explainers.entries
+    monkeypatch.setitem(entries, "edges", replace(sobel, name="edges", traits=method))
+    monkeypatch.setitem(
+        entries, "all_classes", replace(sobel, name="all_classes", factory=of_all_classes, traits=signed)
+    )
+    metrics = ("nsrg", "mprt", "random_logit", "repeatability", "replicate_agreement", "completeness", "valid")
+    names = ("integrated_gradients", "edges", "all_classes")
+    found = pipeline.run(replace(SMALL, explainers=names, metrics=metrics, limit=28), tmp_path / "run")
+    by = {e.explainer: e for e in found.models[0].explainers}
+    passed = {name: {gate.id: gate.passed for gate in by[name].gates} for name in names}
+    assert {name: (gates["G3"], gates["G4"]) for name, gates in passed.items()} == {
+        "integrated_gradients": (True, True),
+        "edges": (False, False),
+        "all_classes": (True, False),
+    }
+    assert not by["edges"].eligible
+    assert not by["all_classes"].eligible
+    assert {gates["G1"] for gates in passed.values()} == {True}
+    assert [name for name in names if "G2" in passed[name]] == ["integrated_gradients"]
+
+
+def test_localisation_is_scored_against_the_parts_that_the_model_uses(tmp_path):
+    """The biased model was shown to use the cue beside the parts that carry the label; the balanced one was not, and
+    neither counts the background."""
+    request = replace(
+        SMALL,
+        models=("race_resnet", "race_resnet_biased"),
+        explainers=("integrated_gradients",),
+        metrics=("relevance_mass", "nsrg", "valid"),
+        limit=28,
+    )
+    found = pipeline.run(request, tmp_path / "run")
+    used = [{one.part for one in m.validity.reliance if one.used} for m in found.models]
+    assert used == [{"eyes", "nose", "mouth"}, {"eyes", "nose", "mouth", "cue"}]
+    assert [m.validity.truth_verified for m in found.models] == [True, True]
+    assert [(m.validity.leak.known, m.validity.leak.rate) for m in found.models] == [(True, 0.0)] * 2
+    assert all(m.validity.calibration_error is not None and len(m.validity.recall) == 7 for m in found.models)
+
+
+def test_what_was_measured_before_the_maps_is_not_measured_again(whole, folders, monkeypatch):
+    """A continued run keeps its truth: what the parts in use follow from is read, not measured."""
+    again = dict.fromkeys(pipeline.MEASURES, lambda *_: pytest.fail("it was measured again"))
+    monkeypatch.setattr(pipeline, "MEASURES", again)
+    assert pipeline.run(SMALL, folders / "whole").models[0].validity.reliance
 
 
 @pytest.mark.gpu

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from mavis import skill
+from mavis.findings import Estimate
 from mavis.rules import Protocol, ReferenceRules
 from mavis.skill import Scale, Skills
 from mavis.traits import MetricTraits
@@ -181,3 +182,20 @@ def test_the_order_of_rows_changes_nothing() -> None:
     other = skill.measure(*mixed, {"m": UP}, SCALE, protocol())
     assert np.allclose(one.macro, other.macro, atol=1e-12)
     assert one.explainers == other.explainers
+
+
+def test_a_unit_runs_from_the_zero_to_the_reference_or_to_a_perfect_map() -> None:
+    """Without a score of either, or with a reference that is the worse one, there is none."""
+    means = {
+        (name, metric): Estimate(mean=mean, low=None, high=None, n=9)
+        for (name, metric), mean in {
+            ("random", "nsrg"): 0.1, ("oracle", "nsrg"): 0.6, ("oracle", "gini"): None, ("random", "gini"): 0.3,
+            ("random", "avg_sensitivity"): 0.8, ("oracle", "avg_sensitivity"): 0.5,
+        }.items()
+    }  # fmt: skip
+    assert skill.unit_of(means, "nsrg", UP, SCALE) == pytest.approx((0.1, 0.5))
+    assert skill.unit_of(means, "nsrg", DOWN, SCALE) is None
+    assert skill.unit_of(means, "gini", UP, SCALE) is None
+    assert skill.unit_of(means, "aopc", UP, SCALE) is None
+    assert skill.unit_of(means, "avg_sensitivity", PERFECT, SCALE) == pytest.approx((0.8, -0.8))
+    assert skill.unit_of(means, "avg_sensitivity", DOWN, SCALE) == pytest.approx((0.8, -0.3))

@@ -168,3 +168,14 @@ def test_ties_share_their_ranks() -> None:
     numbers = [0.9, 0.7, 0.7 + 1e-14, float("nan"), 0.1]
     assert stats.average_ranks(numbers, higher_is_better=True) == [1.0, 2.5, 2.5, None, 4.0]
     assert stats.average_ranks(numbers, higher_is_better=False) == [4.0, 2.5, 2.5, None, 1.0]
+
+
+def test_spread_and_percentiles_leave_missing_draws_out() -> None:
+    """Columns with some, all and no missing draws are those of numpy without them."""
+    draws = np.random.default_rng(0).normal(size=(50, 3))
+    draws[:9, 1], draws[:, 2] = np.nan, np.nan
+    expected = [draws[:, 0].std(), draws[9:, 1].std(), np.nan]
+    np.testing.assert_allclose(stats.spread(draws), expected)
+    low, high = stats.percentiles(draws, 0.9)
+    np.testing.assert_allclose(low[:2], [np.quantile(draws[:, 0], 0.05), np.quantile(draws[9:, 1], 0.05)])
+    assert np.isnan([low[2], high[2]]).all()

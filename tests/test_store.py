@@ -255,5 +255,6 @@ def test_a_run_of_another_version_is_not_read(store: Store) -> None:
 def test_reliability_comes_back(store: Store) -> None:
     """The table of what the model still knows is stored as it was given."""
     found = pd.DataFrame({"model": ["m"], "image": ["a"], "imputer": ["mean"], "fraction": [0.1], "kept": [1.0]})
-    store.write_reliability(found)
-    pd.testing.assert_frame_equal(store.reliability(), found)
+    store.write_measured("reliability", found)
+    pd.testing.assert_frame_equal(store.measured("reliability"), found)
+    assert (store.has("reliability"), store.has("leak"), len(store.measured("leak"))) == (True, False, 0)

@@ -1,9 +1,14 @@
 """The images that stand for a data set: balanced, apart from those that are explained, readable."""
 
+import pandas as pd
 import pytest
+import torch
 
 from mavis import protocol
-from mavis.subjects import REFERENCE, draw_sample, open_data
+from mavis.appearance import appearance
+from mavis.errors import DataError, UnknownName
+from mavis.rules import Protocol
+from mavis.subjects import REFERENCE, draw_sample, open_data, open_model, predictions
 from mavis.types import Dataset
 
 
@@ -38,3 +43,50 @@ def test_what_cannot_be_read_is_left_out(data: Dataset, monkeypatch: pytest.Monk
     first = draw_sample(data, rules, 70).reference[0]
     monkeypatch.setattr(data, "unreadable", lambda ids: {i: "gone" for i in ids if i == first})
     assert first not in draw_sample(data, rules, 70).reference
+
+
+def by_person() -> Protocol:
+    """The preview with a column that names who is shown."""
+    rules = protocol.load("quick")
+    return rules.model_copy(update={"data": rules.data.model_copy(update={"identity": "person"})})
+
+
+def test_what_gaps_are_held_equal_in_is_stored_with_the_prediction(data: Dataset) -> None:
+    """Right or wrong, how the image looks, and for how many of the data set's group it stands, in any batch size."""
+    drawn = draw_sample(data, protocol.load("quick"), 14)
+    model, _ = open_model("race_resnet", torch.device("cpu"))
+    found = predictions(model, drawn, 5)
+    assert (found["correct"] == (found["label"] == found["predicted"])).all()
+    assert found.groupby("race")["weight"].sum().to_dict() == pytest.approx(
+        data.table()["race"].value_counts().to_dict()
+    )
+    looks = appearance(data.load(list(drawn.ids)).images, data.mean)
+    for name, values in looks.items():
+        assert found[name].tolist() == pytest.approx(values.tolist())
+    whole = predictions(model, drawn, 64)
+    pd.testing.assert_frame_equal(found, whole)
+
+
+def test_a_group_that_is_sampled_whole_stands_for_itself(data: Dataset) -> None:
+    """Weights are the data set's images over the sample's, group by group."""
+    rules = protocol.changed(protocol.load("quick"), data__n_per_group__target=200)
+    table = data.table()
+    drawn = draw_sample(data, rules, None)
+    counts = table["race"].value_counts()
+    expected = drawn.table["race"].map(counts / 200)
+    assert drawn.table["weight"].tolist() == pytest.approx(expected.tolist())
+
+
+def test_who_is_shown_comes_from_the_data(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The column that the protocol names is kept; one that is not there, or has holes, ends the run at once."""
+    with pytest.raises(UnknownName, match=r"data.identity\) is named 'person'; there are: age, gender, race"):
+        draw_sample(data, by_person(), 14)
+    table = data.table()
+    named = table.assign(person=[f"p{k // 3}" for k in range(len(table))])
+    monkeypatch.setattr(data, "table", lambda: named)
+    drawn = draw_sample(data, by_person(), 14)
+    assert drawn.table["person"].equals(named.loc[list(drawn.ids), "person"])
+    holes = named.assign(person=named["person"].where(named["person"] != "p0"))
+    monkeypatch.setattr(data, "table", lambda: holes)
+    with pytest.raises(DataError, match="3 have none"):
+        draw_sample(data, by_person(), 14)

@@ -1,5 +1,6 @@
 """Telling two models apart by the mass on the cue: scikit-learn's area, DeLong's error, and who leans on what."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -74,6 +75,21 @@ def test_images_without_a_value_on_either_model_are_left_out() -> None:
     """An image that carries no cue says nothing."""
     scores, images = table(leans=np.array([0.9, np.nan, 0.8]), clean=np.array([0.1, 0.2, np.nan]))
     assert compare(scores, images, [LEANS, CLEAN], RULES)[0].auroc.n == 1
+
+
+def test_images_of_one_person_are_resampled_together() -> None:
+    """Forty images of ten people, alike within each, have twice the interval; a missing value leaves its person out."""
+    draw = np.random.default_rng(0)
+    a, b = np.repeat(draw.normal(0.3, 1, 10), 4), np.repeat(draw.normal(0, 1, 10), 4)
+    a[:4] = np.nan
+    scores, images = table(leans=a, clean=b)
+    images["image"] = scores["image"] = [f"i{k:02d}" for k in range(40)] * 2
+    people = tuple(f"p{k // 4}" for k in range(40))
+    plain, aware = (
+        compare(scores, images, [LEANS, CLEAN], rules)[0].auroc for rules in (RULES, replace(RULES, people=people))
+    )
+    assert (plain.mean, plain.n) == (aware.mean, 36)
+    assert (aware.high - aware.low) / (plain.high - plain.low) == pytest.approx(2, rel=0.15)
 
 
 def test_one_model_or_no_cue_gives_nothing() -> None:

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import balanced_accuracy_score, recall_score
 from statsmodels.stats.proportion import proportion_confint
 
 from mavis.groups import Rules
-from mavis.validity import assess
+from mavis.validity import assess, calibration_error
 
 from .tables import CLASSES, RULES, images
 
@@ -119,3 +120,46 @@ def test_the_order_of_images_changes_nothing() -> None:
     table = images(accuracy=0.6)
     shuffled: pd.DataFrame = table.sample(frac=1, random_state=0)
     assert assess(table, CLASSES, RULES) == assess(shuffled, CLASSES, RULES)
+
+
+def test_recall_per_class_agrees_with_scikit_learn() -> None:
+    """Of each class that occurs, by name, with a Wilson interval; not of one that does not."""
+    table = images({"alder": 40, "birch": 20}, accuracy=0.8)
+    found = assess(table, CLASSES, RULES).recall
+    expected = recall_score(table["label"], table["predicted"], average=None, labels=[0, 1])
+    assert [(one.attribute, one.group) for one in found] == [("label", "alder"), ("label", "birch")]
+    assert [one.estimate.mean for one in found] == pytest.approx(list(expected))
+    interval = proportion_confint(found[1].correct, 20, method="wilson")
+    assert (found[1].estimate.low, found[1].estimate.high) == pytest.approx(interval)
+
+
+def test_calibration_agrees_with_scikit_learn() -> None:
+    """Too unsure below, too sure above; ten bins of equal count, and of 17 images ten bins too, of one or two."""
+    generator = np.random.default_rng(0)
+    probability = generator.uniform(0.2, 1, 400)
+    right = generator.random(400) < np.where(probability < 0.6, probability + 0.3, probability - 0.3)
+    true, predicted = calibration_curve(right, probability, n_bins=10, strategy="quantile")
+    assert calibration_error(probability, right) == pytest.approx(np.abs(true - predicted).mean(), abs=1e-9)
+    few = np.linspace(0.5, 0.9, 17)
+    assert calibration_error(few, np.ones(17, bool)) == pytest.approx((1 - few).mean())
+
+
+def test_a_calibrated_model_errs_less_than_one_that_is_too_sure() -> None:
+    """By construction 0, but for noise, and 0.3; per group, where it is large enough, each group's own."""
+    table = images({"alder": 300, "birch": 300, "cedar": 9})
+    generator = np.random.default_rng(1)
+    sure = table["race"] == "birch"
+    probability = np.where(sure, 0.9, generator.uniform(0.4, 1.0, len(table)))
+    right = generator.random(len(table)) < np.where(sure, 0.6, probability)
+    table = table.assign(probability=probability, predicted=np.where(right, table["label"], (table["label"] + 1) % 3))
+    found = assess(table, CLASSES, RULES)
+    assert set(found.group_calibration) == {"alder", "birch"}
+    assert found.group_calibration["alder"] < 0.1
+    assert found.group_calibration["birch"] == pytest.approx(0.3, abs=0.08)
+    assert found.group_calibration["alder"] < found.calibration_error < found.group_calibration["birch"]
+
+
+def test_without_probabilities_there_is_no_calibration() -> None:
+    """Null, not 0."""
+    found = assess(images(), CLASSES, RULES)
+    assert (found.calibration_error, found.group_calibration) == (None, {})

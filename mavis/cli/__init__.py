@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from mavis.cli import check, doctor, list_, plan, protocol, register, report, run, sensitivity, train
+from mavis.cli import check, doctor, list_, plan, protocol, register, report, run, sensitivity, train, verify
 from mavis.errors import MavisError
 
 EXIT_BAD_INPUT = 2
@@ -43,6 +43,7 @@ app.command("report")(report.report)
 app.command("check")(check.check)
 app.command("plan")(plan.plan)
 app.command("sensitivity")(sensitivity.sensitivity)
+app.command("verify")(verify.verify)
 app.command("list")(list_.list_)
 app.add_typer(protocol.app, name="protocol")
 app.command("register")(register.register)

@@ -132,9 +132,11 @@ def _explainers(body: Any) -> Iterator[str]:
         for name in _names(body, path):
             if name not in settings:
                 yield from _part(explainers, path, name, {})
-    for name in _names(body, "gates.controls.against"):
+    asked = [("gates.controls.against", name) for name in _names(body, "gates.controls.against")]
+    asked += [(path, name) for path in ["gates.groups.against"] if (name := _at(body, path, str))]
+    for path, name in asked:
         if name not in controls:
-            yield f"gates.controls.against: expected names among explainers.controls, got '{name}'; add it there"
+            yield f"{path}: expected names among explainers.controls, got '{name}'; add it there"
 
 
 def _metric(path: str, label: Any, params: Any, *, allow_known_faulty: bool) -> Iterator[str]:
@@ -179,9 +181,9 @@ def _imputer(path: str, spec: str) -> Iterator[str]:
 def _readers(body: Any) -> Iterator[str]:
     """What gates and the decision read must be measured, or they would say nothing."""
     measured = _at(body, "metrics", dict)
-    wanted = {
-        path: _at(body, path, str) for path in ("gates.randomisation.metric", "gates.controls.metric", "decide.primary")
-    }
+    paths = [f"gates.{gate}.metric" for gate in ("determinism", "completeness", "randomisation", "classes", "controls")]
+    paths += ["gates.groups.metric", "gates.determinism.replicate", "decide.primary"]
+    wanted = {path: _at(body, path, str) for path in paths}
     for path, label in {**wanted, "gates.valid": "valid"}.items():
         if label and measured and label not in measured:
             yield f"{path}: expected one of this protocol's metrics, got '{label}'; add it to metrics"

@@ -114,6 +114,7 @@ def deeplift_shap(baselines: int = 5) -> Explainer:
     source="Srinivas and Fleuret 2019, definition 2 and equation 4, arXiv 1905.00780",
     needs={"gradient", "weights"},
     signed=False,
+    magnitude=True,
 )
 def fullgrad() -> Explainer:
     """Input times gradient, and bias times gradient of every convolution and batch norm: absolute values, added up.

@@ -62,6 +62,7 @@ def smoothgrad(samples: int = 16, noise: float = 0.1) -> Explainer:
     source="Hooker et al. 2019, section 4.1 (SG-SQ), arXiv 1806.10758",
     stochastic=True,
     signed=False,
+    magnitude=True,
 )
 def smoothgrad_squared(samples: int = 16, noise: float = 0.1) -> Explainer:
     """Mean of the squared gradients at the noisy copies of `smoothgrad`.
@@ -83,6 +84,7 @@ def smoothgrad_squared(samples: int = 16, noise: float = 0.1) -> Explainer:
     source="Adebayo et al. 2018, arXiv 1810.03307; Hooker et al. 2019, section 4.1, arXiv 1806.10758",
     stochastic=True,
     signed=False,
+    magnitude=True,
 )
 def vargrad(samples: int = 16, noise: float = 0.1) -> Explainer:
     """Variance of the gradient over the noisy copies of `smoothgrad`; the unbiased estimate.

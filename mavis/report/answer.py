@@ -45,9 +45,19 @@ def cross_checks(checks: CrossChecks) -> list[str]:
     if checks.smaa:
         said.append(f"random weights {_first(checks.smaa)}")
     if checks.concordance is not None:
-        said.append(f"concordance of the metrics W = {numbers.number(checks.concordance)}")
+        said.append(concordance(checks))
     said += [f"{imputer}: {_some(names)}" for imputer, names in checks.leaders.items()]
     return said
+
+
+def concordance(checks: CrossChecks) -> str:
+    """Kendall's W of the metrics that decide, with its upper end and the same within the primary one's category."""
+    parts = [f"concordance of the metrics W = {numbers.number(checks.concordance)}"]
+    if checks.concordance_upper is not None:
+        parts.append(f"at most {numbers.number(checks.concordance_upper)}")
+    if checks.concordance_within is not None:
+        parts.append(f"within the primary metric's category {numbers.number(checks.concordance_within)}")
+    return ", ".join(parts)
 
 
 def _first(values: Mapping[str, float], many: int = LEADERS, *, sign: int = 1) -> str:

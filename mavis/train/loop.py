@@ -97,8 +97,9 @@ def fit(
 ) -> Epoch:
     """Trains a net and keeps its best state by balanced validation accuracy.
 
-    The folder gets the model (``model.safetensors``, ``card.json``) at every new best epoch, and ``epochs.csv`` with a
-    line per epoch: losses, accuracies, and the validation accuracy of every group of every attribute.
+    The folder gets the model (``model.safetensors``, ``card.json``) at every new best epoch with fingerprints of the
+    training images (``trained_on.npz``), and ``epochs.csv`` with a line per epoch: losses, accuracies, and the
+    validation accuracy of every group of every attribute.
 
     Args:
         net: images in [0,1] -> logits; left in its last state, on the device.
@@ -123,7 +124,7 @@ def fit(
     _check(train, val, settings)
     learning = Source.of(train, limit=limit, seed=settings.seed)
     checking = Source.of(val, limit=limit, seed=settings.seed)
-    facts = {**card, **_facts(learning, settings)}
+    facts, seen = {**card, **_facts(learning, settings)}, learning.fingerprints()
     _make(folder)
     step = _Step(checkpoint.channels_last(net).to(device), settings, len(learning), device, on_step)
     epochs: list[Epoch] = []
@@ -135,7 +136,7 @@ def fit(
         epochs.append(Epoch(number, loss, accuracy, scores, best, time.perf_counter() - start))
         if best:
             judged = {"data": val.name, **scores.as_card()}
-            checkpoint.save(folder, net, {**facts, "epoch": number, "accuracy": judged})
+            checkpoint.save(folder, net, {**facts, "epoch": number, "accuracy": judged}, seen=seen)
         _write_log(folder / LOG, epochs)
         if on_epoch is not None:
             on_epoch(epochs[-1])

@@ -2,7 +2,8 @@
 
 Both are trained on synthetic faces at 64 px, seed 0, on one thread, so that a machine repeats itself bit for bit; other
 machines and versions of torch come to the same accuracies within sampling error, not to the same bits. It takes about
-ten minutes on two cores. Names of models as arguments make only these; ``--means`` prints the mean colours instead.
+ten minutes on two cores. Names of models as arguments make only these; ``--means`` prints the mean colours instead, and
+``--seen`` writes only the fingerprints of the training images.
 """
 
 import sys
@@ -60,7 +61,7 @@ def ship(name: str, folder: Path = FOLDER) -> dict[str, Any]:
         )
         best = checkpoint.load(place)
     card = dict(best.card) | judged(best.net)
-    checkpoint.save(folder / name, best.net, card, pair=True)
+    checkpoint.save(folder / name, best.net, card, seen=best.seen, pair=True)
     return card
 
 
@@ -128,6 +129,11 @@ def main(arguments: list[str]) -> None:
     if arguments == ["--means"]:
         for recipe in RECIPES:
             console.print(recipe, mean_colour(recipe))
+        return
+    if arguments == ["--seen"]:
+        for name, recipe in SHIPPED.items():
+            source = Source.of(_faces(split="train", size=SIZE, recipe=recipe))
+            (FOLDER / f"{name}.npz").write_bytes(source.fingerprints().content())
         return
     for name in arguments or SHIPPED:
         card = ship(name)

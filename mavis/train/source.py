@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mavis.draws import generator
 from mavis.errors import DataError
+from mavis.fingerprints import Fingerprints
 from mavis.types import Dataset
 
 CHUNK = 256
@@ -67,6 +68,11 @@ class Source:
         if self.held is not None:
             return self.held[rows].float() / 255
         return self.dataset.load([self.table.index[row] for row in rows.tolist()]).images
+
+    def fingerprints(self) -> Fingerprints:
+        """Of all its images, as they are before any augmentation."""
+        chunks = torch.split(torch.arange(len(self)), CHUNK)
+        return Fingerprints.joined([Fingerprints.of(self.images(rows)) for rows in chunks])
 
 
 def _held(dataset: Dataset, ids: Sequence[str]) -> Tensor | None:

@@ -102,6 +102,7 @@ def test_every_problem_has_a_line_with_its_path() -> None:
             "sensitivity.metrics.nsrg.pints",
             "gates.controls.metric",
             "gates.controls.against",
+            "gates.groups.against",
         ]
     )
     assert "metrics.irof: No imputer is named 'meen'; did you mean 'mean'?" in found
@@ -134,7 +135,16 @@ def test_what_a_run_refuses_is_not_valid(says: dict, path: str) -> None:
 @pytest.mark.parametrize(
     ("says", "path"),
     [
-        ({"metrics": {"nsrg": None}, "decide": {"primary": "srg"}}, "gates.controls.metric"),
+        (
+            {"metrics": {"nsrg": None}, "decide": {"primary": "srg"}, "gates": {"groups": {"metric": "srg"}}},
+            "gates.controls.metric",
+        ),
+        ({"gates": {"groups": {"metric": "abpc"}}}, "gates.groups.metric"),
+        ({"gates": {"groups": {"against": "mean_map"}}}, "gates.groups.against"),
+        ({"metrics": {"repeatability": None}}, "gates.determinism.metric"),
+        ({"metrics": {"replicate_agreement": None}}, "gates.determinism.replicate"),
+        ({"metrics": {"completeness": None}}, "gates.completeness.metric"),
+        ({"metrics": {"random_logit": None}}, "gates.classes.metric"),
         ({"metrics": {"mprt": None}}, "gates.randomisation.metric"),
         ({"metrics": {"valid": None}}, "gates.valid"),
         ({"explainers": {"controls": ["random", "sobel"]}}, "gates.controls.against"),

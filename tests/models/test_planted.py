@@ -21,7 +21,7 @@ BEST = 0.75
 """1 − p for the region's share p = 1/4: most influential first the answer falls linearly over the first quarter,
 area p/2; least influential first over the last quarter, area 1 − p/2."""
 
-CAN_RUN = [e for e in explainers if e.traits.needs <= models["mask_mean"].make().can]
+CAN_RUN = [e for e in explainers if e.traits.needs <= models["mask_mean"].make().can and not e.traits.reference]
 
 
 @functools.cache

@@ -276,6 +276,8 @@ RECOMMENDED = Recommendation(
         mean_rank={"integrated_gradients": 1.25, "grad_cam": 1.75, "input_x_gradient": 3.5},
         smaa={"integrated_gradients": 0.721, "grad_cam": 0.279, "input_x_gradient": 0.0},
         concordance=0.712,
+        concordance_within=0.934,
+        concordance_upper=0.851,
         leaders={"nsrg@mean": ("integrated_gradients",), "nsrg@blur": ("grad_cam", "integrated_gradients"), "nsrg": ()},
     ),
 )

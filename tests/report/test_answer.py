@@ -17,7 +17,7 @@ def test_cross_checks_name_leaders(findings):
         "Borda integrated_gradients .917",
         "mean rank integrated_gradients 1.250",
         "random weights integrated_gradients .721, grad_cam .279",
-        "concordance of the metrics W = .712",
+        "concordance of the metrics W = .712, at most .851, within the primary metric's category .934",
         "nsrg@mean: integrated_gradients",
         "nsrg@blur: grad_cam, integrated_gradients",
         "nsrg: –",

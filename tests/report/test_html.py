@@ -72,6 +72,7 @@ def test_every_number_is_on_the_page(findings, page):
         estimates += [one.estimate for one in validity.recall] + [one.change for one in validity.reliance]
         checks = model.recommendation.cross_checks
         values += [*checks.borda.values(), *checks.mean_rank.values(), *checks.smaa.values(), checks.concordance]
+        values += [checks.concordance_within, checks.concordance_upper]
         for entry in model.explainers:
             values += [number for gate in entry.gates for number in (gate.value, gate.threshold)]
             estimates += [*entry.categories.values(), *(skill.skill for skill in entry.skills)]

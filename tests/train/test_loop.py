@@ -12,6 +12,7 @@ from torch import nn
 from mavis import checkpoint
 from mavis.datasets.synthetic_faces import SyntheticFaces, synthetic_faces
 from mavis.errors import BadParameter, DataError, ModelError
+from mavis.fingerprints import Fingerprints
 from mavis.train.augment import Augmentation
 from mavis.train.loop import LOG, Epoch, Settings, fit
 from mavis.types import Dataset
@@ -164,3 +165,15 @@ def test_a_folder_that_cannot_be_made_is_refused_before_training(tmp_path: Path)
     (tmp_path / "out").write_text("")
     with pytest.raises(DataError, match="cannot be made"):
         run(tmp_path / "out", on_step=lambda _done, _total: pytest.fail("trained"))
+
+
+def test_the_model_knows_what_it_was_trained_on(tmp_path: Path) -> None:
+    """The images of the limit, not the others and not those of the validation."""
+    data = faces("train")
+    run(tmp_path, data, settings=Settings(epochs=1, batch_size=8), limit=10)
+    seen = checkpoint.load(tmp_path).seen
+    assert len(seen) == 10
+    same, _ = Fingerprints.of(data.load(list(data.table().index)).images).nearest(seen)
+    assert same.sum() == 10
+    val = faces("val")
+    assert not Fingerprints.of(val.load(list(val.table().index)).images).nearest(seen)[0].any()

@@ -6,13 +6,18 @@ can lose; that curve is none of the adjusted gap's own. Confident answers are ri
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mavis import gaps, stats
+from mavis import disparity
+from mavis.errors import BadParameter
+from mavis.findings import Estimate, GroupValue
+from mavis.groups import Rules
+from mavis.rules import DisparityRules
 
-STRATA = {"exact": ("predicted", "correct"), "coarsened": {"confidence": 5}}
+STRATA: Any = {"exact": ("predicted", "correct"), "coarsened": {"confidence": 5}}
 HELD = {"numeric": ("confidence", "correct"), "squared": ("confidence",), "categorical": ("predicted",)}
 
 
@@ -28,6 +33,7 @@ class World:
         noise: standard deviation of scores at equal confidence.
         per_person: images that show one person.
         alike: share of the noise's variance that is the person's.
+        labelled: whether the group is the label that the model is to predict.
     """
 
     sizes: tuple[int, ...] = (100, 100)
@@ -37,9 +43,10 @@ class World:
     noise: float = 0.2
     per_person: int = 1
     alike: float = 0.0
+    labelled: bool = False
 
     def table(self, seed: int) -> pd.DataFrame:
-        """One row per image: ``group, person, confidence, correct, predicted, score``."""
+        """One row per image: ``group, person, confidence, correct, label, predicted, score``."""
         generator = np.random.default_rng([seed, 5])
         group = np.repeat(np.arange(len(self.sizes)), self.sizes)
         last = group == len(self.sizes) - 1
@@ -49,13 +56,16 @@ class World:
         person = np.arange(len(group)) // self.per_person
         own, common = generator.normal(0, self.noise, (2, len(group)))
         noise = np.sqrt(1 - self.alike) * own + np.sqrt(self.alike) * common[person]
+        classes = len(self.sizes) if self.labelled else 3
+        label = group if self.labelled else generator.integers(0, classes, len(group))
         return pd.DataFrame(
             {
                 "group": [f"g{number}" for number in group],
                 "person": [f"p{number}" for number in person],
                 "confidence": confidence,
                 "correct": correct.astype(int),
-                "predicted": generator.integers(0, 3, len(group)),
+                "label": label,
+                "predicted": np.where(correct, label, (label + 1) % classes),
                 "score": level + noise,
             }
         )
@@ -66,39 +76,54 @@ class Outcome:
     """What is found in one table; gaps are those of the first group and the last.
 
     Attributes:
-        null: range and p.
+        p: of the range.
         gap: raw, matched, adjusted.
         covers: whether the 95 % interval of each holds the planted gap.
         retained: share of the two groups' images that the matched gap rests on.
         found: whether any pair is reported as a disparity.
-        equivalent: whether all pairs are shown to have no material gap.
+        absent: whether all pairs are shown to have no material gap.
     """
 
-    null: gaps.NullRange
+    p: float
     gap: tuple[float, ...]
     covers: tuple[bool, ...]
     retained: float
     found: bool
-    equivalent: bool
+    absent: bool
 
 
 def outcome(table: pd.DataFrame, truth: float, *, draws: int, permutations: int, seed: int) -> Outcome:
-    """Everything that protocol S10 asks of one table."""
-    scores, groups = table["score"].to_numpy(), table["group"].tolist()
-    stratum = gaps.strata(table, **STRATA)
-    weights = stats.bootstrap_weights(groups, table["person"].tolist(), draws, seed)
-    null = gaps.against_null(scores, groups, stratum, permutations=permutations, seed=seed)
-    raw = gaps.raw_gaps(scores, groups, weights)
-    matched = gaps.matched_gaps(scores, groups, stratum, weights)
-    adjusted = gaps.adjusted_gaps(scores, groups, gaps.covariates(table, **HELD), weights)
-    ends = raw.pairs.index((groups[0], groups[-1]))
+    """What `disparity.gap` finds in one table; people are known to it where several images show one.
+
+    Raises:
+        BadParameter: fewer than two groups are large enough to be compared.
+    """
+    images = table.rename(columns={"confidence": "probability"})
+    images.index = pd.Index([f"{place:05d}" for place in range(len(images))], name="image")
+    people = tuple(images["person"]) if images["person"].duplicated().any() else None
+    rules = Rules(("group",), 10, draws, 0.95, seed, people)
+    found = disparity.gap(
+        images["score"].to_numpy(),
+        images,
+        "group",
+        tuple(_value(str(name), own) for name, own in images.groupby("group")["score"]),
+        rules=rules,
+        limits=disparity.Limits(30, permutations, DisparityRules(adjust=("probability", "correct"))),
+        column=disparity.Column(asked=True),
+    )
+    if found is None:
+        raise BadParameter("A simulated table needs at least two groups of ten images.")
+    ends = next(
+        pair for pair in found.pairs if (pair.first, pair.second) == (table["group"].iloc[0], table["group"].iloc[-1])
+    )
+    three = (ends.raw, ends.matched, ends.adjusted)
     return Outcome(
-        null=null,
-        gap=tuple(float(one.gap[ends]) for one in (raw, matched, adjusted)),
-        covers=tuple(_covers(one, ends, truth) for one in (raw, matched, adjusted)),
-        retained=float(matched.retained[ends]),
-        found=bool(gaps.found(null, matched, adjusted, raw.gap).any()),
-        equivalent=bool(gaps.equivalent(adjusted, 0.05).all()),
+        p=_known(found.p),
+        gap=tuple(_known(one.mean) for one in three),
+        covers=tuple(_covers(one, truth) for one in three),
+        retained=ends.retained,
+        found=bool(found.found),
+        absent=bool(found.absent),
     )
 
 
@@ -110,13 +135,25 @@ def outcomes(world: World, runs: Sequence[int], *, draws: int, permutations: int
 
 def split_at_random(world: World, runs: Sequence[int], *, draws: int, permutations: int) -> Iterator[Outcome]:
     """One table of the world, its images given to groups of the same sizes at random in each run."""
-    table = world.table(0)
+    return regrouped(world.table(0), runs, draws=draws, permutations=permutations)
+
+
+def regrouped(table: pd.DataFrame, runs: Sequence[int], *, draws: int, permutations: int) -> Iterator[Outcome]:
+    """A table, its images given to groups of the same sizes at random in each run."""
     for run in runs:
         shuffled = np.random.default_rng([run, 6]).permutation(table["group"].to_numpy())
         pseudo = table.assign(group=shuffled).sort_values("group", kind="stable")
         yield outcome(pseudo, 0.0, draws=draws, permutations=permutations, seed=run)
 
 
-def _covers(one: gaps.PairGaps, place: int, truth: float) -> bool:
-    low, high = stats.percentiles(one.draws, 0.95)
-    return bool(low[place] <= truth <= high[place])
+def _value(group: str, scores: pd.Series) -> GroupValue:
+    mean = Estimate(mean=scores.mean(), low=None, high=None, n=len(scores))
+    return GroupValue(attribute="group", group=group, estimate=mean, undefined=0, failed=0, suppressed=False)
+
+
+def _covers(one: Estimate, truth: float) -> bool:
+    return _known(one.low) <= truth <= _known(one.high)
+
+
+def _known(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -1,0 +1,145 @@
+"""Noise with four squares of even brightness: data on which hand-wired models of several parts are known exactly."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mavis import draws, hashing
+from mavis.errors import DataError, UnknownName
+from mavis.registry import dataset
+from mavis.types import PART_CODES, Batch
+
+PLACES = {"eyes": (0, 0), "nose": (0, 1), "mouth": (1, 0), "ears": (1, 1)}
+"""Per part the quarter of the image (row, column) in whose middle its square lies."""
+
+SIDES = {"left": ("eyes", "mouth"), "right": ("nose", "ears")}
+TEXTURE = 0.05
+"""Largest distance of a square's pixel from the square's level: no two cells matter exactly alike."""
+
+CLASSES = {"shade": ("bright", "dark"), "side": ("left", "right")}
+
+
+@dataclass(frozen=True)
+class PlantedParts:
+    """See `planted_parts`."""
+
+    target: str
+    reads: tuple[str, ...]
+    size: int
+    count: int
+    seed: int
+    classes: tuple[str, ...]
+    name: str = "planted_parts"
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"label": (), "tint": ("a", "b")})
+    mean: Tensor = field(default_factory=lambda: torch.full((3,), 0.5))
+    provenance: str = "Drawn by a program; the labels are the numbers it drew with."
+
+    def table(self) -> pd.DataFrame:
+        """One row per image: ``id`` (index), ``label``, its name under the target's, ``tint``."""
+        rows = [(self._id(i), i % 2, self.classes[i % 2], "ab"[i // 2 % 2]) for i in range(self.count)]
+        return pd.DataFrame(rows, columns=["id", "label", self.target, "tint"]).set_index("id")
+
+    def load(self, ids: Sequence[str]) -> Batch:
+        """The images of these ids with part codes; the parts that carry the label are the region."""
+        numbers = [int(i.rpartition("/")[2]) for i in ids]
+        levels = [self._levels(i, n) for i, n in zip(ids, numbers, strict=True)]
+        parts = torch.zeros(self.size, self.size, dtype=torch.uint8)
+        for part in PLACES:
+            parts[self._square(part)] = PART_CODES[part]
+        return Batch(
+            images=torch.stack([self._image(i, of) for i, of in zip(ids, levels, strict=True)]),
+            labels=torch.tensor([n % 2 for n in numbers]),
+            ids=tuple(ids),
+            groups={
+                self.target: tuple(self.classes[n % 2] for n in numbers),
+                "tint": tuple("ab"[n // 2 % 2] for n in numbers),
+            },
+            parts=parts.expand(len(ids), -1, -1),
+            regions=torch.stack([self._region(n % 2) for n in numbers]),
+            rerender=lambda part, number: torch.stack(
+                [self._image(i, self._redrawn(i, of, part, number)) for i, of in zip(ids, levels, strict=True)]
+            ),
+        )
+
+    def unreadable(self, ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002
+        """None: nothing is read."""
+        return {}
+
+    def revision(self, ids: Sequence[str]) -> str:
+        """Hash of what decides the images."""
+        return hashing.of_json(["planted_parts", 1, self.target, list(self.reads), self.size, self.seed, sorted(ids)])
+
+    def _id(self, number: int) -> str:
+        return f"planted_parts/{self.target}-{self.seed}/{number:06d}"
+
+    def _bright(self, label: int) -> dict[str, bool]:
+        """Which parts are bright; the ears of a shade have their own will, drawn with their level."""
+        if self.target == "side":
+            return {part: part in SIDES[self.classes[label]] for part in PLACES}
+        return dict.fromkeys(PLACES, label == 0)
+
+    def _levels(self, name: str, number: int) -> dict[str, float]:
+        """Brightness of every part: 0.2 to 0.45 above or below grey."""
+        stream, bright = draws.generator(self.seed, name, "levels"), self._bright(number % 2)
+        far = dict(zip(PLACES, (0.2 + 0.25 * torch.rand(len(PLACES), generator=stream)).tolist(), strict=True))
+        if self.target == "shade":
+            bright["ears"] = bool(torch.rand((), generator=stream) < 0.5)
+        return {part: 0.5 + far[part] if bright[part] else 0.5 - far[part] for part in PLACES}
+
+    def _redrawn(self, name: str, levels: Mapping[str, float], part: str, number: int) -> dict[str, float]:
+        """The levels with another one of one part, bright or dark; parts that are not there change nothing."""
+        if part not in PLACES:
+            return dict(levels)
+        stream = draws.generator(self.seed, name, part, f"draw {number}")
+        far, side = torch.rand(2, generator=stream).tolist()
+        return {**levels, part: 0.5 + (0.2 + 0.25 * far) * (1 if side < 0.5 else -1)}
+
+    def _image(self, name: str, levels: Mapping[str, float]) -> Tensor:
+        image = torch.rand((3, self.size, self.size), generator=draws.generator(self.seed, name, "noise"))
+        for part, level in levels.items():
+            rows, columns = self._square(part)
+            image[:, rows, columns] = level + TEXTURE * (2 * image[:, rows, columns] - 1)
+        return image
+
+    def _region(self, label: int) -> Tensor:
+        region = torch.zeros(self.size, self.size, dtype=torch.bool)
+        for part in SIDES[self.classes[label]] if self.target == "side" else self.reads:
+            region[self._square(part)] = True
+        return region
+
+    def _square(self, part: str) -> tuple[slice, slice]:
+        row, column = (place * self.size // 2 + self.size // 8 for place in PLACES[part])
+        return slice(row, row + self.size // 4), slice(column, column + self.size // 4)
+
+
+@dataset("planted_parts", about="noise with four squares as face parts, bright or dark; embedded")
+def planted_parts(
+    target: str = "shade",
+    *,
+    reads: Sequence[str] = ("eyes", "nose", "mouth"),
+    size: int = 64,
+    count: int = 200,
+    seed: int = 0,
+) -> PlantedParts:
+    """For hand-wired models of several parts, which can be drawn anew; the noise between them is read by none.
+
+    Args:
+        target: ``shade``, whether eyes, nose and mouth are bright or dark (the ears go their own way); or ``side``, on
+            which side both parts are bright while the others are dark.
+        reads: the parts that the model reads, which are the region under ``shade``.
+        size: side in pixels, a multiple of 16.
+        count: how many images there are.
+        seed: of the noise and the levels.
+    """
+    if target not in CLASSES:
+        raise UnknownName("target of planted_parts", target, CLASSES)
+    for part in reads:
+        if part not in PLACES:
+            raise UnknownName("part of planted_parts", part, PLACES)
+    if size < 32 or size % 16:
+        raise DataError(f"planted_parts: size must be a multiple of 16 from 32 on, got {size}.")
+    attributes = {target: CLASSES[target], "tint": ("a", "b")}
+    return PlantedParts(target, tuple(reads), size, count, seed, CLASSES[target], attributes=attributes)

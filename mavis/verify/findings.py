@@ -1,0 +1,110 @@
+"""What the meta-evaluation found: the typed document that ``mavis verify`` prints and that lies beside the protocol."""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION: Final = 1
+PER_METRIC: Final = ("M1", "M2", "M3", "M4", "M7", "M8", "M13")
+"""Tests that a metric must pass to decide, where they apply to it."""
+
+Verdict = Literal["passed", "failed", "reported", "not applicable"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Check(_Strict):
+    """One test of one metric, or of the machinery."""
+
+    id: str = Field(description="of the protocol's table, e.g. 'M1'")
+    test: str = Field(description="what is asked, in a few words")
+    metric: str | None = Field(description="label in the protocol; null where the test is of no single metric")
+    subject: str = Field(description="the model or the simulation that it was asked on")
+    statistic: str = Field(description="what the value is")
+    value: float | None = Field(description="null where there is none")
+    criterion: str = Field(description="when it is passed; 'reported' where nothing is asked")
+    verdict: Verdict
+    note: str = Field(default="", description="numbers behind the value, or why the test does not apply")
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was asked and not passed."""
+        return self.verdict == "failed"
+
+
+class Threshold(_Strict):
+    """A number of the protocol that no paper gives, beside what was measured for it."""
+
+    threshold: str = Field(description="path in the protocol, or its name in the specification")
+    value: float
+    measured: dict[str, float | None] = Field(description="what was measured, by name; null where it has no value")
+    command: str = Field(description="what measures it again")
+    verdict: str = Field(description="what the measurement says of the number")
+
+
+class Verification(_Strict):
+    """All tests of one protocol's deciding metrics."""
+
+    schema_version: int = SCHEMA_VERSION
+    protocol: str
+    sha256: str = Field(description="hash of the protocol's deciding metrics as they are set")
+    settings: dict[str, str] = Field(description="per deciding metric the hash of its name, parameters and grid")
+    mavis: str
+    quick: bool = Field(description="the reduced form, with fewer images and draws; it demotes nothing")
+    seed: int
+    minutes: float = Field(description="of processor time")
+    checks: tuple[Check, ...]
+    applies: dict[str, dict[str, str]] = Field(description="per category and test: what is asked, or why it is not")
+    verified: tuple[str, ...] = Field(description="metrics that passed every test that applies to them")
+    demoted: dict[str, str] = Field(description="metrics that failed one, with the reason")
+    thresholds: tuple[Threshold, ...]
+
+    def failures(self) -> tuple[Check, ...]:
+        """Tests that were asked and not passed."""
+        return tuple(check for check in self.checks if check.failed)
+
+
+def asked(
+    name: str, test: str, metric: str | None, subject: str, statistic: str, *, value: float, criterion: str,
+    passed: bool, note: str = "",
+) -> Check:  # fmt: skip
+    """A test with its verdict."""
+    return Check(
+        id=name, test=test, metric=metric, subject=subject, statistic=statistic, value=number(value),
+        criterion=criterion, verdict="passed" if passed else "failed", note=note,
+    )  # fmt: skip
+
+
+def reported(
+    name: str, test: str, metric: str | None, subject: str, statistic: str, *, value: float, note: str = ""
+) -> Check:
+    """A figure that nothing is asked of."""
+    return Check(
+        id=name, test=test, metric=metric, subject=subject, statistic=statistic, value=number(value),
+        criterion="reported", verdict="reported", note=note,
+    )  # fmt: skip
+
+
+def number(value: float) -> float | None:
+    """Six digits; null for what is not finite."""
+    found = float(value)
+    return float(f"{found:.6g}") if abs(found) < float("inf") else None
+
+
+def demotions(checks: tuple[Check, ...], metrics: tuple[str, ...]) -> dict[str, str]:
+    """Per metric that failed a test that it must pass: which, with the numbers."""
+    found: dict[str, list[str]] = {}
+    for check in checks:
+        if check.failed and check.metric in metrics and check.id in PER_METRIC:
+            value = "no value" if check.value is None else f"{check.value:.3g}"
+            words = f"{check.id} on {check.subject}: {check.statistic} {value}, asked {check.criterion}"
+            found.setdefault(str(check.metric), []).append(words)
+    return {metric: "; ".join(words) for metric, words in found.items()}
+
+
+def as_table(measured: Mapping[str, float]) -> dict[str, float | None]:
+    """Measured values as the document holds them."""
+    return {name: number(value) for name, value in measured.items()}
