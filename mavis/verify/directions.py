@@ -60,6 +60,7 @@ WITHOUT: Mapping[str, str] = {
     "average_increase": "fading what does not matter raises the answer of a model only where that speaks against the "
     "class; on no stage here does it",
     "average_gain": "as average_increase",
+    "repeatability": "every map made here is the same under the same seed: no worse one is at hand",
     "consistency": "it has a value only where noisy copies keep the map's top cells; a map drawn anew keeps none",
 }
 """Metrics for which no pair is known, and why."""
