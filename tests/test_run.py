@@ -33,7 +33,9 @@ SMALL = Request(
 def light():
     """Few RISE masks and resamples, and no pages: the engine is tested here."""
     settings = pipeline.protocol.load("quick").model_dump(mode="json", by_alias=True)
-    settings["explainers"]["settings"] |= {"rise": {"masks": 16}, "oracle": {"draws": 1}}
+    settings["explainers"]["controls"] = ["random", "blurred_random"]
+    settings["explainers"]["settings"] |= {"rise": {"masks": 16}, "smoothgrad": {"samples": 4}, "oracle": {"draws": 1}}
+    settings["variants"]["per_group"] = 1
     settings["metrics"]["nsrg"]["points"] = 21
     settings["aggregate"] |= {"bootstrap": 100, "permutations": 100}
     rules = pipeline.protocol.parse(settings, "test")
@@ -248,7 +250,7 @@ def test_a_killed_process_loses_nothing(tmp_path):
     """Killed without warning while it works, a run continues; its scores equal those of an uninterrupted one."""
     command = [
         sys.executable, "-m", "mavis", "run", "--model", "race_resnet", "--explainers", "saliency,gradcam",
-        "--metrics", "deletion,valid", "--limit", "70", "--device", "cpu",
+        "--metrics", "deletion,valid", "--limit", "42", "--device", "cpu",
     ]  # fmt: skip
     process = subprocess.Popen(
         [*command, "--out", str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
