@@ -1,7 +1,7 @@
 """How often the true best is in the recommended set, and which refusals fire, in leaderboards with planted truth.
 
 Run as a program: a row per field, 200 leaderboards each. What a row should show stands in its last column;
-tests/test_contest.py and tests/test_refusals.py assert the same on fewer runs. The fields are of tests/contests.py.
+tests/test_contest.py, tests/test_refusals.py and `mavis verify` (M12) ask the same on fewer runs.
 """
 
 import argparse
@@ -16,10 +16,7 @@ import numpy as np
 from harness import table, write
 
 from mavis import contest, refusals
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-
-from contests import METRICS, Field, evidence, rules
+from mavis.verify.boards import METRICS, Field, evidence, rules
 
 HEADER = ("field", "best in set", "mean size", "best alone", "refused", "grounds", "ms a decision", "expected")
 

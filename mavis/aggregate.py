@@ -60,6 +60,7 @@ class Standing:
         category: of each of them.
         primary: the faithfulness metric that is looked at per group.
         weights: by category, as the protocol gives them.
+        alike: metrics that share the weight of one.
         total: the overall score.
     """
 
@@ -68,6 +69,7 @@ class Standing:
     category: Mapping[str, str]
     primary: str
     weights: Mapping[str, float]
+    alike: Sequence[Sequence[str]]
     total: Total
 
     def place(self, explainer: str) -> int:
@@ -122,15 +124,18 @@ def stand(
     category = {label: metrics[label].category for label in wanted}
     scale = skill.scale_of(scores, rules.explainers.reference)
     skills = skill.measure(scores, images, {label: metrics[label] for label in wanted}, scale, rules)
-    primary, weights = rules.decide.primary, rules.decide.weights
-    total = combined(skills, _members(counted.metrics, category, skills), primary, weights)
-    return Standing(skills, counted, category, primary, weights, total)
+    primary, weights, alike = rules.decide.primary, rules.decide.weights, rules.decide.alike
+    total = combined(skills, _members(counted.metrics, category, skills, alike), primary, weights)
+    return Standing(skills, counted, category, primary, weights, alike, total)
 
 
 def under(standing: Standing, label: str) -> Total:
     """The overall score with the primary metric of one imputer in place of the one over all of them."""
-    swapped = [label if metric == standing.primary else metric for metric in standing.counting.metrics]
-    members = _members(swapped, standing.category, standing.skills)
+    swapped, *alike = (
+        [label if metric == standing.primary else metric for metric in names]
+        for names in (standing.counting.metrics, *standing.alike)
+    )
+    members = _members(swapped, standing.category, standing.skills, alike)
     return combined(standing.skills, members, label, standing.weights)
 
 
@@ -140,13 +145,13 @@ def within(standing: Standing, group: str) -> Total:
     zero = standing.place(skills.scale.zero)
     there = ~np.isnan(skills.by_group[0, :, place, zero])
     kept = [m for m in standing.counting.metrics if m in skills.metrics and there[skills.metrics.index(m)]]
-    members = _members(kept, standing.category, skills)
+    members = _members(kept, standing.category, skills, standing.alike)
     return combined(skills, members, standing.primary, standing.weights, group=place)
 
 
 def combined(
     skills: Skills,
-    members: Mapping[str, Sequence[str]],
+    members: Mapping[str, Mapping[str, float]],
     primary: str,
     weights: Mapping[str, float],
     *,
@@ -156,7 +161,7 @@ def combined(
 
     Args:
         skills: see `Skills`.
-        members: per category its metrics that have a unit.
+        members: per category its metrics that have a unit, each with its weight there.
         primary: whose lowest group is the category `WORST_GROUP`.
         weights: per category.
         group: the place of the only group that is looked at, where it is one.
@@ -166,8 +171,10 @@ def combined(
     rows, known = len(skills.macro), primary in skills.metrics
     values = skills.macro if group is None else skills.by_group[:, :, group]
     scores = {
-        category: values[:, [skills.metrics.index(metric) for metric in labels]].mean(axis=1)
-        for category, labels in members.items()
+        category: np.average(
+            values[:, [skills.metrics.index(m) for m in shares]], axis=1, weights=list(shares.values())
+        )
+        for category, shares in members.items()
         if known and category in weights
     }
     if known and group is None and WORST_GROUP in weights:
@@ -178,18 +185,21 @@ def combined(
     if not categories:
         nothing = np.full((rows, len(skills.explainers)), np.nan)
         return Total((), np.empty(0), np.empty((rows, 0, len(skills.explainers))), nothing)
-    shares = np.array([weights[category] for category in categories])
+    of_category = np.array([weights[category] for category in categories])
     stacked = np.stack([scores[category] for category in categories], axis=1)
-    shares = shares / shares.sum()
-    return Total(categories, shares, stacked, np.einsum("c,rce->re", shares, stacked))
+    of_category = of_category / of_category.sum()
+    return Total(categories, of_category, stacked, np.einsum("c,rce->re", of_category, stacked))
 
 
-def _members(labels: Sequence[str], category: Mapping[str, str], skills: Skills) -> dict[str, list[str]]:
-    """Per category those of the metrics that have a unit."""
-    found: dict[str, list[str]] = {}
-    for label in labels:
-        if label in skills.metrics:
-            found.setdefault(category[label], []).append(label)
+def _members(
+    labels: Sequence[str], category: Mapping[str, str], skills: Skills, alike: Sequence[Sequence[str]]
+) -> dict[str, dict[str, float]]:
+    """Per category those of the metrics that have a unit, with their weights: 1, or a part of it among those alike."""
+    there = [label for label in labels if label in skills.metrics]
+    sharing = {label: len(set(names) & set(there)) for names in alike for label in names}
+    found: dict[str, dict[str, float]] = {}
+    for label in there:
+        found.setdefault(category[label], {})[label] = 1 / sharing.get(label, 1)
     return found
 
 

@@ -229,6 +229,7 @@ def _check_decision(rules: DecisionRules) -> None:
             raise BadParameter(
                 f"decide.weights has no '{traits.category}', the category of '{label}'; give it one, 0 at least."
             )
+    _check_alike(rules)
     known = (*CATEGORIES, WORST_GROUP)
     for category, weight in rules.weights.items():
         if category not in known:
@@ -237,6 +238,23 @@ def _check_decision(rules: DecisionRules) -> None:
             raise BadParameter(f"decide.weights: expected numbers from 0, got {category}: {weight:g}.")
     if rules.weights[metrics[metric_of(rules.primary)].traits.category] == 0:
         raise BadParameter("decide.weights: the category of decide.primary needs a weight above 0.")
+
+
+def _check_alike(rules: DecisionRules) -> None:
+    """Metrics that share a weight decide, are of one category, and share it once."""
+    every = [label for names in rules.alike for label in names]
+    for label in every:
+        if label not in rules.metrics:
+            raise UnknownName("metric of decide.alike", label, rules.metrics)
+        if every.count(label) > 1:
+            raise BadParameter(f"decide.alike: expected every metric once, got '{label}' {every.count(label)} times.")
+    for names in rules.alike:
+        found = sorted({metrics[metric_of(label)].traits.category for label in names})
+        if len(found) > 1:
+            raise BadParameter(
+                f"decide.alike: only metrics of one category share a weight; {', '.join(names)} are of "
+                f"{' and '.join(found)}."
+            )
 
 
 def gate_metrics(gates: Gates) -> dict[str, None]:

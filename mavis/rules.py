@@ -218,6 +218,9 @@ class DecisionRules(Section):
     weights: dict[str, float] = Field(
         min_length=1, description="per category its share of the score; worst_group: the primary skill of that group"
     )
+    alike: tuple[tuple[str, ...], ...] = Field(
+        (), description="metrics of one category that order methods alike and so share the weight of one"
+    )
     imputers: tuple[str, ...] = Field((), description="the primary metric once for every imputer, as metric labels")
     rope: float = Field(ge=0, description="differences up to this size do not matter")
     min_candidates: int = Field(ge=2, description="fewer eligible methods are a comparison, not a recommendation (R12)")

@@ -59,6 +59,20 @@ def test_the_overall_score_is_the_weighted_mean_of_category_means() -> None:
     assert found.total.overall[0, found.place("random")] == pytest.approx(0)
 
 
+def test_metrics_that_are_alike_share_one_weight() -> None:
+    """Two of three count half each, also under one imputer alone; where one of them has no unit the other is whole."""
+    three = {"nsrg": "always", "deletion": "always", "nsrg@blur": "always"}
+    rules = protocol(decide={**DECIDE, "metrics": three, "alike": [["nsrg", "deletion"]]})
+    columns = flat(a={"nsrg": 0.6, "deletion": 0.8, "mean": 0.4, "blur": 0.9})
+    found = stood(columns, rules)
+    place = found.place("a")
+    assert found.total.scores[0, 0, place] == pytest.approx(((0.6 + 0.2) / 2 + 0.9) / 2)
+    assert aggregate.under(found, "nsrg@mean").scores[0, 0, place] == pytest.approx(((0.4 + 0.2) / 2 + 0.9) / 2)
+    assert aggregate.within(found, "alder").scores[0, 0, place] == pytest.approx(((0.6 + 0.2) / 2 + 0.9) / 2)
+    columns["random", "deletion"] = np.zeros(80)
+    assert stood(columns, rules).total.scores[0, 0, place] == pytest.approx((0.6 + 0.9) / 2)
+
+
 def test_what_an_entry_shows() -> None:
     """Skills per metric and group, categories and the overall score, with the images behind them."""
     columns = flat(a={"nsrg": 0.6, "deletion": 0.6, "flip": 0.9})

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from mavis import contest, ranks
-
-from .contests import Field, evidence, held, rules
+from mavis.verify.boards import Field, evidence, held, rules
 
 RULES = rules()
 CLEAR = {"a": 0.6, "b": 0.45, "c": 0.3, "d": 0.3}

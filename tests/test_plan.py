@@ -48,6 +48,10 @@ def test_all_is_every_method() -> None:
 SALIENT = {"controls": ["random"], "settings": {"salienzy": {}}}
 UNUSED = {"controls": ["random"], "settings": {"smoothgrad": {"sample": 3}}}
 AGAINST = {"metric": "nsrg", "against": ["randon"], "margin": 0.0}
+TWO = {
+    "decide__metrics": {"nsrg": "always", "gini": "always"},
+    "decide__weights": {"faithfulness": 1, "complexity": 1},
+}
 JUDGED = {"metric": "nsgr", "against": ["random"], "margin": 0.0}
 
 
@@ -71,6 +75,9 @@ JUDGED = {"metric": "nsgr", "against": ["random"], "margin": 0.0}
         ({"decide__metrics": {"nsrg": "always", "ginny": "always"}}, "rise", UnknownName, "metric is named 'ginny'"),
         ({"decide__metrics": {"nsrg": "always", "seconds": "always"}}, "rise", BadParameter, "has no 'cost'"),
         ({"decide__metrics": {"nsrg": "always", "cue_mass": "always"}}, "rise", BadParameter, "'cue_mass' only"),
+        ({"decide__alike": [["nsrg", "nsgr"]]}, "rise", UnknownName, "decide.alike is named 'nsgr'"),
+        ({"decide__alike": [["nsrg"], ["nsrg"]]}, "rise", BadParameter, "every metric once, got 'nsrg' 2 times"),
+        ({**TWO, "decide__alike": [["nsrg", "gini"]]}, "rise", BadParameter, "nsrg, gini are of complexity and faith"),
         ({"decide__imputers": ["nsgr@mean"]}, "rise", UnknownName, "metric is named 'nsgr'"),
         ({"decide__weights": {"faithfulness": 1, "worst": 1}}, "rise", UnknownName, "decide.weights is named 'worst'"),
         ({"decide__weights": {"faithfulness": 1, "cost": -1}}, "rise", BadParameter, "numbers from 0, got cost: -1"),

@@ -9,8 +9,7 @@ from mavis.findings import Gate, GroupAccuracy, GroupValue, Leak, MetricSummary,
 from mavis.refusals import Evidence
 from mavis.rules import LeakRules, Protocol
 from mavis.traits import MetricTraits
-
-from .contests import METRICS, VALID, Field, evidence, rules
+from mavis.verify.boards import METRICS, VALID, Field, evidence, rules
 
 RULES = rules()
 CLEAR = Field({"a": 0.6, "b": 0.45, "c": 0.3, "d": 0.2})

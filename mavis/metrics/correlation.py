@@ -208,7 +208,8 @@ def infidelity(scale: str = "fitted", size: float = 0.3, subsets: int = 100, imp
 
 @metric(
     "part_faithfulness",
-    source="Hesse et al. 2023 (FunnyBirds), single deletion, arXiv 2308.06248; protocol F5",
+    source="Hesse et al. 2023 (FunnyBirds), single deletion, arXiv 2308.06248, given the sizes as in Kendall 1942, "
+    "Biometrika 32:277; protocol F5",
     category="faithfulness",
     higher_is_better=True,
     range=(-1, 1),
@@ -216,10 +217,15 @@ def infidelity(scale: str = "fitted", size: float = 0.3, subsets: int = 100, imp
     perfect=1.0,
     needs={"forward"},
     rerender=True,
-    undefined="the face shows fewer than 3 parts, or drawing them anew changes the target logit too little",
+    undefined="the face shows fewer than 4 parts, drawing them anew changes the target logit too little, or the falls "
+    "follow the sizes of the parts",
 )
 def part_faithfulness(draws: int = 4, min_range: float = 0.1) -> Metric:
-    """Spearman correlation, over face parts, of the fall of the logit when one is drawn anew and the map's sum over it.
+    """Does a map know which face parts matter: fall of the logit when one is drawn anew against the map's sum over it.
+
+    The partial Spearman correlation over the parts, given their sizes: the part of both rankings that a line through
+    the ranking by size does not give. A sum grows with the size of a part, so any map whose mean is not zero ranks
+    parts by size; of a map without knowledge nothing remains.
 
     Asks the model ``draws`` times per part, 40 times per image.
 
@@ -228,8 +234,9 @@ def part_faithfulness(draws: int = 4, min_range: float = 0.1) -> Metric:
         min_range: smallest difference, in logits and above 0, between the parts' largest and smallest fall; 0.1
             changes the odds by a tenth.
 
-    Differs: FunnyBirds removes a part where this draws another, so that the image stays one of its kind. The protocol
-    takes a tenth of the logit's standard deviation over the data as smallest range.
+    Differs: FunnyBirds removes a part where this draws another, so that the image stays one of its kind, and does not
+    look at the sizes: there a shuffled map scores what the falls and the sizes have in common. The protocol takes a
+    tenth of the logit's standard deviation over the data as smallest range.
     """
     if not _whole(draws, 1) or not min_range > 0:
         raise BadParameter(
@@ -240,12 +247,14 @@ def part_faithfulness(draws: int = 4, min_range: float = 0.1) -> Metric:
 
     def score(maps: Maps, told: Told) -> Tensor:
         parts, falls = told[probe].removed, told[probe].drops
-        there = parts.any(2)
+        sizes = precise(parts).sum(2)
+        there = sizes > 0
         sums = torch.einsum("bpn,bn->bp", precise(parts), precise(maps.values.flatten(1)))
         low, high = (falls.masked_fill(~there, fill) for fill in (torch.inf, -torch.inf))
-        enough = (there.sum(1) >= 3) & (high.amax(1) - low.amin(1) >= min_range)
-        value = _agreement(pearson, _ranks_among(sums, there), _ranks_among(falls, there), maps.valid)
-        return torch.where(enough, value, torch.nan)
+        enough = (there.sum(1) >= 4) & (high.amax(1) - low.amin(1) >= min_range)
+        by_size = _ranks_among(sizes, there)
+        said, answered = (_beyond(_ranks_among(values, there), by_size) for values in (sums, falls))
+        return torch.where(enough, _agreement(pearson, said, answered, maps.valid), torch.nan)
 
     return ProbeMetric((probe,), score)
 
@@ -308,6 +317,14 @@ def _ranks_among(values: Tensor, there: Tensor) -> Tensor:
     found = precise(ranks(values.masked_fill(~there, torch.inf)))
     mean = (found * there).sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp_min(1)
     return torch.where(there, found, mean)
+
+
+def _beyond(values: Tensor, known: Tensor) -> Tensor:
+    """``(B,P)`` double: what a line through other values leaves of these, and zero where that is rounding alone."""
+    values, known = (rows - rows.mean(1, keepdim=True) for rows in (values, known))
+    slope = (values * known).sum(1, keepdim=True) / known.square().sum(1, keepdim=True).clamp_min(0.5)
+    left = values - slope * known
+    return torch.where(left.abs().amax(1, keepdim=True) > 1e-9, left, 0.0)
 
 
 def _whole(value: object, least: int) -> bool:

@@ -1,23 +1,21 @@
 """M11 and M12: twins are told apart by what tells them apart, and the best method is in the set that is named."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from mavis import stats, twins
-from mavis.stats import Floats
+from mavis import contest, refusals, twins
+from mavis.contest import Contest
+from mavis.rules import Protocol
+from mavis.verify import boards
 from mavis.verify.bench import BIASED, FACES, TRAINED, Bench
+from mavis.verify.boards import Field
 from mavis.verify.findings import Check, asked, reported
 from mavis.verify.scoring import scored, subject
 
-TieSet = Callable[[Floats, float, int], set[int]]
-"""``(scores (images, methods), rope, seed) -> places of the methods that are named``."""
-
-METHODS, IMAGES, GROUPS = 6, 140, 7
-DRAWS = 400
-CONFIDENCE = 0.95
+Hold = Callable[[Field, int, Protocol], Contest]
+"""``(board, run, rules) -> what its scores say``."""
 
 
 def cue_checks(bench: Bench) -> Iterator[Check]:
@@ -61,74 +59,52 @@ def cue_aurocs(bench: Bench) -> dict[str, float]:
     return found
 
 
-@dataclass(frozen=True)
-class Leaderboard:
-    """A simulated leaderboard: what is true of each method.
-
-    Attributes:
-        truth: mean skill of the methods.
-        spread: standard deviation of one image's skill.
-        common: share of its variance that is the image's, the same for all methods.
-    """
-
-    truth: tuple[float, ...]
-    spread: float = 0.25
-    common: float = 0.5
-
-    def scores(self, run: int) -> Floats:
-        """``(images, methods)``."""
-        generator = np.random.default_rng([run, 12])
-        own = generator.normal(0, self.spread, (IMAGES, len(self.truth)))
-        image = generator.normal(0, self.spread, (IMAGES, 1))
-        noise = np.sqrt(self.common) * image + np.sqrt(1 - self.common) * own
-        return np.asarray(self.truth + noise, dtype=np.float64)
-
-
-BOARDS = {
-    "a clear leader": Leaderboard((0.8, 0.6, 0.55, 0.5, 0.4, 0.3)),
-    "a close second": Leaderboard((0.8, 0.77, 0.6, 0.5, 0.4, 0.3)),
-    "three tied": Leaderboard((0.7, 0.7, 0.7, 0.5, 0.4, 0.3)),
-    "all tied": Leaderboard((0.6,) * METHODS),
+CLEAR = {"a": 0.6, "b": 0.45, "c": 0.3, "d": 0.2}
+BOARDS: Mapping[str, Field] = {
+    "a clear leader": Field(CLEAR),
+    "a second behind by .03": Field({**CLEAR, "b": 0.57}, images=60),
+    "a second within the ROPE": Field({**CLEAR, "b": 0.59}, images=60),
+    "four tied": Field(dict.fromkeys("abcd", 0.5), images=60),
 }
+"""Boards whose best method is ``a``; of equally good ones it is as good a truth as any."""
+
+REFUSED: Mapping[str, Field] = {
+    "R4": Field({**CLEAR, "sobel": 0.59}),
+    "R5": Field(CLEAR, moved={("b", "nsrg@blur", ""): 1.5, ("c", "nsrg@mean", ""): 1.5}),
+    "R6": Field(dict.fromkeys("abcdefghijklmnop", 0.5)),
+}
+"""Boards on which nothing should be recommended: a control near the leader, imputers that contradict, all the same."""
 
 
-def tie_set(scores: Floats, rope: float, seed: int) -> set[int]:
-    """The rule: leader by mean, and every method not shown to be worse by more than the ROPE (Holm, bootstrap)."""
-    strata = [f"g{place % GROUPS}" for place in range(len(scores))]
-    draws = np.stack(list(stats.bootstrap_means(scores, strata, DRAWS, seed).values())).mean(0)
-    leader = int(scores.mean(0).argmax())
-    others = [place for place in range(scores.shape[1]) if place != leader]
-    worse, _ = stats.holm_excluded(draws[:, [leader]] - draws[:, others], rope, CONFIDENCE)
-    return {leader, *(place for place, gone in zip(others, worse, strict=True) if not gone)}
-
-
-def rule_checks(bench: Bench, rule: TieSet = tie_set) -> Iterator[Check]:
-    """How often the truly best method is in the set, how large the set is, and whether adding a method moves it.
+def rule_checks(bench: Bench, hold: Hold = boards.held) -> Iterator[Check]:
+    """How often the truly best method is in the set, how large the set is, and whether a refusal fires that should.
 
     Args:
-        bench: its ROPE and its number of runs.
-        rule: what names the set.
+        bench: its number of runs.
+        hold: what names the set.
     """
     bench.tell("simulated leaderboards")
-    rope = bench.rules.decide.rope
+    rules, runs = boards.rules(rope=bench.rules.decide.rope), bench.sizes.simulations
     for name, board in BOARDS.items():
-        best = {place for place, mean in enumerate(board.truth) if mean == max(board.truth)}
-        sets = [rule(board.scores(run), rope, run) for run in range(bench.sizes.simulations)]
-        # Of several equally good methods, the one that happens to come first is as good a truth as any.
-        share = float(np.mean([min(best) in found for found in sets]))
+        sets = [set(hold(board, run, rules).chosen) for run in range(runs)]
+        share = float(np.mean(["a" in found for found in sets]))
+        alone = float(np.mean([found == {"a"} for found in sets]))
         size = float(np.mean([len(found) for found in sets]))
         yield asked(
             "M12", "decision rule", None, f"simulated: {name}", "P(true best in the set)", value=share,
-            criterion="≥ 0.95", passed=share >= 0.95, note=f"mean size {size:.2f} of {METHODS}, {len(sets)} runs",
+            criterion="≥ 0.95", passed=share >= 0.95,
+            note=f"mean size {size:.2f} of {len(board.quality)}, alone in {alone:.2f}, {runs} runs",
         )  # fmt: skip
-    yield _alone(bench, rule)
+    for code, board in REFUSED.items():
+        fired = float(np.mean([code in _codes(board, run, rules) for run in range(runs // 4)]))
+        yield asked(
+            "M12", "refusals", None, f"simulated for {code}", f"share of boards with {code}", value=fired,
+            criterion="> 0.5", passed=fired > 0.5, note=f"{runs // 4} runs",
+        )  # fmt: skip
 
 
-def _alone(bench: Bench, rule: TieSet) -> Check:
-    """A clear leader is named alone, or the rule would say nothing."""
-    board = replace(BOARDS["a clear leader"])
-    sets = [rule(board.scores(run), bench.rules.decide.rope, run) for run in range(bench.sizes.simulations)]
-    share = float(np.mean([found == {0} for found in sets]))
-    return reported(
-        "M12", "decision rule", None, "simulated: a clear leader", "share of runs that name it alone", value=share
-    )
+def _codes(board: Field, run: int, rules: Protocol) -> set[str]:
+    """Grounds against a recommendation; Sobel takes part as a control."""
+    found = boards.evidence(board, run, rules, {"sobel": "control"})
+    held = contest.hold(found.standing, found.eligible, dict(found.counts), rules)
+    return {ground.code for ground in refusals.grounds(found, held, rules)}

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -484,7 +485,7 @@ OF_CELLS = torch.arange(16.0) - 4
 NAMES = ("background", "hair", "skin", "brows", "eyes", "nose")
 
 
-def faces(*codes: Tensor, anew: float = 0.5) -> Pass:
+def faces(*codes: Tensor, anew: float = 0.5, of: Tensor = OF_CELLS) -> Pass:
     """White images whose parts turn grey in every second draw, else ``anew``; a part they lack turns all of them so."""
     parts = torch.stack(codes)
 
@@ -492,7 +493,7 @@ def faces(*codes: Tensor, anew: float = 0.5) -> Pass:
         drawn = parts == NAMES.index(part) if part in NAMES else torch.ones_like(parts, dtype=torch.bool)
         return torch.where(drawn[:, None], 0.5 if draw % 2 else anew, white(len(parts)))
 
-    return a_pass(additive(OF_CELLS), batch_of(white(len(parts)), parts=parts, rerender=rerender))
+    return a_pass(additive(of), batch_of(white(len(parts)), parts=parts, rerender=rerender))
 
 
 def by_part(cells: Tensor, codes: Tensor = CODES) -> list[float]:
@@ -500,13 +501,22 @@ def by_part(cells: Tensor, codes: Tensor = CODES) -> list[float]:
     return [cells[codes.flatten() == code].sum().item() for code in codes.unique()]
 
 
-def test_part_faithfulness_is_scipy_s_rank_correlation_over_the_parts() -> None:
+def given_sizes(cells: Tensor, codes: Tensor = CODES) -> float:
+    """Partial Spearman correlation with what the parts contribute, given their sizes: the formula of Kendall 1942."""
+    falls, sizes = by_part(OF_CELLS, codes), [(codes == code).sum().item() for code in codes.unique()]
+    both, size, answer = (
+        stats.spearmanr(*pair).statistic
+        for pair in ((by_part(cells, codes), falls), (by_part(cells, codes), sizes), (falls, sizes))
+    )
+    return (both - size * answer) / math.sqrt((1 - size**2) * (1 - answer**2))
+
+
+def test_part_faithfulness_is_the_partial_rank_correlation_over_the_parts() -> None:
     """Of sums over parts and what these contribute; parts that are not there, but change the image, do not count."""
     for seed in range(4):
         cells = random_maps(1, 16, seed)
-        expected = stats.spearmanr(by_part(cells[0]), by_part(OF_CELLS)).statistic
         value = score("part_faithfulness", maps_of_cells(cells), faces(CODES))
-        assert value.item() == pytest.approx(expected, abs=1e-6)
+        assert value.item() == pytest.approx(given_sizes(cells[0]), abs=1e-6)
 
 
 def test_part_faithfulness_of_the_contributions_is_perfect() -> None:
@@ -517,21 +527,29 @@ def test_part_faithfulness_of_the_contributions_is_perfect() -> None:
         assert score("part_faithfulness", maps_of_cells(-OF_CELLS[None]), run).item() == pytest.approx(-1)
 
 
+def test_sizes_of_parts_are_no_knowledge() -> None:
+    """Shuffled cells of positive contributions score 0 on average, where the sums alone correlate above 0.9."""
+    of = torch.rand(16, generator=torch.Generator().manual_seed(1)) + 0.5
+    shuffled = of[torch.from_numpy(np.stack([np.random.default_rng(k).permutation(16) for k in range(400)]))]
+    values = score("part_faithfulness", maps_of_cells(shuffled), faces(*[CODES] * 400, of=of))
+    assert values.mean().abs() < 3 * values.std() / 20
+    assert np.mean([stats.spearmanr(by_part(cells), by_part(of)).statistic for cells in shuffled]) > 0.9
+
+
 def test_tied_parts_share_their_rank() -> None:
     """As in spearmanr, for a map that is zero on four of six parts."""
     cells = torch.where(CODES.flatten() == 1, 2.0, 0.0) + torch.where(CODES.flatten() == 5, 1.0, 0.0)
-    expected = stats.spearmanr(by_part(cells), by_part(OF_CELLS)).statistic
-    assert score("part_faithfulness", maps_of_cells(cells[None]), faces(CODES)).item() == pytest.approx(expected)
+    value = score("part_faithfulness", maps_of_cells(cells[None]), faces(CODES))
+    assert value.item() == pytest.approx(given_sizes(cells), abs=1e-6)
 
 
 def test_faces_with_other_parts_do_not_touch_each_other() -> None:
-    """Faces with six, three and two parts score as alone; two parts are too few for a value."""
-    three, two = CODES.clamp_max(2), CODES.clamp_max(1)
+    """Faces with six, four and three parts score as alone; three parts are too few for a value."""
+    four, three = CODES.clamp_max(3), CODES.clamp_max(2)
     cells = random_maps(3, 16)
-    values = score("part_faithfulness", maps_of_cells(cells), faces(CODES, three, two))
-    for row, codes in enumerate((CODES, three)):
-        expected = stats.spearmanr(by_part(cells[row], codes), by_part(OF_CELLS, codes)).statistic
-        assert values[row].item() == pytest.approx(expected, abs=1e-6)
+    values = score("part_faithfulness", maps_of_cells(cells), faces(CODES, four, three))
+    for row, codes in enumerate((CODES, four)):
+        assert values[row].item() == pytest.approx(given_sizes(cells[row], codes), abs=1e-6)
     assert values[2].isnan()
 
 
@@ -542,6 +560,12 @@ def test_parts_that_hardly_matter_give_no_value() -> None:
     width = (max(falls) - min(falls)) / 2
     assert score("part_faithfulness", maps, run, min_range=width - 0.01).item() == pytest.approx(1)
     assert score("part_faithfulness", maps, run, min_range=width + 0.01).isnan().all()
+
+
+def test_falls_in_the_order_of_the_sizes_give_no_value() -> None:
+    """Nobody can show there that a map knows more than sizes."""
+    codes = torch.tensor([[0, 1, 1, 2], [2, 2, 3, 3], [3, 3, 3, 3], [3, 3, 3, 3]], dtype=torch.uint8)
+    assert score("part_faithfulness", maps_of_cells(OF_CELLS[None]), faces(codes, of=torch.ones(16))).isnan().all()
 
 
 def test_a_constant_map_knows_no_part() -> None:

@@ -1,15 +1,18 @@
 """The reduced meta-evaluation passes, and it would see a metric that is broken."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from mavis import protocol, verify
+from mavis import protocol, refusals, verify
 from mavis.passes import Pass
 from mavis.registry import datasets, metrics, models
 from mavis.verify import (
     bench,
+    boards,
     closed_forms,
     corruptions,
     decisions,
@@ -159,12 +162,13 @@ def test_small_swaps_are_no_change_of_order() -> None:
     assert resilience.delta(np.array([1.0, 2.0]), np.array([0.0, 1.5])) == pytest.approx(0.5)
 
 
-def test_a_clear_leader_is_named_alone() -> None:
-    """A rule that always names everybody, or nobody but the last, is told apart from the one that MAVIS has."""
-    board = decisions.BOARDS["a clear leader"]
-    assert decisions.tie_set(board.scores(0), 0.02, 0) == {0}
-    b = bench.Bench(RULES, bench.QUICK)
-    assert {c.verdict for c in decisions.rule_checks(b, lambda *_: {5})} == {"failed", "reported"}
+def test_the_decision_is_tested_as_runs_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best is in the set that `contest.hold` names; a set without it fails, and so do grounds that never apply."""
+    b = bench.Bench(RULES, replace(bench.QUICK, simulations=20))
+    assert {c.verdict for c in decisions.rule_checks(b)} == {"passed"}
+    monkeypatch.setattr(refusals, "grounds", lambda *_: [])
+    nobody = decisions.rule_checks(b, lambda *given: replace(boards.held(*given), chosen=("d",)))
+    assert {c.verdict for c in nobody} == {"failed"}
 
 
 def test_random_rankings_concord_as_theory_says() -> None:
