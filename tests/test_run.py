@@ -72,6 +72,16 @@ def whole(folders, light):
     return table(folder)
 
 
+def test_a_run_costs_what_was_planned(whole, folders):
+    """Counted while it ran: forwards to 5 %, all work, in which shared backwards are saved, to a quarter."""
+    planned = pipeline.plan(SMALL).costs["race_resnet"].total
+    logs = Store.existing(folders / "whole").logs()
+    forwards, backwards = sum(log.forwards for log in logs), sum(log.backwards for log in logs)
+    assert forwards == pytest.approx(planned.forwards, rel=0.05)
+    assert backwards <= planned.backwards
+    assert forwards + 2 * backwards == pytest.approx(planned.work, rel=0.25)
+
+
 @pytest.mark.parametrize("size", [1, 2, 7, 64])
 def test_scores_do_not_depend_on_the_batch_size(size, whole, tmp_path):
     """Batch sizes 1, 2, 7 and 64 give the scores of the default one, random components included."""
