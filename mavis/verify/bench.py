@@ -41,7 +41,6 @@ class Sizes:
         per_group: faces of each population.
         many: the same where gaps between groups are looked for.
         again: faces on which maps are made again.
-        settings: faces that are scored under other settings of the metrics.
         wired: images of each hand-wired model.
         steps: of the mixture of truth and noise, from 0 to 1.
         methods: that are compared on faces.
@@ -54,7 +53,6 @@ class Sizes:
     per_group: int = 5
     many: int = 20
     again: int = 7
-    settings: int = 14
     wired: int = 16
     steps: int = 10
     methods: tuple[str, ...] = METHODS

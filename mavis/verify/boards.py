@@ -5,7 +5,7 @@ has skill 0 scores around 0, and 1 is the best there is, so that a method's over
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -19,16 +19,10 @@ from mavis.refusals import Evidence
 from mavis.rules import Protocol
 from mavis.traits import MetricTraits, Role
 
-METRICS = {
-    name: MetricTraits("-", category, higher_is_better=True, perfect=1.0)
-    for name, category in {
-        "nsrg": "faithfulness",
-        "nsrg@mean": "faithfulness",
-        "nsrg@blur": "faithfulness",
-        "road_gap": "faithfulness",
-        "single_deletion": "faithfulness",
-        "flip_equivariance": "robustness",
-    }.items()
+FAITHFUL = MetricTraits("-", "faithfulness", higher_is_better=True, perfect=1.0)
+METRICS: Mapping[str, MetricTraits] = {
+    **dict.fromkeys(("nsrg", "nsrg@mean", "nsrg@blur", "road_gap", "single_deletion"), FAITHFUL),
+    "flip_equivariance": replace(FAITHFUL, category="robustness"),
 }
 VALID = Validity(
     accuracy=groups.estimate(0.9, 0.88, 0.92, 600),

@@ -10,7 +10,7 @@ from mavis import raters
 from mavis.ranks import rank_rows
 from mavis.stats import Floats
 from mavis.verify.bench import CONTROLS, TRAINED, Bench
-from mavis.verify.findings import Check, reported
+from mavis.verify.findings import Check, asked, reported
 from mavis.verify.scoring import Scores
 
 SAME = 0.95
@@ -62,15 +62,17 @@ def correlations(bench: Bench) -> Mapping[tuple[str, str], float]:
 
 
 def _redundancy(bench: Bench) -> Check:
-    """Which metrics order methods and controls almost alike, so that they would count twice within a category."""
+    """Metrics that order methods and controls almost alike share a weight, or they would count twice."""
     found = correlations(bench)
     alike = {
         pair: rho
         for pair, rho in found.items()
         if abs(rho) > SAME and bench.traits(pair[0]).category == bench.traits(pair[1]).category
     }
+    twice = [pair for pair in alike if not any(set(pair) <= set(names) for names in bench.rules.decide.alike)]
     words = "; ".join(f"{a} and {b} {rho:.3f}" for (a, b), rho in alike.items()) or "none"
-    return reported(
-        "M6", "redundancy", None, TRAINED, "pairs of one category with |rho| > .95", value=len(alike),
-        note=f"to be merged: {words}; highest of all pairs {max(found.values(), key=abs):.3f}",
+    highest = max(found.values(), key=abs)
+    return asked(
+        "M6", "redundancy", None, TRAINED, "pairs of one category with |rho| > .95 that count twice", value=len(twice),
+        criterion="0", passed=not twice, note=f"alike: {words}; highest of all pairs {highest:.3f}",
     )  # fmt: skip

@@ -39,9 +39,8 @@ READS_PIXELS = frozenset({"part_faithfulness", "avg_sensitivity_normalised"})
 def checks(bench: Bench) -> Iterator[Check]:
     """Stability of the ranking under other settings, per deciding metric."""
     methods = [bench.part(name) for name in bench.sizes.methods]
-    faces, few = bench.faces_subject.first(bench.sizes.settings), bench.again_subject
-    fixed = _tables(bench, faces, methods, bench.asked(bench.settings, *FIXED))
-    again = _tables(bench, few, methods, bench.asked(bench.settings, "robustness"), variants=True)
+    fixed = _tables(bench, bench.faces_subject, methods, bench.asked(bench.settings, *FIXED))
+    again = _tables(bench, bench.again_subject, methods, bench.asked(bench.settings, "robustness"), variants=True)
     wired = _wired(bench)
     for label in bench.labels():
         category = bench.traits(label).category
