@@ -169,6 +169,16 @@ def _otherwise(held: Contest) -> list[str]:
     return [f"Summed up otherwise another method leads: {', '.join(other)}."] if other else []
 
 
+def _unscored(evidence: Evidence) -> dict[str, list[str]]:
+    """Reason -> methods without an overall score."""
+    found: dict[str, list[str]] = {}
+    for entry in evidence.entries:
+        if entry.role == "method" and not evidence.standing.has(entry.explainer):
+            why = entry.missing or "no overall score, since a metric that decides has no value"
+            found.setdefault(why.rstrip("."), []).append(entry.explainer)
+    return found
+
+
 def _not_assessed(evidence: Evidence, protocol: Protocol) -> list[str]:
     """What the answer does not rest on, and why."""
     standing = evidence.standing
@@ -177,9 +187,8 @@ def _not_assessed(evidence: Evidence, protocol: Protocol) -> list[str]:
     absent = [c.replace("_", " ") for c in protocol.decide.weights if c not in standing.total.categories]
     if absent and standing.total.categories:
         lines.append(f"no score for {', '.join(absent)}: the other categories share the weight")
-    unscored = [e.explainer for e in evidence.entries if e.role == "method" and not standing.has(e.explainer)]
-    if unscored and standing.total.categories:
-        lines.append(f"{', '.join(unscored)}: no overall score, since a metric that decides has no value")
+    if standing.total.categories:
+        lines += [f"{', '.join(names)}: {why}" for why, names in _unscored(evidence).items()]
     bad = sorted(refusals.unreliable(evidence.reliability))
     if bad:
         lines.append(f"who leads under {', '.join(bad)}: the model knows too little where cells are removed so")

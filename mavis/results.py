@@ -61,7 +61,7 @@ def findings(store: Store) -> Findings:
         twins=twins.compare(scores, images, models, rules_of(rules, once)),
         across_models=aggregate.across(models, rules),
         failures=tuple(Failure(**failure) for log in logs for failure in log.failures),
-        skipped=tuple(_skipped(identity["skipped"])),
+        skipped=tuple(_skipped(identity["skipped"], len(rules.metrics))),
         caveats=(*CAVEATS, *_left_out(demoted)),
     )
 
@@ -200,14 +200,16 @@ def _traits(registry: Registry, name: str) -> Any:
     return traits
 
 
-def _skipped(skipped: Mapping[str, list[list[str]]]) -> list[str]:
-    """One line per model, explainer or metric, and reason."""
+def _skipped(skipped: Mapping[str, list[list[str]]], every: int) -> list[str]:
+    """One line per model, explainer and reason, with the number of metrics where it is not all of them."""
     lines = []
     for model, found in skipped.items():
         reasons: dict[tuple[str, str], list[str]] = {}
         for explainer, metric, why in found:
             reasons.setdefault((explainer, why), []).append(metric)
-        lines += [f"{model} / {e} / {len(m)} metrics: {why}" for (e, why), m in reasons.items()]
+        for (explainer, why), names in reasons.items():
+            what = "" if len(names) == every else f" / {len(names)} metrics"
+            lines.append(f"{model} / {explainer}{what}: {why}")
     return lines
 
 

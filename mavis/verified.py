@@ -60,6 +60,11 @@ def sha256(rules: Protocol) -> str:
     return hashing.of_json(settings(rules))
 
 
+def of_rules(rules: Protocol) -> str:
+    """Hash of everything that a run follows: the rules without their status and their description."""
+    return hashing.of_json(rules.model_dump(mode="json", exclude={"overrides", "status", "about"}))
+
+
 @cache
 def _documents() -> tuple[dict[str, Any], ...]:
     """What the meta-evaluation left beside the shipped protocols."""

@@ -177,6 +177,23 @@ def test_what_was_not_assessed_is_said() -> None:
     assert found.weights == {"faithfulness": 1}
 
 
+def test_methods_without_an_overall_score_are_named_with_the_reason() -> None:
+    """What does not work on the model, or else what has no value; methods with the same reason stand together."""
+    there = made(CLEAR | {"lime": 0.2, "shap": 0.2, "rollout": 0.2})
+    entries = tuple(
+        entry.model_copy(update={"missing": "has no attention."}) if entry.explainer in ("lime", "rollout") else entry
+        for entry in there.entries
+    )
+    without = replace(there.standing, total=replace(there.standing.total, overall=there.standing.total.overall.copy()))
+    for name in ("lime", "shap", "rollout"):
+        without.total.overall[:, without.place(name)] = np.nan
+    found = recommend(replace(there, entries=entries, standing=without), protocol())
+    assert found.not_assessed[:2] == (
+        "lime, rollout: has no attention",
+        "shap: no overall score, since a metric that decides has no value",
+    )
+
+
 def test_a_gate_that_could_not_be_assessed_makes_it_provisional() -> None:
     """Said in the answer; a gate of a method that is not recommended is not."""
     before = made(CLEAR)

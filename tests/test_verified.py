@@ -74,6 +74,15 @@ def test_the_document_is_of_the_protocol_as_it_is(path: object) -> None:
     rules = protocol.load(found.protocol)
     assert path.name == f"{found.protocol}.meta.json"
     assert found.sha256 == verified.sha256(rules)
+    assert rules.status != "frozen" or found.rules == verified.of_rules(rules)
     assert not found.quick
     assert set(found.verified) | set(found.demoted) == set(rules.decide.metrics)
     assert set(found.verified) & set(found.demoted) == set()
+
+
+def test_the_hash_of_rules_is_of_their_numbers() -> None:
+    """Status and description do not count, every number does."""
+    told = verified.of_rules(RULES)
+    assert verified.of_rules(protocol.changed(RULES, status="preview", about="Anything.")) == told
+    assert verified.of_rules(protocol.changed(RULES, decide__rope=0.03)) != told
+    assert verified.of_rules(protocol.changed(RULES, gates__randomisation__max=0.51)) != told

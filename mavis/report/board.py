@@ -96,7 +96,7 @@ def _hidden(entries: Sequence[ExplainerEntry], shown: Sequence[ExplainerEntry]) 
     """What the table leaves out: by the gate that stopped it, and how many more."""
     left = [entry for entry in entries if entry not in shown]
     stopped: dict[str, tuple[Gate, list[str]]] = {}
-    for entry in left:
+    for entry in (entry for entry in left if not entry.missing):
         for gate in entry.gates:
             if not entry.eligible and (gate.passed is False or (gate.passed is None and not gate.impossible)):
                 stopped.setdefault(gate.id, (gate, []))[1].append(entry.explainer)

@@ -95,8 +95,9 @@ def _skip_lines(findings: Findings) -> Iterator[str]:
 
 
 def _missing_lines(findings: Findings) -> Iterator[str]:
+    said = {reason for reason, _ in layout.skipped(findings)}
     for model in findings.models:
-        for reason, what in layout.missing(model):
+        for reason, what in (one for one in layout.missing(model) if one[0] not in said):
             yield f"no value: {model.model}: {some(what, MOST_NAMED)}: {reason}"
 
 

@@ -205,21 +205,22 @@ def verdict(gap: Gap) -> str:
 
 
 def statements(entries: Iterable[ExplainerEntry], metric: str, first: str) -> list[str]:
-    """What may be said of the methods' gaps.
+    """What may be said of the methods' gaps; of several methods at once where it is the same.
 
     Args:
         entries: whose; what is no method is left out.
         metric: of which score.
         first: the attribute for which everything is said; for others only what is found.
     """
-    found = []
+    found: dict[tuple[str, str, str], list[str]] = {}
     for entry in (entry for entry in entries if entry.role == "method"):
         one = summary(entry, metric)
         for gap in () if one is None else one.gaps:
             if gap.statement and (gap.attribute == first or gap.found):
-                words = f"{entry.explainer} by {spoken(gap.attribute)}: {gap.statement}"
-                found.append(f"{verdict(gap)}: {words}" if verdict(gap) else words)
-    return found
+                said = (verdict(gap), spoken(gap.attribute), gap.statement)
+                found.setdefault(said, []).append(entry.explainer)
+    lines = {said: f"{', '.join(names)} by {said[1]}: {said[2]}" for said, names in found.items()}
+    return [f"{said[0]}: {line}" if said[0] else line for said, line in lines.items()]
 
 
 def paired(model: ModelFindings, attribute: str) -> list[ExplainerEntry]:

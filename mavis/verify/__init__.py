@@ -58,6 +58,7 @@ def run(
     return Verification(
         protocol=rules.protocol,
         sha256=verified.sha256(rules),
+        rules=verified.of_rules(rules),
         settings=verified.settings(rules),
         mavis=version("mavis-xai"),
         quick=quick,

@@ -51,6 +51,7 @@ class Verification(_Strict):
     schema_version: int = SCHEMA_VERSION
     protocol: str
     sha256: str = Field(description="hash of the protocol's deciding metrics as they are set")
+    rules: str = Field(description="hash of all rules, whatever the protocol's status and description")
     settings: dict[str, str] = Field(description="per deciding metric the hash of its name, parameters and grid")
     mavis: str
     quick: bool = Field(description="the reduced form, with fewer images and draws; it demotes nothing")

@@ -68,6 +68,17 @@ def test_many_methods_are_cut_and_told_by_gate(many):
     assert "stopped_18" in _printed(many, many.models[0], everything=True)
 
 
+def test_what_does_not_work_here_is_stopped_by_no_gate(many):
+    """Why it has no maps stands elsewhere."""
+    model = many.models[0]
+    broken = tuple(
+        one.model_copy(update={"missing": "does not work here"}) if one.explainer.startswith("stopped") else one
+        for one in model.explainers
+    )
+    text = _printed(many, model.model_copy(update={"explainers": broken}))
+    assert "✗ G3 stops input_x_gradient (maps" in " ".join(text.split())
+
+
 def test_a_gate_that_cannot_be_assessed_stops_nobody(many):
     """A gate for which the model lacks what it needs is not said to stop a method that another gate stopped."""
     model = many.models[0]

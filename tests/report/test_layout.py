@@ -55,6 +55,18 @@ def test_statements_of_the_first_attribute_and_of_what_is_found(findings):
     assert layout.statements(model.explainers, "srg", "race") == []
 
 
+def test_what_is_said_of_several_methods_alike_is_said_once(findings):
+    """The names share the sentence; what differs stays apart."""
+    first, other = findings.models[0].explainers[0], findings.models[0].explainers[2]
+    twin = first.model_copy(update={"explainer": "twin"})
+    assert layout.statements([first, twin], "nsrg", "race") == [
+        line.replace("integrated_gradients by", "integrated_gradients, twin by")
+        for line in layout.statements([first], "nsrg", "race")
+    ]
+    apart = layout.statements([first, other], "nsrg", "race")
+    assert apart == [line for one in (first, other) for line in layout.statements([one], "nsrg", "race")]
+
+
 def test_failures_alike_are_one(findings):
     """Failures that differ only in their images become one line with counts."""
     groups = layout.grouped(findings.failures)
