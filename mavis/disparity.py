@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mavis import gaps as between
-from mavis import pairs, stats
+from mavis import inequality, pairs, stats
 from mavis.alike import alike, with_correct
 from mavis.findings import Gap, GroupValue
 from mavis.gaps import NullRange
@@ -169,11 +169,11 @@ def _measured(values: Floats, null: Floats, case: Case, columns: Sequence[Column
         errors = stats.spread(draws)
         found = {
             "range": (np.ptp(means, axis=-1), np.ptp(draws, axis=-1)),
-            "shortfall": (between.shortfall(up * means), between.shortfall(up * draws)),
-            "mean_pairwise": (between.mean_pairwise(means), between.mean_pairwise(draws)),
+            "shortfall": (inequality.shortfall(up * means), inequality.shortfall(up * draws)),
+            "mean_pairwise": (inequality.mean_pairwise(means), inequality.mean_pairwise(draws)),
             "corrected_sd": (
-                between.corrected_sd(means, errors),
-                between.corrected_sd(draws, errors, resampled=True),
+                inequality.corrected_sd(means, errors),
+                inequality.corrected_sd(draws, errors, resampled=True),
             ),
         }
         ends = {
@@ -192,7 +192,7 @@ def _measured(values: Floats, null: Floats, case: Case, columns: Sequence[Column
 
 
 def _ratio(means: Floats, unit: tuple[float, float] | None) -> float | None:
-    share = float("nan") if unit is None else float(between.ratio((means - unit[0]) / unit[1]))
+    share = float("nan") if unit is None else float(inequality.ratio((means - unit[0]) / unit[1]))
     return None if np.isnan(share) else share
 
 

@@ -12,9 +12,8 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import sparse
-from scipy import stats as scipy_stats
 
 from mavis import stats
 from mavis.errors import BadParameter
@@ -22,9 +21,6 @@ from mavis.stats import Floats
 
 CONDITION = 1e-10
 """Share of the largest eigenvalue below which a direction of the covariates counts as not there."""
-
-ALPHA = 0.05
-"""Largest p of a range that may be called a disparity."""
 
 AT_ONCE = 2**21
 """Numbers per estimate that are held at once."""
@@ -65,21 +61,6 @@ class NullRange:
     range: float
     null_mean: float
     excess: float
-    p: float
-
-
-@dataclass(frozen=True)
-class Equivalence:
-    """Two one-sided tests.
-
-    Attributes:
-        p_low: of the difference lying at or below −margin.
-        p_high: of the difference lying at or above the margin.
-        p: the larger of the two; below alpha the difference is shown to lie within the margin.
-    """
-
-    p_low: float
-    p_high: float
     p: float
 
 
@@ -268,232 +249,6 @@ def against_null(
     null = stats.permuted_ranges_within(scores, groups, [str(code) for code in stratum], permutations, seed)
     mean = float(null.mean())
     return NullRange(range=observed, null_mean=mean, excess=observed - mean, p=stats.p_value(observed, null))
-
-
-def ratio(means: ArrayLike) -> Floats:
-    """Worst over best group mean; NaN where the best is not above 0.
-
-    Args:
-        means: ``(…,K)`` in skill units, higher always better.
-
-    Returns:
-        ``(…,)``, at most 1; negative where the worst group is below chance.
-
-    Source: protocol S10, D2.
-    """
-    values = np.asarray(means, dtype=np.float64)
-    best = values.max(axis=-1)
-    share: Floats = np.divide(values.min(axis=-1), best, out=np.full(best.shape, np.nan), where=best > 0)
-    return share
-
-
-def shortfall(means: ArrayLike, overall: ArrayLike | None = None) -> Floats:
-    """How far the worst group lies below the whole.
-
-    Args:
-        means: ``(…,K)``, higher always better.
-        overall: ``(…,)``; the mean of the groups, all weighing the same, unless given.
-
-    Returns:
-        ``(…,)``; not negative with the default.
-
-    Source: Balagopalan et al. 2022, maximum gap from the average; protocol S10, D3.
-    """
-    values = np.asarray(means, dtype=np.float64)
-    whole = values.mean(axis=-1) if overall is None else np.asarray(overall, dtype=np.float64)
-    return np.asarray(whole - values.min(axis=-1), dtype=np.float64)
-
-
-def mean_pairwise(means: ArrayLike) -> Floats:
-    """Mean absolute difference over all pairs of groups.
-
-    Args:
-        means: ``(…,K)``, K ≥ 2.
-
-    Returns:
-        ``(…,)``, ≥ 0.
-
-    Source: Balagopalan et al. 2022, mean fidelity gap amongst subgroups; protocol S10, D4.
-    """
-    values = np.asarray(means, dtype=np.float64)
-    first, second = np.triu_indices(values.shape[-1], 1)
-    return np.asarray(np.abs(values[..., first] - values[..., second]).mean(axis=-1), dtype=np.float64)
-
-
-def corrected_variance(means: ArrayLike, errors: ArrayLike, *, resampled: bool = False) -> Floats:
-    """Variance between the groups' true means: that of the observed means less what their noise adds.
-
-    Args:
-        means: ``(…,K)``, K ≥ 2.
-        errors: ``(K,)`` or ``(…,K)`` standard errors of the observed means.
-        resampled: whether the means are bootstrap draws, which carry the noise twice.
-
-    Returns:
-        ``(…,)``, unbiased and therefore negative at times.
-
-    Source: Lum, Zhang and Bower 2022, FAccT: the corrected and, for draws, the double-corrected estimator.
-    Differs: standard errors of means of any scores, not of shares; twice SE² for draws, without the 1/n of it.
-    """
-    noise = np.square(np.asarray(errors, dtype=np.float64)).mean(axis=-1)
-    observed = np.asarray(means, dtype=np.float64).var(axis=-1, ddof=1)
-    return np.asarray(observed - (2 if resampled else 1) * noise, dtype=np.float64)
-
-
-def corrected_sd(means: ArrayLike, errors: ArrayLike, *, resampled: bool = False) -> Floats:
-    """Standard deviation between the groups' true means; 0 where the observed ones scatter no more than their noise.
-
-    Args:
-        means: ``(…,K)``, K ≥ 2.
-        errors: ``(K,)`` or ``(…,K)`` standard errors of the observed means.
-        resampled: whether the means are bootstrap draws, which carry the noise twice.
-
-    Returns:
-        ``(…,)``, ≥ 0.
-
-    Source: Lum, Zhang and Bower 2022; protocol S10, D5.
-    """
-    return np.asarray(np.sqrt(np.maximum(0.0, corrected_variance(means, errors, resampled=resampled))))
-
-
-def shrunken_means(means: ArrayLike, errors: ArrayLike) -> Floats:
-    """Group means drawn towards the whole as far as noise explains their scatter, for small intersections.
-
-    Args:
-        means: ``(K,)``, K ≥ 2.
-        errors: ``(K,)`` standard errors, above 0.
-
-    Returns:
-        ``(K,)``, between each group's mean and the precision-weighted mean of all.
-
-    Source: Efron and Morris 1975; protocol 2.14. The variance between groups is that of `corrected_variance`.
-    """
-    values, noise = np.asarray(means, dtype=np.float64), np.square(np.asarray(errors, dtype=np.float64))
-    between = np.square(corrected_sd(values, errors))
-    whole = np.average(values, weights=1 / (between + noise))
-    own = between / (between + noise)
-    return np.asarray(own * values + (1 - own) * whole, dtype=np.float64)
-
-
-def equivalent(gaps: PairGaps, margin: float, confidence: float = 0.9) -> NDArray[np.bool_]:
-    """Which pairs are shown to have no material gap: their interval lies within ±margin.
-
-    There is no material gap at all where every pair is shown to have none; that needs no correction for their number.
-
-    Args:
-        gaps: adjusted ones, as a rule.
-        margin: the largest difference that does not matter, above 0.
-        confidence: .9 is two one-sided tests at .05.
-
-    Returns:
-        ``(P,)``; False where the pair cannot be compared.
-
-    Source: Schuirmann 1987; protocol S10, D8.
-    """
-    low, high = stats.percentiles(gaps.draws, confidence)
-    return np.asarray((low > -margin) & (high < margin) & ~np.isnan(gaps.gap), dtype=np.bool_)
-
-
-def p_values(gaps: PairGaps) -> Floats:
-    """Two-sided p-value of every gap of one column, from the scatter of its draws; not corrected for their number.
-
-    A normal approximation: shares of draws would stop at one over their number, too coarse to be corrected for many
-    tests. A draw that does not allow the comparison counts as 0.
-
-    Returns:
-        ``(P,)``, NaN where the pair cannot be compared.
-    """
-    apart = np.abs(gaps.gap)
-    error = np.sqrt(np.square(np.nan_to_num(gaps.draws) - np.nan_to_num(gaps.gap)).mean(axis=0))
-    z = np.divide(apart, error, out=np.where(apart > 0, np.inf, 0.0), where=error > 0)
-    return np.where(np.isnan(apart), np.nan, 2 * scipy_stats.norm.sf(z))
-
-
-def tost_paired(differences: ArrayLike, margin: float) -> Equivalence:
-    """Two one-sided t-tests of paired differences, e.g. of two explainers on the same images.
-
-    Args:
-        differences: ``(n,)``, n ≥ 2, not all equal.
-        margin: above 0.
-
-    Source: Schuirmann 1987.
-    """
-    values = np.asarray(differences, dtype=np.float64)
-    low = scipy_stats.ttest_1samp(values, -margin, alternative="greater").pvalue
-    high = scipy_stats.ttest_1samp(values, margin, alternative="less").pvalue
-    return Equivalence(p_low=float(low), p_high=float(high), p=float(max(low, high)))
-
-
-def tost_groups(first: ArrayLike, second: ArrayLike, margin: float) -> Equivalence:
-    """Two one-sided t-tests of the means of two groups, whose variances may differ.
-
-    Args:
-        first: ``(n,)``, n ≥ 2, not all equal.
-        second: ``(m,)``, m ≥ 2, not all equal.
-        margin: above 0.
-
-    Source: Schuirmann 1987; Welch 1947.
-    """
-    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    low = scipy_stats.ttest_ind(one + margin, other, equal_var=False, alternative="greater").pvalue
-    high = scipy_stats.ttest_ind(one - margin, other, equal_var=False, alternative="less").pvalue
-    return Equivalence(p_low=float(low), p_high=float(high), p=float(max(low, high)))
-
-
-def beyond(gaps: PairGaps, rope: float, confidence: float = 0.95) -> NDArray[np.int64]:
-    """Which pairs are shown to lie apart by more than a margin, and in which direction.
-
-    Args:
-        gaps: of all pairs that are asked about; the error rate is that of the family (Holm).
-        rope: what a gap must exceed, ≥ 0.
-        confidence: of the two-sided intervals of the family.
-
-    Returns:
-        ``(P,)``: 1 where the first group is higher, −1 where the second is, 0 where neither is shown. A draw that does
-        not allow the comparison speaks against it.
-
-    Source: Holm 1979, on percentile bounds; protocol S10.
-    """
-    sign = np.sign(np.nan_to_num(gaps.gap))
-    shown, _ = stats.holm_excluded(np.nan_to_num(gaps.draws) * sign, rope, confidence)
-    return np.where(shown, sign, 0).astype(np.int64)
-
-
-def found(
-    null: NullRange,
-    matched: PairGaps,
-    adjusted: PairGaps,
-    per_imputer: ArrayLike,
-    *,
-    rope: float = 0.02,
-    alpha: float = ALPHA,
-    confidence: float = 0.95,
-    agreeing: int = 2,
-) -> NDArray[np.int64]:
-    """Which pairs may be reported as a disparity.
-
-    The range must be larger than shuffled labels explain; the matched and the adjusted gap must both lie beyond the
-    ROPE in one direction; and enough imputers, each by itself, must show that direction.
-
-    Args:
-        null: of the scores.
-        matched: of the scores.
-        adjusted: of the scores.
-        per_imputer: ``(I,P)`` gaps of the scores by each imputer alone; the gap itself as one row where there is none.
-        rope: what a gap must exceed.
-        alpha: largest p of the range.
-        confidence: of the family of pairs.
-        agreeing: of the I imputers, or all where there are fewer.
-
-    Returns:
-        ``(P,)``: 1 where the first group is higher, −1 where the second is, 0 where nothing is found.
-
-    Source: protocol S10.
-    """
-    sign = beyond(matched, rope, confidence)
-    signs = np.sign(np.atleast_2d(np.asarray(per_imputer, dtype=np.float64)))
-    same = (signs == sign).sum(axis=0) >= min(agreeing, len(signs))
-    holds = (sign == beyond(adjusted, rope, confidence)) & same & (null.p < alpha)
-    return np.where(holds, sign, 0).astype(np.int64)
 
 
 def _standard(counts: Floats, a: int, b: int) -> tuple[Floats, Floats]:

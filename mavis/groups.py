@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mavis import gaps, stats
+from mavis import inequality, stats
 from mavis.errors import BadParameter
 from mavis.findings import Estimate, GroupValue
 from mavis.sampling import joined
@@ -197,7 +197,7 @@ def _shrunken(
     for c in range(values.shape[1]):
         large = counts[:, c] >= rules.min_report
         if large.sum() > 1:
-            shrunken = gaps.shrunken_means(means[large, c], np.maximum(errors[large, c], SMALLEST))
+            shrunken = inequality.shrunken_means(means[large, c], np.maximum(errors[large, c], SMALLEST))
             found.update({(name, c): float(v) for name, v in zip(np.array(list(draws))[large], shrunken, strict=True)})
     return found
 

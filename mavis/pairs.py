@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mavis import gaps, ranks, stats
+from mavis import claims, gaps, ranks, stats
 from mavis.alike import Alike
 from mavis.findings import Estimate, PairGap
 from mavis.gaps import NullRange, PairGaps
@@ -135,8 +135,8 @@ def _verdict(raw: PairGaps, matched: PairGaps, adjusted: PairGaps, one: Asked, c
         _estimates(matched, both * matched.retained * can_match, confidence),
         _estimates(adjusted, both * adjusted.retained * can_adjust, confidence),
     )
-    p = np.where(can_adjust, gaps.p_values(adjusted), np.nan)
-    equivalent = gaps.equivalent(adjusted, case.limits.equivalence) & can_adjust
+    p = np.where(can_adjust, claims.p_values(adjusted), np.nan)
+    equivalent = claims.equivalent(adjusted, case.limits.equivalence) & can_adjust
     pairs = tuple(
         PairGap(
             first=pair[0],
@@ -163,7 +163,7 @@ def _signs(
     if asked.any():
         both = [replace(gap, gap=gap.gap[asked], draws=gap.draws[:, asked]) for gap in (matched, adjusted)]
         confirm = one.confirm / one.span if len(one.confirm) else adjusted.gap[None]
-        signs[asked] = gaps.found(
+        signs[asked] = claims.found(
             one.null,
             both[0],
             both[1],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mavis.alike import PREDICTED, Alike
-from mavis.gaps import ALPHA
+from mavis.claims import ALPHA
 from mavis.pairs import Asked, Case, Verdict
 
 NAMED = 3

@@ -1,13 +1,10 @@
 """Gaps by hand and by statsmodels, a paradox resolved, noise taken out."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 from scipy.stats import kstest
-from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
 from mavis import gaps, stats
 from mavis.errors import BadParameter
@@ -29,12 +26,6 @@ def stones() -> pd.DataFrame:
 def weights_of(table: pd.DataFrame, draws: int = 200) -> np.ndarray:
     """Bootstrap weights within groups."""
     return stats.bootstrap_weights(table["group"].tolist(), None, draws, 0)
-
-
-def pair_gaps(gap: list[float], spread: float = 0.01) -> gaps.PairGaps:
-    """Pairs of a, b, c with draws spread evenly over the gap ± spread."""
-    draws = np.linspace(-spread, spread, 401)[:, None] + np.array(gap)
-    return gaps.PairGaps((("a", "b"), ("a", "c"), ("b", "c")), np.array(gap), draws, np.ones(3))
 
 
 def test_rows_of_a_cluster_are_drawn_together() -> None:
@@ -276,139 +267,3 @@ def test_excess_leaves_out_what_strata_explain() -> None:
     assert within.excess == pytest.approx(0, abs=0.04)
     assert (within.p > 0.05, plain.p < 0.01) == (True, True)
     assert within.excess == within.range - within.null_mean
-
-
-def test_measures_by_hand() -> None:
-    """Of .2, .5 and .8: worst over best .25, shortfall .3, mean difference .4; of the natural mean .6 it is .4."""
-    means = [0.5, 0.2, 0.8]
-    assert float(gaps.ratio(means)) == pytest.approx(0.25)
-    assert float(gaps.shortfall(means)) == pytest.approx(0.3)
-    assert float(gaps.shortfall(means, 0.6)) == pytest.approx(0.4)
-    assert float(gaps.mean_pairwise(means)) == pytest.approx(0.4)
-
-
-def test_measures_of_draws_are_those_of_each_draw() -> None:
-    """They reduce the last axis only."""
-    draws = np.random.default_rng(0).normal(0.5, 0.1, (7, 4))
-    for measure in (gaps.ratio, gaps.shortfall, gaps.mean_pairwise):
-        np.testing.assert_allclose(measure(draws), [float(measure(one)) for one in draws])
-
-
-def test_a_ratio_needs_a_best_group_above_chance() -> None:
-    """There is none where the best is at or below 0; a worst group below chance is negative."""
-    assert np.isnan(gaps.ratio([[0.0, -0.1], [-0.2, -0.3]])).all()
-    assert float(gaps.ratio([0.4, -0.1])) == pytest.approx(-0.25)
-
-
-def test_corrected_variance_by_hand() -> None:
-    """Variance 1 of 1, 2 and 3 less the mean of .01, .04 and .25; twice that for draws; below 0 the SD is 0."""
-    assert float(gaps.corrected_variance([1, 2, 3], [0.1, 0.2, 0.5])) == pytest.approx(0.9)
-    assert float(gaps.corrected_variance([1, 2, 3], [0.1, 0.2, 0.5], resampled=True)) == pytest.approx(0.8)
-    assert float(gaps.corrected_sd([1, 2, 3], [0.1, 0.2, 0.5])) == pytest.approx(np.sqrt(0.9))
-    assert float(gaps.corrected_sd([1, 1.1, 1], [0.1, 0.2, 0.5])) == 0
-
-
-@pytest.mark.parametrize("true", [0.0, 0.1])
-def test_corrected_variance_is_unbiased(true: float) -> None:
-    """Over 600 tables it averages to the true variance between groups, and so do its bootstrap draws."""
-    generator, found = np.random.default_rng(1), []
-    levels = true * np.array([-1.0, 0, 1])  # sample variance true²
-    groups, n = np.repeat(["a", "b", "c"], [20, 30, 40]), np.array([20, 30, 40])
-    for seed in range(600):
-        scores = np.repeat(levels, n) + generator.normal(0, 0.3, 90)
-        weights = stats.bootstrap_weights(groups.tolist(), None, 60, seed)
-        means, draws = (gaps.group_means(scores, groups.tolist(), w)[1] for w in (np.ones((1, 90)), weights))
-        errors = np.array([scores[groups == g].std(ddof=1) for g in "abc"]) / np.sqrt(n)
-        again = gaps.corrected_variance(draws, errors, resampled=True).mean()
-        found.append((float(gaps.corrected_variance(means[0], errors)), float(again)))
-    error = np.std(found, axis=0).max() / np.sqrt(600)
-    np.testing.assert_allclose(np.mean(found, axis=0), true**2, atol=4 * error)
-
-
-def test_shrunken_means_by_hand() -> None:
-    """Variance 1 with errors .5: 3/4 of each mean's distance stays; without true variance all are the whole."""
-    np.testing.assert_allclose(gaps.shrunken_means([1, 2, 3], [0.5] * 3), [1.25, 2, 2.75])
-    np.testing.assert_allclose(gaps.shrunken_means([1.0, 1.2], [1, 2]), [1.04, 1.04])
-
-
-def test_tost_is_statsmodels() -> None:
-    """Paired and of two groups, both p-values are those of an independent implementation."""
-    generator = np.random.default_rng(0)
-    a, b = generator.normal(0.5, 0.1, 40), generator.normal(0.51, 0.2, 40)
-    for found, expected in (
-        (gaps.tost_paired(a - b, 0.05), ttost_paired(a, b, -0.05, 0.05)),
-        (gaps.tost_groups(a, b[:25], 0.05), ttost_ind(a, b[:25], -0.05, 0.05, usevar="unequal")),
-    ):
-        assert (found.p, found.p_low, found.p_high) == pytest.approx((expected[0], expected[1][1], expected[2][1]))
-
-
-def test_equivalence_needs_the_whole_interval_within() -> None:
-    """Around 0 the 90 % interval ends at .0405, around .01 beyond .05; what cannot be compared is not shown."""
-    found = pair_gaps([0.0, 0.01, 0.0], 0.045)
-    unknown = replace(found, gap=np.array([0.0, 0.01, np.nan]))
-    assert gaps.equivalent(unknown, 0.05).tolist() == [True, False, False]
-    assert gaps.equivalent(found, 0.04).tolist() == [False, False, False]
-
-
-CLEAR = pair_gaps([0.1, -0.1, 0.0])
-SIGNIFICANT = gaps.NullRange(range=0.1, null_mean=0.02, excess=0.08, p=0.01)
-
-
-def test_beyond_tells_the_direction() -> None:
-    """Gaps of ±.1 ± .01 are beyond .02 and none of 0 is; a wide interval or an unknown gap is not shown."""
-    assert gaps.beyond(CLEAR, 0.02).tolist() == [1, -1, 0]
-    assert gaps.beyond(pair_gaps([0.1, -0.1, 0.0], 0.09), 0.02).tolist() == [0, 0, 0]
-    unknown = replace(CLEAR, gap=np.array([np.nan, -0.1, 0]), draws=CLEAR.draws * [np.nan, 1, 1])
-    assert gaps.beyond(unknown, 0.02).tolist() == [0, -1, 0]
-
-
-def test_beyond_corrects_for_the_number_of_pairs() -> None:
-    """One pair alone is shown at a level at which three are not."""
-    near = pair_gaps([0.029] * 3)  # the lower bound at level a is .019 + .02 a
-    assert gaps.beyond(near, 0.0193).tolist() == [0, 0, 0]
-    alone = gaps.PairGaps(near.pairs[:1], near.gap[:1], near.draws[:, :1], near.retained[:1])
-    assert gaps.beyond(alone, 0.0193).tolist() == [1]
-
-
-def test_draws_without_common_images_speak_against() -> None:
-    """A pair that a tenth of the draws cannot compare is not shown to differ."""
-    draws = CLEAR.draws.copy()
-    draws[:40, 0] = np.nan
-    assert gaps.beyond(replace(CLEAR, draws=draws), 0.02).tolist() == [0, -1, 0]
-
-
-def test_a_gap_is_found_where_everything_agrees() -> None:
-    """Both gaps beyond the ROPE in one direction, the range significant, two of three imputers in that direction."""
-    imputers = np.array([[0.1, -0.1, 0.1], [0.2, -0.1, 0.1], [-0.1, 0.1, 0.1]])
-    assert gaps.found(SIGNIFICANT, CLEAR, CLEAR, imputers).tolist() == [1, -1, 0]
-    assert gaps.found(SIGNIFICANT, CLEAR, CLEAR, CLEAR.gap).tolist() == [1, -1, 0]
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"null": replace(SIGNIFICANT, p=0.05)},
-        {"matched": pair_gaps([0.02, -0.1, 0])},
-        {"adjusted": pair_gaps([0.02, -0.1, 0])},
-        {"adjusted": pair_gaps([-0.1, -0.1, 0])},
-        {"per_imputer": np.array([[0.1, -0.1, 0], [-0.1, -0.1, 0], [np.nan, -0.1, 0]])},
-        {"rope": 0.095},
-    ],
-    ids=["p", "matched", "adjusted", "opposite", "imputers", "rope"],
-)
-def test_each_ground_alone_withholds_the_gap(changed: dict) -> None:
-    """With one condition not met the first pair is not found."""
-    given = {"null": SIGNIFICANT, "matched": CLEAR, "adjusted": CLEAR, "per_imputer": CLEAR.gap} | changed
-    assert gaps.found(**given)[0] == 0
-
-
-def test_p_of_a_gap_is_that_of_its_standard_error() -> None:
-    """A gap of two standard errors has p = .0455; one that most draws do not know is none, and NaN stays."""
-    draws = np.random.default_rng(0).normal([2.0, 2.0, 0.0], 1, (4000, 3))
-    draws[:3999, 1] = np.nan
-    found = gaps.p_values(
-        gaps.PairGaps((("a", "b"), ("a", "c"), ("b", "c")), np.array([2, 2, np.nan]), draws, np.ones(3))
-    )
-    assert found[0] == pytest.approx(0.0455, abs=0.004)
-    assert found[1] > 0.3
-    assert np.isnan(found[2])
