@@ -32,6 +32,7 @@ class Estimate:
         variants: passes per image that gets variants.
         images: in all, and those with variants.
         once: explainers whose maps are never made again.
+        before: forwards before any map is made, in all: predictions, reliability and reliance.
     """
 
     maps: Mapping[str, Cost]
@@ -40,6 +41,7 @@ class Estimate:
     variants: int
     images: tuple[int, int]
     once: frozenset[str] = frozenset()
+    before: int = 0
 
     def passes(self, explainer: str) -> int:
         """Maps that are made again of an image that gets variants."""
@@ -55,7 +57,12 @@ class Estimate:
     @property
     def total(self) -> Cost:
         """The whole run of one model, before sharing between explainers."""
-        return sum((self.of(name) for name in self.maps), Cost(self.probes * self.images[0]))
+        return sum((self.of(name) for name in self.maps), self.shared)
+
+    @property
+    def shared(self) -> Cost:
+        """What is asked once, however many explainers there are."""
+        return Cost(self.before + self.probes * self.images[0])
 
 
 def estimate(

@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -177,8 +177,14 @@ def plan(request: Request, opened: tuple[Opened, Dataset] | None = None) -> Plan
         laid[model.name] = cells(subject, line, rules)
         every += blocks(subject, laid[model.name], sample.ids, sample.varied)
         counts = (len(sample.ids), len(sample.varied))
-        estimates[model.name] = costs.estimate(line, laid[model.name], model, one, counts, rules.grid, found.costs)
+        counted = costs.estimate(line, laid[model.name], model, one, counts, rules.grid, found.costs)
+        estimates[model.name] = replace(counted, before=_before(sample, rules))
     return Planned(rules, line, models, sample, laid, tuple(every), estimates, tried, chunk, place, request)
+
+
+def _before(sample: Sample, rules: Protocol) -> int:
+    """Forwards before any map is made: predictions, reliability and reliance."""
+    return len(sample.ids) + reliability.forwards(sample, rules) + reliance.forwards(sample, rules)
 
 
 def _tried(line: Line, model: Model, sample: Sample, rules: Protocol, chunk: int) -> support.Tried:

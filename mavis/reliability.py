@@ -38,13 +38,21 @@ def measure(model: Model, drawn: Sample, protocol: Protocol, chunk: int) -> pd.D
     for start in range(0, len(drawn.ids), chunk):
         batch = drawn.data.load(drawn.ids[start : start + chunk]).to(model.device)
         run = Pass(model, batch, drawn.data.mean.to(model.device), protocol.seed, chunk)
-        scene = Scene(run, run.predict(batch.images).argmax(1), protocol.grid)
+        scene = Scene(run, run.logits.argmax(1), protocol.grid)
         for imputer in usable(protocol.reliability, rerender=drawn.rerender):
             kept = scene.answers(_removal(imputer, protocol.reliability.fractions)).kept.cpu().double().numpy()
             for place, fraction in enumerate(protocol.reliability.fractions):
                 frame = pd.DataFrame({"image": list(run.ids), "kept": kept[:, place]})
                 found.append(frame.assign(model=model.name, imputer=imputer, fraction=fraction))
     return pd.concat(found, ignore_index=True)[COLUMNS]
+
+
+def forwards(drawn: Sample, protocol: Protocol) -> int:
+    """Model samples that `measure` takes."""
+    rules = protocol.reliability
+    if rules is None:
+        return 0
+    return len(drawn.ids) * (1 + len(usable(rules, rerender=drawn.rerender)) * len(rules.fractions))
 
 
 def usable(rules: ReliabilityRules, *, rerender: bool) -> list[str]:

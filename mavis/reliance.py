@@ -46,6 +46,13 @@ def measure(model: Model, drawn: Sample, protocol: Protocol, chunk: int) -> pd.D
     return pd.concat(found, ignore_index=True).assign(model=model.name)[COLUMNS]
 
 
+def forwards(drawn: Sample, protocol: Protocol) -> int:
+    """Model samples that `measure` takes."""
+    if protocol.reliance is None or not drawn.rerender:
+        return 0
+    return len(drawn.varied) * (1 + len(PART_CODES) * protocol.reliance.draws)
+
+
 def region(batch: Batch, used: Sequence[str]) -> Tensor | None:
     """``(B,H,W)`` bool, the pixels of these parts; None where the data have no parts."""
     if batch.parts is None:

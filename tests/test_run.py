@@ -15,6 +15,7 @@ import torch
 import mavis
 from mavis import pipeline, registry
 from mavis.errors import StoreError
+from mavis.passes import Meter
 from mavis.pipeline import Request
 from mavis.store import Store
 
@@ -72,11 +73,16 @@ def whole(folders, light):
     return table(folder)
 
 
-def test_a_run_costs_what_was_planned(whole, folders):
+def test_a_run_costs_what_was_planned(whole, folders, tmp_path):
     """Counted while it ran: forwards to 5 %, all work, in which shared backwards are saved, to a quarter."""
-    planned = pipeline.plan(SMALL).costs["race_resnet"].total
+    plan = pipeline.plan(SMALL)
+    (model, _), planned = plan.models["race_resnet"], plan.costs["race_resnet"].total
+    with Meter().on(model.net) as meter:
+        pipeline.begin(plan, tmp_path / "run")
+    before = plan.costs["race_resnet"].before
+    assert meter.forwards * 7 == before * 8  # batches of seven are filled up to eight
     logs = Store.existing(folders / "whole").logs()
-    forwards, backwards = sum(log.forwards for log in logs), sum(log.backwards for log in logs)
+    forwards, backwards = before + sum(log.forwards for log in logs), sum(log.backwards for log in logs)
     assert forwards == pytest.approx(planned.forwards, rel=0.05)
     assert backwards <= planned.backwards
     assert forwards + 2 * backwards == pytest.approx(planned.work, rel=0.25)

@@ -67,6 +67,9 @@ def _show(planned: "Planned") -> None:
             cost = estimate.of(explainer)
             took = cost.forwards * forward + cost.backwards * backward
             table.add_row(explainer, f"{cost.forwards:,}", f"{cost.backwards:,}", f"{took:.1f}")
+        once = estimate.shared.forwards
+        table.add_section()
+        table.add_row("once for all", f"{once:,}", "0", f"{once * forward:.1f}")
         whole = estimate.total
         took = whole.forwards * forward + whole.backwards * backward
         total += took

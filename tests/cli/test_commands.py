@@ -229,6 +229,7 @@ def test_plan_says_what_a_run_costs():
     """Every explainer with its counted forwards and backwards, and the time that follows."""
     text = call("plan", "--model", "race_resnet", *QUICK).stdout
     assert "saliency" in text
+    assert "once for all" in text
     assert "blocks; about" in text
 
 
