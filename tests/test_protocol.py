@@ -62,7 +62,7 @@ def test_quick_is_shipped() -> None:
             "decide.colour",
             "red",
             (
-                "No key is named 'colour'; there are: imputers, max_undefined, max_undefined_gap, metrics, "
+                "No key is named 'colour'; there are: alike, imputers, max_undefined, max_undefined_gap, metrics, "
                 "min_candidates, min_concordance, primary, rope, weights."
             ),
         ),
