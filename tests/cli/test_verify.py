@@ -12,7 +12,7 @@ from mavis.verify import findings
 
 def result(*checks: verify.Check) -> verify.Verification:
     return verify.Verification(
-        protocol="best_practices_v1", sha256="0", settings={}, mavis="0", quick=True, seed=0, minutes=0.1,
+        protocol="best_practices_v1", sha256="0", rules="0", settings={}, mavis="0", quick=True, seed=0, minutes=0.1,
         checks=checks, applies={}, verified=(), demoted={}, thresholds=(),
     )  # fmt: skip
 
