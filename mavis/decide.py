@@ -7,6 +7,8 @@ recommended on one of the stated grounds R1 to R12; the tables are shown anyway.
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from mavis import aggregate, contest, refusals
 from mavis.contest import Contest, Lead
 from mavis.findings import ExplainerEntry, Recommendation
@@ -100,7 +102,8 @@ def _sentence(
         names = f"{', '.join(chosen[:-1])} and {chosen[-1]}"
         span = f"{scores[0]} {'and' if len(chosen) == 2 else 'to'} {scores[-1]}"
         tail = f" Take {pick} unless something else speaks for another." if pick else ""
-        words = f"{names} are statistically indistinguishable: overall skill {span}, {unit}.{tail}"
+        words = f"{names} are not shown to differ by more than the {protocol.decide.rope:g} that matters"
+        words += f": overall skill {span}, {unit}.{tail}"
     elsewhere = "".join(f" {_in_group(lead, chosen[0])}" for lead in held.by_group)
     until = f" Provisional: not assessed was {'; '.join(provisional)}." if provisional else ""
     return f"{words}{elsewhere}{until}"
@@ -138,11 +141,18 @@ def _reasons(evidence: Evidence, held: Contest, protocol: Protocol) -> list[str]
             matters = f"(more than {protocol.decide.rope:g} matters)"
             reasons.append(f"{name} is worse by {one.mean:.3f}, at least {one.bound:.3f} {matters}.")
         else:
-            reasons.append(f"{name} is {one.mean:.3f} behind, perhaps only {one.bound:.3f}: not distinguishable.")
+            reasons.append(f"{name} is {one.mean:.3f} behind, {_least(one.bound, protocol.decide.rope)}.")
     more = len(held.behind) - MOST_NAMED
     if more > 0:
         reasons.append(f"{more} further methods are behind these.")
     return [*reasons, *_category_lines(evidence, leader), *_otherwise(held)]
+
+
+def _least(bound: float, rope: float) -> str:
+    """What the lower end of a lead that is not shown to matter says."""
+    if np.isnan(bound) or bound <= 0:
+        return "perhaps not at all"
+    return f"at least {bound:.3f}: not shown to be more than {rope:g}"
 
 
 def _category_lines(evidence: Evidence, leader: str) -> list[str]:

@@ -208,7 +208,9 @@ class CrossChecks(_Strict):
         default=None, description="the same over the metrics of the primary one's category alone"
     )
     concordance_upper: float | None = Field(default=None, description="upper end of its interval, which R5 looks at")
-    leaders: dict[str, tuple[str, ...]] = Field(description="per imputer those not distinguishable from its leader")
+    leaders: dict[str, tuple[str, ...]] = Field(
+        description="per imputer its leader, and those not shown to be worse by more than matters"
+    )
 
 
 class Refusal(_Strict):
@@ -222,7 +224,9 @@ class Recommendation(_Strict):
     """The answer for one model."""
 
     status: Literal["recommended", "tied", "refused"]
-    set: tuple[str, ...] = Field(description="methods that are not distinguishable from the leader; empty if refused")
+    set: tuple[str, ...] = Field(
+        description="the leader, and methods not shown to be worse by more than matters; empty if refused"
+    )
     pick: str | None = Field(description="default inside the set, by cost; null if there is none")
     sentence: str
     reasons: tuple[str, ...]

@@ -311,7 +311,7 @@ def _number(contest: Contest, protocol: Protocol) -> Iterator[Refusal]:
         yield Refusal(code="R12", reason=words)
     elif len(contest.chosen) * 2 > number and best < 0.5:
         words = (
-            f"{len(contest.chosen)} of {number} eligible methods are indistinguishable and none leads in half of the "
+            f"{len(contest.chosen)} of {number} eligible methods are not shown to differ and none leads in half of the "
             f"draws: no basis to prefer."
         )
         yield Refusal(code="R6", reason=words)

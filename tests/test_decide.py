@@ -60,7 +60,8 @@ def test_indistinguishable_methods_are_tied() -> None:
     """Two methods closer than matters stand together; cost is equal, so none is picked."""
     found = decided(TIED)
     assert (found.status, found.set, found.pick) == ("tied", ("rise", "gradcam"), None)
-    assert "statistically indistinguishable" in found.sentence
+    assert found.sentence.startswith("rise and gradcam are not shown to differ by more than the 0.02 that matters: ")
+    assert found.reasons[1] == "gradcam is 0.002 behind, perhaps not at all."
     assert sum(found.p_best.values()) == pytest.approx(1)
     assert found.p_best["saliency"] == 0
 
@@ -72,6 +73,7 @@ def test_a_difference_that_does_not_matter_is_a_tie() -> None:
     found = decided(planted=planted)
     assert found.set == ("rise", "gradcam")
     assert found.p_best["rise"] == 1.0
+    assert found.reasons[1] == "gradcam is 0.015 behind, at least 0.015: not shown to be more than 0.02."
 
 
 def test_a_tie_is_picked_by_clearly_lower_cost() -> None:

@@ -152,7 +152,7 @@ def test_r6_no_basis_to_prefer() -> None:
     """More than half of the methods in the set and none ahead in half of the draws."""
     found = evidence(Field(dict.fromkeys("abcd", 0.5)), 0, RULES)
     assert only("R6", found) == (
-        "4 of 4 eligible methods are indistinguishable and none leads in half of the draws: no basis to prefer."
+        "4 of 4 eligible methods are not shown to differ and none leads in half of the draws: no basis to prefer."
     )
 
 

@@ -7,7 +7,7 @@ from mavis.report import layout, numbers
 
 HEADLINES = {
     "recommended": "★ Recommended",
-    "tied": "★ Recommended set, no leader",
+    "tied": "★ Recommended set, no single best",
     "refused": "✗ No recommendation",
 }
 CODES = "docs/decision.md"

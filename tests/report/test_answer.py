@@ -6,8 +6,8 @@ from mavis.report import answer
 def test_headline_says_provisional_only_with_a_recommendation(findings):
     """A recommendation with a gate that could not be assessed is provisional; a refusal has no such standing."""
     tied, refused = (model.recommendation for model in findings.models)
-    assert answer.headline(tied) == "★ Recommended set, no leader, provisionally"
-    assert answer.headline(tied.model_copy(update={"provisional": False})) == "★ Recommended set, no leader"
+    assert answer.headline(tied) == "★ Recommended set, no single best, provisionally"
+    assert answer.headline(tied.model_copy(update={"provisional": False})) == "★ Recommended set, no single best"
     assert answer.headline(refused.model_copy(update={"provisional": True})) == "✗ No recommendation"
 
 

@@ -104,7 +104,7 @@ def test_answer_has_its_evidence_and_limits(page):
     words = " ".join(page.text.split())
     top = words[words.index("Answer", words.index("Caveats")) : words.index("Is the model worth explaining?")]
     for part in (
-        "★ Recommended set, no leader, provisionally", "a gate of a recommended method could not be assessed",
+        "★ Recommended set, no single best, provisionally", "a gate of a recommended method could not be assessed",
         "By group On images labelled birch, grad_cam is better", "Not assessed localisation: the parts",
         "faithfulness .588, robustness .235, complexity .118, worst group .059",
         "What each code means, and what to do: docs/decision.md", "✗ No recommendation",

@@ -47,7 +47,7 @@ def test_markdown_has_answer_leaderboard_and_groups(findings):
     """Per model there is the answer, the intervals, the gap and what is not shown."""
     text = tables.as_markdown(findings)
     for part in (
-        "**★ Recommended set, no leader, provisionally.**",
+        "**★ Recommended set, no single best, provisionally.**",
         "**✗ No recommendation.**",
         "1. nsrg .437",
         "- By group: On images labelled birch",
