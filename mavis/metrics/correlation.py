@@ -320,11 +320,10 @@ def _ranks_among(values: Tensor, there: Tensor) -> Tensor:
 
 
 def _beyond(values: Tensor, known: Tensor) -> Tensor:
-    """``(B,P)`` double: what a line through other values leaves of these, and zero where that is rounding alone."""
+    """``(B,P)`` double: what a line through other ranks leaves of these; exactly zero where they are the same."""
     values, known = (rows - rows.mean(1, keepdim=True) for rows in (values, known))
     slope = (values * known).sum(1, keepdim=True) / known.square().sum(1, keepdim=True).clamp_min(0.5)
-    left = values - slope * known
-    return torch.where(left.abs().amax(1, keepdim=True) > 1e-9, left, 0.0)
+    return values - slope * known
 
 
 def _whole(value: object, least: int) -> bool:

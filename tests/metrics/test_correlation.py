@@ -565,7 +565,8 @@ def test_parts_that_hardly_matter_give_no_value() -> None:
 def test_falls_in_the_order_of_the_sizes_give_no_value() -> None:
     """Nobody can show there that a map knows more than sizes."""
     codes = torch.tensor([[0, 1, 1, 2], [2, 2, 3, 3], [3, 3, 3, 3], [3, 3, 3, 3]], dtype=torch.uint8)
-    assert score("part_faithfulness", maps_of_cells(OF_CELLS[None]), faces(codes, of=torch.ones(16))).isnan().all()
+    for of in (torch.ones(16), -torch.ones(16)):
+        assert score("part_faithfulness", maps_of_cells(OF_CELLS[None]), faces(codes, of=of)).isnan().all()
 
 
 def test_a_constant_map_knows_no_part() -> None:
