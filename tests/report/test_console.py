@@ -70,7 +70,8 @@ def test_answer_has_evidence_limits_and_codes(findings):
     words = " ".join(_printed(findings, 100).split())
     answer = words[words.index("Answer · faces-balanced") :]
     for part in (
-        "★ Recommended set, no single best, provisionally. integrated_gradients and grad_cam", "1. nsrg .437", "2. input_x",
+        "★ Recommended set, no single best, provisionally. integrated_gradients and grad_cam",
+        "1. nsrg .437", "2. input_x",
         "by group: On images labelled birch", "not assessed: localisation",
         "weights: faithfulness .588, robustness .235",
         "Borda integrated_gradients .917 · mean rank integrated_gradients 1.250 · random weights", "W = .712",
