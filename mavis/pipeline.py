@@ -73,12 +73,12 @@ class Progress:
     """What is told while a run goes on; every part may be left out.
 
     Attributes:
-        begin: total work in forwards, number of blocks to do, number already done.
+        begin: total work in forwards, how much of it was done before, number of blocks, number done before.
         block: name of the model, number of the block, its images and its work.
         work: work that was done.
     """
 
-    begin: Callable[[float, int, int], None] = lambda *_: None
+    begin: Callable[[float, float, int, int], None] = lambda *_: None
     block: Callable[[str, int, int, float], None] = lambda *_: None
     work: Callable[[float], None] = lambda _: None
 
@@ -204,8 +204,8 @@ def work(planned: Planned, store: Store, images: pd.DataFrame, progress: Progres
     """Executes the blocks that are not done; every block is stored before the next begins."""
     mine = share(planned.blocks, planned.request.shard)
     todo = [block for block in mine if not store.done(block.id)]
-    progress.begin(sum(_block_work(planned, b) for b in mine), len(mine), len(mine) - len(todo))
-    progress.work(sum(_block_work(planned, b) for b in mine) - sum(_block_work(planned, b) for b in todo))
+    whole, rest = (sum(_block_work(planned, block) for block in some) for some in (mine, todo))
+    progress.begin(whole, whole - rest, len(mine), len(mine) - len(todo))
     moved = store.measured("reliance")
     jobs = {name: _job(planned, model, images, moved, progress) for name, (model, _) in planned.models.items()}
     for number, block in enumerate(todo, start=1 + len(mine) - len(todo)):

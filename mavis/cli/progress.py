@@ -40,10 +40,10 @@ def _on_bars(bars: Progress) -> pipeline.Progress:
     current = bars.add_task("", total=None, visible=False)
     blocks = 0
 
-    def begin(work: float, count: int, done: int) -> None:
+    def begin(work: float, before: float, count: int, done: int) -> None:
         nonlocal blocks
         blocks = count
-        bars.update(whole, description=f"{count} blocks, {done} done before", total=work)
+        bars.reset(whole, description=f"{count} blocks, {done} done before", total=work, completed=int(before))
 
     def block(model: str, number: int, images: int, work: float) -> None:
         bars.update(whole, description=f"block {number} of {blocks}")
@@ -57,13 +57,14 @@ def _on_bars(bars: Progress) -> pipeline.Progress:
 
 
 def _in_lines(console: Console) -> pipeline.Progress:
-    total, done, blocks = 1.0, 0.0, 0
+    total, before, done, blocks = 1.0, 0.0, 0.0, 0
     start = last = time.monotonic()
 
-    def begin(work: float, count: int, before: int) -> None:
-        nonlocal total, blocks
-        total, blocks = max(work, 1.0), count
-        console.print(f"{count} blocks, {before} done before", highlight=False)
+    def begin(work: float, already: float, count: int, finished: int) -> None:
+        nonlocal total, before, done, blocks, start, last
+        total, before, done, blocks = max(work, 1.0), already, already, count
+        start = last = time.monotonic()
+        console.print(f"{count} blocks, {finished} done before", highlight=False)
 
     def block(model: str, number: int, images: int, _: float) -> None:
         console.print(f"block {number} of {blocks}: {model}, {images} images", highlight=False)
@@ -72,9 +73,10 @@ def _in_lines(console: Console) -> pipeline.Progress:
         nonlocal done, last
         done += amount
         now = time.monotonic()
-        if now - last >= QUIET and done:
+        if now - last >= QUIET:
             last = now
-            left = (now - start) * (total - done) / done
-            console.print(f"  {done / total:.0%} done, about {max(left, 0):.0f} s left", highlight=False)
+            here = done - before
+            left = f", about {max((now - start) * (total - done) / here, 0):.0f} s left" if here > total / 100 else ""
+            console.print(f"  {done / total:.0%} done{left}", highlight=False)
 
     return pipeline.Progress(begin, block, work)
