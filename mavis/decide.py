@@ -36,7 +36,9 @@ def recommend(evidence: Evidence, protocol: Protocol) -> Recommendation:
         status="refused" if grounds else "tied" if tied else "recommended",
         set=() if grounds else held.chosen,
         pick=None if grounds else pick,
-        sentence=_capital(grounds[0].reason) if grounds else _sentence(evidence, held, pick, provisional, protocol),
+        sentence=_refused(evidence, grounds[0].reason)
+        if grounds
+        else _sentence(evidence, held, pick, provisional, protocol),
         reasons=(*_reasons(evidence, held, protocol), *([] if grounds else why)),
         refusals=tuple(grounds),
         p_best=held.p_best,
@@ -48,8 +50,10 @@ def recommend(evidence: Evidence, protocol: Protocol) -> Recommendation:
     )
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _refused(evidence: Evidence, reason: str) -> str:
+    """The first ground as a sentence; a name that it begins with stays as it is."""
+    names = {*(entry.explainer for entry in evidence.entries), evidence.standing.primary}
+    return reason if reason.partition(" ")[0] in names else reason[:1].upper() + reason[1:]
 
 
 def _pick(evidence: Evidence, chosen: Sequence[str]) -> tuple[str | None, list[str]]:

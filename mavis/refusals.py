@@ -139,9 +139,10 @@ def _leak(validity: Validity, protocol: Protocol) -> Iterator[Refusal]:
 def _changed(protocol: Protocol) -> Iterator[Refusal]:
     """R11: a frozen protocol is followed, or it is not that protocol."""
     if protocol.status == "frozen" and protocol.overrides:
+        changed = ", ".join(protocol.overrides)
         words = (
-            f"{protocol.protocol} is frozen and this run changed it ({', '.join(protocol.overrides)}): its name would "
-            f"promise what was not done."
+            f"the protocol {protocol.protocol} is frozen and this run changed it ({changed}): its name would promise "
+            f"what was not done."
         )
         yield Refusal(code="R11", reason=words)
 

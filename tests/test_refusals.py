@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mavis import contest, groups, refusals
+from mavis.decide import recommend
 from mavis.findings import Gate, GroupAccuracy, GroupValue, Leak, MetricSummary, Refusal, Reliability
 from mavis.refusals import Evidence
 from mavis.rules import LeakRules, Protocol
@@ -247,6 +248,13 @@ def test_r10_far_more_missing_in_one_group_than_in_another() -> None:
     )
 
 
+def test_a_refusal_that_begins_with_a_name_keeps_it() -> None:
+    """As a sentence a ground begins with a capital, but names are written as they are."""
+    assert recommend(lacking("a", g0=(0, 0), g1=(4, 2), g2=(1, 0)), RULES).sentence.startswith("a has no nsrg for ")
+    few = recommend(evidence(Field({"a": 0.6, "b": 0.3}), 0, RULES), RULES)
+    assert few.sentence.startswith("Methods that passed every gate")
+
+
 def test_r10_nothing_to_compare() -> None:
     """Without any value of the primary metric there is no score."""
     found = evidence(
@@ -260,7 +268,8 @@ def test_r11_a_changed_protocol(status: str) -> None:
     """What carries the name of a frozen protocol must follow it; one that is not frozen may be changed."""
     changed = {"status": "frozen", "overrides": ("limit = 70",)}
     assert only("R11", GOOD, RULES.model_copy(update=changed)) == (
-        "simulated is frozen and this run changed it (limit = 70): its name would promise what was not done."
+        "the protocol simulated is frozen and this run changed it (limit = 70): its name would promise what was not "
+        "done."
     )
     assert refused(GOOD, RULES.model_copy(update={**changed, "status": status})) == []
     assert refused(GOOD, RULES.model_copy(update={"status": "frozen"})) == []
