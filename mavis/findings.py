@@ -366,5 +366,5 @@ class Findings(_Strict):
     twins: tuple[Twin, ...] = Field(description="empty with one model or without a cue in the data")
     across_models: AcrossModels | None = Field(default=None, description="null with fewer models than needed")
     failures: tuple[Failure, ...]
-    skipped: tuple[str, ...] = Field(description="explainer/metric pairs that were not run, with the reason")
+    skipped: tuple[str, ...] = Field(description="explainers and metrics that were not run, with the reason")
     caveats: tuple[str, ...] = Field(description="what the scores do not show")

@@ -1,6 +1,6 @@
 """A run directory -> what it found. Everything here is a function of the stored tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,9 @@ from mavis.rules import Protocol
 from mavis.sampling import joined
 from mavis.store import Store
 from mavis.traits import ExplainerTraits, MetricTraits
+
+MOST_NAMED = 3
+"""So many explainers or metrics that were not run are named together; more are counted."""
 
 CAVEATS = (
     "The scores describe explanations of this model on these images.",
@@ -201,16 +204,23 @@ def _traits(registry: Registry, name: str) -> Any:
 
 
 def _skipped(skipped: Mapping[str, list[list[str]]], every: int) -> list[str]:
-    """One line per model, explainer and reason, with the number of metrics where it is not all of them."""
+    """One line per model, metrics and reason; explainers and metrics by name, or by number where they are many."""
     lines = []
     for model, found in skipped.items():
-        reasons: dict[tuple[str, str], list[str]] = {}
+        lost: dict[tuple[str, str], list[str]] = {}
         for explainer, metric, why in found:
-            reasons.setdefault((explainer, why), []).append(metric)
-        for (explainer, why), names in reasons.items():
-            what = "" if len(names) == every else f" / {len(names)} metrics"
-            lines.append(f"{model} / {explainer}{what}: {why}")
+            lost.setdefault((explainer, why), []).append(metric)
+        alike: dict[tuple[tuple[str, ...], str], list[str]] = {}
+        for (explainer, why), names in lost.items():
+            alike.setdefault((tuple(names), why), []).append(explainer)
+        for (names, why), who in alike.items():
+            what = [_counted(who, "explainers"), *([] if len(names) == every else [_counted(names, "metrics")])]
+            lines.append(f"{' / '.join([model, *what])}: {why}")
     return lines
+
+
+def _counted(names: Sequence[str], what: str) -> str:
+    return ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} {what}"
 
 
 def _protocol_stamp(identity: Mapping[str, Any], rules: Protocol) -> ProtocolStamp:

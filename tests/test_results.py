@@ -33,3 +33,14 @@ def test_the_model_s_interval_counts_people_where_they_are_known() -> None:
         return found.high - found.low
 
     assert width(data__identity="person") > 1.5 * width()
+
+
+def test_what_was_skipped_is_said_once() -> None:
+    """Explainers that lack the same metrics for the same reason stand together, by name or by number."""
+    given = [[e, m, "no truth"] for e in "abcd" for m in ("mass", "rank")]
+    given += [[e, m, "no attention"] for e in ("rollout", "flow") for m in ("mass", "rank", "nsrg")]
+    assert results._skipped({"net": [*given, ["a", "nsrg", "too slow"]]}, 3) == [
+        "net / 4 explainers / mass, rank: no truth",
+        "net / rollout, flow: no attention",
+        "net / a / nsrg: too slow",
+    ]

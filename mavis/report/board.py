@@ -49,7 +49,8 @@ def leaderboard(page: Page, findings: Findings, model: ModelFindings, *, everyth
 def _short(model: ModelFindings) -> list[ExplainerEntry]:
     methods = [entry for entry in layout.ordered(model) if entry.role == "method"]
     eligible = [entry for entry in methods if entry.eligible]
-    return [*(eligible or methods)[:MOST_ELIGIBLE], *layout.aside(model)]
+    scored = [entry for entry in layout.aside(model) if entry.overall or not layout.skill_categories(model)]
+    return [*(eligible or methods)[:MOST_ELIGIBLE], *scored]
 
 
 def _board(findings: Findings, model: ModelFindings, entries: Sequence[ExplainerEntry]) -> Rows:
@@ -94,7 +95,7 @@ def _key(findings: Findings, entries: Sequence[ExplainerEntry]) -> str:
 
 def _hidden(entries: Sequence[ExplainerEntry], shown: Sequence[ExplainerEntry]) -> Iterator[str]:
     """What the table leaves out: by the gate that stopped it, and how many more."""
-    left = [entry for entry in entries if entry not in shown]
+    left = [entry for entry in entries if entry not in shown and entry.role == "method"]
     stopped: dict[str, tuple[Gate, list[str]]] = {}
     for entry in (entry for entry in left if not entry.missing):
         for gate in entry.gates:
@@ -104,9 +105,9 @@ def _hidden(entries: Sequence[ExplainerEntry], shown: Sequence[ExplainerEntry]) 
         how = "stops" if gate.passed is False else "not passed or not assessed:"
         yield f"✗ {name} {how} {some(names, MOST_NAMED)} ({gate.title})"
     if left:
-        more = sum(entry.eligible for entry in left)
-        rest = f"{more} more eligible methods, and everything" if more else "Everything"
-        yield f"{rest} about the {len(left)} methods left out here, is in the report; --all prints it."
+        eligible = sum(entry.eligible for entry in left)
+        some_are = f", {eligible} of them eligible" if eligible else ""
+        yield f"{len(left)} methods are left out here{some_are}. The report has them, and everything; so has --all."
 
 
 def _dominated(entries: Sequence[ExplainerEntry]) -> Iterator[str]:

@@ -64,7 +64,7 @@ def test_many_methods_are_cut_and_told_by_gate(many):
         "with the weights)"
     ) in words
     assert "✗ G4 not passed or not assessed: input_x_gradient, stopped_0" in words
-    assert "24 more eligible methods, and everything about the 45 methods left out here, is in the report" in words
+    assert "45 methods are left out here, 24 of them eligible. The report has them, and everything" in words
     assert "stopped_18" in _printed(many, many.models[0], everything=True)
 
 
