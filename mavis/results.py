@@ -213,8 +213,8 @@ def _skipped(skipped: Mapping[str, list[list[str]]], every: int) -> list[str]:
         alike: dict[tuple[tuple[str, ...], str], list[str]] = {}
         for (explainer, why), names in lost.items():
             alike.setdefault((tuple(names), why), []).append(explainer)
-        for (names, why), who in alike.items():
-            what = [_counted(who, "explainers"), *([] if len(names) == every else [_counted(names, "metrics")])]
+        for (same, why), who in alike.items():
+            what = [_counted(who, "explainers"), *([] if len(same) == every else [_counted(same, "metrics")])]
             lines.append(f"{' / '.join([model, *what])}: {why}")
     return lines
 
