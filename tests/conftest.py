@@ -16,6 +16,12 @@ torch.set_num_threads(1)  # tiny batches: a second thread costs more than it bri
 RACES = ("White", "Black", "Latino_Hispanic", "East Asian", "Southeast Asian", "Indian", "Middle Eastern")
 
 
+@pytest.fixture(autouse=True)
+def same_weights() -> None:
+    """Nets that a test makes have the same weights every time."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def real_faces() -> Path:
     """The folder ``fairface_sample``, wherever MAVIS_TEST_DATA says; skips where it is absent."""

@@ -179,14 +179,16 @@ def test_guided_backprop_of_a_model_without_relu_is_its_gradient() -> None:
 
 def test_only_guided_methods_miss_a_relu() -> None:
     """XGrad-CAM equals Grad-CAM before global average pooling, whatever the activations are."""
-    layers = (nn.Conv2d(3, 4, 3), nn.Softplus(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
-    torch.manual_seed(1)
-    found = tried(model(nn.Sequential(*layers), cam_layer="1"), part("xgradcam"), images=noise(8)).supports["xgradcam"]
-    assert (found.status, found.reason) == ("degenerate", "equals gradcam here")
+    for seed in range(12):
+        torch.manual_seed(seed)
+        layers = (nn.Conv2d(3, 4, 3), nn.Softplus(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+        net = model(nn.Sequential(*layers), cam_layer="1")
+        found = tried(net, part("xgradcam"), images=noise(8)).supports["xgradcam"]
+        assert (found.status, found.reason) == ("degenerate", "equals gradcam here")
 
 
 @pytest.mark.parametrize(("factor", "status"), [(1 + 1e-8, "degenerate"), (1 + 1e-4, "supported"), (-1, "supported")])
-def test_equal_means_to_the_sixth_digit_and_with_the_sign(factor: float, status: str) -> None:
+def test_equal_means_to_the_fifth_digit_and_with_the_sign(factor: float, status: str) -> None:
     """A map of the other sign is another map."""
     same = own(
         lambda run, targets: factor * (run.images - 0.5) * run.input_gradient(targets), same_as="input_x_gradient"
