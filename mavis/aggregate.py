@@ -131,11 +131,12 @@ def stand(
 
 def under(standing: Standing, label: str) -> Total:
     """The overall score with the primary metric of one imputer in place of the one over all of them."""
-    swapped, *alike = (
-        [label if metric == standing.primary else metric for metric in names]
-        for names in (standing.counting.metrics, *standing.alike)
-    )
-    members = _members(swapped, standing.category, standing.skills, alike)
+
+    def swapped(names: Sequence[str]) -> list[str]:
+        return [label if metric == standing.primary else metric for metric in names]
+
+    alike = [swapped(names) for names in standing.alike]
+    members = _members(swapped(standing.counting.metrics), standing.category, standing.skills, alike)
     return combined(standing.skills, members, label, standing.weights)
 
 

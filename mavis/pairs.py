@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mavis import claims, gaps, ranks, stats
+from mavis import claims, corrections, gaps, stats
 from mavis.alike import Alike
 from mavis.findings import Estimate, PairGap
 from mavis.gaps import NullRange, PairGaps
@@ -118,7 +118,7 @@ def corrected(pairs: Sequence[tuple[PairGap, ...]], *, holm: bool) -> list[tuple
         holm: by Holm, else by Benjamini and Hochberg.
     """
     given = [np.nan if pair.p is None else pair.p for some in pairs for pair in some]
-    p = iter(ranks.holm(given) if holm else ranks.benjamini_hochberg(given))
+    p = iter(corrections.holm(given) if holm else corrections.benjamini_hochberg(given))
     return [
         tuple(pair.model_copy(update={"p": None if np.isnan(one := next(p)) else float(one)}) for pair in some)
         for some in pairs

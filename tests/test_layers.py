@@ -12,8 +12,9 @@ LAYERS = """__main__ > cli > verify > evaluation sensitivity > pipeline > result
     validity agreement twins > statements > pairs > alike > groups > costs reliability reliance leak support
     > ledger > store plan subjects train > foreign verified > protocol sampling sweep preflight checkpoint
     adapters > rules units borrowed > kinds segments cam_layer > surgery > variants > perturb randomise > passes
-    faces images nets linear similarity appearance claims > maps gaps inequality raters > ranks > stats findings
-    registry > traits > types > draws hashing device fingerprints > errors torchvision_hook"""
+    faces images nets linear similarity appearance claims > maps gaps inequality raters > ranks
+    corrections > stats findings registry > traits > types > draws hashing device fingerprints
+    > errors torchvision_hook"""
 PLACE = {name: height for height, layer in enumerate(LAYERS.split(">")) for name in layer.split()}
 PLUGINS = {"models", "datasets", "explainers", "metrics"}
 CONTRACTS = (

@@ -5,9 +5,8 @@ import itertools
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
-from statsmodels.stats.multitest import multipletests
 
-from mavis import ranks
+from mavis import corrections, ranks
 from mavis.errors import BadParameter
 
 # Demšar 2006, table 6: C4.5, C4.5+m, C4.5+cf, C4.5+m+cf. The last two of "voting" are printed as .975, ranked 2 and 3.
@@ -38,10 +37,6 @@ DUNN_Q = {
     0.05: (1.960, 2.241, 2.394, 2.498, 2.576, 2.638, 2.690),
     0.10: (1.645, 1.960, 2.128, 2.241, 2.326, 2.394, 2.450),
 }
-BENJAMINI_HOCHBERG = (
-    *(0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344),
-    *(0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0000),
-)  # 1995, section 3.1
 
 
 def test_ranks_of_each_row_share_ties() -> None:
@@ -108,7 +103,7 @@ def test_holm_is_demsars() -> None:
     assert np.isnan([z[0], p[0]]).all()
     np.testing.assert_allclose(z[[3, 1, 2]], [2.416, 2.342, 0.512], atol=1e-3)
     np.testing.assert_allclose(p[[3, 1, 2]], [0.016, 0.019, 0.607], atol=2e-3)
-    corrected = ranks.holm(p)
+    corrected = corrections.holm(p)
     assert (corrected < 0.05).tolist() == [False, True, False, True]
     assert np.isnan(corrected[0])
 
@@ -181,28 +176,6 @@ def test_kendalls_tau_is_scipys() -> None:
 def test_a_ranking_that_ties_all_has_no_tau() -> None:
     """The correlation with a constant row is NaN, also with itself."""
     assert np.isnan(ranks.kendall_tau([[1.0, 2, 3], [5, 5, 5]])).tolist() == [[False, True], [True, True]]
-
-
-def test_benjamini_and_hochbergs_example() -> None:
-    """Of the fifteen p-values of 1995 their procedure rejects four at .05, Holm's three."""
-    assert (ranks.benjamini_hochberg(BENJAMINI_HOCHBERG) <= 0.05).sum() == 4
-    assert (ranks.holm(BENJAMINI_HOCHBERG) <= 0.05).sum() == 3
-
-
-@pytest.mark.parametrize(("correct", "method"), [(ranks.holm, "holm"), (ranks.benjamini_hochberg, "fdr_bh")])
-def test_corrections_are_statsmodels(correct, method: str) -> None:
-    """Corrected p-values, ties among them, are those of an independent implementation, in any order."""
-    p = np.random.default_rng(3).choice([1e-5, 0.003, 0.003, 0.02, 0.04, 0.2, 0.7], 12)
-    np.testing.assert_allclose(correct(p), multipletests(p, method=method)[1], rtol=1e-12)
-
-
-@pytest.mark.parametrize("correct", [ranks.holm, ranks.benjamini_hochberg])
-def test_a_missing_p_value_is_no_test(correct) -> None:
-    """NaN stays and does not count among the tests; nothing is corrected to nothing."""
-    p = np.array([0.01, np.nan, 0.04])
-    np.testing.assert_array_equal(correct(p)[[0, 2]], correct(p[[0, 2]]))
-    assert np.isnan(correct(p)[1])
-    assert np.isnan(correct([np.nan])).all()
 
 
 def test_weights_of_absent_criteria_fall_to_the_others() -> None:

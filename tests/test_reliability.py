@@ -8,33 +8,19 @@ from mavis import protocol
 from mavis.groups import Rules
 from mavis.reliability import COLUMNS, measure, usable
 from mavis.rules import ReliabilityRules
-from mavis.types import Batch
 from mavis.validity import reliability
 
-from .toys import GREY, Cells, batch_of, model, white
+from .toys import Cells, Stored, batch_of, model, white
 
 RULES = Rules(attributes=("race",), min_report=2, bootstrap=100, confidence=0.95, seed=0)
 LIMITS = ReliabilityRules(imputers=("mean", "render"), fractions=(0.25, 0.75), min_kept=0.7, max_gap=0.1)
-
-
-class Held:
-    """As much of a data set as is asked for."""
-
-    mean = GREY
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-
-    def load(self, ids: list[str]) -> Batch:
-        rows = [self.batch.ids.index(i) for i in ids]
-        return Batch(self.batch.images[rows], self.batch.labels[rows], tuple(ids))
 
 
 def measured(count: int, chunk: int = 64) -> pd.DataFrame:
     """White images; class 0 is predicted while the share of cells that are there is above a half."""
     batch = batch_of(white(count, 8))
     net = Cells(lambda there: there.mean(1) - 0.5, grid=4)
-    drawn = SimpleNamespace(ids=batch.ids, data=Held(batch), rerender=False)
+    drawn = SimpleNamespace(ids=batch.ids, data=Stored(batch), rerender=False)
     rules = protocol.load("quick").model_copy(update={"grid": 4, "reliability": LIMITS})
     return measure(model(net), drawn, rules, chunk)  # type: ignore[arg-type]
 

@@ -42,21 +42,6 @@ def planted(count: int) -> Batch:
     return Batch(images, labels, ids, parts=parts, regions=parts == 4, rerender=rerender)
 
 
-class Held:
-    """As much of a data set as is asked for."""
-
-    mean = GREY
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-
-    def load(self, ids: list[str]) -> Batch:
-        rows = [self.batch.ids.index(i) for i in ids]
-        again, b = self.batch.rerender, self.batch
-        return Batch(b.images[rows], b.labels[rows], tuple(ids), {}, b.parts[rows], b.regions[rows],
-                     lambda part, number: again(part, number)[rows])  # fmt: skip
-
-
 class PartSum(nn.Module):
     """Logit 0: a weighted sum of the means of the parts; logit 1: −9."""
 
@@ -71,7 +56,7 @@ class PartSum(nn.Module):
 
 def measured(net: nn.Module, count: int = 6, chunk: int = 64, rules: object = QUICK, **sample: object) -> pd.DataFrame:
     batch = planted(count)
-    drawn = {"ids": batch.ids, "varied": frozenset(batch.ids), "data": Held(batch), "rerender": True, **sample}
+    drawn = {"ids": batch.ids, "varied": frozenset(batch.ids), "data": Stored(batch), "rerender": True, **sample}
     made = model(net, classes=("yes", "no"))
     return measure(made, SimpleNamespace(**drawn), rules, chunk)  # type: ignore[arg-type]
 

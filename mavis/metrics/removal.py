@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mavis.device import precise
 from mavis.errors import BadParameter
-from mavis.kinds import Curve, CurveValues, Fade, Metric, Question, SweepMetric, evenly
+from mavis.kinds import Curve, CurveValues, Metric, Question, SweepMetric, evenly
 from mavis.registry import metric
 
 IMPUTERS = ("mean", "blur")
@@ -24,7 +24,7 @@ RISE = 1e-5
 Curves = Mapping[Question, CurveValues]
 Pair = tuple[Curve, Curve]
 
-_UNSURE = "the target's probability for the whole image is below min_probability"
+UNSURE = "the target's probability for the whole image is below min_probability"
 
 
 # Areas under one curve.
@@ -104,7 +104,7 @@ def pixel_flipping(imputer: str = "mean", points: int = POINTS) -> Metric:
     higher_is_better=True,
     range=(None, 1),
     needs={"forward"},
-    undefined=f"{_UNSURE}, or all of it is one superpixel",
+    undefined=f"{UNSURE}, or all of it is one superpixel",
 )
 def irof(imputer: str = "mean", points: int = 21, min_probability: float = 0.01) -> Metric:
     """Area over the target's probability, as a share of the whole image's, while superpixels are removed MIF.
@@ -118,10 +118,10 @@ def irof(imputer: str = "mean", points: int = 21, min_probability: float = 0.01)
     a map of one channel for a colour image; it counts steps from the first one on, so its area grows with the number of
     superpixels; and in a batch an image with fewer of them than another gets another score than alone.
     """
-    _check_share("irof", "min_probability", min_probability)
+    check_share("irof", "min_probability", min_probability)
 
     def score(found: CurveValues) -> Tensor:
-        over = 1 - _share(found.area(), found.y[:, 0], min_probability)
+        over = 1 - share_of(found.area(), found.y[:, 0], min_probability)
         ordered = ((found.x > 0) & (found.x < 1)).any(1)
         return torch.where(ordered, over, torch.nan)
 
@@ -174,7 +174,7 @@ def region_perturbation(imputer: str = "noise", regions: float = 0.15, points: i
     Differs: the paper removes 100 regions of 9 × 9 pixels one by one, 15.7 % of its images, and repeats it 10 times;
     here the cells of the grid go in 10 steps under one draw of the noise. Quantus returns the fall after each step.
     """
-    _check_share("region_perturbation", "regions", regions)
+    check_share("region_perturbation", "regions", regions)
     curve = Curve(imputer, "mif", tuple(regions * step for step in evenly(points)))
     return _of_one(curve, lambda found: _mean(found.y[:, :1] - found.y))
 
@@ -201,7 +201,7 @@ def sufficiency(imputer: str = "mean", kept: Sequence[float] = (0.05, 0.1, 0.2, 
     if not kept:
         raise BadParameter("sufficiency: kept must be a list of shares in (0,1], got none.")
     for share in kept:
-        _check_share("sufficiency", "kept", share)
+        check_share("sufficiency", "kept", share)
     curve = Curve(imputer, "lif", (0.0, *sorted({_removed(share) for share in kept})))
     return _of_one(curve, lambda found: _mean(found.y[:, :1] - found.y[:, 1:]))
 
@@ -370,75 +370,6 @@ def monotonicity_arya(imputer: str = "mean", points: int = POINTS) -> Metric:
     return _of_one(curve, lambda found: (found.y.diff(dim=1) <= RISE).all(1).float())
 
 
-# The image faded by the map.
-
-
-@metric(
-    "average_drop",
-    source="Chattopadhay et al. 2018 (Grad-CAM++), section 5.1, arXiv 1710.11063",
-    category="faithfulness",
-    higher_is_better=False,
-    range=(0, 1),
-    needs={"forward"},
-    undefined=_UNSURE,
-)
-def average_drop(imputer: str = "mean", min_probability: float = 0.01) -> Metric:
-    """Fall of the target's probability, as a share of it, when the image is faded where the map is low.
-
-    The image is weighted by the map scaled to [0,1]; a rise is a drop of 0.
-
-    Args:
-        imputer: what the image is faded into.
-        min_probability: smallest probability of the whole image that can be shared out, in (0,1].
-
-    Differs: the image is faded into the data set's mean colour, not black; a share, not per cent.
-    """
-    _check_share("average_drop", "min_probability", min_probability)
-    return _of_faded(imputer, lambda whole, faded: _share((whole - faded).clamp_min(0), whole, min_probability))
-
-
-@metric(
-    "average_increase",
-    source="Chattopadhay et al. 2018 (Grad-CAM++), section 5.1, arXiv 1710.11063",
-    category="faithfulness",
-    higher_is_better=True,
-    range=(0, 1),
-    needs={"forward"},
-)
-def average_increase(imputer: str = "mean") -> Metric:
-    """Whether the target's probability rises when the image is faded where the map is low: 1 or 0.
-
-    Args:
-        imputer: what the image is faded into.
-
-    Differs: the image is faded into the data set's mean colour, not black; rises below 0.00001 do not count.
-    """
-    return _of_faded(imputer, lambda whole, faded: (faded - whole > RISE).float())
-
-
-@metric(
-    "average_gain",
-    source="Zhang et al. 2023 (Opti-CAM), arXiv 2301.07002",
-    category="faithfulness",
-    higher_is_better=True,
-    range=(0, 1),
-    needs={"forward"},
-    undefined="the target's probability for the whole image is above 1 − min_room, too high to rise",
-)
-def average_gain(imputer: str = "mean", min_room: float = 1e-4) -> Metric:
-    """Rise of the target's probability, as a share of its room up to 1, when the image is faded where the map is low.
-
-    Args:
-        imputer: what the image is faded into.
-        min_room: smallest distance to 1 that can be shared out, in (0,1]; at the default, rounding of the probability
-            moves the value by less than 0.001.
-
-    Differs: the image is faded into the data set's mean colour, not black.
-    """
-    _check_share("average_gain", "min_room", min_room)
-    return _of_faded(imputer, lambda whole, faded: _share((faded - whole).clamp_min(0), 1 - whole, min_room))
-
-
 # What they ask, and how they read it.
 
 
@@ -462,12 +393,6 @@ def _of_one(curve: Curve, read: Callable[[CurveValues], Tensor]) -> Metric:
     return SweepMetric((curve,), lambda curves: read(curves[curve]))
 
 
-def _of_faded(imputer: str, read: Callable[[Tensor, Tensor], Tensor]) -> Metric:
-    """Reads the probabilities ``(B,)`` of the whole and of the faded image."""
-    fade = Fade(imputer)
-    return SweepMetric((fade,), lambda curves: read(curves[fade].y[:, 0], curves[fade].y[:, 1]))
-
-
 def _mean_gap(pair: Pair) -> Metric:
     most, least = pair
     return SweepMetric(pair, lambda curves: _mean(curves[least].y - curves[most].y))
@@ -483,7 +408,7 @@ def _mean(values: Tensor) -> Tensor:
     return precise(values).mean(1).float()
 
 
-def _share(part: Tensor, whole: Tensor, least: float) -> Tensor:
+def share_of(part: Tensor, whole: Tensor, least: float) -> Tensor:
     """``(B,)``: part / whole; NaN where the whole is below ``least``."""
     enough = whole >= least
     return torch.where(enough, part / whole.where(enough, torch.ones_like(whole)), torch.nan)
@@ -494,6 +419,7 @@ def _removed(kept: float) -> float:
     return round(1 - kept, 9)
 
 
-def _check_share(name: str, parameter: str, share: float) -> None:
+def check_share(name: str, parameter: str, share: float) -> None:
+    """Raises BadParameter for what is no share in (0,1]."""
     if not 0 < share <= 1:
         raise BadParameter(f"{name}: {parameter} is a share in (0,1], got {share}.")

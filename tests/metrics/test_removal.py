@@ -35,7 +35,8 @@ C = torch.tensor([4.0, 3.0, 2.0, 1.0])
 """Contributions of 4 cells. Most influential first 10, 6, 3, 1, 0 is left: area 15/4. The reverse, 10, 9, 7, 4, 0:
 area 25/4."""
 
-REMOVAL = [entry.name for entry in metrics if entry.factory.__module__ == "mavis.metrics.removal"]
+MODULES = ("mavis.metrics.removal", "mavis.metrics.fading")
+REMOVAL = [entry.name for entry in metrics if entry.factory.__module__ in MODULES]
 GAPS = ("srg", "nsrg", "abpc", "road_gap")
 FADED = ("average_drop", "average_increase", "average_gain")
 
