@@ -1,13 +1,9 @@
 """Models whose parameters carry no trained information: all layers at once, or from one end on."""
 
 import copy
-import itertools
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -67,19 +63,13 @@ def randomised(net: nn.Module, seed: int, size: int, *, order: Order = "full", l
     Differs: Quantus calls ``reset_parameters``, which sets normalisation layers to the identity and re-seeds every
     layer alike; it goes in order of registration, and counts the trained net as a step.
     """
-    steps, trained = _chosen(net, size, order, layers), net
-    net = copy.deepcopy(trained)
+    steps = _chosen(net, size, order, layers)
+    net = copy.deepcopy(net)
     parameters, norms = dict(net.named_parameters()), _batch_norms(net)
-    changed = [name for step in steps for name in step.parameters]
     with torch.no_grad():
-        for name in changed:
+        for name in (name for step in steps for name in step.parameters):
             _draw(parameters[name], draws.generator(seed, name))
-    measured = [norms[name] for step in steps for name in step.norms]
-    if measured:
-        images = _images(seed, size).to(next(net.parameters()))
-        below = _Below.of(trained, (seed, size), images) if order == "top_down" else _Below({})
-        with below.standing_in(net, [parameters[name] for name in changed]):
-            _measure_statistics(net, measured, images)
+    _measure_statistics(net, [norms[name] for step in steps for name in step.norms], seed, size)
     return net
 
 
@@ -135,94 +125,22 @@ def _another_order(count: int, stream: torch.Generator) -> Tensor:
     return order.roll(1) if order.equal(torch.arange(count)) else order
 
 
-def _images(seed: int, size: int) -> Tensor:
-    """32 random images, half smooth, half noise."""
-    stream = draws.generator(seed, "statistics")
-    smooth = nn.functional.interpolate(torch.rand((16, 3, 8, 8), generator=stream), size=size, mode="bilinear")
-    return torch.cat([smooth, torch.rand((16, 3, size, size), generator=stream)])
-
-
-def _measure_statistics(net: nn.Module, norms: list[_BatchNorm], images: Tensor) -> None:
-    """Sets running statistics of batch normalisation to those of some images."""
+def _measure_statistics(net: nn.Module, norms: list[_BatchNorm], seed: int, size: int) -> None:
+    """Sets running statistics of batch normalisation to those of 32 random images, half smooth, half noise."""
+    if not norms:
+        return
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
+    stream = draws.generator(seed, "statistics")
+    smooth = nn.functional.interpolate(torch.rand((16, 3, 8, 8), generator=stream), size=size, mode="bilinear")
+    images = torch.cat([smooth, torch.rand((16, 3, size, size), generator=stream)])
+    place = next(net.parameters())
     with torch.no_grad():
-        net(images)
+        net(images.to(place))
     for norm in norms:
         norm.eval()
-
-
-@dataclass(frozen=True)
-class _Below:
-    """What a trained net's modules answer to the images on which statistics are measured.
-
-    In a top-down cascade the lower ones answer so at every step: layers are drawn anew from the last one used on, so a
-    module that holds unchanged parameters only, and whatever is done before it, is done before any changed one is read.
-
-    Attributes:
-        answers: by name, in the order in which the modules answer; those of the last, as many as fit `MOST` bytes.
-    """
-
-    answers: Mapping[str, Tensor]
-
-    MOST: ClassVar[int] = 64 * 2**20
-    _last: ClassVar[WeakKeyDictionary[nn.Module, tuple[object, "_Below"]]] = WeakKeyDictionary()
-
-    @classmethod
-    def of(cls, net: nn.Module, key: object, images: Tensor) -> "_Below":
-        """Of a trained net; those of the last key are kept, for the next step of the cascade."""
-        known = cls._last.get(net)
-        if known is None or known[0] != key:
-            known = cls._last[net] = key, cls(_answers(copy.deepcopy(net), images, cls.MOST))
-        return known[1]
-
-    @contextmanager
-    def standing_in(self, net: nn.Module, changed: Iterable[Tensor]) -> Iterator[None]:
-        """Lets the answers stand for modules of a copy that come before everything that is changed in it."""
-        ids = {id(tensor) for tensor in changed}
-        lower = list(itertools.takewhile(lambda name: not ids & _held(net, name), self.answers))
-        while lower and not _held(net, lower[-1]):
-            lower.pop()
-        for name in lower:
-            net.get_submodule(name).forward = partial(_answer, self.answers[name])
-        try:
-            yield
-        finally:
-            for name in lower:
-                del net.get_submodule(name).forward
-
-
-def _answer(answer: Tensor, *_: object, **__: object) -> Tensor:
-    return answer.clone()  # the net may write into it
-
-
-def _held(net: nn.Module, name: str) -> set[int]:
-    """The parameters of a module, by identity."""
-    return {id(tensor) for tensor in net.get_submodule(name).parameters()}
-
-
-def _answers(net: nn.Module, images: Tensor, most: int) -> dict[str, Tensor]:
-    """Answers of the modules that are called once: of the last ones, as many as fit so many bytes."""
-    calls: Counter[str] = Counter()
-    kept: dict[str, Tensor] = {}
-
-    def note(name: str, output: object) -> None:
-        calls[name] += 1
-        if calls[name] > 1 or not isinstance(output, Tensor):
-            kept.pop(name, None)
-            return
-        kept[name] = output.clone()
-        while sum(answer.nbytes for answer in kept.values()) > most:
-            del kept[next(iter(kept))]
-
-    for name, module in net.named_modules():
-        if name:
-            module.register_forward_hook(lambda _, __, output, name=name: note(name, output))
-    with torch.no_grad():
-        net(images)
-    return kept
 
 
 class _Recorder(TorchFunctionMode):

@@ -1,6 +1,5 @@
 """Randomised nets keep nothing trained; layer by layer, steps follow the forward and hold every parameter once."""
 
-import copy
 import itertools
 from collections.abc import Callable
 
@@ -12,7 +11,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from mavis import draws
 from mavis.errors import BadParameter
 from mavis.nets import race_resnet
-from mavis.randomise import Layer, _answers, _Below, layers, randomised
+from mavis.randomise import Layer, layers, randomised
 from mavis.variants import Randomised
 
 from .toys import Linear, Pooled, model, noise
@@ -363,62 +362,6 @@ def test_statistics_of_randomised_layers_fit_and_the_others_stay() -> None:
         other(torch.cat([smooth, noise(64, 16)]))
     torch.testing.assert_close(caught[0].mean((0, 2, 3)), other.body[1].running_mean, atol=0.05, rtol=0.05)
     assert other.body[4].running_mean.equal(net.body[4].running_mean)
-
-
-class Crooked(nn.Module):
-    """Modules that are called twice, that are read without a call, and whose answers are written into."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.act, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Identity()
-        self.norms = nn.ModuleList([nn.BatchNorm2d(4), nn.BatchNorm2d(4)])
-        self.unseen, self.third = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
-        self.final, self.head = nn.BatchNorm2d(4), nn.Linear(4, 2)
-        trained(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        inside = self.norms[0](self.first(images))
-        inside += images.mean(1, keepdim=True)
-        inside = torch.conv2d(self.act(inside), self.unseen.weight, self.unseen.bias, padding=1)
-        inside = self.norms[1](self.last(inside))
-        inside = self.final(self.third(inside) + self.act(inside))
-        out: Tensor = self.head(inside.mean((2, 3)))
-        return out
-
-
-@pytest.mark.parametrize("make", [Normed, Tied, Crooked, lambda: race_resnet(3, 32).eval()])
-def test_what_lower_modules_answered_before_changes_no_statistics(make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At every step of a cascade the copy is, bit for bit, the one for which everything is computed anew."""
-    net = make()
-    for count in range(1, len(layers(net, 32)) + 1):
-        with monkeypatch.context() as patch:
-            patch.setattr(_Below, "MOST", 0)
-            expected = randomised(copy.deepcopy(net), 0, 32, order="top_down", layers=count).state_dict()
-        found = randomised(net, 0, 32, order="top_down", layers=count)
-        assert all(tensor.equal(found.state_dict()[name]) for name, tensor in expected.items())
-        assert all(type(module).forward == module.forward.__func__ for module in found.modules())  # type: ignore[attr-defined]
-
-
-def test_lower_modules_are_asked_once_in_a_cascade() -> None:
-    """The first layer sees 32 images for the trained answers, and 32 more only when it is drawn anew itself."""
-    net, seen = race_resnet(3, 32).eval(), []
-    count = len(layers(net, 32))
-    first = net.get_submodule(layers(net, 32)[0].name)
-    first.register_forward_hook(lambda _, images, __: seen.append(len(images[0])))
-    for number in range(1, count):
-        randomised(net, 0, 32, order="top_down", layers=number)
-    assert seen == [32]
-    randomised(net, 0, 32, order="top_down", layers=count)
-    assert seen == [32, 32]
-
-
-def test_what_is_remembered_is_bounded() -> None:
-    """Of answers of 8, 4 and 2 values per image the last that fit are kept; what is called twice is not."""
-    net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4), nn.Linear(4, 2))
-    assert [*_answers(net, torch.zeros(1, 8), 4 * 14)] == ["0", "1", "2"]
-    assert [*_answers(net, torch.zeros(1, 8), 4 * 13)] == ["1", "2"]
-    assert [*_answers(net, torch.zeros(1, 8), 4)] == []
-    assert "act" not in _answers(Crooked(), torch.zeros(1, 3, 16, 16), 2**20)
 
 
 def test_frozen_nets_are_randomised_and_stay_frozen() -> None:
