@@ -88,6 +88,15 @@ def test_a_run_costs_what_was_planned(whole, folders, tmp_path):
     assert forwards + 2 * backwards == pytest.approx(planned.work, rel=0.25)
 
 
+def test_progress_is_told_what_was_done_before(whole, folders):
+    """Of a run that is whole already, all of the work."""
+    told = []
+    pipeline.run(SMALL, folders / "whole", pipeline.Progress(begin=lambda *given: told.append(given)))
+    ((work, before, blocks, done),) = told
+    assert 0 < work == before
+    assert 0 < blocks == done
+
+
 @pytest.mark.parametrize("size", [1, 2, 7, 64])
 def test_scores_do_not_depend_on_the_batch_size(size, whole, tmp_path):
     """Batch sizes 1, 2, 7 and 64 give the scores of the default one, random components included."""

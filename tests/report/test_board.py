@@ -68,6 +68,19 @@ def test_many_methods_are_cut_and_told_by_gate(many):
     assert "stopped_18" in _printed(many, many.models[0], everything=True)
 
 
+def test_the_short_table_has_no_row_of_dashes(many):
+    """A control without a score is left out where skills are shown, and not counted among the methods left out."""
+    model = many.models[0]
+    bare = tuple(
+        one.model_copy(update={"overall": None, "categories": {}}) if one.explainer == "sobel" else one
+        for one in model.explainers
+    )
+    text = _printed(many, model.model_copy(update={"explainers": bare}))
+    assert "sobel" not in text
+    assert "45 methods are left out here" in " ".join(text.split())
+    assert "sobel" in _printed(many, model.model_copy(update={"explainers": bare}), everything=True)
+
+
 def test_what_does_not_work_here_is_stopped_by_no_gate(many):
     """Why it has no maps stands elsewhere."""
     model = many.models[0]

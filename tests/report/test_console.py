@@ -80,6 +80,17 @@ def test_answer_has_evidence_limits_and_codes(findings):
         assert part in answer, part
 
 
+def test_what_was_skipped_is_not_said_to_have_no_value_too(findings):
+    """An explainer without maps stands once, with its reason."""
+    model = findings.models[0]
+    last = model.explainers[-1].model_copy(update={"missing": "has no attention"})
+    model = model.model_copy(update={"explainers": (*model.explainers[:-1], last)})
+    told = findings.model_copy(update={"models": (model,), "skipped": ("faces / rollout: has no attention",)})
+    assert _printed(told, 100).count("has no attention") == 1
+    untold = told.model_copy(update={"skipped": ()})
+    assert "no value: faces-balanced: " in _printed(untold, 100)
+
+
 def test_long_evidence_is_cut_and_counted(findings):
     """Forty sentences of evidence cost ten lines and say how many more there are; on demand all are printed."""
     model = findings.models[0]
