@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from harness import table, write
 
-from mavis import contest, refusals
-from mavis.verify.boards import METRICS, Field, evidence, rules
+from mavis.decision import comparison, refusals
+from mavis.workflows.meta_evaluation.simulated_leaderboards import METRICS, Field, evidence, rules
 
 HEADER = ("field", "best in set", "mean size", "best alone", "refused", "grounds", "ms a decision", "expected")
 
@@ -78,7 +78,7 @@ def cells(row: Row, runs: int) -> list[str]:
     for run in range(runs):
         found = evidence(row.field, run, protocol, {"sobel": "control"})
         start = time.perf_counter()
-        held = contest.hold(found.standing, found.eligible, dict(found.counts), protocol)
+        held = comparison.hold(found.standing, found.eligible, dict(found.counts), protocol)
         grounds = refusals.grounds(found, held, protocol)
         seconds += time.perf_counter() - start
         sizes.append(len(held.chosen))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mavis.linear import filled
-from mavis.maps import cell_pixels
+from mavis.core.attribution_maps import cell_pixels
+from mavis.core.perturbation.linear_imputer import filled
 
 GREY = torch.full((3,), 0.5)
 

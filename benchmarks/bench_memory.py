@@ -26,11 +26,12 @@ from harness import one_thread, table, write
 from subject import Subject, Wanted
 from torch import nn
 
-from mavis import device, execute
+from mavis.core import device
+from mavis.core.types import Model
 from mavis.datasets.synthetic_faces import synthetic_faces
-from mavis.explaining import Job
-from mavis.plan import Block, Cell, Line
-from mavis.types import Model
+from mavis.engine.execution import block
+from mavis.engine.execution.explain import Job
+from mavis.engine.planning.plan import Block, Cell, Line
 
 LIMIT = 2000
 """MiB that the long job stays below."""
@@ -52,7 +53,7 @@ def sweeps(images: int) -> Callable[[], None]:
 
     def work() -> None:
         for start in range(0, images, BLOCK):
-            found = execute.run(job, Block(str(start), "small", ids[start : start + BLOCK], cells, variants=True))
+            found = block.run(job, Block(str(start), "small", ids[start : start + BLOCK], cells, variants=True))
             if found.log.failures:
                 raise RuntimeError(found.log.failures[0]["traceback"])
 

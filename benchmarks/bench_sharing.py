@@ -6,11 +6,13 @@ Whole jobs are timed, interleaved by pytest-benchmark's groups; read the ratios 
 import pytest
 import torch
 
-from mavis import registry
-from mavis.maps import Maps, pooled
-from mavis.passes import Meter, Pass
-from mavis.subjects import open_data, open_model
-from mavis.sweep import Scene
+from mavis.core import registry
+from mavis.core.attribution_maps import Maps, pooled
+from mavis.core.compute import Meter
+from mavis.core.model_pass import Pass
+from mavis.datasets.loading.open import open_data
+from mavis.engine.removal import Scene
+from mavis.models.loading.open import open_model
 
 IMAGES = 32
 TOGETHER = ("saliency", "input_x_gradient", "cam", "gradcam", "gradcam_plus_plus")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from harness import figure, table, write
 
-from mavis.verify.worlds import Outcome, World, outcomes, split_at_random
+from mavis.workflows.meta_evaluation.simulated_disparities import Outcome, World, outcomes, split_at_random
 
 HEADER = (
     *("world", "p < .05", "found", "no gap shown", "raw", "matched", "adjusted"),

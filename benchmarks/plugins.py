@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from mavis.kinds import Explainer
-from mavis.maps import upsampled
-from mavis.passes import Pass
-from mavis.registry import explainer, explainers
+from mavis.core.attribution_maps import upsampled
+from mavis.core.metric_types import Explainer
+from mavis.core.model_pass import Pass
+from mavis.core.registry import explainer, explainers
 
 
 def ensure() -> None:

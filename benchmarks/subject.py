@@ -10,15 +10,15 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from mavis import execute
-from mavis.device import default_chunk
-from mavis.explaining import Job
-from mavis.passes import Pass
-from mavis.plan import Block, Cell, Line, Part
-from mavis.registry import explainers, metric_of, metrics
-from mavis.store import BlockResult
-from mavis.traits import ExplainerTraits
-from mavis.types import Batch, Model
+from mavis.core.device import default_chunk
+from mavis.core.model_pass import Pass
+from mavis.core.registry import explainers, metric_of, metrics
+from mavis.core.traits import ExplainerTraits
+from mavis.core.types import Batch, Model
+from mavis.engine.execution import block
+from mavis.engine.execution.explain import Job
+from mavis.engine.planning.plan import Block, Cell, Line, Part
+from mavis.engine.store import BlockResult
 
 CLASSES = 7
 CAM_LAYER = "6"
@@ -169,7 +169,7 @@ class Subject:
             chunk=self.most,
         )
         cells = tuple(Cell(f"{e.name} {m.name}", e.name, m.name, None) for e in methods for m in wanted)
-        found = execute.run(job, Block("block", "resnet", self.ids, cells, variants=True))
+        found = block.run(job, Block("block", "resnet", self.ids, cells, variants=True))
         for failure in found.log.failures:
             raise RuntimeError(failure["traceback"])
         return found

@@ -11,13 +11,14 @@ Everything here is imported when it is first used, so that ``import mavis`` cost
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mavis import torchvision_hook
+from mavis.core import torchvision_hook
 
 if TYPE_CHECKING:
-    from mavis.errors import MavisError
-    from mavis.evaluation import Evaluation, evaluate
-    from mavis.findings import Findings
-    from mavis.kinds import (
+    from mavis.analysis.findings import Findings
+    from mavis.core.attribution_maps import Maps, spearman
+    from mavis.core.errors import BadParameter, DataError, MavisError, ModelError
+    from mavis.core.hashing import digest
+    from mavis.core.metric_types import (  # fmt: skip
         Answers,
         CostMetric,
         Curve,
@@ -28,69 +29,85 @@ if TYPE_CHECKING:
         ProbeMetric,
         SweepMetric,
         VariantMetric,
-    )  # fmt: skip
-    from mavis.maps import Maps
-    from mavis.passes import Pass
-    from mavis.registry import dataset, explainer, imputer, metric, model
-    from mavis.types import Batch, Dataset, Model
-    from mavis.variants import Variant
+    )
+    from mavis.core.model_pass import Pass
+    from mavis.core.perturbation.variants import Variant
+    from mavis.core.registry import dataset, explainer, imputer, metric, model
+    from mavis.core.types import Batch, Dataset, Model
+    from mavis.datasets.loading.image_files import LabelledImages
+    from mavis.explainers.external import adapters
+    from mavis.workflows.evaluate import Evaluation, evaluate
 
 torchvision_hook.install()
 
 _PUBLIC = {
-    "evaluate": "evaluation",
-    "Evaluation": "evaluation",
-    "Findings": "findings",
-    "MavisError": "errors",
-    "Batch": "types",
-    "Dataset": "types",
-    "Model": "types",
-    "Pass": "passes",
-    "Maps": "maps",
-    "Variant": "variants",
-    "Answers": "kinds",
-    "CostMetric": "kinds",
-    "Curve": "kinds",
-    "Explained": "kinds",
-    "FreeMetric": "kinds",
-    "MapMetric": "kinds",
-    "Probe": "kinds",
-    "ProbeMetric": "kinds",
-    "SweepMetric": "kinds",
-    "VariantMetric": "kinds",
-    "dataset": "registry",
-    "explainer": "registry",
-    "imputer": "registry",
-    "metric": "registry",
-    "model": "registry",
+    "evaluate": "workflows.evaluate",
+    "Evaluation": "workflows.evaluate",
+    "Findings": "analysis.findings",
+    "BadParameter": "core.errors",
+    "DataError": "core.errors",
+    "MavisError": "core.errors",
+    "ModelError": "core.errors",
+    "LabelledImages": "datasets.loading.image_files",
+    "adapters": "explainers.external",
+    "digest": "core.hashing",
+    "spearman": "core.attribution_maps",
+    "Batch": "core.types",
+    "Dataset": "core.types",
+    "Model": "core.types",
+    "Pass": "core.model_pass",
+    "Maps": "core.attribution_maps",
+    "Variant": "core.perturbation.variants",
+    "Answers": "core.metric_types",
+    "CostMetric": "core.metric_types",
+    "Curve": "core.metric_types",
+    "Explained": "core.metric_types",
+    "FreeMetric": "core.metric_types",
+    "MapMetric": "core.metric_types",
+    "Probe": "core.metric_types",
+    "ProbeMetric": "core.metric_types",
+    "SweepMetric": "core.metric_types",
+    "VariantMetric": "core.metric_types",
+    "dataset": "core.registry",
+    "explainer": "core.registry",
+    "imputer": "core.registry",
+    "metric": "core.registry",
+    "model": "core.registry",
 }
 
 __all__ = [
     "Answers",
+    "BadParameter",
     "Batch",
     "CostMetric",
     "Curve",
+    "DataError",
     "Dataset",
     "Evaluation",
     "Explained",
     "Findings",
     "FreeMetric",
+    "LabelledImages",
     "MapMetric",
     "Maps",
     "MavisError",
     "Model",
+    "ModelError",
     "Pass",
     "Probe",
     "ProbeMetric",
     "SweepMetric",
     "Variant",
     "VariantMetric",
+    "adapters",
     "dataset",
+    "digest",
     "evaluate",
     "explainer",
     "imputer",
     "metric",
     "model",
+    "spearman",
 ]
 
 

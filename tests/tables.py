@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mavis import aggregate, leaderboard, validity
-from mavis.aggregate import Standing
-from mavis.findings import ExplainerEntry, Reliability, Validity
-from mavis.groups import Rules
-from mavis.leaderboard import Cast, rules_of
-from mavis.protocol import changed, parse
-from mavis.refusals import Evidence
-from mavis.rules import Protocol
-from mavis.traits import ExplainerTraits, MetricTraits
+from mavis.analysis import model_validity
+from mavis.analysis.findings import ExplainerEntry, Reliability, Validity
+from mavis.analysis.groups import Rules, rules_of
+from mavis.core.traits import ExplainerTraits, MetricTraits
+from mavis.decision import leaderboard, overall_score
+from mavis.decision.leaderboard import Cast
+from mavis.decision.overall_score import Standing
+from mavis.decision.refusals import Evidence
+from mavis.protocol.loading import changed, parse
+from mavis.protocol.schema import Protocol
 
 SIZES = {"alder": 40, "birch": 40, "cedar": 40}
 CLASSES = ("alder", "birch", "cedar")
@@ -122,8 +123,8 @@ def columns(
 
 def standing(table: pd.DataFrame, rows: pd.DataFrame, who: Cast, rules: Protocol) -> Standing:
     """Skills and overall scores, on a model of which only the parts are known that it uses."""
-    counted = aggregate.counting(rules, list(who.metrics), {}, truth_verified=True)
-    return aggregate.stand(rows, table, who.metrics, counted, rules)
+    counted = overall_score.counting(rules, list(who.metrics), {}, truth_verified=True)
+    return overall_score.stand(rows, table, who.metrics, counted, rules)
 
 
 def board(rows: pd.DataFrame, table: pd.DataFrame, who: Cast, rules: Protocol) -> tuple[ExplainerEntry, ...]:
@@ -145,7 +146,7 @@ def evidence(
     return Evidence(
         entries=leaderboard.build(rows, table, who, rules, stand),
         standing=stand,
-        validity=valid or validity.assess(table, CLASSES, rules_of(rules)),
+        validity=valid or model_validity.assess(table, CLASSES, rules_of(rules)),
         counts={str(race): int(n) for race, n in table["race"].value_counts().items()},
         reliability=reliability,
         stochastic=frozenset(name for name, traits in who.explainers.items() if traits.stochastic),

@@ -11,13 +11,18 @@ import pytest
 import torch
 from torch import nn
 
-from mavis import execute, explaining, kinds, plan, registry
-from mavis.errors import ModelError
-from mavis.maps import Maps, pooled
-from mavis.passes import Meter, Pass
-from mavis.protocol import changed, load
-from mavis.subjects import open_data, open_model
-from mavis.types import Reference
+from mavis.core import metric_types, registry
+from mavis.core.attribution_maps import Maps, pooled
+from mavis.core.compute import Meter
+from mavis.core.errors import ModelError
+from mavis.core.model_pass import Pass
+from mavis.core.types import Reference
+from mavis.datasets.loading.open import open_data
+from mavis.engine.execution import block as execute
+from mavis.engine.execution import explain
+from mavis.engine.planning import plan
+from mavis.models.loading.open import open_model
+from mavis.protocol.loading import changed, load
 
 from . import toys
 
@@ -258,7 +263,7 @@ def test_metric_survives_degenerate_maps(name, model, batch):
     maps = Maps.of(flat, 16)
     assert maps.valid.tolist() == [False] * 4
     small = _rows(batch, range(4))
-    if isinstance(made, kinds.MapMetric):
+    if isinstance(made, metric_types.MapMetric):
         values = made.score(maps, small)
         assert values.shape == (4,)
         assert not values.isinf().any()
@@ -278,7 +283,7 @@ def scores_of(model, batch, *, chunk, backwards=False, rows=range(IMAGES)):
     ids = tuple(reversed(batch.ids)) if backwards else tuple(batch.ids[row] for row in rows)
     block = plan.Block("block", model.name, ids, plan.cells(subject, line, rules), variants=True)
     targets = dict(zip(batch.ids, (i % 7 for i in range(IMAGES)), strict=True))
-    job = explaining.Job(model, _Held(batch), line, targets, torch.full((3,), 0.5), 7, GRID, chunk)
+    job = explain.Job(model, _Held(batch), line, targets, torch.full((3,), 0.5), 7, GRID, chunk)
     result = execute.run(job, block)
     assert not result.log.failures
     return result.scores.pivot(index=["explainer", "image"], columns="metric", values="value")

@@ -14,10 +14,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import mavis
-from mavis import registry
 from mavis.cli import app
-from mavis.maps import Maps
-from mavis.subjects import open_data
+from mavis.core import registry
+from mavis.core.attribution_maps import Maps
+from mavis.datasets.loading.open import open_data
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE / "plugin_package"
@@ -169,8 +169,8 @@ def found_gradient():
 
 
 def sampled(data):
-    from mavis.protocol import load
-    from mavis.sampling import sample
+    from mavis.datasets.loading.sampling import sample
+    from mavis.protocol.loading import load
 
     rules = load("quick")
     return sample(data.table(), "shade", rules.data.n_per_group.target, 8, rules.seed)

@@ -1,52 +1,56 @@
-"""A file imports only what stands below it; plug-ins see the contracts; nobody imports a plug-in."""
+"""Imports point downwards: one order of packages, and plug-ins that see core and their own folder only."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import mavis
 
-LAYERS = """__main__ > cli > verify > evaluation sensitivity > pipeline > results > report > execute > again
-    > explaining > decide > refusals > contest > leaderboard regression > aggregate > skill > gates disparity
-    validity agreement twins > statements > pairs > alike > groups > costs reliability reliance leak support
-    > ledger > store plan subjects train > foreign verified > protocol sampling sweep preflight checkpoint
-    adapters > rules units borrowed > kinds segments cam_layer > surgery > variants > perturb randomise > passes
-    faces images nets linear similarity appearance claims > maps gaps inequality raters > ranks
-    corrections > stats findings registry > traits > types > draws hashing device fingerprints
-    > errors torchvision_hook"""
-PLACE = {name: height for height, layer in enumerate(LAYERS.split(">")) for name in layer.split()}
-PLUGINS = {"models", "datasets", "explainers", "metrics"}
-CONTRACTS = (
-    "registry traits types errors maps perturb variants similarity kinds passes draws hashing device images faces nets "
-    "checkpoint foreign units"
+ORDER = (
+    "cli > workflows > report, decision > analysis, engine > protocol > models > datasets, explainers, metrics > core"
 )
+RANK = {name: rank for rank, row in enumerate(ORDER.split(" > ")) for name in row.split(", ")}
+PLUGINS = ("models", "datasets", "explainers", "metrics")
+ROOT = Path(mavis.__file__).parent
+MODULES = {
+    ".".join(p.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__") for p in ROOT.rglob("*.py")
+}
 
 
-def imports() -> list[tuple[str, str, str]]:
-    """Per import, at the top or in a function: the file, its module or package below mavis, and the imported one."""
-    root, found = Path(mavis.__file__).parent, []
-    for path in (p for p in root.rglob("*.py") if p != root / "__init__.py"):  # the public API, imported when used
-        file = path.relative_to(root)
-        own = file.with_suffix("").parts[0]
+def imports() -> Iterator[tuple[list[str], list[str]]]:
+    """Per import, late ones and module names in strings too: the parts of the importing and of the imported module."""
+    for path in ROOT.rglob("*.py"):
+        importer = path.relative_to(ROOT.parent).with_suffix("").parts
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
-            dotted = [f"{node.module}.{name}" for name in names] if isinstance(node, ast.ImportFrom) else names
-            found += [(str(file), own, d.split(".")[1]) for d in [f"mavis.{own}", *dotted] if d.startswith("mavis.")]
-    return found
+            match node:
+                case ast.ImportFrom(module=str(base), names=names):
+                    found = [f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in names]
+                case ast.Import(names=names):
+                    found = [alias.name for alias in names]
+                case ast.Constant(value=str(text)):
+                    found = [text] if text in MODULES else []
+                case _:
+                    continue
+            yield from ((list(importer[1:]), name.split(".")[1:]) for name in found if name.startswith("mavis."))
+
+
+def is_plugin(module: list[str]) -> bool:
+    """Whether a module lies directly in the folder of models, data sets, explainers or metrics."""
+    return len(module) == 2 and module[0] in PLUGINS and module[1] != "__init__"
 
 
 def test_imports_point_downwards() -> None:
-    """No file imports its own layer or one above it, and every module has a layer."""
-    rest = [i for i in imports() if i[1] != i[2] and i[1] not in PLUGINS and i[2] not in PLUGINS]
-    assert {own for _, own, _ in imports()} == PLUGINS | set(PLACE)
-    assert [i for i in rest if PLACE[i[2]] <= PLACE[i[1]]] == []
+    """A package imports only packages of a lower rank."""
+    wrong = [(a, b) for a, b in imports() if len(a) > 1 and a[0] != b[0] and RANK[a[0]] >= RANK[b[0]]]
+    assert wrong == []
 
 
-def test_plugins_see_the_contracts_and_nobody_sees_a_plugin() -> None:
-    """Models, data sets, explainers and metrics know nothing of runs; only the registry finds them."""
-    assert {i for i in imports() if i[1] in PLUGINS and i[2] not in {i[1], *CONTRACTS.split()}} == set()
-    assert {i for i in imports() if i[2] in PLUGINS and i[1] != i[2]} == set()
+def test_plugins_see_core_and_their_folder_and_nobody_sees_a_plugin() -> None:
+    """A plug-in imports core and its own folder; only its own folder imports it."""
+    assert [(a, b) for a, b in imports() if is_plugin(a) and b[0] not in ("core", a[0])] == []
+    assert [(a, b) for a, b in imports() if is_plugin(b) and a[0] != b[0]] == []
 
 
 def test_help_does_not_wait_for_torch() -> None:

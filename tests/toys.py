@@ -5,14 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from mavis import execute, explaining
-from mavis.kinds import CurveValues, Fade, MapMetric, ProbeMetric, Question, SweepMetric
-from mavis.maps import Maps, cell_means, cell_pixels, pooled
-from mavis.passes import Cost, Pass
-from mavis.plan import Block, Cell, Line, Part
-from mavis.registry import explainers, metrics
-from mavis.sweep import Scene, together
-from mavis.types import WHITE_BOX, Batch, Model
+from mavis.core.attribution_maps import Maps, cell_means, cell_pixels, pooled
+from mavis.core.compute import Cost
+from mavis.core.metric_types import CurveValues, Fade, MapMetric, ProbeMetric, Question, SweepMetric
+from mavis.core.model_pass import Pass
+from mavis.core.registry import explainers, metrics
+from mavis.core.types import WHITE_BOX, Batch, Model
+from mavis.engine.execution import block
+from mavis.engine.execution import explain as explaining
+from mavis.engine.planning.plan import Block, Cell, Line, Part
+from mavis.engine.removal import Scene, together
 
 GREY = torch.full((3,), 0.5)
 
@@ -198,7 +200,7 @@ def run_block(
         chunk=run.chunk,
     )
     cells = tuple(Cell(name, explainer.name, name, None) for name in wanted)
-    rows = execute.run(job, Block("block", run.model.name, run.ids, cells, variants=True)).scores
+    rows = block.run(job, Block("block", run.model.name, run.ids, cells, variants=True)).scores
     assert set(rows.status) <= {"ok", "undefined"}, rows.reason.unique()
     table = rows.pivot(index="image", columns="metric", values="value").loc[list(run.ids)]
     return {name: torch.tensor(table[name].to_numpy(), dtype=torch.float32) for name in wanted}

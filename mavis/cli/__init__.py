@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from mavis.cli import check, doctor, list_, plan, protocol, register, report, run, sensitivity, train, verify
-from mavis.errors import MavisError
+from mavis.core.errors import MavisError
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mavis.errors import MavisError
+from mavis.core.errors import MavisError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mavis.regression import Change
+    from mavis.analysis.regression import Change
 
 EXIT_REGRESSION = 1
 
@@ -25,9 +25,10 @@ def check(
 
     Worse means: the whole interval of the mean paired difference lies beyond the margin, in the metric's bad direction.
     """
-    from mavis import protocol, regression
-    from mavis.leaderboard import rules_of
-    from mavis.store import Store
+    from mavis.analysis import regression
+    from mavis.analysis.groups import rules_of
+    from mavis.engine.store import Store
+    from mavis.protocol import loading
 
     store = Store.existing(folder)
     if write is not None:
@@ -37,7 +38,7 @@ def check(
     if baseline is None:
         raise MavisError("mavis check needs --baseline FILE, or --write FILE to make one from this run.")
     before = _scores(baseline)
-    rules = rules_of(protocol.parse(store.identity()["protocol"], str(folder)))
+    rules = rules_of(loading.parse(store.identity()["protocol"], str(folder)))
     scores = store.table()
     for model in sorted(set(before["model"]) - set(scores["model"])):
         typer.echo(f"{model} is not in this run and is not compared.")
@@ -48,8 +49,8 @@ def check(
 
 
 def _scores(baseline: Path) -> "pd.DataFrame":
-    from mavis import regression
-    from mavis.store import Store
+    from mavis.analysis import regression
+    from mavis.engine.store import Store
 
     if not baseline.is_dir():
         return regression.read_baseline(baseline)

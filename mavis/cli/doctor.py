@@ -24,7 +24,7 @@ def doctor(
 def _environment() -> list[str]:
     import torch
 
-    from mavis import registry
+    from mavis.core import registry
 
     typer.echo(f"python      {sys.version.split()[0]} on {platform.platform()}")
     problems = []
@@ -55,8 +55,8 @@ def _model(name: str) -> list[str]:
     from rich.console import Console
 
     from mavis.cli.list_ import support_table
-    from mavis.errors import MavisError
-    from mavis.support import matrix
+    from mavis.core.errors import MavisError
+    from mavis.engine.planning.compatibility import matrix
 
     try:
         found = matrix(name, place=torch.device("cpu"))

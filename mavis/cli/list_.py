@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from mavis.registry import Entry
-    from mavis.support import Tried
+    from mavis.core.registry import Entry
+    from mavis.engine.planning.compatibility import Tried
 
 Row = dict[str, Any]
 
@@ -59,8 +59,8 @@ def _show_support(kind: Kind, model: str, *, as_json: bool) -> None:
     import torch
     from rich.console import Console
 
-    from mavis.errors import BadParameter
-    from mavis.support import matrix
+    from mavis.core.errors import BadParameter
+    from mavis.engine.planning.compatibility import matrix
 
     if kind is not Kind.explainers:
         raise BadParameter(f"--model goes with explainers: mavis list explainers --model {model}.")
@@ -140,7 +140,7 @@ def _plugins(kind: Kind) -> list[Row]:
     """One row per plug-in, those of Quantus last."""
     from dataclasses import asdict
 
-    from mavis import registry
+    from mavis.core import registry
 
     found = []
     for entry in registry.REGISTRIES[kind.value.removesuffix("s")]:
@@ -183,16 +183,16 @@ def _cost(kind: Kind, entry: "Entry") -> dict[str, str]:
     """What a metric asks of the model with its defaults; one of Quantus is not made for it, which takes seconds."""
     if kind is not Kind.metrics:
         return {}
-    from mavis import costs
+    from mavis.engine.planning import cost_estimate
 
-    return {"asks": "its own, not shared" if entry.origin == "Quantus" else costs.in_words(entry.make())}
+    return {"asks": "its own, not shared" if entry.origin == "Quantus" else cost_estimate.in_words(entry.make())}
 
 
 def _protocols() -> list[Row]:
-    from mavis import protocol
+    from mavis.protocol import loading
 
     found = []
-    for name in protocol.shipped():
-        rules = protocol.load(name)
+    for name in loading.shipped():
+        rules = loading.load(name)
         found.append({"name": name, "status": rules.status, "about": rules.about, "sha256": rules.sha256()[:12]})
     return found

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mavis.errors import MavisError
+from mavis.core.errors import MavisError
 
 if TYPE_CHECKING:
-    from mavis.pipeline import Request
+    from mavis.engine.planning.request import Request
 
 Models = Annotated[
     list[str],
@@ -53,7 +53,7 @@ def request(
     allow_known_faulty: bool = False,
 ) -> "Request":
     """A request from the texts of the command line."""
-    from mavis.pipeline import Request
+    from mavis.engine.planning.request import Request
 
     return Request(
         models=tuple(models),

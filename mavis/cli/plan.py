@@ -8,8 +8,8 @@ import typer
 from mavis.cli import options
 
 if TYPE_CHECKING:
-    from mavis.pipeline import Planned
-    from mavis.plan import Cell
+    from mavis.engine.planning.plan import Cell
+    from mavis.engine.planning.setup import Planned
 
 
 def plan(
@@ -28,7 +28,7 @@ def plan(
     allow_known_faulty: options.AllowKnownFaulty = False,
 ) -> None:
     """Check every name and parameter, and say what the run would cost, without running it."""
-    from mavis import pipeline
+    from mavis.engine.planning import setup
 
     asked = options.request(
         models=models,
@@ -45,21 +45,21 @@ def plan(
         batch_size=batch_size,
         allow_known_faulty=allow_known_faulty,
     )
-    _show(pipeline.plan(asked))
+    _show(setup.plan(asked))
 
 
 def _show(planned: "Planned") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mavis import costs
+    from mavis.engine.planning import cost_estimate
 
     console = Console()
     total = 0.0
     for name, estimate in planned.costs.items():
         model = planned.models[name][0]
         side = planned.sample.data.load(planned.sample.ids[:1]).images.shape[2]
-        forward, backward = costs.seconds(model, side, planned.chunk)
+        forward, backward = cost_estimate.seconds(model, side, planned.chunk)
         table = Table(title=f"{name}: {estimate.images[0]} images, {estimate.images[1]} of them also under variants")
         for heading in ("explainer", "forwards", "backwards", "seconds"):
             table.add_column(heading, justify="left" if heading == "explainer" else "right")

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mavis import pipeline
+from mavis.engine.execution import scheduler
 
 QUIET = 10.0  # seconds between plain lines
 
 
 @contextmanager
-def shown(console: Console) -> Iterator[pipeline.Progress]:
+def shown(console: Console) -> Iterator[scheduler.Progress]:
     """A progress to hand to the pipeline."""
     if console.is_terminal:
         with _bars(console) as bars:
@@ -35,7 +35,7 @@ def _bars(console: Console) -> Progress:
     )
 
 
-def _on_bars(bars: Progress) -> pipeline.Progress:
+def _on_bars(bars: Progress) -> scheduler.Progress:
     whole = bars.add_task("checking models and data", total=None)
     current = bars.add_task("", total=None, visible=False)
     blocks = 0
@@ -53,10 +53,10 @@ def _on_bars(bars: Progress) -> pipeline.Progress:
         bars.advance(whole, amount)
         bars.advance(current, amount)
 
-    return pipeline.Progress(begin, block, work)
+    return scheduler.Progress(begin, block, work)
 
 
-def _in_lines(console: Console) -> pipeline.Progress:
+def _in_lines(console: Console) -> scheduler.Progress:
     total, before, done, blocks = 1.0, 0.0, 0.0, 0
     start = last = time.monotonic()
 
@@ -79,4 +79,4 @@ def _in_lines(console: Console) -> pipeline.Progress:
             left = f", about {max((now - start) * (total - done) / here, 0):.0f} s left" if here > total / 100 else ""
             console.print(f"  {done / total:.0%} done{left}", highlight=False)
 
-    return pipeline.Progress(begin, block, work)
+    return scheduler.Progress(begin, block, work)

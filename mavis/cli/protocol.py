@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from mavis.cli import list_, options
-from mavis.errors import MavisError, UnknownName
+from mavis.core.errors import MavisError, UnknownName
 
 if TYPE_CHECKING:
-    from mavis.registry import Registry
+    from mavis.core.registry import Registry
 
 T = TypeVar("T")
 
@@ -35,13 +35,13 @@ def shipped(
 @app.command()
 def show(name: Name) -> None:
     """Print the rules in force as YAML: what the file extends resolved, every default filled in."""
-    from mavis import protocol
+    from mavis.protocol import loading
 
-    rules = protocol.load(name)
+    rules = loading.load(name)
     typer.echo(f"# The rules of {rules.protocol}, all of them. Parameters that a metric or explainer is not given have")
     typer.echo("# its own defaults: mavis list metrics --json")
     typer.echo(f"# sha256 {rules.sha256()}")
-    typer.echo(protocol.text(rules), nl=False)
+    typer.echo(loading.text(rules), nl=False)
 
 
 @app.command()
@@ -53,26 +53,26 @@ def validate(
 
     Exit code 2: something does not hold; a line for each problem, with the field's path.
     """
-    from mavis import protocol
+    from mavis.protocol import loading
 
-    body = protocol.resolved(protocol.located(file))
-    found = protocol.faults(body)
-    whole = body if found else protocol.parse(body, file).model_dump(mode="json", by_alias=True)
+    body = loading.resolved(loading.located(file))
+    found = loading.faults(body)
+    whole = body if found else loading.parse(body, file).model_dump(mode="json", by_alias=True)
     found += _wrong_names(whole, allow_known_faulty=allow_known_faulty)
     for problem in dict.fromkeys(found):
         typer.echo(f"{file}: {problem.removesuffix('.')}")
     if found:
         raise typer.Exit(EXIT_INVALID)
-    typer.echo(f"valid {protocol.parse(body, file).sha256()}")
+    typer.echo(f"valid {loading.parse(body, file).sha256()}")
 
 
 @app.command()
 def diff(a: Name, b: Name) -> None:
     """Print every field in which two protocols differ; exit code 0 if there is none, else 1."""
-    from mavis import protocol
+    from mavis.protocol import loading
 
     first, second = (
-        protocol.load(name).model_dump(mode="json", by_alias=True, exclude={"overrides"}) for name in (a, b)
+        loading.load(name).model_dump(mode="json", by_alias=True, exclude={"overrides"}) for name in (a, b)
     )
     found = list(_differences(first, second))
     for path, here, there in found:
@@ -85,9 +85,9 @@ def diff(a: Name, b: Name) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a protocol file, for editors and other programs."""
-    from mavis import protocol
+    from mavis.protocol import loading
 
-    typer.echo(json.dumps(protocol.schema(), indent=2))
+    typer.echo(json.dumps(loading.schema(), indent=2))
 
 
 _ABSENT = object()
@@ -95,7 +95,7 @@ _ABSENT = object()
 
 def _differences(a: Any, b: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Path and both values of everything that differs; what only one of them has is shown whole."""
-    from mavis.hashing import canonical
+    from mavis.core.hashing import canonical
 
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         for key in dict.fromkeys([*a, *b]):
@@ -109,7 +109,7 @@ def _shown(value: Any) -> str:
 
 
 def _wrong_names(body: Any, *, allow_known_faulty: bool) -> Iterator[str]:
-    """Names and parameters that no run could use, as `mavis.plan.line_up` checks them, but all; any body will do."""
+    """Names and parameters that no run could use, as `line_up` checks them, but all; any body will do."""
     yield from _explainers(body)
     for label, params in _at(body, "metrics", dict).items():
         yield from _metric(f"metrics.{label}", label, params, allow_known_faulty=allow_known_faulty)
@@ -123,7 +123,7 @@ def _wrong_names(body: Any, *, allow_known_faulty: bool) -> Iterator[str]:
 
 def _explainers(body: Any) -> Iterator[str]:
     """Settings, controls and oracles; a control is made with its settings, whose problems are told there."""
-    from mavis.registry import explainers
+    from mavis.core.registry import explainers
 
     settings, controls = _at(body, "explainers.settings", dict), _names(body, "explainers.controls")
     for name, params in settings.items():
@@ -141,7 +141,8 @@ def _explainers(body: Any) -> Iterator[str]:
 
 def _metric(path: str, label: Any, params: Any, *, allow_known_faulty: bool) -> Iterator[str]:
     """A metric and its parameters; where these hold, the imputers that it then has."""
-    from mavis import plan, registry
+    from mavis.core import registry
+    from mavis.engine.planning import plan
 
     name = registry.metric_of(str(label))
     faulty = registry.metrics[name].traits.faulty if name in registry.metrics else ""
@@ -173,7 +174,7 @@ def _part(registry: "Registry", path: str, name: Any, params: Any) -> Iterator[s
 
 
 def _imputer(path: str, spec: str) -> Iterator[str]:
-    from mavis.perturb import imputer_of
+    from mavis.core.perturbation.imputers import imputer_of
 
     yield from (f"{path}: {said}" for said in _said(partial(imputer_of, spec)))
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mavis.errors import MavisError
+from mavis.core.errors import MavisError
 
 
 def register(
@@ -19,7 +19,7 @@ def register(
     ] = None,
 ) -> None:
     """Register a model, dataset, explainer, metric or imputer under a name, for this folder."""
-    from mavis import registry
+    from mavis.core import registry
 
     traits = dict(_pair(text) for text in trait or [])
     registry.load()

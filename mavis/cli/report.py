@@ -21,7 +21,7 @@ def report(
     A short form of the tables is printed; the files have everything.
     """
     from mavis import report as pages
-    from mavis.errors import MavisError
+    from mavis.core.errors import MavisError
 
     if schema:
         typer.echo(json.dumps(pages.schema(), indent=2))
@@ -30,9 +30,9 @@ def report(
         raise MavisError("mavis report needs a run directory, e.g. mavis report mavis-runs/…; mavis run writes one.")
     from rich.console import Console
 
-    from mavis import pipeline
-    from mavis.report import console as tables
+    from mavis.report.console import summary as tables
+    from mavis.workflows import run
 
     console = Console()
-    tables.show(console, pipeline.report_on(folder), everything=everything)
+    tables.show(console, run.report_on(folder), everything=everything)
     console.print(f"\nReport: {folder / 'report' / 'index.html'}", soft_wrap=True, highlight=False)

@@ -39,9 +39,9 @@ def run(
     """
     from rich.console import Console
 
-    from mavis import pipeline
     from mavis.cli.progress import shown
-    from mavis.report import console as tables
+    from mavis.report.console import summary as tables
+    from mavis.workflows import run as pipeline
 
     asked = options.request(
         models=models,

@@ -10,7 +10,7 @@ from mavis.cli import options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mavis.sensitivity import Stability
+    from mavis.workflows.sensitivity import Stability
 
 
 def sensitivity(
@@ -36,8 +36,8 @@ def sensitivity(
     """
     from rich.console import Console
 
-    from mavis import sensitivity as settings
     from mavis.cli.progress import shown
+    from mavis.workflows import sensitivity as settings
 
     asked = options.request(
         models=models, data=data, target=target, split=split, explainers=explainers, metrics=None, groups=groups,

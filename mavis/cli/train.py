@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from mavis.train.loop import Epoch
+    from mavis.models.training.loop import Epoch
 
 
 def train(
@@ -38,10 +38,10 @@ def train(
     ] = None,
 ) -> None:
     """Train a classifier and keep its best epoch by balanced validation accuracy."""
-    from mavis import checkpoint
-    from mavis.device import resolve
-    from mavis.subjects import open_data
-    from mavis.train.loop import LOG, Settings, fit
+    from mavis.core.device import resolve
+    from mavis.datasets.loading.open import open_data
+    from mavis.models.loading import checkpoint
+    from mavis.models.training.loop import LOG, Settings, fit
 
     console = Console()
     splits = [open_data(data, target=target, split=split, size=size, recipe=recipe) for split in ("train", "val")]

@@ -10,7 +10,7 @@ from mavis.cli import options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mavis.verify import Verification
+    from mavis.workflows.meta_evaluation import Verification
 
 EXIT_FAILED = 1
 
@@ -32,9 +32,9 @@ def verify(
     """
     from rich.console import Console
 
-    from mavis import protocol as protocols
-    from mavis import verify as meta
-    from mavis.errors import MavisError
+    from mavis.core.errors import MavisError
+    from mavis.protocol import loading as protocols
+    from mavis.workflows import meta_evaluation as meta
 
     if quick and write is not None:
         raise MavisError("The reduced form demotes nothing: leave out --quick to --write what decisions will read.")

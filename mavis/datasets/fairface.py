@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from mavis.errors import DataError
-from mavis.images import LabelledImages, check_size, is_companion
-from mavis.registry import dataset
+from mavis.core.errors import DataError
+from mavis.core.registry import dataset
+from mavis.datasets.loading.image_files import LabelledImages, check_size, is_companion
 
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "race": ("White", "Black", "Latino_Hispanic", "East Asian", "Southeast Asian", "Indian", "Middle Eastern"),

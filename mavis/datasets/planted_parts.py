@@ -7,10 +7,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mavis import draws, hashing
-from mavis.errors import DataError, UnknownName
-from mavis.registry import dataset
-from mavis.types import PART_CODES, Batch
+from mavis.core import hashing, seeding
+from mavis.core.errors import DataError, UnknownName
+from mavis.core.registry import dataset
+from mavis.core.types import PART_CODES, Batch
 
 PLACES = {"eyes": (0, 0), "nose": (0, 1), "mouth": (1, 0), "ears": (1, 1)}
 """Per part the quarter of the image (row, column) in whose middle its square lies."""
@@ -83,7 +83,7 @@ class PlantedParts:
 
     def _levels(self, name: str, number: int) -> dict[str, float]:
         """Brightness of every part: 0.2 to 0.45 above or below grey."""
-        stream, bright = draws.generator(self.seed, name, "levels"), self._bright(number % 2)
+        stream, bright = seeding.generator(self.seed, name, "levels"), self._bright(number % 2)
         far = dict(zip(PLACES, (0.2 + 0.25 * torch.rand(len(PLACES), generator=stream)).tolist(), strict=True))
         if self.target == "shade":
             bright["ears"] = bool(torch.rand((), generator=stream) < 0.5)
@@ -93,12 +93,12 @@ class PlantedParts:
         """The levels with another one of one part, bright or dark; parts that are not there change nothing."""
         if part not in PLACES:
             return dict(levels)
-        stream = draws.generator(self.seed, name, part, f"draw {number}")
+        stream = seeding.generator(self.seed, name, part, f"draw {number}")
         far, side = torch.rand(2, generator=stream).tolist()
         return {**levels, part: 0.5 + (0.2 + 0.25 * far) * (1 if side < 0.5 else -1)}
 
     def _image(self, name: str, levels: Mapping[str, float]) -> Tensor:
-        image = torch.rand((3, self.size, self.size), generator=draws.generator(self.seed, name, "noise"))
+        image = torch.rand((3, self.size, self.size), generator=seeding.generator(self.seed, name, "noise"))
         for part, level in levels.items():
             rows, columns = self._square(part)
             image[:, rows, columns] = level + TEXTURE * (2 * image[:, rows, columns] - 1)

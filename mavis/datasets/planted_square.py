@@ -7,10 +7,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mavis import draws, hashing
-from mavis.errors import DataError, UnknownName
-from mavis.registry import dataset
-from mavis.types import Batch
+from mavis.core import hashing, seeding
+from mavis.core.errors import DataError, UnknownName
+from mavis.core.registry import dataset
+from mavis.core.types import Batch
 
 _SHADES = ("bright", "dark")
 _SIDES = ("left", "right")
@@ -64,7 +64,7 @@ class PlantedSquare:
         return f"planted_square/{self.seed}/{number:06d}"
 
     def _image(self, name: str, number: int, region: Tensor) -> Tensor:
-        stream = draws.generator(self.seed, name, "planted_square")
+        stream = seeding.generator(self.seed, name, "planted_square")
         noise = torch.rand((3, self.size, self.size), generator=stream)
         level = 0.7 + 0.25 * torch.rand((3, 1, 1), generator=stream)
         return torch.where(region, level if number % 2 == 0 else 1 - level, noise)

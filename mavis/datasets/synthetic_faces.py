@@ -10,15 +10,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mavis.errors import BadParameter, DataError
-from mavis.faces.canvas import SIZES
-from mavis.faces.drawing import Drawing, draw
-from mavis.faces.parameters import LABELS, face_of, labels_of, redrawn
-from mavis.faces.parts import Face
-from mavis.faces.recipe import BALANCED, RECIPES, Recipe
-from mavis.hashing import digest
-from mavis.registry import dataset
-from mavis.types import Batch
+from mavis.core.errors import BadParameter, DataError
+from mavis.core.hashing import digest
+from mavis.core.registry import dataset
+from mavis.core.types import Batch
+from mavis.datasets.synthetic.canvas import SIZES
+from mavis.datasets.synthetic.drawing import Drawing, draw
+from mavis.datasets.synthetic.parameters import LABELS, face_of, labels_of, redrawn
+from mavis.datasets.synthetic.parts import Face
+from mavis.datasets.synthetic.recipe import BALANCED, RECIPES, Recipe
 
 Split = Literal["train", "val", "eval"]
 
@@ -35,7 +35,7 @@ MEANS: Mapping[str, tuple[float, float, float]] = {
 }
 """Mean colour per recipe, a stored constant: of the first 2,000 training images at seed 0 and 64 px.
 
-``python -m mavis.train.ship --means`` computes it anew.
+``python -m mavis.models.training.shipped_models --means`` computes it anew.
 """
 
 PROVENANCE = (
@@ -87,7 +87,7 @@ def synthetic_faces(
 class SyntheticFaces:
     """Images that depend on seed, split, recipe and index only: never on batch, order or count.
 
-    See `synthetic_faces` for the arguments and `mavis.types.Dataset` for what it offers.
+    See `synthetic_faces` for the arguments and `mavis.core.types.Dataset` for what it offers.
     """
 
     def __init__(self, *, target: str, split: Split, size: int, count: int, seed: int, recipe: Recipe) -> None:

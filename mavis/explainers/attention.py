@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from mavis import device
-from mavis.errors import ModelError
+from mavis.core import device
+from mavis.core.attribution_maps import upsampled
+from mavis.core.errors import ModelError
+from mavis.core.metric_types import Explainer
+from mavis.core.model_pass import Pass
+from mavis.core.registry import explainer
 from mavis.explainers.cam import patches
-from mavis.kinds import Explainer
-from mavis.maps import upsampled
-from mavis.passes import Pass
-from mavis.registry import explainer
 
 _SOFTMAX = (torch.softmax, torch.Tensor.softmax, functional.softmax)
 

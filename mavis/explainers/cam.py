@@ -12,12 +12,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from mavis.device import precise
-from mavis.errors import BadParameter, ModelError
-from mavis.kinds import Explainer
-from mavis.maps import upsampled
-from mavis.passes import Pass
-from mavis.registry import explainer, explainers
+from mavis.core.attribution_maps import upsampled
+from mavis.core.device import precise
+from mavis.core.errors import BadParameter, ModelError
+from mavis.core.metric_types import Explainer
+from mavis.core.model_pass import Pass
+from mavis.core.registry import explainer, explainers
 
 Size = tuple[int, int]
 """Height and width."""

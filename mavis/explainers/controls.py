@@ -9,14 +9,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from mavis.device import precise
-from mavis.errors import BadParameter, DataError
-from mavis.kinds import Explainer
-from mavis.maps import pooled
-from mavis.passes import Pass
-from mavis.perturb import gaussian_blur
-from mavis.registry import Entry, explainer, explainers
-from mavis.types import Batch, Reference
+from mavis.core.attribution_maps import pooled
+from mavis.core.device import precise
+from mavis.core.errors import BadParameter, DataError
+from mavis.core.metric_types import Explainer
+from mavis.core.model_pass import Pass
+from mavis.core.perturbation.filters import gaussian_blur
+from mavis.core.registry import Entry, explainer, explainers
+from mavis.core.types import Batch, Reference
 
 
 def _noise(run: Pass) -> Tensor:

@@ -5,11 +5,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mavis.device import precise
-from mavis.errors import BadParameter
-from mavis.kinds import Explainer
-from mavis.passes import Pass
-from mavis.registry import explainer
+from mavis.core.device import precise
+from mavis.core.errors import BadParameter
+from mavis.core.metric_types import Explainer
+from mavis.core.model_pass import Pass
+from mavis.core.registry import explainer
 
 
 @explainer("saliency", source="Simonyan et al. 2013, section 3, arXiv 1312.6034", pooling="l2")

@@ -6,11 +6,11 @@ Both stand in tables of data with planted truth and are never recommended.
 import torch
 from torch import Tensor
 
-from mavis.errors import BadParameter, DataError
-from mavis.kinds import Explainer
-from mavis.passes import Pass
-from mavis.registry import explainer
-from mavis.types import PART_CODES
+from mavis.core.errors import BadParameter, DataError
+from mavis.core.metric_types import Explainer
+from mavis.core.model_pass import Pass
+from mavis.core.registry import explainer
+from mavis.core.types import PART_CODES
 
 
 @explainer("oracle", source="protocol 4 (assets, iv)", needs={"forward"}, role="oracle", truth=True)

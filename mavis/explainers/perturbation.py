@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from mavis.errors import BadParameter
-from mavis.kinds import Explainer
-from mavis.passes import Pass
-from mavis.perturb import Imputer, imputer_of
-from mavis.registry import explainer
-from mavis.units import Unit, check_unit, logits_of, logits_without, units_of
+from mavis.core.errors import BadParameter
+from mavis.core.metric_types import Explainer
+from mavis.core.model_pass import Pass
+from mavis.core.perturbation.feature_groups import Unit, check_unit, logits_of, logits_without, units_of
+from mavis.core.perturbation.imputers import Imputer, imputer_of
+from mavis.core.registry import explainer
 
 
 @explainer("occlusion", source="Zeiler and Fergus 2014, section 4.2, arXiv 1311.2901", needs={"forward"})
@@ -20,7 +20,7 @@ def occlusion(window: float = 0.125, stride: float = 0.0625, imputer: str = "mea
     Args:
         window: side of the square as a share of the image's side, (0, 1].
         stride: step as a share of the image's side, (0, window], so that no pixel is left out.
-        imputer: what the square shows, as in `mavis.perturb.imputer_of`.
+        imputer: what the square shows, as in `imputers.imputer_of`.
 
     Differs: the square shows the data set's mean colour, the paper's is grey. Where the step does not divide the image,
     the last squares stand further in; Captum cuts them off at the border.
@@ -54,7 +54,7 @@ def feature_ablation(unit: Unit = "cell", cells: int = 8, imputer: str = "mean")
     Args:
         unit: ``cell`` of a grid, ``segment`` (superpixel), or ``part``: a face part, where the data know them.
         cells: cells per side, or about the root of the number of superpixels; without meaning for parts.
-        imputer: what a removed unit shows, as in `mavis.perturb.imputer_of`.
+        imputer: what a removed unit shows, as in `imputers.imputer_of`.
 
     Differs: the unit shows something else instead of every value that it could have. Captum writes the whole drop on
     each pixel of the unit; here the pixels share it, so that a large unit does not count more for its size.
@@ -80,7 +80,7 @@ def cell_occlusion(cells: int = 16, imputer: str = "mean") -> Explainer:
 
     Args:
         cells: cells per side; for a protocol with another ``grid``, that number.
-        imputer: what a removed cell shows, as in `mavis.perturb.imputer_of`.
+        imputer: what a removed cell shows, as in `imputers.imputer_of`.
     """
     check_unit("cell_occlusion", "cell", cells)
     return feature_ablation("cell", cells, imputer)
@@ -96,7 +96,7 @@ def rise(masks: int = 256, cells: int = 7, keep: float = 0.5, imputer: str = "me
         masks: masks per image, at least 2; half of them are the complements of the other half.
         cells: side of the coarse grid that is enlarged and shifted at random.
         keep: share of coarse cells that are kept, (0, 1).
-        imputer: into what a masked image fades, as in `mavis.perturb.imputer_of`: the image with every pixel removed.
+        imputer: into what a masked image fades, as in `imputers.imputer_of`: the image with every pixel removed.
 
     Differs: what is masked shows the data set's mean colour, not black; masks come in complementary pairs when
     ``keep`` is one half, which lowers the variance; the constant that only shifts the map is kept out by weighting

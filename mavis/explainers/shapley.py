@@ -10,13 +10,13 @@ from math import comb
 import torch
 from torch import Tensor
 
-from mavis.device import precise
-from mavis.errors import BadParameter
-from mavis.kinds import Explainer
-from mavis.passes import Pass
-from mavis.perturb import imputer_of
-from mavis.registry import explainer
-from mavis.units import Unit, Units, check_unit, logits_without, units_of
+from mavis.core.device import precise
+from mavis.core.errors import BadParameter
+from mavis.core.metric_types import Explainer
+from mavis.core.model_pass import Pass
+from mavis.core.perturbation.feature_groups import Unit, Units, check_unit, logits_without, units_of
+from mavis.core.perturbation.imputers import imputer_of
+from mavis.core.registry import explainer
 
 
 @explainer(
@@ -44,7 +44,7 @@ def lime(
         cells: cells per side, or about the root of the number of superpixels; without meaning for parts.
         kernel_width: how fast samples count less with their distance, above 0.
         ridge: penalty on the sum of squared weights, above 0; the intercept is free.
-        imputer: what removed units show, as in `mavis.perturb.imputer_of`.
+        imputer: what removed units show, as in `imputers.imputer_of`.
 
     Differs: the logit is fitted, not the probability, and all units are kept, not only the K largest. Distance, width
     and penalty are those of the authors' program; the paper has the Euclidean distance of the images. The program
@@ -91,7 +91,7 @@ def kernel_shap(samples: int = 512, unit: Unit = "cell", cells: int = 8, imputer
         samples: sets of units per image, an even number of at least 2; several times the number of units.
         unit: ``cell`` of a grid, ``segment`` (superpixel), or ``part``: a face part, where the data know them.
         cells: cells per side, or about the root of the number of superpixels; without meaning for parts.
-        imputer: what removed units show, as in `mavis.perturb.imputer_of`.
+        imputer: what removed units show, as in `imputers.imputer_of`.
 
     Differs: sets are drawn by the kernel's weights and then count equally, their sizes in fixed proportion, not drawn;
     the values' sum is exact, where Captum gives the whole and the empty image a large weight in the regression.
@@ -131,7 +131,7 @@ def shapley_sampling(permutations: int = 8, unit: Unit = "cell", cells: int = 8,
         permutations: orders per image, an even number of at least 2.
         unit: ``cell`` of a grid, ``segment`` (superpixel), or ``part``: a face part, where the data know them.
         cells: cells per side, or about the root of the number of superpixels; without meaning for parts.
-        imputer: what removed units show, as in `mavis.perturb.imputer_of`.
+        imputer: what removed units show, as in `imputers.imputer_of`.
 
     Differs: orders in pairs; Captum draws each by itself.
     """

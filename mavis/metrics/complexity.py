@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from mavis.device import precise
-from mavis.errors import BadParameter
-from mavis.kinds import MapMetric, Metric
-from mavis.maps import Maps
-from mavis.registry import metric
+from mavis.core.attribution_maps import Maps
+from mavis.core.device import precise
+from mavis.core.errors import BadParameter
+from mavis.core.metric_types import MapMetric, Metric
+from mavis.core.registry import metric
 
 
 @metric(

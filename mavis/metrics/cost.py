@@ -1,7 +1,7 @@
 """What a map costs alone, whoever else runs beside it."""
 
-from mavis.kinds import CostMetric, Metric
-from mavis.registry import metric
+from mavis.core.metric_types import CostMetric, Metric
+from mavis.core.registry import metric
 
 
 @metric("forwards", source="counted", category="cost", higher_is_better=False, range=(0, None), unit="samples")
@@ -32,5 +32,5 @@ def seconds() -> Metric:
     undefined="this system does not tell",
 )
 def peak_memory() -> Metric:
-    """Rise of memory while one batch is explained: exact on CUDA, a lower bound on the CPU (see `mavis.device`)."""
+    """Rise of memory while one batch is explained: exact on CUDA, a lower bound on the CPU (see `core.device`)."""
     return CostMetric(lambda _, peak, __: peak)

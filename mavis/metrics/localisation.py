@@ -6,12 +6,12 @@ It speaks of the explainer only where the model is known to use the region; else
 import torch
 from torch import Tensor
 
-from mavis.device import precise
-from mavis.errors import BadParameter
-from mavis.kinds import MapMetric, Metric
-from mavis.maps import Maps
-from mavis.registry import metric
-from mavis.types import PART_CODES, Batch
+from mavis.core.attribution_maps import Maps
+from mavis.core.device import precise
+from mavis.core.errors import BadParameter
+from mavis.core.metric_types import MapMetric, Metric
+from mavis.core.registry import metric
+from mavis.core.types import PART_CODES, Batch
 
 _EMPTY = "the region is empty or covers the whole image"
 

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mavis import device
-from mavis.draws import seed_of
-from mavis.errors import BadParameter, DataError, MavisError
-from mavis.kinds import Explain, Explained, FreeMetric
-from mavis.metrics.quantus_known import METRICS, Known
-from mavis.registry import metrics
-from mavis.types import Model
+from mavis.core import device
+from mavis.core.errors import BadParameter, DataError, MavisError
+from mavis.core.metric_types import Explain, Explained, FreeMetric
+from mavis.core.registry import metrics
+from mavis.core.seeding import seed_of
+from mavis.core.types import Model
+from mavis.metrics.quantus_catalogue import METRICS, Known
 
 OURS = {"disable_warnings": True, "display_progressbar": False, "return_aggregate": False}
 CLOSED = {*OURS, "aggregate_func", "default_plot_func", "return_sample_correlation"}

@@ -10,13 +10,13 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from mavis.errors import BadParameter
-from mavis.kinds import Explained, Metric, VariantMetric
-from mavis.maps import Maps, spearman
-from mavis.registry import metric
-from mavis.similarity import histogram_entropy, hog_similarity, ssim
-from mavis.types import Model
-from mavis.variants import OtherClass, Randomised, Smoothed, Variant, cascade
+from mavis.core.attribution_maps import Maps, spearman
+from mavis.core.errors import BadParameter
+from mavis.core.metric_types import Explained, Metric, VariantMetric
+from mavis.core.perturbation.variants import OtherClass, Randomised, Smoothed, Variant, cascade
+from mavis.core.registry import metric
+from mavis.core.types import Model
+from mavis.metrics.map_similarity import histogram_entropy, hog_similarity, ssim
 
 Similarity = Literal["spearman", "ssim", "hog"]
 Compare = Callable[[Explained, Explained], Tensor]

@@ -11,12 +11,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mavis.device import precise
-from mavis.errors import BadParameter
-from mavis.kinds import Explained, Metric, VariantMetric
-from mavis.maps import cell_means, spearman
-from mavis.registry import metric
-from mavis.variants import Flip, Noise, Replicate, Shifted
+from mavis.core.attribution_maps import cell_means, spearman
+from mavis.core.device import precise
+from mavis.core.errors import BadParameter
+from mavis.core.metric_types import Explained, Metric, VariantMetric
+from mavis.core.perturbation.variants import Flip, Noise, Replicate, Shifted
+from mavis.core.registry import metric
 
 Compare = Callable[[Explained, Explained], Tensor]
 

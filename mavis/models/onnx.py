@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mavis import foreign, hashing
-from mavis.errors import ModelError
-from mavis.registry import model
-from mavis.types import Model
+from mavis.core import hashing
+from mavis.core.errors import ModelError
+from mavis.core.registry import model
+from mavis.core.types import Model
+from mavis.models.loading import wrappers
 
 
 @model("onnx", about="onnx:FILE[@SIZE], with the extra onnx; black box: predictions only")
-def onnx(spec: str) -> foreign.Unclassed:
+def onnx(spec: str) -> wrappers.Unclassed:
     """The classifier of a file: images ``(N,3,H,W)`` float32 in [0,1] -> logits, normalisation inside.
 
     Args:
@@ -27,10 +28,10 @@ def onnx(spec: str) -> foreign.Unclassed:
     """
     path, size = _taken_apart(spec)
     session = _Session(path)
-    side = session.size or size or foreign.SIZE
+    side = session.size or size or wrappers.SIZE
     if size not in (None, side):
         raise ModelError(f"'{path}' takes images of {side} px; write onnx:{path}.")
-    return foreign.Unclassed(path.stem, lambda classes: _made(session, path, side, classes), side)
+    return wrappers.Unclassed(path.stem, lambda classes: _made(session, path, side, classes), side)
 
 
 def _taken_apart(spec: str) -> tuple[Path, int | None]:
@@ -43,7 +44,7 @@ def _taken_apart(spec: str) -> tuple[Path, int | None]:
 def _made(session: "_Session", path: Path, size: int, classes: tuple[str, ...]) -> Model:
     return Model(
         name=path.stem,
-        net=foreign.Asked(session),
+        net=wrappers.Asked(session),
         classes=classes,
         revision=hashing.of_file(path)[:32],
         can=frozenset({"forward"}),

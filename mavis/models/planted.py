@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from mavis import hashing
-from mavis.registry import model
-from mavis.types import Model
+from mavis.core import hashing
+from mavis.core.registry import model
+from mavis.core.types import Model
 
 
 class MaskMean(nn.Module):

@@ -1,10 +1,10 @@
-"""The two models that come with MAVIS, trained on synthetic faces; `mavis.train.ship` makes them."""
+"""The two models that come with MAVIS, trained on synthetic faces; `models.training.shipped_models` makes them."""
 
 from pathlib import Path
 
-from mavis import checkpoint
-from mavis.registry import model
-from mavis.types import Model
+from mavis.core.registry import model
+from mavis.core.types import Model
+from mavis.models.loading import checkpoint
 
 WEIGHTS = Path(__file__).with_name("weights")
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import nn
 
-from mavis import foreign
-from mavis.errors import ModelError, UnknownName
-from mavis.registry import model
-from mavis.types import Model
+from mavis.core.errors import ModelError, UnknownName
+from mavis.core.registry import model
+from mavis.core.types import Model
+from mavis.models.loading import specs, weights, wrappers
 
 
 @model("timm", about="timm:NAME[@SIZE][:WEIGHTS], with the extra timm; random weights unless a file is given")
-def timm(spec: str) -> foreign.Unclassed:
+def timm(spec: str) -> wrappers.Unclassed:
     """A classifier of timm with as many logits as the data have classes.
 
     Args:
@@ -26,11 +26,11 @@ def timm(spec: str) -> foreign.Unclassed:
         ModelError: timm is not installed.
         UnknownName: timm has no such classifier.
     """
-    library, wanted = _library(), foreign.parsed(spec)
+    library, wanted = _library(), specs.parsed(spec)
     if not library.is_model(wanted.name):
         raise UnknownName("timm model", wanted.name, library.list_models())
-    size = wanted.size or foreign.SIZE
-    return foreign.Unclassed(wanted.label, partial(_made, wanted, size), size)
+    size = wanted.size or wrappers.SIZE
+    return wrappers.Unclassed(wanted.label, partial(_made, wanted, size), size)
 
 
 def _library() -> ModuleType:
@@ -40,19 +40,19 @@ def _library() -> ModuleType:
         raise ModelError("Models of timm need the package timm: pip install 'mavis-xai[timm]'.") from error
 
 
-def _made(wanted: foreign.Spec, size: int, classes: tuple[str, ...]) -> Model:
+def _made(wanted: specs.Spec, size: int, classes: tuple[str, ...]) -> Model:
     def make() -> nn.Module:
         net = _built(wanted.name, size, len(classes))
         usual: Any = getattr(net, "pretrained_cfg", None) or {}
-        mean, deviation = usual.get("mean", foreign.IMAGENET_MEAN), usual.get("std", foreign.IMAGENET_DEVIATION)
-        return foreign.Normalised(net, tuple(mean), tuple(deviation))
+        mean, deviation = usual.get("mean", wrappers.IMAGENET_MEAN), usual.get("std", wrappers.IMAGENET_DEVIATION)
+        return wrappers.Normalised(net, tuple(mean), tuple(deviation))
 
     if wanted.weights is None:
-        net, about = foreign.random(make, size), f"timm {wanted.name}, random weights"
+        net, about = weights.random(make, size), f"timm {wanted.name}, random weights"
     else:
         net, about = make(), f"timm {wanted.name}, weights {wanted.weights.name}"
-        foreign.fill(net.get_submodule("net"), wanted.weights)
-    return foreign.around(net, wanted.label, classes, size, about=about)
+        weights.fill(net.get_submodule("net"), wanted.weights)
+    return wrappers.around(net, wanted.label, classes, size, about=about)
 
 
 def _built(name: str, size: int, classes: int) -> nn.Module:

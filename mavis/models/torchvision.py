@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import nn
 
-from mavis import foreign
-from mavis.errors import UnknownName
-from mavis.registry import model
-from mavis.types import Model
+from mavis.core.errors import UnknownName
+from mavis.core.registry import model
+from mavis.core.types import Model
+from mavis.models.loading import specs, weights, wrappers
 
 SIZES = {"inception_v3": 96, "maxvit_t": 224, "vit_h_14": 70}
 """Where 64 px are too few, or no multiple of what the network is made of."""
@@ -18,7 +18,7 @@ AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 
 
 @model("torchvision", about="torchvision:NAME[@SIZE][:WEIGHTS]; random weights unless a file is given")
-def torchvision(spec: str) -> foreign.Unclassed:
+def torchvision(spec: str) -> wrappers.Unclassed:
     """A classifier of torchvision with as many logits as the data have classes.
 
     Args:
@@ -31,27 +31,27 @@ def torchvision(spec: str) -> foreign.Unclassed:
     """
     from torchvision import models
 
-    wanted = foreign.parsed(spec)
+    wanted = specs.parsed(spec)
     names = models.list_models(module=models)
     if wanted.name not in names:
         raise UnknownName("torchvision model", wanted.name, names)
-    size = wanted.size or SIZES.get(wanted.name, foreign.SIZE)
-    return foreign.Unclassed(wanted.label, partial(_made, wanted, size), size)
+    size = wanted.size or SIZES.get(wanted.name, wrappers.SIZE)
+    return wrappers.Unclassed(wanted.label, partial(_made, wanted, size), size)
 
 
-def _made(wanted: foreign.Spec, size: int, classes: tuple[str, ...]) -> Model:
+def _made(wanted: specs.Spec, size: int, classes: tuple[str, ...]) -> Model:
     def make() -> nn.Module:
-        return foreign.Normalised(_built(wanted, size, len(classes)))
+        return wrappers.Normalised(_built(wanted, size, len(classes)))
 
     if wanted.weights is None:
-        net, about = foreign.random(make, size), f"torchvision {wanted.name}, random weights"
+        net, about = weights.random(make, size), f"torchvision {wanted.name}, random weights"
     else:
         net, about = make(), f"torchvision {wanted.name}, weights {wanted.weights.name}"
-        foreign.fill(net.get_submodule("net"), wanted.weights, drop=AUXILIARY)
-    return foreign.around(net, wanted.label, classes, size, about=about)
+        weights.fill(net.get_submodule("net"), wanted.weights, drop=AUXILIARY)
+    return wrappers.around(net, wanted.label, classes, size, about=about)
 
 
-def _built(wanted: foreign.Spec, size: int, classes: int) -> nn.Module:
+def _built(wanted: specs.Spec, size: int, classes: int) -> nn.Module:
     from torchvision import models
 
     options: dict[str, Any] = {}

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from mavis.findings import Findings
-from mavis.report import sheets, tables
-from mavis.report.gallery import Tile
-from mavis.report.tables import schema
+from mavis.analysis.findings import Findings
+from mavis.report.export import csv_files, formats
+from mavis.report.export.formats import schema
+from mavis.report.html.gallery import Tile
 
 __all__ = ["Tile", "schema", "write"]
 
@@ -33,17 +33,17 @@ def write(folder: Path, findings: Findings, curves: pd.DataFrame, tiles: Sequenc
     Returns:
         The path of ``index.html``, a page that needs no other file and no network.
     """
-    from mavis.report.html import render
+    from mavis.report.html.page import render
 
     folder.mkdir(parents=True, exist_ok=True)
     page = render(findings, curves, tiles)
-    _replace(folder / "leaderboard.json", tables.as_json(findings))
-    _replace(folder / "leaderboard.csv", sheets.scores(findings))
-    _replace(folder / "skills.csv", sheets.skills(findings))
-    _replace(folder / "gaps.csv", sheets.gaps(findings))
-    _replace(folder / "pairs.csv", sheets.pairs(findings))
-    _replace(folder / "leaderboard.md", tables.as_markdown(findings))
-    _replace(folder / "leaderboard.tex", tables.as_latex(findings))
+    _replace(folder / "leaderboard.json", formats.as_json(findings))
+    _replace(folder / "leaderboard.csv", csv_files.scores(findings))
+    _replace(folder / "skills.csv", csv_files.skills(findings))
+    _replace(folder / "gaps.csv", csv_files.gaps(findings))
+    _replace(folder / "pairs.csv", csv_files.pairs(findings))
+    _replace(folder / "leaderboard.md", formats.as_markdown(findings))
+    _replace(folder / "leaderboard.tex", formats.as_latex(findings))
     _replace(folder / "index.html", page)
     return folder / "index.html"
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mavis.findings import (
+from mavis.analysis.findings import (
     ExplainerEntry,
     Failure,
     Findings,

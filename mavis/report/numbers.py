@@ -2,7 +2,7 @@
 
 import math
 
-from mavis.findings import Estimate
+from mavis.analysis.findings import Estimate
 
 DASH = "–"
 

@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from mavis import checkpoint, hashing, registry
 from mavis.cli import app
-from mavis.subjects import open_model
+from mavis.core import hashing, registry
+from mavis.models.loading import checkpoint
+from mavis.models.loading.open import open_model
 
 QUICK = ["--explainers", "saliency,gradcam", "--metrics", "nsrg,mprt,valid,gini", "--limit", "70"]
 
@@ -107,7 +108,7 @@ def test_failed_cells_give_exit_code_3(tmp_path, monkeypatch):
 
     entry = registry.explainers["gradcam"]
     traits = replace(entry.traits, needs=frozenset({"forward"}))  # so that it is not tried before the run
-    wrong = replace(entry, factory=lambda: lambda run, targets: 1, traits=traits)
+    wrong = replace(entry, registered=lambda: lambda run, targets: 1, traits=traits)
     monkeypatch.setitem(registry.explainers.entries, "gradcam", wrong)
     result = call("run", "--model", "race_resnet", *QUICK, "--out", tmp_path / "run")
     assert result.exit_code == 3

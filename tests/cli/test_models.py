@@ -8,9 +8,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from mavis import registry
 from mavis.cli import app
-from mavis.store import Store
+from mavis.core import registry
+from mavis.engine.store import Store
 
 LIGHT = {
     "anti_oracle": {"draws": 1},
@@ -47,7 +47,7 @@ BIG = [
 TINY_VIT = """
 import torch
 from torchvision.models import VisionTransformer
-from mavis.foreign import random
+from mavis.models.loading.weights import random
 
 def net():
     def make():
@@ -64,10 +64,10 @@ def call(*arguments: object):
 @pytest.fixture(autouse=True)
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A working folder with a small transformer and a cheap protocol."""
-    from mavis import protocol
+    from mavis.protocol import loading
 
     (tmp_path / "my_vit.py").write_text(TINY_VIT, encoding="utf-8")
-    rules = protocol.load("quick").model_dump(mode="json", by_alias=True)
+    rules = loading.load("quick").model_dump(mode="json", by_alias=True)
     rules |= {"protocol": "cheap", "agreement": None, "reliability": None, "sensitivity": None}
     rules["explainers"]["settings"] = LIGHT
     rules["metrics"] |= {"deletion": {"imputer": "mean", "points": 3}, "nsrg": {"imputers": ["mean"], "points": 3}}

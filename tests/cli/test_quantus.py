@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from mavis import evaluate
 from mavis.cli import app
-from mavis.errors import BadParameter
+from mavis.core.errors import BadParameter
 
 SMALL = ["--model", "race_resnet", "--explainers", "saliency", "--limit", "7"]
 FAULTY = ["--metrics", "nsrg,mprt,valid,quantus:PointingGame"]
@@ -26,7 +26,7 @@ def empty_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("verb", ["run", "plan"])
 def test_a_faulty_metric_is_refused_before_any_work(verb, monkeypatch):
     """One line says what is wrong, what to use instead and how to insist; exit code 2, and nothing is written."""
-    monkeypatch.setattr("mavis.pipeline.open_models", lambda *_: pytest.fail("a model was opened"))
+    monkeypatch.setattr("mavis.engine.planning.setup.open_models", lambda *_: pytest.fail("a model was opened"))
     result = call(verb, *SMALL, *FAULTY)
     lines = result.stderr.strip().splitlines()
     assert (result.exit_code, len(lines), list(Path.cwd().iterdir())) == (2, 1, [])

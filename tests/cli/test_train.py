@@ -10,9 +10,9 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from mavis import checkpoint
 from mavis.cli.train import train
-from mavis.errors import MavisError, UnknownName
+from mavis.core.errors import MavisError, UnknownName
+from mavis.models.loading import checkpoint
 
 app = typer.Typer()
 app.command()(train)

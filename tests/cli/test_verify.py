@@ -5,24 +5,25 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mavis import verified, verify
 from mavis.cli import app
-from mavis.verify import findings
+from mavis.protocol import demotions
+from mavis.workflows import meta_evaluation
+from mavis.workflows.meta_evaluation import results
 
 
-def result(*checks: verify.Check) -> verify.Verification:
-    return verify.Verification(
+def result(*checks: meta_evaluation.Check) -> meta_evaluation.Verification:
+    return meta_evaluation.Verification(
         protocol="best_practices_v1", sha256="0", rules="0", settings={}, mavis="0", quick=True, seed=0, minutes=0.1,
         checks=checks, applies={}, verified=(), demoted={}, thresholds=(),
     )  # fmt: skip
 
 
-def check(name: str, metric: str | None, *, passed: bool) -> verify.Check:
-    return findings.asked(name, "a test", metric, "faces", "tau", value=0.5, criterion="≥ 0.7", passed=passed)
+def check(name: str, metric: str | None, *, passed: bool) -> meta_evaluation.Check:
+    return results.asked(name, "a test", metric, "faces", "tau", value=0.5, criterion="≥ 0.7", passed=passed)
 
 
-def ran(monkeypatch: pytest.MonkeyPatch, *options: str, checks: tuple[verify.Check, ...]) -> object:
-    monkeypatch.setattr(verify, "run", lambda *_, **__: result(*checks))
+def ran(monkeypatch: pytest.MonkeyPatch, *options: str, checks: tuple[meta_evaluation.Check, ...]) -> object:
+    monkeypatch.setattr(meta_evaluation, "run", lambda *_, **__: result(*checks))
     return CliRunner().invoke(app, ["verify", *options], env={"COLUMNS": "200"})
 
 
@@ -34,7 +35,7 @@ def test_a_required_failure_ends_with_1(
     monkeypatch: pytest.MonkeyPatch, name: str, metric: str | None, passed: bool, code: int
 ) -> None:
     """M11 is not among the required ones."""
-    monkeypatch.setattr(verified, "_documents", lambda: ())
+    monkeypatch.setattr(demotions, "_documents", lambda: ())
     found = ran(monkeypatch, "--quick", checks=(check(name, metric, passed=passed),))
     assert found.exit_code == code
     assert ("failed: M" in found.output) == (code == 1)
@@ -43,7 +44,7 @@ def test_a_required_failure_ends_with_1(
 def test_a_failure_on_record_is_no_news(monkeypatch: pytest.MonkeyPatch) -> None:
     """A metric that is demoted already may fail again."""
     told = {"protocol": "best_practices_v1", "demoted": {"nsrg": "M7"}, "settings": {}}
-    monkeypatch.setattr(verified, "_documents", lambda: (told,))
+    monkeypatch.setattr(demotions, "_documents", lambda: (told,))
     assert ran(monkeypatch, "--quick", checks=(check("M7", "nsrg", passed=False),)).exit_code == 0
 
 
@@ -52,7 +53,7 @@ def test_the_result_is_written_and_read_again(monkeypatch: pytest.MonkeyPatch, t
     checks = (check("M1", "gini", passed=True),)
     ran(monkeypatch, "--json", str(tmp_path / "a.json"), "--write", str(tmp_path / "b.json"), checks=checks)
     for name in ("a.json", "b.json"):
-        assert verify.Verification.model_validate_json((tmp_path / name).read_text()) == result(*checks)
+        assert meta_evaluation.Verification.model_validate_json((tmp_path / name).read_text()) == result(*checks)
 
 
 def test_the_reduced_form_is_not_for_decisions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

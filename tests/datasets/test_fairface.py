@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mavis.core.errors import DataError
 from mavis.datasets.fairface import fairface
-from mavis.errors import DataError
 
 RACES = ("White", "Black", "Latino_Hispanic", "East Asian", "Southeast Asian", "Indian", "Middle Eastern")
 AGES = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")

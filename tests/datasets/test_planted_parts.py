@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mavis.errors import DataError, UnknownName
-from mavis.registry import datasets
-from mavis.types import PART_CODES
+from mavis.core.errors import DataError, UnknownName
+from mavis.core.registry import datasets
+from mavis.core.types import PART_CODES
 
 SIDE = 32
 

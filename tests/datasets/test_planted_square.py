@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mavis.errors import DataError, UnknownName
-from mavis.registry import datasets
+from mavis.core.errors import DataError, UnknownName
+from mavis.core.registry import datasets
 
 
 def opened(**params: object):

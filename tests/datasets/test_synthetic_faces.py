@@ -8,11 +8,11 @@ import pytest
 import torch
 from scipy.stats import binomtest, chi2_contingency
 
+from mavis.core.errors import BadParameter, DataError
+from mavis.core.types import PART_CODES, Dataset
+from mavis.datasets.synthetic.parameters import LABELS
+from mavis.datasets.synthetic.recipe import POPULATIONS
 from mavis.datasets.synthetic_faces import MEANS, SyntheticFaces, synthetic_faces
-from mavis.errors import BadParameter, DataError
-from mavis.faces.parameters import LABELS
-from mavis.faces.recipe import POPULATIONS
-from mavis.types import PART_CODES, Dataset
 
 DATA = synthetic_faces()
 IDS = list(DATA.table().index[:9])
@@ -163,7 +163,7 @@ def test_the_revision_is_a_hash_of_the_content() -> None:
 def test_new_drawing_code_changes_the_revision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing anything otherwise gives another revision, even where the version was forgotten."""
     before = DATA.revision(IDS)
-    monkeypatch.setattr("mavis.faces.drawing.BRIGHT", 1.1)
+    monkeypatch.setattr("mavis.datasets.synthetic.drawing.BRIGHT", 1.1)
     assert DATA.revision(IDS) != before
 
 

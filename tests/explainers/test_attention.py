@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import SwinTransformer, VisionTransformer
 
-from mavis.errors import ModelError
+from mavis.core.attribution_maps import upsampled
+from mavis.core.errors import ModelError
+from mavis.core.model_pass import Pass
+from mavis.core.types import Batch, Model
 from mavis.explainers.attention import _attend, _Recorder
-from mavis.maps import upsampled
-from mavis.passes import Pass
-from mavis.types import Batch, Model
 
 from .. import test_contract as contract
 from ..toys import Pooled, a_pass, explain, model, noise, spent

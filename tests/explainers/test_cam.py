@@ -9,11 +9,11 @@ from captum.attr import GuidedGradCam, LayerGradCam
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mavis.errors import BadParameter, ModelError
+from mavis.core.attribution_maps import upsampled
+from mavis.core.errors import BadParameter, ModelError
+from mavis.core.model_pass import Pass
+from mavis.core.registry import explainers
 from mavis.explainers.cam import patches, spatial
-from mavis.maps import upsampled
-from mavis.passes import Pass
-from mavis.registry import explainers
 
 from ..toys import Pooled, a_pass, explain, model, noise, spent, targets
 

@@ -6,11 +6,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from mavis.errors import BadParameter, DataError, UnknownName
-from mavis.maps import Maps, pooled
-from mavis.registry import explainers
-from mavis.types import Batch, Reference
-from mavis.variants import Noise, Randomised
+from mavis.core.attribution_maps import Maps, pooled
+from mavis.core.errors import BadParameter, DataError, UnknownName
+from mavis.core.perturbation.variants import Noise, Randomised
+from mavis.core.registry import explainers
+from mavis.core.types import Batch, Reference
 
 from ..toys import Linear, Pooled, a_pass, explain, found, model, noise, spent, targets
 

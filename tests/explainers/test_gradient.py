@@ -6,10 +6,10 @@ import torch
 from captum.attr import InputXGradient, NoiseTunnel, Saliency
 from torch import Tensor, nn
 
-from mavis.errors import BadParameter
-from mavis.maps import pooled
-from mavis.registry import explainers
-from mavis.variants import Randomised
+from mavis.core.attribution_maps import pooled
+from mavis.core.errors import BadParameter
+from mavis.core.perturbation.variants import Randomised
+from mavis.core.registry import explainers
 
 from ..toys import Linear, Pooled, a_pass, explain, noise, targets
 

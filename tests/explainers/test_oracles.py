@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mavis.errors import BadParameter, DataError
-from mavis.registry import explainers
-from mavis.types import PART_CODES
+from mavis.core.errors import BadParameter, DataError
+from mavis.core.registry import explainers
+from mavis.core.types import PART_CODES
 
 from ..toys import Linear, Pooled, a_pass, batch_of, explain, noise
 

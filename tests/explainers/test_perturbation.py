@@ -8,15 +8,15 @@ import torch
 from captum.attr import FeatureAblation, Occlusion
 from torch import Tensor
 
-from mavis.errors import BadParameter, DataError, UnknownName
+from mavis.core.attribution_maps import cell_means, cell_pixels, upsampled
+from mavis.core.errors import BadParameter, DataError, UnknownName
+from mavis.core.perturbation.filters import gaussian_blur
+from mavis.core.perturbation.superpixels import superpixels
+from mavis.core.perturbation.variants import Randomised
+from mavis.core.registry import explainers
+from mavis.core.types import PART_CODES
 from mavis.explainers import perturbation
 from mavis.explainers.perturbation import _coarse_masks, _soft_masks, _squares
-from mavis.maps import cell_means, cell_pixels, upsampled
-from mavis.perturb import gaussian_blur
-from mavis.registry import explainers
-from mavis.segments import superpixels
-from mavis.types import PART_CODES
-from mavis.variants import Randomised
 
 from ..toys import Linear, Pooled, a_pass, additive, batch_of, explain, found, model, noise, score, spent, white
 

@@ -11,15 +11,15 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import pairwise_distances
 from torch import Tensor
 
-from mavis.errors import BadParameter
+from mavis.core.attribution_maps import cell_pixels, upsampled
+from mavis.core.errors import BadParameter
+from mavis.core.model_pass import Pass
+from mavis.core.perturbation.feature_groups import Units
+from mavis.core.perturbation.superpixels import superpixels
+from mavis.core.perturbation.variants import Randomised
+from mavis.core.registry import explainers
+from mavis.core.types import PART_CODES
 from mavis.explainers import shapley
-from mavis.maps import cell_pixels, upsampled
-from mavis.passes import Pass
-from mavis.registry import explainers
-from mavis.segments import superpixels
-from mavis.types import PART_CODES
-from mavis.units import Units
-from mavis.variants import Randomised
 
 from ..toys import Cells, Pooled, a_pass, additive, batch_of, both, explain, noise, spent, white
 

@@ -8,8 +8,8 @@ from quantus.metrics.complexity.effective_complexity import EffectiveComplexity
 from quantus.metrics.complexity.sparseness import Sparseness
 from scipy import stats
 
-from mavis.errors import BadParameter
-from mavis.registry import metrics
+from mavis.core.errors import BadParameter
+from mavis.core.registry import metrics
 
 from ..toys import Pooled, a_pass, maps_of_cells, noise, score
 

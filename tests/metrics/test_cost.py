@@ -2,9 +2,9 @@
 
 import pytest
 
-from mavis.kinds import CostMetric
-from mavis.passes import Cost
-from mavis.registry import metrics
+from mavis.core.compute import Cost
+from mavis.core.metric_types import CostMetric
+from mavis.core.registry import metrics
 
 
 @pytest.mark.parametrize(

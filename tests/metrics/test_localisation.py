@@ -16,10 +16,10 @@ from scipy.ndimage import distance_transform_cdt
 from sklearn.metrics import average_precision_score, jaccard_score, roc_auc_score
 from torch import Tensor
 
-from mavis.errors import BadParameter
-from mavis.maps import Maps
-from mavis.registry import metrics
-from mavis.types import PART_CODES
+from mavis.core.attribution_maps import Maps
+from mavis.core.errors import BadParameter
+from mavis.core.registry import metrics
+from mavis.core.types import PART_CODES
 
 from ..toys import Pooled, batch_of
 

@@ -15,14 +15,14 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from mavis.draws import seed_of
-from mavis.errors import BadParameter, MavisError
-from mavis.explaining import Explaining, Job
-from mavis.kinds import Explained
-from mavis.maps import Maps
-from mavis.metrics.quantus_known import METRICS
-from mavis.plan import Line
-from mavis.registry import metrics
+from mavis.core.attribution_maps import Maps
+from mavis.core.errors import BadParameter, MavisError
+from mavis.core.metric_types import Explained
+from mavis.core.registry import metrics
+from mavis.core.seeding import seed_of
+from mavis.engine.execution.explain import Explaining, Job
+from mavis.engine.planning.plan import Line
+from mavis.metrics.quantus_catalogue import METRICS
 
 from .. import toys
 
@@ -99,7 +99,9 @@ def test_directions_are_those_of_quantus_but_for_two():
 
 def test_registering_does_not_import_quantus():
     """The names are there without the seconds that the import takes."""
-    code = "import sys; from mavis import registry; print('quantus:AUC' in registry.metrics, 'quantus' in sys.modules)"
+    code = (
+        "import sys; from mavis.core import registry as r; print('quantus:AUC' in r.metrics, 'quantus' in sys.modules)"
+    )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.split() == ["True", "False"]
 

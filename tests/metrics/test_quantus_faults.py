@@ -15,7 +15,7 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import nn
 
-from mavis.metrics.quantus_known import METRICS
+from mavis.metrics.quantus_catalogue import METRICS
 
 from .. import toys
 

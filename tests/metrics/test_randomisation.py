@@ -11,14 +11,14 @@ from quantus.metrics.randomisation.random_logit import RandomLogit
 from scipy import stats
 from torch import Tensor
 
-from mavis.errors import BadParameter
-from mavis.kinds import Explained
-from mavis.maps import Maps, cell_means
-from mavis.passes import Pass
-from mavis.plan import Part
-from mavis.registry import metrics
-from mavis.similarity import hog_similarity, ssim
-from mavis.variants import OtherClass, Randomised, Smoothed, Variant
+from mavis.core.attribution_maps import Maps, cell_means
+from mavis.core.errors import BadParameter
+from mavis.core.metric_types import Explained
+from mavis.core.model_pass import Pass
+from mavis.core.perturbation.variants import OtherClass, Randomised, Smoothed, Variant
+from mavis.core.registry import metrics
+from mavis.engine.planning.plan import Part
+from mavis.metrics.map_similarity import hog_similarity, ssim
 
 from ..toys import Linear, Pooled, a_pass, explain, model, noise, part, run_block, targets
 

@@ -16,13 +16,13 @@ from quantus.metrics.robustness.relative_representation_stability import Relativ
 from scipy import stats
 from torch import Tensor, nn
 
-from mavis.errors import BadParameter
-from mavis.kinds import Explained
-from mavis.maps import Maps, cell_means
-from mavis.passes import Pass
-from mavis.plan import Part
-from mavis.registry import metrics
-from mavis.variants import Noise, Replicate
+from mavis.core.attribution_maps import Maps, cell_means
+from mavis.core.errors import BadParameter
+from mavis.core.metric_types import Explained
+from mavis.core.model_pass import Pass
+from mavis.core.perturbation.variants import Noise, Replicate
+from mavis.core.registry import metrics
+from mavis.engine.planning.plan import Part
 
 from ..toys import Linear, Pooled, a_pass, explain, model, noise, part, run_block, targets
 

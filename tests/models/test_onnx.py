@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import mavis
-from mavis.errors import ModelError
-from mavis.subjects import open_model
+from mavis.core.errors import ModelError
+from mavis.models.loading.open import open_model
 
 CPU = torch.device("cpu")
 CLASSES = ("a", "b", "c")

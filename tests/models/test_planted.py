@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from mavis.kinds import evenly
-from mavis.maps import Maps, pooled
-from mavis.passes import Pass
-from mavis.registry import Entry, datasets, explainers, models
-from mavis.sweep import removal_counts
-from mavis.types import Reference
+from mavis.core.attribution_maps import Maps, pooled
+from mavis.core.metric_types import evenly
+from mavis.core.model_pass import Pass
+from mavis.core.registry import Entry, datasets, explainers, models
+from mavis.core.types import Reference
+from mavis.engine.removal import removal_counts
 
 from ..toys import GREY, score
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from mavis import preflight
-from mavis.maps import Maps
-from mavis.passes import Pass
-from mavis.registry import datasets, models
+from mavis.core.attribution_maps import Maps
+from mavis.core.model_pass import Pass
+from mavis.core.registry import datasets, models
+from mavis.models.preparation import prepare
 
 from ..toys import explain, score
 
@@ -38,7 +38,7 @@ def painted(**levels: float) -> torch.Tensor:
 def a_run(name: str, count: int = 12) -> Pass:
     """The model, made explainable, on its own data."""
     data = datasets["planted_parts"].make({"size": SIDE, "count": count, **READS[name]})
-    model, _ = preflight.prepare(models[name].make(), torch.device("cpu"), SIDE)
+    model, _ = prepare.prepare(models[name].make(), torch.device("cpu"), SIDE)
     return Pass(model, data.load(list(data.table().index)), data.mean, seed=0, chunk=64)
 
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
+from mavis.core.hashing import of_file
+from mavis.core.types import Model
+from mavis.datasets.synthetic.parameters import LABEL_PARTS, RERENDERED
 from mavis.datasets.synthetic_faces import synthetic_faces
-from mavis.faces.parameters import LABEL_PARTS, RERENDERED
-from mavis.hashing import of_file
 from mavis.models.race_resnet import WEIGHTS, race_resnet, race_resnet_biased
-from mavis.train.evaluate import logits
-from mavis.train.ship import SHIPPED, removed
-from mavis.train.source import Source
-from mavis.types import Model
+from mavis.models.training.accuracy import logits
+from mavis.models.training.image_cache import Source
+from mavis.models.training.shipped_models import SHIPPED, removed
 
 MODELS = {"race_resnet": race_resnet, "race_resnet_biased": race_resnet_biased}
 COUNT = 300

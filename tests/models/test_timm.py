@@ -5,9 +5,9 @@ import sys
 import pytest
 import torch
 
-from mavis.errors import ModelError, UnknownName
-from mavis.registry import models
-from mavis.subjects import open_model
+from mavis.core.errors import ModelError, UnknownName
+from mavis.core.registry import models
+from mavis.models.loading.open import open_model
 
 CPU = torch.device("cpu")
 CLASSES = ("a", "b", "c")

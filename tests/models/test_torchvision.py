@@ -5,11 +5,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mavis import foreign
-from mavis.errors import BadParameter, ModelError, UnknownName
-from mavis.registry import datasets, models
-from mavis.subjects import open_model
-from mavis.types import Model
+from mavis.core.errors import BadParameter, ModelError, UnknownName
+from mavis.core.registry import datasets, models
+from mavis.core.types import Model
+from mavis.models.loading import weights
+from mavis.models.loading.open import open_model
 
 CPU = torch.device("cpu")
 CLASSES = ("a", "b", "c")
@@ -64,8 +64,8 @@ def test_a_head_of_zeros_is_drawn() -> None:
         nn.init.zeros_(net[1].weight)
         return net
 
-    net = foreign.random(make, 8)
-    logits = net(foreign._images(8)[:16])
+    net = weights.random(make, 8)
+    logits = net(weights._images(8)[:16])
     torch.testing.assert_close(logits.std(0).mean(), torch.tensor(1.0))
     torch.testing.assert_close(logits.mean(0), torch.zeros(3), rtol=0, atol=1e-5)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mavis.findings import (
+from mavis.analysis.findings import (
     AcrossModels,
     Agreement,
     CrossChecks,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mavis.findings import Estimate
+from mavis.analysis.findings import Estimate
 from mavis.report import numbers
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mavis import (
+from mavis import (  # fmt: skip
     Answers,
     Batch,
     CostMetric,
@@ -20,8 +20,8 @@ from mavis import (
     Variant,
     VariantMetric,
     metric,
-)  # fmt: skip
-from mavis.maps import spearman
+    spearman,
+)
 
 
 @metric("half_gone", source="docs/extending.md", category="faithfulness", higher_is_better=False, range=(0, 1))

@@ -3,9 +3,7 @@
 import torch
 from torch import Tensor
 
-from mavis import Batch, MapMetric, metric
-from mavis.errors import BadParameter
-from mavis.maps import Maps
+from mavis import BadParameter, Batch, MapMetric, Maps, metric
 
 
 @metric("top_share", source="docs/extending.md", category="complexity", higher_is_better=True, range=(0, 1))

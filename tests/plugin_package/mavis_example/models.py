@@ -3,8 +3,7 @@
 import torch
 from torch import nn
 
-from mavis import Model, model
-from mavis.hashing import digest
+from mavis import Model, digest, model
 
 
 @model("two_shades", about="one convolution that tells bright from dark")

@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mavis import dataset
-from mavis.errors import DataError
-from mavis.images import LabelledImages
+from mavis import DataError, LabelledImages, dataset
 
 
 @dataset("pictures", about="image files named by labels.csv, one column per annotation")

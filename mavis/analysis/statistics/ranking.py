@@ -1,0 +1,387 @@
+"""Who stands before whom over several blocks, and how sure that is. Pure; knows arrays only.
+
+A block is what all contestants are compared on once: a metric, an image, or a model seed on a data set and task. Only
+blocks that are independent of each other allow the tests; checkpoints of one training run are not. Rank 1 is the best.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats as scipy_stats
+
+from mavis.analysis.statistics.bootstrap import Floats, percentiles
+from mavis.core.errors import BadParameter
+
+TIE = 12
+"""Decimals to which values must be equal to be a tie."""
+
+
+@dataclass(frozen=True)
+class Friedman:
+    """Do the contestants differ at all?
+
+    Attributes:
+        blocks: N.
+        mean_ranks: ``(k,)``.
+        statistic: chi-squared with k − 1 degrees of freedom; NaN where every block ties all and ties are corrected for.
+        p: of the statistic.
+        f: Iman and Davenport's F with k − 1 and (k − 1)(N − 1) degrees of freedom; infinite where all blocks agree.
+        f_p: of F.
+    """
+
+    blocks: int
+    mean_ranks: Floats
+    statistic: float
+    p: float
+    f: float
+    f_p: float
+
+
+@dataclass(frozen=True)
+class SignedRank:
+    """Posterior probabilities of a difference between two contestants; they sum to 1.
+
+    Attributes:
+        below: the first is worse by more than the region of practical equivalence.
+        within: the two are practically equivalent.
+        above: the first is better by more.
+    """
+
+    below: float
+    within: float
+    above: float
+
+
+def rank_rows(scores: ArrayLike, *, higher_is_better: bool) -> Floats:
+    """Ranks within each row, from 1 for the best; values equal to 1e-12 share theirs, NaN has none.
+
+    Args:
+        scores: ``(N,k)``, NaN where there is no value.
+        higher_is_better: direction, the same for all rows.
+
+    Returns:
+        ``(N,k)`` in [1,k], NaN where the score is.
+    """
+    rounded = np.round(np.asarray(scores, dtype=np.float64), TIE)
+    ranks = scipy_stats.rankdata(-rounded if higher_is_better else rounded, axis=1, nan_policy="omit")
+    return np.asarray(ranks, dtype=np.float64)
+
+
+def friedman(ranks: Floats, *, ties: bool) -> Friedman:
+    """Friedman's test, and Iman and Davenport's less conservative one.
+
+    Args:
+        ranks: ``(N,k)`` of complete blocks, as `rank_rows` gives them; N ≥ 2, k ≥ 2.
+        ties: whether the variance of the ranks is the one found, which ties lessen, or that of untied ranks.
+
+    Raises:
+        BadParameter: a block is incomplete, or there are too few.
+
+    Source: Demšar 2006, JMLR 7, section 3.2.2; with ties Conover 1999, section 5.8, as scipy.
+    """
+    n, k = _complete(ranks, "Friedman's test")
+    mean_ranks = ranks.mean(axis=0)
+    between = n * np.square(mean_ranks - (k + 1) / 2).sum()
+    spread = np.square(ranks - (k + 1) / 2).sum() / n if ties else k * (k * k - 1) / 12
+    statistic = float((k - 1) * between / spread) if spread > 0 else float("nan")
+    left = n * (k - 1) - statistic
+    f = float("inf") if left < 1e-9 else (n - 1) * statistic / left
+    return Friedman(
+        blocks=n,
+        mean_ranks=mean_ranks,
+        statistic=statistic,
+        p=float(scipy_stats.chi2.sf(statistic, k - 1)),
+        f=f,
+        f_p=float(scipy_stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
+    )
+
+
+def kendall_w(ranks: Floats) -> float:
+    """Kendall's coefficient of concordance, corrected for ties: 1 where all blocks rank alike, 0 where none prevails.
+
+    Args:
+        ranks: ``(N,k)`` of complete blocks, e.g. metrics × methods without the controls; N ≥ 2, k ≥ 2.
+
+    Returns:
+        In [0,1]; NaN where every block ties all.
+
+    Raises:
+        BadParameter: a block is incomplete, or there are too few.
+
+    Source: Kendall and Babington Smith 1939; it is Friedman's statistic over its largest value.
+    """
+    n, k = _complete(ranks, "Kendall's W")
+    return friedman(ranks, ties=True).statistic / (n * (k - 1))
+
+
+def kendall_tau(scores: ArrayLike) -> Floats:
+    """Kendall's tau-b of every two rows, over the columns that both have.
+
+    Args:
+        scores: ``(R,k)``, NaN where there is no value; R rankings of k contestants, by their scores or ranks.
+
+    Returns:
+        ``(R,R)`` in [−1,1]; NaN where one of the two ties all that they share.
+
+    Source: Kendall 1945; protocol 2.1 and 2.7.
+    """
+    rows = np.round(np.asarray(scores, dtype=np.float64), TIE)
+    order = np.sign(rows[:, :, None] - rows[:, None, :]).reshape(len(rows), -1)
+    known, order = (~np.isnan(order)).astype(np.float64), np.nan_to_num(order)
+    untied = np.square(order) @ known.T
+    size = np.sqrt(untied * untied.T)
+    tau: Floats = np.divide(order @ order.T, size, out=np.full_like(size, np.nan), where=size > 0)
+    return tau
+
+
+def nemenyi_difference(contestants: int, blocks: int, alpha: float) -> float:
+    """How far two mean ranks must lie apart when every two contestants are compared.
+
+    Args:
+        contestants: k ≥ 2.
+        blocks: N.
+        alpha: error rate of all comparisons together.
+
+    Source: Demšar 2006, section 3.2.2: the studentised range over √2, times the standard error of a difference.
+    """
+    q = scipy_stats.studentized_range.ppf(1 - alpha, contestants, np.inf) / np.sqrt(2)
+    return float(q * _standard_error(contestants, blocks))
+
+
+def nemenyi(mean_ranks: ArrayLike, blocks: int) -> Floats:
+    """p-value of every two contestants, corrected for comparing all of them.
+
+    Args:
+        mean_ranks: ``(k,)`` over N blocks.
+        blocks: N.
+
+    Returns:
+        ``(k,k)``, symmetric, 1 on the diagonal.
+
+    Source: Nemenyi 1963; Demšar 2006, section 3.2.2.
+    """
+    ranks = np.asarray(mean_ranks, dtype=np.float64)
+    apart = np.abs(ranks[:, None] - ranks[None]) / _standard_error(len(ranks), blocks) * np.sqrt(2)
+    return np.asarray(scipy_stats.studentized_range.sf(apart, len(ranks), np.inf), dtype=np.float64)
+
+
+def bonferroni_dunn_difference(contestants: int, blocks: int, alpha: float) -> float:
+    """How far a mean rank must lie from that of one control, when only the control is compared with.
+
+    Args:
+        contestants: k ≥ 2, with the control.
+        blocks: N.
+        alpha: error rate of all comparisons together.
+
+    Source: Demšar 2006, section 3.2.2.
+    """
+    q = scipy_stats.norm.isf(alpha / 2 / (contestants - 1))
+    return float(q * _standard_error(contestants, blocks))
+
+
+def versus_control(mean_ranks: ArrayLike, blocks: int, control: int) -> tuple[Floats, Floats]:
+    """Every contestant against one: z and two-sided p, which `holm` corrects for their number.
+
+    Args:
+        mean_ranks: ``(k,)`` over N blocks.
+        blocks: N.
+        control: its place in `mean_ranks`.
+
+    Returns:
+        Twice ``(k,)``, NaN at the control; z is positive for a better mean rank than the control's.
+
+    Source: Demšar 2006, section 3.2.2.
+    """
+    ranks = np.asarray(mean_ranks, dtype=np.float64)
+    z = (ranks[control] - ranks) / _standard_error(len(ranks), blocks)
+    z[control] = np.nan
+    return z, np.asarray(2 * scipy_stats.norm.sf(np.abs(z)), dtype=np.float64)
+
+
+def weighted_mean(scores: ArrayLike, weights: ArrayLike) -> Floats:
+    """Weighted mean over criteria; one that no contestant has is left out and the weights of the others sum to 1.
+
+    Args:
+        scores: ``(C,k)`` in one unit, higher always better; a row of NaN is a criterion that is absent.
+        weights: ``(C,)``, not negative.
+
+    Returns:
+        ``(k,)``.
+
+    Raises:
+        BadParameter: a criterion is there for some contestants only.
+
+    Source: protocol S11.6.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    there = _shared(values)
+    kept = np.asarray(weights, dtype=np.float64)[there]
+    return np.asarray(kept @ values[there] / kept.sum(), dtype=np.float64)
+
+
+def borda(scores: ArrayLike, weights: ArrayLike) -> Floats:
+    """Weighted mean over criteria of how many contestants one beats, a tie counting half.
+
+    The weighted mean rank is k minus these points, so it orders the contestants alike.
+
+    Args:
+        scores: ``(C,k)``, higher always better; a row of NaN is a criterion that is absent.
+        weights: ``(C,)``, not negative.
+
+    Returns:
+        ``(k,)`` in [0, k − 1].
+
+    Raises:
+        BadParameter: a criterion is there for some contestants only.
+
+    Source: de Borda 1781; ties as in Black 1976.
+    """
+    ranks = rank_rows(scores, higher_is_better=True)
+    return weighted_mean(ranks.shape[1] - ranks, weights)
+
+
+def smaa(scores: ArrayLike, *, draws: int, seed: int) -> Floats:
+    """Share of all ways to weigh the criteria under which each contestant has the highest weighted mean.
+
+    Args:
+        scores: ``(C,k)`` in one unit, higher always better; a row of NaN is a criterion that is absent.
+        draws: weight vectors, uniform on the simplex.
+        seed: equal seeds give equal draws.
+
+    Returns:
+        ``(k,)``, sums to 1; contestants that tie share.
+
+    Raises:
+        BadParameter: a criterion is there for some contestants only.
+
+    Source: Lahdelma, Hokkanen and Salminen 1998: the acceptability index without preference information.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    kept = values[_shared(values)]
+    return first_shares(np.random.default_rng(seed).dirichlet(np.ones(len(kept)), draws) @ kept)
+
+
+def first_shares(draws: Floats) -> Floats:
+    """Share of draws in which each contestant leads; contestants equal to 1e-12 share a draw.
+
+    Args:
+        draws: ``(draws,k)``, higher always better, e.g. bootstrap draws of a total.
+
+    Returns:
+        ``(k,)``, sums to 1.
+    """
+    leads = draws >= draws.max(axis=1, keepdims=True) - 10.0**-TIE
+    return np.asarray((leads / leads.sum(axis=1, keepdims=True)).mean(axis=0), dtype=np.float64)
+
+
+def rank_intervals(draws: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Between which ranks each contestant lies in most draws.
+
+    Args:
+        draws: ``(draws,k)`` paired bootstrap draws, higher always better.
+        confidence: e.g. .95, of each interval.
+
+    Returns:
+        Twice ``(k,)``: the better and the worse end, in [1,k].
+
+    Source: Maier-Hein et al. 2018: rankings are to be resampled; percentile bootstrap.
+    """
+    return percentiles(rank_rows(draws, higher_is_better=True), confidence)
+
+
+def dominance(draws: Floats, rope: float) -> Floats:
+    """Share of draws in which one contestant is nowhere worse than another and somewhere better, beyond the ROPE.
+
+    Args:
+        draws: ``(draws,C,k)`` paired bootstrap draws of C category scores, higher always better.
+        rope: differences below it do not matter.
+
+    Returns:
+        ``(k,k)``: how often the row dominates the column; 0 on the diagonal where the ROPE is not 0.
+
+    Source: protocol S12.
+    """
+    ahead = draws[:, :, :, None] - draws[:, :, None, :]
+    return np.asarray(((ahead >= -rope).all(axis=1) & (ahead >= rope).any(axis=1)).mean(axis=0), dtype=np.float64)
+
+
+def signed_rank(
+    differences: ArrayLike, *, rope: float, draws: int = 50_000, seed: int, prior: float = 0.5
+) -> SignedRank:
+    """Bayesian signed-rank test: which of worse, equivalent and better holds the most posterior mass, how often.
+
+    Args:
+        differences: ``(q,)``, first minus second, one per independent block.
+        rope: half the width of the region of practical equivalence, ≥ 0.
+        draws: of the posterior.
+        seed: equal seeds give equal draws.
+        prior: weight of the pseudo-observation 0, in observations.
+
+    Source: Benavoli, Corani, Demšar and Zaffalon 2017, JMLR 18(77), section 4.2.1.
+    """
+    shares = signed_rank_shares(differences, rope=rope, draws=draws, seed=seed, prior=prior)
+    below, within, above = first_shares(shares).tolist()
+    return SignedRank(below=below, within=within, above=above)
+
+
+def signed_rank_shares(differences: ArrayLike, *, rope: float, draws: int, seed: int, prior: float = 0.5) -> Floats:
+    """Posterior draws of the probabilities that the mean of two new differences is below, in and above the ROPE.
+
+    Args:
+        differences: ``(q,)``, first minus second, one per independent block.
+        rope: half the width of the region, ≥ 0; its ends belong to it.
+        draws: of the posterior.
+        seed: equal seeds give equal draws.
+        prior: weight of the pseudo-observation 0, in observations.
+
+    Returns:
+        ``(draws,3)``: below, within, above; each row sums to 1.
+
+    Source: Benavoli et al. 2014, ICML, equation 9; 2017, section 4.2.1: weights from a Dirichlet process.
+    Differs: baycomp counts a mean on the ROPE's end half within and half beyond.
+    """
+    values = np.append(np.asarray(differences, dtype=np.float64), 0.0)
+    sums = np.round(values[:, None] + values[None], TIE)
+    ends = np.round(2 * rope, TIE)
+    weights = np.random.default_rng(seed).dirichlet(np.append(np.ones(len(values) - 1), prior), draws)
+    below, above = (((weights @ beyond) * weights).sum(axis=1) for beyond in (sums < -ends, sums > ends))
+    return np.stack([below, 1 - below - above, above], axis=1)
+
+
+def _standard_error(contestants: int, blocks: int) -> float:
+    """Of the difference of two mean ranks."""
+    return float(np.sqrt(contestants * (contestants + 1) / (6 * blocks)))
+
+
+def _complete(ranks: Floats, what: str) -> tuple[int, int]:
+    """N and k of a table of complete blocks."""
+    n, k = ranks.shape
+    if n < 2 or k < 2 or np.isnan(ranks).any():
+        raise BadParameter(
+            f"{what} needs complete blocks, at least 2 of at least 2 contestants; got {n} × {k} with "
+            f"{int(np.isnan(ranks).sum())} missing; leave incomplete blocks out."
+        )
+    return n, k
+
+
+def _shared(scores: Floats) -> NDArray[np.bool_]:
+    """``(C,)``: which criteria are there."""
+    missing = np.isnan(scores)
+    partly = np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1))
+    if len(partly) or missing.all():
+        raise BadParameter(
+            f"A criterion must be there for all contestants or for none, and one for all; criteria {partly.tolist()} "
+            f"are there for some of {scores.shape[1]}; compare only contestants that have them."
+        )
+    return np.logical_not(missing.any(axis=1))
+
+
+def average_ranks(values: Sequence[float], *, higher_is_better: bool) -> list[float | None]:
+    """Ranks from 1 for the best, equal values (to 1e-12) sharing theirs; None for NaN."""
+    numbers = np.asarray(values, dtype=np.float64)
+    there = ~np.isnan(numbers)
+    signed = np.round((-numbers if higher_is_better else numbers)[there], 12)
+    ranks = iter(scipy_stats.rankdata(signed, method="average"))
+    return [float(next(ranks)) if present else None for present in there]

@@ -1,0 +1,235 @@
+"""From a raw attribution to the numbers that metrics read: shape contract, channel rule, cells, orders."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mavis.core import device
+from mavis.core.device import precise
+from mavis.core.errors import ContractError
+
+
+def pooled(raw: Tensor, images: Tensor, pooling: Literal["sum", "l2"]) -> Tensor:
+    """One number per pixel.
+
+    Args:
+        raw: what an explainer returned, ``(B,3,H,W)`` or ``(B,1,H,W)``.
+        images: the images it explained, ``(B,3,H,W)``.
+        pooling: ``sum`` over the channels (signed) or their Euclidean length ``l2`` (never negative).
+
+    Returns:
+        ``(B,H,W)`` float32, without graph, on the device of the images.
+
+    Raises:
+        ContractError: another shape, dtype or device.
+    """
+    B, _, H, W = images.shape
+    if not isinstance(raw, Tensor):
+        raise ContractError(f"An explainer must return a tensor, got {type(raw).__name__}.")
+    if raw.shape not in {(B, 3, H, W), (B, 1, H, W)}:
+        raise ContractError(
+            f"An explainer must return (B,3,H,W) or (B,1,H,W) = {(B, 3, H, W)} or {(B, 1, H, W)}, "
+            f"got {tuple(raw.shape)}."
+        )
+    if not raw.is_floating_point() or raw.device != images.device:
+        raise ContractError(f"An explainer must return floats on {images.device}, got {raw.dtype} on {raw.device}.")
+    raw = raw.detach().float()
+    return raw.sum(1) if pooling == "sum" else precise(raw).square().sum(1).sqrt().float()
+
+
+def cell_means(values: Tensor, grid: int) -> Tensor:
+    """Mean over the pixels of each of ``grid × grid`` cells: ``(B,H,W)`` -> ``(B,grid²)``, row by row.
+
+    Summed in double: cells of equal pixels come out equal, so that rounding never orders what is tied.
+    """
+    rows, columns = (_averages(side, grid, values.device) for side in values.shape[-2:])
+    return (rows @ precise(values) @ columns.T).flatten(1).to(values.dtype)
+
+
+def cell_pixels(cells: Tensor, size: tuple[int, int]) -> Tensor:
+    """Spreads cells over their pixels: ``(…,grid²)`` -> ``(…,H,W)``, any dtype."""
+    grid = round(cells.shape[-1] ** 0.5)
+    rows, columns = (cell_index(side, grid, cells.device) for side in size)
+    square: Tensor = cells.unflatten(-1, (grid, grid))
+    return square[..., rows[:, None], columns]
+
+
+def cell_index(side: int, grid: int, device: torch.device | str = "cpu") -> Tensor:
+    """Which cell each of ``side`` pixels belongs to: ``(side,)`` int64; cells differ by at most one pixel."""
+    if grid > side:
+        raise ContractError(f"A grid of {grid} × {grid} cells needs images of at least {grid} px, got {side}.")
+    return torch.arange(side, device=device) * grid // side
+
+
+def _averages(side: int, grid: int, device: torch.device) -> Tensor:
+    member = precise(torch.nn.functional.one_hot(cell_index(side, grid, device), grid).T)
+    return member / member.sum(1, keepdim=True)
+
+
+def upsampled(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """``(B,1,h,w)`` -> ``(B,1,H,W)``, bilinear, corners not aligned."""
+    return torch.nn.functional.interpolate(values, size=size, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The maps of one explainer for one batch, pooled over channels; what is derived from them is derived once.
+
+    Attributes:
+        values: ``(B,H,W)`` float32; a map that is not finite has been replaced by zeros.
+        valid: ``(B,)`` bool, false where it was replaced or where the map is constant.
+        grid: cells per side.
+    """
+
+    values: Tensor
+    valid: Tensor
+    grid: int
+    _measured: list[tuple["Maps", Tensor]] = field(default_factory=list, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, values: Tensor, grid: int) -> "Maps":
+        """From pooled values ``(B,H,W)``, which may hold NaN or infinity."""
+        low, high = values.flatten(1).aminmax(dim=1)
+        finite = low.isfinite() & high.isfinite()
+        values = torch.where(finite[:, None, None], values, 0.0)
+        return cls(values, finite & (high > low), grid)
+
+    @cached_property
+    def length(self) -> Tensor:
+        """``(B,)`` double, Euclidean."""
+        return _length(self.values)
+
+    def distance(self, other: "Maps") -> Tensor:
+        """``(B,)`` double, length of the difference from other maps of the same shape; of the last ones it is kept."""
+        if not self._measured or self._measured[0][0] is not other:
+            self._measured[:] = [(other, _length(self.values - other.values))]
+        return self._measured[0][1]
+
+    @cached_property
+    def cells(self) -> Tensor:
+        """``(B,n)``, mean per cell, n = grid²."""
+        return cell_means(self.values, self.grid)
+
+    @cached_property
+    def descending(self) -> Tensor:
+        """``(B,H·W)``, the pixel values sorted from high to low."""
+        return self._sorted[0]
+
+    @cached_property
+    def order(self) -> Tensor:
+        """``(B,H·W)`` int64, the pixels from the highest value to the lowest; among equal values in any order."""
+        return self._sorted[1]
+
+    @cached_property
+    def _sorted(self) -> tuple[Tensor, Tensor]:
+        flat = self.values.flatten(1)
+        order = device.argsort(-flat)
+        return flat.gather(1, order), order
+
+    @cached_property
+    def above(self) -> Tensor:
+        """``(B,H·W)`` int64, at each place of `order`: how many pixels are higher than the one there."""
+        return _starts(self._falls)
+
+    @cached_property
+    def upto(self) -> Tensor:
+        """``(B,H·W)`` int64, at each place of `order`: how many pixels are at least as high as the one there."""
+        return _ends(self._falls)
+
+    @cached_property
+    def _falls(self) -> Tensor:
+        """``(B,H·W−1)`` bool, whether the value falls from one place of `order` to the next."""
+        return self.descending[:, 1:] < self.descending[:, :-1]
+
+    @cached_property
+    def positive(self) -> Tensor:
+        """``(B,H·W)`` double, the positive part, per pixel."""
+        return precise(self.values.flatten(1).clamp_min(0))
+
+    @cached_property
+    def ascending_magnitude(self) -> Tensor:
+        """``(B,n)``, absolute cell values sorted from low to high."""
+        return device.sort(self.cells.abs())
+
+    @cached_property
+    def unit(self) -> Tensor:
+        """``(B,H·W)``, divided by the root of the mean square: scale-free, sign kept. A zero map stays zero."""
+        flat = precise(self.values.flatten(1))
+        scale = flat.square().mean(1, keepdim=True).sqrt()
+        return torch.where(scale > 0, flat / scale.where(scale > 0, torch.ones_like(scale)), flat).float()
+
+
+def _length(values: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(precise(values.flatten(1)), dim=1)
+    return length
+
+
+def ties(values: Tensor, counts: Tensor) -> Tensor:
+    """``(B,n)`` bool: whether the k-th and the next of the ``counts (B,)`` highest of the values ``(B,n)`` are equal.
+
+    It stands at place k, from 1 on; place 0 is false.
+    """
+    ordered = device.sort(values).flip(1)
+    among = torch.arange(1, values.shape[1], device=values.device) < counts[:, None]
+    return torch.nn.functional.pad((ordered[:, 1:] == ordered[:, :-1]) & among, (1, 0))
+
+
+def positions(cells: Tensor, tie_break: Tensor) -> Tensor:
+    """Place of each cell when cells are sorted from high to low.
+
+    Args:
+        cells: ``(B,n)`` values.
+        tie_break: ``(B,n)``, a permutation of 0…n−1 per image; among equal values a lower number comes first.
+
+    Returns:
+        ``(B,n)`` int64, 0 for the most influential cell.
+    """
+    shuffled = tie_break.argsort(dim=1)
+    order = cells.gather(1, shuffled).argsort(dim=1, descending=True, stable=True)
+    order = shuffled.gather(1, order)
+    places = torch.arange(cells.shape[1], device=cells.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places)
+
+
+def ranks(values: Tensor) -> Tensor:
+    """Average ranks along the last dimension, ties sharing theirs: ``(…,n)`` -> ``(…,n)`` float32, 1 for the lowest."""
+    order = device.argsort(values)
+    ordered = values.gather(-1, order)
+    rises = ordered[..., 1:] > ordered[..., :-1]
+    shared = (_starts(rises) + _ends(rises) + 1).float() / 2
+    return torch.empty_like(shared).scatter_(-1, order, shared)
+
+
+def _starts(changes: Tensor) -> Tensor:
+    """At each place of a sorted row, how many lie before the run of equal values: ``(…,n−1)`` bool -> ``(…,n)``."""
+    starts = torch.where(changes, _places(changes), 0)
+    return torch.nn.functional.pad(starts, (1, 0)).cummax(-1).values
+
+
+def _ends(changes: Tensor) -> Tensor:
+    """At each place of a sorted row, how many lie before the end of the run: ``(…,n−1)`` bool -> ``(…,n)``."""
+    n = changes.shape[-1] + 1
+    ends = torch.where(changes, _places(changes), n)
+    return torch.nn.functional.pad(ends, (0, 1), value=n).flip(-1).cummin(-1).values.flip(-1)
+
+
+def _places(changes: Tensor) -> Tensor:
+    return torch.arange(1, changes.shape[-1] + 1, device=changes.device)
+
+
+def spearman(a: Tensor, b: Tensor) -> Tensor:
+    """Spearman correlation of each row: two ``(B,n)`` -> ``(B,)`` in [−1,1]; NaN where a side is constant."""
+    return pearson(ranks(a), ranks(b))
+
+
+def pearson(a: Tensor, b: Tensor) -> Tensor:
+    """Pearson correlation of each row, no small-sample correction: two ``(B,n)`` -> ``(B,)``; NaN without variance."""
+    varied = (a.amax(-1) > a.amin(-1)) & (b.amax(-1) > b.amin(-1))
+    a, b = precise(a), precise(b)
+    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
+    product = (a * b).sum(-1)
+    scale = a.square().sum(-1).sqrt() * b.square().sum(-1).sqrt()
+    return torch.where(varied, product / scale, torch.nan).float().clamp(-1, 1)

@@ -1,0 +1,242 @@
+"""The kinds of metric, by what they need, so that the work is shared.
+
+A metric factory returns one of these. Every ``score`` returns ``(B,)`` float32, one value per image; NaN says that the
+image has no value, and the reason is the metric's declared ``undefined``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mavis.core.attribution_maps import Maps
+from mavis.core.compute import Cost
+from mavis.core.errors import BadParameter
+from mavis.core.model_pass import Pass
+from mavis.core.perturbation.variants import Variant
+from mavis.core.types import Batch, Model
+
+
+@dataclass(frozen=True)
+class Explained:
+    """The maps of one explainer with the pass on which they were made.
+
+    Attributes:
+        maps: B maps.
+        run: the pass: images, model, logits.
+        targets: ``(B,)`` int64, the explained classes.
+    """
+
+    maps: Maps
+    run: Pass
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class MapMetric:
+    """Reads maps and the batch only.
+
+    Attributes:
+        score: ``(maps, batch) -> (B,)``.
+    """
+
+    score: Callable[[Maps, Batch], Tensor]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What the model says while units of the image are removed in the order of the map.
+
+    Attributes:
+        imputer: the imputer, as in `imputers.imputer_of`: ``mean``, ``blur:sigma=0.1`` …
+        order: ``mif`` most influential first, ``lif`` the reverse.
+        fractions: which shares of the units are removed, rising, in [0,1]. Curves that differ in nothing else are
+            swept together.
+        unit: ``cell`` of the run's grid, or ``segment``: superpixels of the image.
+    """
+
+    imputer: str
+    order: Literal["mif", "lif"]
+    fractions: tuple[float, ...]
+    unit: Literal["cell", "segment"] = "cell"
+
+
+@dataclass(frozen=True)
+class Fade:
+    """What the model says of the image faded into its imputed version where the map, scaled to [0,1], is low.
+
+    Attributes:
+        imputer: as in `Curve`.
+    """
+
+    imputer: str
+
+
+Question = Curve | Fade
+
+
+def evenly(points: int) -> tuple[float, ...]:
+    """Fractions from 0 to 1, both included.
+
+    Raises:
+        BadParameter: fewer than 3 points.
+    """
+    if points < 3:
+        raise BadParameter(f"A curve needs at least 3 points, got {points}.")
+    return tuple(step / (points - 1) for step in range(points))
+
+
+@dataclass(frozen=True)
+class CurveValues:
+    """A curve's values for a batch; those of a `Fade` are the whole image and the faded one.
+
+    Attributes:
+        x: ``(B,S)``, the share of units really removed.
+        y: ``(B,S)``, softmax probability of the target (or its logit where the model says so).
+        logit: ``(B,S)``, the target's logit.
+        kept: ``(B,S)`` in [0,1], whether the target is (still) the predicted class.
+    """
+
+    x: Tensor
+    y: Tensor
+    logit: Tensor
+    kept: Tensor
+
+    def area(self) -> Tensor:
+        """``(B,)``: area under ``y`` by the trapezoid rule, both end points included."""
+        return torch.trapezoid(self.y, self.x, dim=1)
+
+
+@dataclass(frozen=True)
+class SweepMetric:
+    """Reads curves; what several metrics ask is swept once.
+
+    Attributes:
+        curves: what it needs.
+        score: ``(curves) -> (B,)``.
+    """
+
+    curves: tuple[Question, ...]
+    score: Callable[[Mapping[Question, CurveValues]], Tensor]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Questions to the model that do not depend on any map; asked once for all explainers.
+
+    Attributes:
+        name: probes with equal name and imputer are asked once.
+        imputer: as in `Curve`.
+        masks: ``(pass, n) -> (M,n)`` or ``(B,M,n)`` bool, cells removed in each of M questions.
+    """
+
+    name: str
+    imputer: str
+    masks: Callable[[Pass, int], Tensor] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class PartProbe:
+    """Each face part drawn anew, in turn: true counterfactuals, where the data can be re-rendered.
+
+    Attributes:
+        draws: other values of each part, whose answers are averaged.
+    """
+
+    draws: int
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a probe was told.
+
+    Attributes:
+        removed: ``(B,M,n)`` bool, cells; for a `PartProbe` ``(B,M,H·W)`` bool, the pixels of each part as it was.
+        drops: ``(B,M)``, target logit of the image minus that without what was removed.
+        probabilities: ``(B,M)``, the target's probability without it.
+        kept: ``(B,M)`` in [0,1], whether the target is still the predicted class.
+        whole: ``(B,)``, the target's probability for the image.
+    """
+
+    removed: Tensor
+    drops: Tensor
+    probabilities: Tensor
+    kept: Tensor
+    whole: Tensor
+
+
+@dataclass(frozen=True)
+class ProbeMetric:
+    """Compares the map with answers.
+
+    Attributes:
+        probes: what to ask.
+        score: ``(maps, answers) -> (B,)``.
+    """
+
+    probes: tuple[Probe | PartProbe, ...]
+    score: Callable[[Maps, Mapping[Probe | PartProbe, Answers]], Tensor]
+
+
+@dataclass(frozen=True)
+class VariantMetric:
+    """Explains again under other inputs or other models; each variant is one pass for all explainers.
+
+    Attributes:
+        variants: what to explain again; a function of the model where it depends on its layers or classes.
+        compare: ``(before, after) -> (B,)``, one value per variant; NaN leaves that variant out.
+        reduce: the variants' values to one per image.
+        same_prediction: leaves out variants under which the model predicts another class.
+        against: the variant whose maps are ``before``; None for the image and the model as they are.
+    """
+
+    variants: Sequence[Variant] | Callable[[Model], Sequence[Variant]]
+    compare: Callable[[Explained, Explained], Tensor]
+    reduce: Literal["mean", "max", "median"] = "mean"
+    same_prediction: bool = False
+    against: Variant | None = None
+
+    def of(self, model: Model) -> Sequence[Variant]:
+        """The variants for a model."""
+        return self.variants(model) if callable(self.variants) else self.variants
+
+
+def variants_of(metrics: Sequence[VariantMetric], model: Model) -> list[Variant]:
+    """Every variant that any of the metrics reads, once; those that others are compared with come first."""
+    first = [metric.against for metric in metrics if metric.against is not None]
+    rest = [variant for metric in metrics for variant in metric.of(model)]
+    return list({variant.key: variant for variant in [*first, *rest]}.values())
+
+
+Explain = Callable[[Model, Tensor, Tensor], Tensor]
+"""``(model, images (N,3,H,W), targets (N,)) -> (N,H,W)``: the explainer that is being scored, on anything."""
+
+
+@dataclass(frozen=True)
+class FreeMetric:
+    """Does as it likes with model and explainer, and shares nothing: for metrics of other libraries.
+
+    Attributes:
+        score: ``(explained, explain) -> (B,)``.
+    """
+
+    score: Callable[[Explained, Explain], Tensor]
+
+
+@dataclass(frozen=True)
+class CostMetric:
+    """Reads what the map cost alone.
+
+    Attributes:
+        read: ``(cost of the batch, peak memory in MiB or None, images) -> value per image``; None is no value.
+    """
+
+    read: Callable[[Cost, float | None, int], float | None]
+
+
+Metric = MapMetric | SweepMetric | ProbeMetric | VariantMetric | FreeMetric | CostMetric
+
+Explainer = Callable[[Pass, Tensor], Tensor]
+"""``(pass, targets (B,) int64) -> (B,1 or 3,H,W)``: raw and signed, never scaled, clipped or moved off the device."""

@@ -1,0 +1,130 @@
+"""Changing images: imputers, noise, blur. Shared by explainers and metrics."""
+
+import json
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mavis.core.errors import BadParameter, DataError
+from mavis.core.model_pass import Pass
+from mavis.core.perturbation.filters import gaussian_blur
+from mavis.core.perturbation.linear_imputer import filled
+from mavis.core.registry import imputer, imputers
+from mavis.core.types import PART_CODES
+
+Filler = Callable[[Tensor, Tensor], Tensor]
+"""``(rows (O,) int64, removed (O,S,H,W) bool) -> (O,S,3,H,W)``: image ``rows[o]`` of the batch without each set of
+pixels ``removed[o,s]``. All channels of a pixel go together."""
+
+
+Imputer = Callable[[Pass], Filler]
+"""Prepares a batch once, then removes pixels from it any number of times."""
+
+
+def imputer_of(spec: str) -> Imputer:
+    """The imputer that a metric names: ``mean``, ``blur:sigma=0.1``, ``noise:draw=2,…``.
+
+    Raises:
+        UnknownName, BadParameter: no such imputer, or it does not take these parameters.
+    """
+    name, _, given = spec.partition(":")
+    params = {}
+    for pair in filter(None, given.split(",")):
+        key, _, value = pair.partition("=")
+        try:
+            params[key.strip()] = json.loads(value)
+        except ValueError:
+            raise BadParameter(f"The imputer '{spec}': expected name:key=number, got '{pair}'.") from None
+    made: Imputer = imputers[name].make(params)
+    return made
+
+
+def filling(images: Tensor, fill: Tensor) -> Filler:
+    """A filler that shows ``fill``, ``(B,3,H,W)`` or ``(1,3,1,1)``, where pixels are removed."""
+
+    def remove(rows: Tensor, removed: Tensor) -> Tensor:
+        shown = fill.index_select(0, rows) if len(fill) > 1 else fill
+        return torch.where(removed[:, :, None], shown[:, None], images.index_select(0, rows)[:, None])
+
+    return remove
+
+
+@imputer("mean", about="the data set's mean colour")
+def mean_colour() -> Imputer:
+    """The data set's mean colour: a constant of the data set, not of the image."""
+    return lambda run: filling(run.images, run.mean[None, :, None, None])
+
+
+@imputer("blur", about="the blurred image")
+def blur(sigma: float = 0.0625) -> Imputer:
+    """The image under a Gaussian blur.
+
+    Args:
+        sigma: standard deviation as a share of the image's height; (0, 0.5].
+    """
+    if not 0 < sigma <= 0.5:
+        raise BadParameter(f"blur: sigma is a share of the image in (0, 0.5], got {sigma}.")
+    return lambda run: filling(run.images, gaussian_blur(run.images, sigma * run.images.shape[2]))
+
+
+@imputer("noise", about="uniform noise, drawn per image")
+def noise(draw: int = 0) -> Imputer:
+    """Noise uniform in [0,1] for every value of the image.
+
+    Args:
+        draw: number of the draw; another one gives other noise.
+    """
+
+    def prepare(run: Pass) -> Filler:
+        shape = run.images.shape[1:]
+        return filling(run.images, run.draw(f"fill {draw}", lambda g: torch.rand(shape, generator=g)))
+
+    return prepare
+
+
+@imputer("linear", about="the mean of the neighbours, solved exactly, plus noise")
+def noisy_linear(noise: float = 0.01) -> Imputer:
+    """Every removed pixel is the weighted mean of its neighbours, plus normal noise.
+
+    Args:
+        noise: standard deviation of the noise, at least 0.
+
+    Source: Rong et al. 2022 (ROAD), section 4, arXiv 2202.00449.
+    Differs: the neighbours of a pixel at the border share its whole weight; without any known pixel the data set's
+    mean colour is shown.
+    """
+    if noise < 0:
+        raise BadParameter(f"linear: noise must be at least 0, got {noise}.")
+
+    def prepare(run: Pass) -> Filler:
+        images, shape = run.images, run.images.shape[1:]
+        grain = run.draw("linear", lambda g: torch.randn(shape, generator=g)) * noise
+
+        def remove(rows: Tensor, removed: Tensor) -> Tensor:
+            found = filled(images[rows], removed, run.mean)
+            return torch.where(removed[:, :, None], found + grain[rows][:, None], found)
+
+        return remove
+
+    return prepare
+
+
+@imputer("render", about="another face at the same place", rerender=True)
+def render(draw: int = 0) -> Imputer:
+    """The image with every face part drawn anew: each pixel shows what another value of its own part shows there.
+
+    Args:
+        draw: number of the draw.
+    """
+
+    def prepare(run: Pass) -> Filler:
+        rerender, parts = run.batch.rerender, run.batch.parts
+        if rerender is None or parts is None:
+            raise DataError("The imputer 'render' needs data that can be drawn anew; leave it out for these data.")
+        fill = run.images.clone()
+        for part, code in PART_CODES.items():
+            fill = torch.where((parts == code)[:, None], rerender(part, draw).to(fill), fill)
+        return filling(run.images, fill)
+
+    return prepare

@@ -1,0 +1,366 @@
+"""Names to factories. Five registries; built-ins, a working folder's ``mavis.toml`` and entry points fill them.
+
+A plug-in is one function under one decorator:
+
+    @explainer("input_x_gradient", source="Shrikumar et al. 2016", needs={"gradient"})
+    def input_x_gradient() -> Explainer:
+        return lambda run, targets: run.images * run.input_gradient(targets)
+
+Nothing imports a plug-in by name; `load` finds them all.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import sys
+import tomllib
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cached_property, partial
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mavis.core.errors import BadParameter, MavisError, UnknownName
+from mavis.core.traits import Category, ExplainerTraits, MetricTraits, PlainTraits, Pooling, Role
+from mavis.core.types import Capability
+
+Factory = TypeVar("Factory", bound=Callable[..., Any])
+Adapter = Callable[[Callable[..., Any]], Callable[..., Any]]
+ENTRY_POINTS = "mavis.plugins"
+USER_FILE = "mavis.toml"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered plug-in."""
+
+    name: str
+    registered: Callable[..., Any]
+    traits: Any
+    origin: str
+    adapt: Adapter = lambda registered: registered
+
+    @cached_property
+    def factory(self) -> Callable[..., Any]:
+        """The factory; an object of another library is wrapped when it is first used."""
+        return self.adapt(self.registered)
+
+    @property
+    def summary(self) -> str:
+        """First line of the factory's docstring."""
+        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
+
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The factory's parameters by name."""
+        return dict(inspect.signature(self.factory).parameters)
+
+    def check(self, params: Mapping[str, Any]) -> None:
+        """Raises BadParameter for a parameter that the factory does not take, and for a required one left out."""
+        known = self.parameters()
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in known.values())
+        known = {name: p for name, p in known.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        for name in params:
+            if name not in known and not open_ended:
+                raise BadParameter(f"'{self.name}' has no parameter '{name}'; it takes: {', '.join(known) or 'none'}.")
+        for name, parameter in known.items():
+            if parameter.default is parameter.empty and name not in params:
+                raise BadParameter(f"'{self.name}' needs the parameter '{name}'.")
+
+    def make(self, params: Mapping[str, Any] | None = None) -> Any:
+        """Calls the factory with checked parameters.
+
+        Raises:
+            BadParameter: the factory does not take them, or refuses their values.
+        """
+        params = dict(params or {})
+        self.check(params)
+        try:
+            return self.factory(**params)
+        except (TypeError, ValueError) as error:
+            given = ", ".join(f"{k}={v!r}" for k, v in params.items())
+            raise BadParameter(f"'{self.name}' does not accept {given or 'its defaults'}: {error}") from error
+
+
+@dataclass
+class Registry:
+    """The plug-ins of one kind."""
+
+    kind: str
+    entries: dict[str, Entry] = field(default_factory=dict)
+    adapters: list[Adapter] = field(default_factory=list)
+    """Each turns an object of another library into a factory and returns everything else as it is."""
+
+    def add(self, name: str, factory: Callable[..., Any], traits: Any, origin: str) -> None:
+        """Registers a factory; a taken name raises, the same factory again does nothing."""
+        taken = self.entries.get(name)
+        if taken is None:
+            self.entries[name] = Entry(name, factory, traits, origin, self.adapt)
+        elif inspect.unwrap(taken.registered) is not inspect.unwrap(factory):
+            raise MavisError(f"The {self.kind} name '{name}' is taken by {taken.origin}; choose another.")
+
+    def adapt(self, registered: Callable[..., Any]) -> Callable[..., Any]:
+        """A factory made of an object of another library; a factory is returned as it is."""
+        for adapter in self.adapters:
+            registered = adapter(registered)
+        return registered
+
+    def __getitem__(self, name: str) -> Entry:
+        load()
+        if name not in self.entries:
+            raise UnknownName(self.kind, name, self.entries)
+        return self.entries[name]
+
+    def __iter__(self) -> Iterator[Entry]:
+        load()
+        return iter(sorted(self.entries.values(), key=lambda entry: entry.name))
+
+    def __contains__(self, name: str) -> bool:
+        load()
+        return name in self.entries
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return [entry.name for entry in self]
+
+
+models = Registry("model")
+datasets = Registry("dataset")
+explainers = Registry("explainer")
+metrics = Registry("metric")
+imputers = Registry("imputer")
+
+REGISTRIES: Mapping[str, Registry] = {r.kind: r for r in (models, datasets, explainers, metrics, imputers)}
+
+_origin = "this program"
+_loaded: set[str] = set()
+
+
+def explainer(
+    name: str,
+    *,
+    source: str,
+    needs: set[Capability] | frozenset[Capability] = frozenset({"gradient"}),
+    pooling: Pooling = "sum",
+    role: Role = "method",
+    stochastic: bool = False,
+    complete: bool = False,
+    truth: bool = False,
+    signed: bool = True,
+    same_as: str = "",
+    reference: bool = False,
+    magnitude: bool = False,
+) -> Callable[[Factory], Factory]:
+    """Registers an explainer factory; the arguments are those of `ExplainerTraits`."""
+    traits = ExplainerTraits(
+        source=source,
+        needs=frozenset(needs),
+        pooling=pooling,
+        role=role,
+        stochastic=stochastic,
+        complete=complete,
+        truth=truth,
+        signed=signed,
+        same_as=same_as,
+        reference=reference,
+        magnitude=magnitude,
+    )
+    return _registering(explainers, name, traits)
+
+
+def metric(
+    name: str,
+    *,
+    source: str,
+    category: Category,
+    higher_is_better: bool | None,
+    range: tuple[float | None, float | None] = (None, None),  # noqa: A002 (the field's own word)
+    chance: float | None = None,
+    needs: set[Capability] | frozenset[Capability] = frozenset(),
+    truth: bool = False,
+    rerender: bool = False,
+    undefined: str = "the map is not finite",
+    unit: str = "",
+    faulty: str = "",
+    perfect: float | None = None,
+) -> Callable[[Factory], Factory]:
+    """Registers a metric factory; the arguments are those of `MetricTraits`."""
+    traits = MetricTraits(
+        source=source,
+        category=category,
+        higher_is_better=higher_is_better,
+        range=range,
+        chance=chance,
+        needs=frozenset(needs),
+        truth=truth,
+        rerender=rerender,
+        undefined=undefined,
+        unit=unit,
+        faulty=faulty,
+        perfect=perfect,
+    )
+    return _registering(metrics, name, traits)
+
+
+def metric_of(label: str) -> str:
+    """The metric behind a protocol's label: ``nsrg@fine`` is ``nsrg`` with settings of its own."""
+    return label.partition("@")[0]
+
+
+def model(name: str, *, about: str = "") -> Callable[[Factory], Factory]:
+    """Registers a model factory: parameters -> `Model`."""
+    return _registering(models, name, PlainTraits(about=about))
+
+
+def dataset(name: str, *, about: str = "") -> Callable[[Factory], Factory]:
+    """Registers a data set factory: parameters -> `Dataset`. Its parameter ``target`` chooses the label."""
+    return _registering(datasets, name, PlainTraits(about=about))
+
+
+def imputer(name: str, *, about: str = "", rerender: bool = False) -> Callable[[Factory], Factory]:
+    """Registers an imputer factory: parameters -> `Imputer`; ``rerender`` where parts must be drawn anew."""
+    return _registering(imputers, name, PlainTraits(about=about, rerender=rerender))
+
+
+def _registering(registry: Registry, name: str, traits: Any) -> Callable[[Factory], Factory]:
+    def decorate(factory: Factory) -> Factory:
+        ours = factory.__module__.startswith("mavis.")
+        registry.add(name, factory, traits, "mavis" if ours else _origin)
+        return factory
+
+    return decorate
+
+
+def load(folder: Path | None = None) -> None:
+    """Fills the registries once: built-ins, entry points, then ``mavis.toml`` of the working folder.
+
+    A plug-in that breaks on import is a warning that names it; everything else goes on.
+    """
+    if "built-in" not in _loaded:
+        _loaded.add("built-in")
+        for package in ("models", "datasets", "explainers", "metrics"):
+            _import_all(f"mavis.{package}")
+        _load_one(
+            "mavis.core.perturbation.imputers",
+            "mavis",
+            partial(importlib.import_module, "mavis.core.perturbation.imputers"),
+        )
+        for point in entry_points(group=ENTRY_POINTS):
+            _load_one(point.name, f"entry point {point.value}", point.load)
+    path = (folder or Path.cwd()) / USER_FILE
+    if str(path) not in _loaded and path.is_file():
+        lines = user_lines(path)
+        _loaded.add(str(path))
+        for kind, name, factory, traits in lines:
+            _load_one(name, str(path), partial(register, kind, name, factory, traits))
+
+
+def user_lines(path: Path) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """The registrations in a ``mavis.toml``: kind, name, factory path, traits.
+
+    Raises:
+        MavisError: the file is no TOML, or a table has another shape or lacks its ``factory``.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MavisError(f"{path} is not valid TOML: {error}") from error
+    lines = []
+    for kind, names in tables.items():
+        if kind not in REGISTRIES:
+            raise UnknownName("table in mavis.toml", kind, REGISTRIES)
+        if not isinstance(names, dict):
+            raise MavisError(f"{path}: '{kind}' must be followed by a name, as in [{kind}.NAME], got {names!r}.")
+        for name, line in names.items():
+            if not isinstance(line, dict) or not isinstance(line.get("factory"), str):
+                raise MavisError(f"{path}: [{kind}.{name}] has no 'factory'; expected 'package.module:function'.")
+            lines.append((kind, name, line["factory"], {k: v for k, v in line.items() if k != "factory"}))
+    return lines
+
+
+def register(
+    kind: str, name: str, factory: str, traits: Mapping[str, Any] | None = None, origin: str = USER_FILE
+) -> None:
+    """Registers ``package.module:function`` under a name.
+
+    Args:
+        kind: model, dataset, explainer, metric or imputer.
+        name: the name it will have.
+        factory: where the factory is; the working folder is on the path.
+        traits: the decorator's arguments, e.g. ``category`` and ``higher_is_better`` for a metric.
+        origin: shown by ``mavis list``.
+    """
+    if kind not in REGISTRIES:
+        raise UnknownName("kind of plug-in", kind, REGISTRIES)
+    registry = REGISTRIES[kind]
+    registry.add(name, registry.adapt(find(factory)), _traits(kind, name, dict(traits or {})), origin)
+
+
+def find(path: str) -> Callable[..., Any]:
+    """The object at ``package.module:name``.
+
+    Raises:
+        MavisError: the path has another form, the module does not import, or the name is not in it.
+    """
+    module, colon, name = path.partition(":")
+    if not colon or not module or not name:
+        raise MavisError(f"A factory is written 'package.module:function', got '{path}'.")
+    with _working_folder_first():
+        try:
+            place = importlib.import_module(module)
+        except Exception as error:
+            raise MavisError(f"Cannot import '{module}': {type(error).__name__}: {error}") from error
+    if not hasattr(place, name):
+        raise MavisError(f"The module '{module}' has no '{name}'.")
+    found = getattr(place, name)
+    if not callable(found):
+        raise MavisError(f"'{path}' is not callable; a factory is a function.")
+    return found  # type: ignore[no-any-return]
+
+
+def _traits(kind: str, name: str, given: dict[str, Any]) -> Any:
+    """The traits of a registration from their plain values."""
+    make: Any = {"explainer": ExplainerTraits, "metric": MetricTraits}.get(kind, PlainTraits)
+    if kind in ("explainer", "metric"):
+        given.setdefault("source", "registered by the user")
+        if "needs" in given:
+            given["needs"] = frozenset([given["needs"]] if isinstance(given["needs"], str) else given["needs"])
+        if "range" in given:
+            given["range"] = tuple(given["range"])
+    known = {trait.name: trait for trait in fields(make)}
+    for word in given:
+        if word not in known:
+            raise MavisError(f"The {kind} '{name}' cannot have '{word}'; its traits are: {', '.join(known)}.")
+    for trait in known.values():
+        if trait.default is MISSING and trait.name not in given:
+            raise MavisError(f"The {kind} '{name}' needs '{trait.name}' among its traits.")
+    return make(**given)
+
+
+def _import_all(package: str) -> None:
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        name = f"{package}.{module.name}"
+        _load_one(name, "mavis", partial(importlib.import_module, name))
+
+
+def _load_one(name: str, origin: str, run: Callable[[], Any]) -> None:
+    global _origin  # noqa: PLW0603 (a decorator has no other way to know who imports it)
+    before, _origin = _origin, origin
+    try:
+        run()
+    except Exception as error:
+        warnings.warn(f"The plug-in '{name}' ({origin}) is left out: {type(error).__name__}: {error}", stacklevel=2)
+    finally:
+        _origin = before
+
+
+@contextmanager
+def _working_folder_first() -> Iterator[None]:
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)

@@ -1,0 +1,127 @@
+"""What plug-ins declare about themselves; checked when they are registered."""
+
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal, get_args
+
+from mavis.core.errors import MavisError, UnknownName
+from mavis.core.types import WHITE_BOX, Capability
+
+Pooling = Literal["sum", "l2"]
+Role = Literal["method", "control", "oracle", "reference"]
+Category = Literal[
+    "faithfulness", "localisation", "robustness", "randomisation", "complexity", "axioms", "hygiene", "cost"
+]
+CATEGORIES: tuple[Category, ...] = (
+    "faithfulness",
+    "localisation",
+    "robustness",
+    "randomisation",
+    "complexity",
+    "axioms",
+    "hygiene",
+    "cost",
+)
+
+
+@dataclass(frozen=True)
+class ExplainerTraits:
+    """What an explainer declares about itself.
+
+    Attributes:
+        source: paper and equation.
+        needs: what it asks of the model.
+        pooling: how the channels of its raw map become one number: the signed sum, or the Euclidean length.
+        role: a method that may be recommended, a control that must be beaten, an oracle that knows the truth,
+            or a reference: what the model itself does, as a fixed mark on the scale of scores.
+        stochastic: draws random numbers, so two seeds give two maps.
+        complete: claims that its values add up to the change of the logit from the data set's mean colour.
+        signed: whether values may be negative.
+        same_as: the explainer that it equals where the model lacks what sets it apart; then it is not scored.
+        reference: reads other images of the data set, ``run.reference``.
+        magnitude: shows how much, never for or against, as a length or a square does; such maps are much alike for all
+            classes. Maps of pooling ``l2`` are, and need not say so.
+        truth: needs planted truth (``parts`` or ``regions``) in the data.
+    """
+
+    source: str
+    _: KW_ONLY
+    needs: frozenset[Capability] = frozenset({"gradient"})
+    pooling: Pooling = "sum"
+    role: Role = "method"
+    stochastic: bool = False
+    complete: bool = False
+    truth: bool = False
+    signed: bool = True
+    same_as: str = ""
+    reference: bool = False
+    magnitude: bool = False
+
+    def __post_init__(self) -> None:
+        _check_word("pooling", self.pooling, get_args(Pooling))
+        _check_word("role", self.role, get_args(Role))
+        _check_needs(self.needs)
+
+
+@dataclass(frozen=True)
+class MetricTraits:
+    """What a metric declares about itself.
+
+    Attributes:
+        source: paper and equation.
+        category: the leaderboard it belongs to.
+        higher_is_better: the direction; None for what only describes and is never ranked.
+        range: lowest and highest value it can take; None where unbounded.
+        chance: the value that a map without information is expected to have, where it is known.
+        perfect: the value of a map that could not be better, where there is one: skill 1 in place of the reference's.
+        needs: what it asks of the model beyond the maps.
+        truth: needs planted truth (``parts`` or ``regions``) in the data.
+        rerender: needs data whose parts can be drawn anew.
+        undefined: when it has no value for an image, in words; becomes the reason in the table.
+        unit: of its values.
+        faulty: why its values are known to be wrong, for metrics of other libraries; such a metric is refused.
+    """
+
+    source: str
+    category: Category
+    _: KW_ONLY
+    higher_is_better: bool | None
+    range: tuple[float | None, float | None] = (None, None)
+    chance: float | None = None
+    needs: frozenset[Capability] = frozenset()
+    truth: bool = False
+    rerender: bool = False
+    undefined: str = "the map is not finite"
+    unit: str = ""
+    faulty: str = ""
+    perfect: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_word("category", self.category, CATEGORIES)
+        _check_needs(self.needs)
+        if self.higher_is_better is not None and not isinstance(self.higher_is_better, bool):
+            raise MavisError(f"higher_is_better must be true, false or none, got {self.higher_is_better!r}.")
+
+
+@dataclass(frozen=True)
+class PlainTraits:
+    """What a model, data set or imputer declares.
+
+    Attributes:
+        about: one line on what it is.
+        rerender: needs data whose parts can be drawn anew (imputers).
+    """
+
+    about: str = ""
+    _: KW_ONLY
+    rerender: bool = False
+
+
+def _check_word(trait: str, word: str, known: Iterable[str]) -> None:
+    if word not in known:
+        raise UnknownName(trait, word, known)
+
+
+def _check_needs(needs: Iterable[str]) -> None:
+    for need in needs:
+        _check_word("capability of a model", need, WHITE_BOX)

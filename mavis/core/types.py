@@ -1,0 +1,196 @@
+"""The values that travel through MAVIS."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from mavis.core.perceptual_hash import Fingerprints
+
+Capability = Literal["forward", "gradient", "activations", "weights"]
+"""What MAVIS may ask of a model."""
+
+WHITE_BOX: frozenset[Capability] = frozenset({"forward", "gradient", "activations", "weights"})
+
+PART_CODES: Mapping[str, int] = {
+    "background": 0,
+    "hair": 1,
+    "skin": 2,
+    "brows": 3,
+    "eyes": 4,
+    "nose": 5,
+    "mouth": 6,
+    "ears": 7,
+    "accessory": 8,
+    "cue": 9,
+}
+"""Code of each face part in ``Batch.parts``."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images with everything known about them.
+
+    Attributes:
+        images: ``(B,3,H,W)`` float32 in [0,1].
+        labels: ``(B,)`` int64, index into the data set's classes.
+        ids: B strings, unique in the data set.
+        groups: per attribute, B group names.
+        parts: ``(B,H,W)`` uint8 of `PART_CODES`, or None.
+        regions: ``(B,H,W)`` bool, true where the label is carried, or None.
+        rerender: ``(part, draw) -> (B,3,H,W)``, the same images with another value of one part, or None.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ids: tuple[str, ...]
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    parts: Tensor | None = None
+    regions: Tensor | None = None
+    rerender: Callable[[str, int], Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch with its tensors on ``device``."""
+
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device)
+
+        return replace(
+            self,
+            images=self.images.to(device),
+            labels=self.labels.to(device),
+            parts=move(self.parts),
+            regions=move(self.regions),
+        )
+
+    def mirrored(self) -> "Batch":
+        """The batch seen in a mirror, its truth too."""
+
+        def mirror(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.flip(-1)
+
+        again = self.rerender
+        return replace(
+            self,
+            images=self.images.flip(-1),
+            parts=mirror(self.parts),
+            regions=mirror(self.regions),
+            rerender=None if again is None else lambda part, number: again(part, number).flip(-1),
+        )
+
+    def alone(self, row: int) -> "Batch":
+        """The batch of one of its images."""
+        return self.part(slice(row, row + 1))
+
+    def part(self, rows: slice) -> "Batch":
+        """The batch of some of its images."""
+
+        def some(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[rows]
+
+        again = self.rerender
+        return replace(
+            self,
+            images=self.images[rows],
+            labels=self.labels[rows],
+            ids=self.ids[rows],
+            groups={attribute: names[rows] for attribute, names in self.groups.items()},
+            parts=some(self.parts),
+            regions=some(self.regions),
+            rerender=None if again is None else lambda part, number: again(part, number)[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Other images of the data set, the same for every batch: baselines, and maps to compare with.
+
+    Attributes:
+        images: ``(R,3,H,W)`` float32 in [0,1], balanced over the groups of the first attribute.
+        ids: R strings; an image that is being explained may be among them.
+    """
+
+    images: Tensor
+    ids: tuple[str, ...]
+
+
+class Dataset(Protocol):
+    """Labelled images with group annotations.
+
+    Attributes:
+        name: as registered, with its options if any.
+        target: the attribute that is the label, e.g. ``"race"``.
+        classes: names of the label's values; a label is an index into them.
+        attributes: per group attribute its group names, in the order in which they are to be shown.
+        mean: ``(3,)`` float32, the data set's mean colour: a constant of the data set, whatever is sampled from it.
+        provenance: one sentence on who assigned the labels and how.
+    """
+
+    name: str
+    target: str
+    classes: tuple[str, ...]
+    attributes: Mapping[str, tuple[str, ...]]
+    provenance: str
+
+    @property
+    def mean(self) -> Tensor:
+        """``(3,)`` float32 in [0,1]; an attribute, or a property where it costs something to know."""
+        ...
+
+    def table(self) -> pd.DataFrame:
+        """One row per image: ``id`` (index), ``label`` (int), a column per group attribute. Decodes nothing."""
+        ...
+
+    def load(self, ids: Sequence[str]) -> Batch:
+        """The images of these ids, in this order."""
+        ...
+
+    def unreadable(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Per id that cannot be loaded, why."""
+        ...
+
+    def revision(self, ids: Sequence[str]) -> str:
+        """Hash of the content (pixels, labels, groups) of these images."""
+        ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """A classifier as MAVIS sees it.
+
+    Attributes:
+        name: as registered, or the folder it came from.
+        net: images ``(B,3,H,W)`` float32 in [0,1] -> logits ``(B,K)``; normalisation inside.
+        classes: K names, in the order of the logits.
+        revision: content hash of architecture and weights.
+        cam_layer: dotted name of the module whose output ``(B,C,h,w)`` CAM methods read, or None.
+        can: what may be asked of it.
+        size: side of the square images it was made for, or None where any will do.
+        output: what perturbation curves are taken on: the softmax probability, or the logit itself.
+        card: where it comes from: recipe, seed, training data, accuracy per group.
+        seen: fingerprints of the images that it was trained on, or None where they are not known.
+    """
+
+    name: str
+    net: nn.Module
+    classes: tuple[str, ...]
+    revision: str
+    cam_layer: str | None = None
+    can: frozenset[Capability] = WHITE_BOX
+    size: int | None = None
+    output: Literal["softmax", "logit"] = "softmax"
+    card: Mapping[str, Any] = field(default_factory=dict)
+    seen: Fingerprints | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; the CPU for a model without any."""
+        tensor: Tensor | None = next(self.net.parameters(), None)
+        tensor = next(self.net.buffers(), None) if tensor is None else tensor
+        return torch.device("cpu") if tensor is None else tensor.device

@@ -1,0 +1,226 @@
+"""Image files as tensors, and labelled image files as a data set.
+
+Every picture takes the same way: Pillow decodes it, its EXIF orientation is applied, it becomes RGB, its centre square
+is cut out, and torchvision resizes that, as uint8 and with antialiasing, to the size asked for.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePath
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from mavis.core.errors import DataError
+from mavis.core.hashing import digest
+from mavis.core.types import Batch
+
+SMALLEST, LARGEST = 16, 1024
+"""Sides of the square images that MAVIS makes, in pixels."""
+
+MEAN_OVER = 512
+"""Images whose mean colour stands for a whole data set's."""
+
+BROKEN = (
+    OSError,  # no file, no permission, no image, truncated
+    SyntaxError,  # a broken PNG chunk
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for a file that is no image or a broken one; a full memory is not among them."""
+
+
+def read(path: Path, size: int) -> Tensor:
+    """One image file as a square tensor.
+
+    Args:
+        path: JPEG, PNG, WebP, …; the content counts, not the ending.
+        size: side of the result in pixels.
+
+    Returns:
+        ``(3,size,size)`` float32 in [0,1], RGB. An image that is not square loses its longer side's ends; transparent
+        pixels show white. Machines without AVX2 may differ by one of the 256 levels: torch resizes in float there.
+
+    Raises:
+        DataError: the file cannot be decoded.
+    """
+    from torchvision.transforms.v2 import InterpolationMode, functional
+
+    pixels = torch.from_numpy(np.array(_square(decode(path)))).permute(2, 0, 1).contiguous()
+    small: Tensor = functional.resize(pixels, [size, size], InterpolationMode.BILINEAR, antialias=True)
+    return small.to(torch.float32) / 255
+
+
+def decode(path: Path) -> Image.Image:
+    """The file as an upright RGB picture of its own size.
+
+    Raises:
+        DataError: the file is missing, broken, or has more than 8 bits per channel that Pillow would cut off.
+    """
+    try:
+        return _upright_rgb(path)
+    except BROKEN as error:
+        raise DataError(f"Cannot read the image {path}: {_reason(error)}.") from error
+
+
+def fault(path: Path) -> str | None:
+    """Why the file cannot be decoded, or None where it can; decodes every pixel."""
+    try:
+        _upright_rgb(path)
+    except BROKEN as error:
+        return _reason(error)
+    return None
+
+
+def is_companion(name: str) -> bool:
+    """True for the ``._name`` files that macOS puts beside images; they end in ``.jpg`` and hold none."""
+    return PurePath(name).name.startswith("._")
+
+
+def check_size(size: int) -> None:
+    """Raises DataError unless ``size`` is a whole number of pixels from `SMALLEST` to `LARGEST`."""
+    if not isinstance(size, int) or isinstance(size, bool) or not SMALLEST <= size <= LARGEST:
+        raise DataError(f"size must be a whole number of pixels from {SMALLEST} to {LARGEST}, got {size!r}.")
+
+
+@dataclass(eq=False)
+class LabelledImages:
+    """A `Dataset` of image files under one folder, whose ids are their paths in it.
+
+    Attributes:
+        name: as registered, with its options if any.
+        target: the attribute that is the label.
+        attributes: per group attribute its group names, in the order in which they are to be shown.
+        provenance: one sentence on who assigned the labels and how.
+        root: the folder.
+        groups: index ``id`` (path below ``root``, unique), a column of group names per attribute.
+        size: side of the loaded images, in pixels.
+        notes: what was repaired or left out on the way, one sentence each.
+        classes: the target's group names.
+    """
+
+    name: str
+    target: str
+    attributes: Mapping[str, tuple[str, ...]]
+    provenance: str
+    root: Path
+    groups: pd.DataFrame = field(repr=False)
+    size: int = 64
+    notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_size(self.size)
+        self.classes = self.attributes[self.target]
+
+    def table(self) -> pd.DataFrame:
+        """One row per image: ``id`` (index), ``label`` (int), a column per group attribute."""
+        table = self.groups.copy()
+        index = {name: label for label, name in enumerate(self.classes)}
+        table.insert(0, "label", table[self.target].map(index).astype("int64"))
+        return table
+
+    def load(self, ids: Sequence[str]) -> Batch:
+        """The images of these ids, in this order: ``(B,3,size,size)``, without parts and regions.
+
+        Raises:
+            DataError: an id is not in the data set, or its file cannot be decoded.
+        """
+        rows = self._rows(ids)
+        images = torch.empty(len(ids), 3, self.size, self.size)
+        for image, name in zip(images, ids, strict=True):
+            image.copy_(read(self.root / name, self.size))
+        labels = [self.classes.index(name) for name in rows[self.target]]
+        groups = {attribute: tuple(rows[attribute]) for attribute in self.attributes}
+        return Batch(images, torch.tensor(labels, dtype=torch.int64), tuple(ids), groups)
+
+    def unreadable(self, ids: Sequence[str]) -> dict[str, str]:
+        """Per id whose file cannot be decoded, why; decodes every pixel of each."""
+        self._rows(ids)
+        faults = {name: fault(self.root / name) for name in ids}
+        return {name: reason for name, reason in faults.items() if reason is not None}
+
+    def revision(self, ids: Sequence[str]) -> str:
+        """Hash over these images' bytes, their groups, the classes and the size; their order does not matter.
+
+        Raises:
+            DataError: an id is not in the data set, or its file cannot be read.
+        """
+        rows = self._rows(sorted(set(ids)))
+        columns = [[str(name) for name in rows[attribute]] for attribute in self.attributes]
+        images = [digest(*row, _bytes(self.root / row[0])) for row in zip(map(str, rows.index), *columns, strict=True)]
+        return digest(str(self.size), self.target, *self.classes, digest(*images))
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """``(3,)`` float32 in [0,1], the mean colour of the first `MEAN_OVER` readable images by the hash of their ids.
+
+        The hash makes the choice independent of the order of the files and of any sample drawn from them.
+
+        Raises:
+            DataError: no image can be read.
+        """
+        colours = [colour for _, colour in zip(range(MEAN_OVER), self._colours(), strict=False)]
+        if not colours:
+            raise DataError(
+                f"'{self.name}': none of its {len(self.groups)} images can be read, so it has no mean colour."
+            )
+        return torch.stack(colours).mean(0).to(torch.float32)
+
+    def _colours(self) -> Iterator[Tensor]:
+        """Mean colours of the readable images, in the order of their ids' hashes; ``(3,)`` float64."""
+        for name in sorted(self.groups.index, key=digest):
+            with suppress(DataError):  # `unreadable` is where these are named
+                yield read(self.root / name, self.size).double().mean((1, 2))
+
+    def _rows(self, ids: Sequence[str]) -> pd.DataFrame:
+        unknown = [name for name in ids if name not in self.groups.index]
+        if unknown:
+            raise DataError(
+                f"'{self.name}' has no image '{unknown[0]}' ({len(unknown)} of {len(ids)} ids are unknown)."
+            )
+        return self.groups.loc[list(ids)]
+
+
+def _upright_rgb(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"its pixels have more than 8 bits (mode {image.mode}); save it with 8 bits per channel")
+        upright = ImageOps.exif_transpose(image)
+        if upright.has_transparency_data:
+            white = Image.new("RGBA", upright.size, "white")
+            upright = Image.alpha_composite(white, upright.convert("RGBA"))
+        return upright.convert("RGB")
+
+
+def _square(image: Image.Image) -> Image.Image:
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "it is not an image that Pillow knows"
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return " ".join(text.split()).rstrip(".")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"Cannot read the image {path}: {_reason(error)}.") from error

@@ -1,0 +1,144 @@
+"""A picture that shapes with soft edges are painted on, and the code of the part that each pixel shows.
+
+Only additions, products, quotients, square roots and comparisons of float32 are used: IEEE arithmetic rounds these
+alike everywhere, so a picture is the same on every machine.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mavis.core.types import PART_CODES
+from mavis.datasets.synthetic.parts import Scene
+
+Array = npt.NDArray[Any]
+"""``(h,w)`` float32, or ``(3,h,w)`` for colours; numpy's annotations take a scalar's product for a float64."""
+
+SIZES = (32, 224)
+"""Smallest and largest side of a picture, in pixels."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A picture, or a window on one.
+
+    Attributes:
+        x: ``(h,w)`` to the viewer's right of the head's centre; the head is about one unit wide, the picture two.
+        y: ``(h,w)`` downwards from the head's centre.
+        pixel: side of a pixel in these units.
+        image: ``(3,h,w)`` float32 about [0,1], painted in place.
+        codes: ``(h,w)`` uint8 of `PART_CODES`, painted in place.
+        lines: ``(h,w)`` bool, where age lines may be, painted in place.
+    """
+
+    x: Array
+    y: Array
+    pixel: float
+    image: Array
+    codes: npt.NDArray[np.uint8]
+    lines: npt.NDArray[np.bool_]
+
+    @classmethod
+    def blank(cls, size: int, scene: Scene) -> "Canvas":
+        """An empty picture of ``size`` × ``size`` pixels, in the pose of the scene."""
+        axis = ((np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / size) - np.float32(1)).astype(
+            np.float32
+        )
+        u, v = axis[None, :] - np.float32(scene.shift[0]), axis[:, None] - np.float32(scene.shift[1])
+        half = scene.roll / 2
+        cos, sin = (1 - half * half) / (1 + half * half) / scene.scale, 2 * half / (1 + half * half) / scene.scale
+        return cls(
+            x=np.float32(cos) * u + np.float32(sin) * v,
+            y=np.float32(cos) * v - np.float32(sin) * u,
+            pixel=2 / size / scene.scale,
+            image=np.empty((3, size, size), np.float32),
+            codes=np.zeros((size, size), np.uint8),
+            lines=np.zeros((size, size), np.bool_),
+        )
+
+    def window(self, x: float, y: float, half_width: float, half_height: float) -> "Canvas":
+        """The part of the picture around a point, large enough for any pose; painting on it paints the picture."""
+        (left, right), (top, bottom) = (
+            _span(self.x[0, :], self.x[-1, :], x, half_width, self.pixel),
+            _span(self.y[:, 0], self.y[:, -1], y, half_height, self.pixel),
+        )
+        at = np.s_[top:bottom, left:right]
+        return Canvas(
+            self.x[at], self.y[at], self.pixel, self.image[:, top:bottom, left:right], self.codes[at], self.lines[at]
+        )
+
+    def cover(self, distance: Array, soft: float = 0.0) -> Array:
+        """``(h,w)`` share of each pixel inside a shape.
+
+        Args:
+            distance: signed distance to the shape's edge, negative inside.
+            soft: width of the edge beyond one pixel, in the picture's units.
+        """
+        share: Array = np.clip(np.float32(0.5) - distance / np.float32(self.pixel + soft), 0, 1)
+        return share
+
+    def paint(self, cover: Array, colour: Array, part: str | None = None) -> None:
+        """Paints a colour, ``(3,1,1)`` or ``(3,h,w)``, where ``cover`` says; the pixels mostly covered get the code."""
+        np.add(self.image, cover * (colour - self.image), out=self.image)
+        if part is not None:
+            self.mark(cover, part)
+
+    def mark(self, cover: Array, part: str) -> None:
+        """Gives the pixels mostly covered the code of a part."""
+        self.codes[cover > 0.5] = PART_CODES[part]
+
+    def shade(self, factor: Array) -> None:
+        """Multiplies the picture: darker below 1, lighter above."""
+        np.multiply(self.image, factor, out=self.image)
+
+
+def _span(first: Array, last: Array, middle: float, half: float, pixel: float) -> tuple[int, int]:
+    """From which to which row or column a stretch reaches, given the coordinate along both edges of the picture."""
+    count = len(first)
+    low, high = min(float(first[0]), float(last[0])), max(float(first[0]), float(last[0]))
+    start = int((middle - half - high) / pixel) - 1
+    stop = int((middle + half - low) / pixel) + 3
+    return min(max(start, 0), count - 1), min(max(stop, 1), count)
+
+
+def colour(channels: tuple[float, float, float]) -> Array:
+    """``(3,1,1)`` float32."""
+    return np.array(channels, dtype=np.float32).reshape(3, 1, 1)
+
+
+def bump(squared: Array) -> Array:
+    """A soft hill: 1 at zero, 0 from one on, of the squared distance in units of its radius."""
+    rest: Array = np.maximum(np.float32(1) - squared, np.float32(0))
+    return rest * rest
+
+
+def step(values: Array) -> Array:
+    """0 up to zero, 1 from one on, smooth between."""
+    t: Array = np.clip(values, 0, 1)
+    smooth: Array = t * t * (np.float32(3) - np.float32(2) * t)
+    return smooth
+
+
+def wave(values: Array, table: Array) -> Array:
+    """Smooth noise along one coordinate.
+
+    Args:
+        values: the coordinate; one unit is one entry of the table.
+        table: ``(n,)`` float32, n a power of two; repeats.
+    """
+    below = np.floor(values)
+    index = below.astype(np.int32)
+    first = table[index & (len(table) - 1)]
+    second = table[(index + 1) & (len(table) - 1)]
+    between: Array = first + step(values - below) * (second - first)
+    return between
+
+
+def ellipse(x: Array, y: Array, width: float, height: float) -> Array:
+    """Signed distance, to first order, to the ellipse with these half axes around the origin."""
+    gx, gy = x / np.float32(width * width), y / np.float32(height * height)
+    slope = np.sqrt(gx * gx + gy * gy) + np.float32(1e-3)
+    distance: Array = (x * gx + y * gy - np.float32(1)) / (np.float32(2) * slope)
+    return distance

@@ -1,0 +1,327 @@
+"""Skills -> categories, the overall score, ranks and who is dominated. Pure.
+
+Which categories count depends on the model and the data alone, never on who takes part; a method that lacks a metric
+of one of them has no overall score.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mavis.analysis import skill_scores
+from mavis.analysis.findings import AcrossModels, Estimate, ModelFindings, Skill
+from mavis.analysis.groups import estimate
+from mavis.analysis.skill_scores import Skills
+from mavis.analysis.statistics import bootstrap, ranking
+from mavis.core.traits import MetricTraits
+from mavis.protocol.schema import WORST_GROUP, Condition, Protocol
+
+
+@dataclass(frozen=True)
+class Counting:
+    """Which of the metrics named by the protocol count on this model.
+
+    Attributes:
+        metrics: labels.
+        reasons: why each of the others does not.
+    """
+
+    metrics: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Total:
+    """The overall score.
+
+    Attributes:
+        categories: that are there, in the order of the protocol.
+        weights: ``(categories,)``, sum 1.
+        scores: ``(1+draws, categories, explainers)``; the first row is the score itself, the others bootstrap draws.
+        overall: ``(1+draws, explainers)``; NaN for who lacks a category.
+    """
+
+    categories: tuple[str, ...]
+    weights: bootstrap.Floats
+    scores: bootstrap.Floats
+    overall: bootstrap.Floats
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How all explainers stand on one model.
+
+    Attributes:
+        skills: on the metrics that count, and on the primary one under every imputer.
+        counting: which metrics count.
+        category: of each of them.
+        primary: the faithfulness metric that is looked at per group.
+        weights: by category, as the protocol gives them.
+        alike: metrics that share the weight of one.
+        total: the overall score.
+    """
+
+    skills: Skills
+    counting: Counting
+    category: Mapping[str, str]
+    primary: str
+    weights: Mapping[str, float]
+    alike: Sequence[Sequence[str]]
+    total: Total
+
+    def place(self, explainer: str) -> int:
+        """Where an explainer stands in the last axis of every array."""
+        return self.skills.explainers.index(explainer)
+
+    def has(self, explainer: str) -> bool:
+        """Whether it has an overall score."""
+        known = self.skills.explainers
+        return explainer in known and not np.isnan(self.total.overall[0, known.index(explainer)])
+
+
+def counting(
+    protocol: Protocol, run: Sequence[str], card: Mapping[str, Any], *, truth_verified: bool | None
+) -> Counting:
+    """The deciding metrics whose condition the model and the data meet.
+
+    Args:
+        protocol: names them, with their conditions.
+        run: metrics of the run, by label.
+        card: of the model; ``training.augmentation.drop`` above 0 says that it has seen images with removed cells.
+        truth_verified: whether the parts that the model uses are known.
+    """
+    met: dict[Condition, str | None] = {
+        "always": None,
+        "drop_augmented": None if _dropped(card) else "the model is not known to be trained on images with holes",
+        "reliance": None if truth_verified else "it is not known which parts the model uses",
+    }
+    reasons = {m: met[c] if m in run else "it was not run" for m, c in protocol.decide.metrics.items()}
+    counted = tuple(metric for metric, why in reasons.items() if why is None)
+    return Counting(counted, tuple(f"{metric}: {why}" for metric, why in reasons.items() if why is not None))
+
+
+def _dropped(card: Mapping[str, Any]) -> bool:
+    training = card.get("training") or {}
+    return float((training.get("augmentation") or {}).get("drop") or 0) > 0
+
+
+def stand(
+    scores: pd.DataFrame, images: pd.DataFrame, metrics: Mapping[str, MetricTraits], counted: Counting, rules: Protocol
+) -> Standing:
+    """Skills, categories and overall scores of one model's explainers.
+
+    Args:
+        scores: one model's rows: ``image, explainer, metric, value, status``.
+        images: index image id; attributes as columns.
+        metrics: traits by label, of the metrics that were run.
+        counted: which of them count.
+        rules: the protocol.
+    """
+    wanted = dict.fromkeys((*counted.metrics, *(label for label in rules.decide.imputers if label in metrics)))
+    category = {label: metrics[label].category for label in wanted}
+    scale = skill_scores.scale_of(scores, rules.explainers.reference)
+    skills = skill_scores.measure(scores, images, {label: metrics[label] for label in wanted}, scale, rules)
+    primary, weights, alike = rules.decide.primary, rules.decide.weights, rules.decide.alike
+    total = combined(skills, _members(counted.metrics, category, skills, alike), primary, weights)
+    return Standing(skills, counted, category, primary, weights, alike, total)
+
+
+def under(standing: Standing, label: str) -> Total:
+    """The overall score with the primary metric of one imputer in place of the one over all of them."""
+
+    def swapped(names: Sequence[str]) -> list[str]:
+        return [label if metric == standing.primary else metric for metric in names]
+
+    alike = [swapped(names) for names in standing.alike]
+    members = _members(swapped(standing.counting.metrics), standing.category, standing.skills, alike)
+    return combined(standing.skills, members, label, standing.weights)
+
+
+def within(standing: Standing, group: str) -> Total:
+    """The overall score in one group, over the metrics that have a unit and enough images there."""
+    skills, place = standing.skills, standing.skills.groups.index(group)
+    zero = standing.place(skills.scale.zero)
+    there = ~np.isnan(skills.by_group[0, :, place, zero])
+    kept = [m for m in standing.counting.metrics if m in skills.metrics and there[skills.metrics.index(m)]]
+    members = _members(kept, standing.category, skills, standing.alike)
+    return combined(skills, members, standing.primary, standing.weights, group=place)
+
+
+def combined(
+    skills: Skills,
+    members: Mapping[str, Mapping[str, float]],
+    primary: str,
+    weights: Mapping[str, float],
+    *,
+    group: int | None = None,
+) -> Total:
+    """Weighted mean over the categories that are there; without the primary metric there is no score.
+
+    Args:
+        skills: see `Skills`.
+        members: per category its metrics that have a unit, each with its weight there.
+        primary: whose lowest group is the category `WORST_GROUP`.
+        weights: per category.
+        group: the place of the only group that is looked at, where it is one.
+
+    Source: protocol S9 and S11.6.
+    """
+    rows, known = len(skills.macro), primary in skills.metrics
+    values = skills.macro if group is None else skills.by_group[:, :, group]
+    scores = {
+        category: np.average(
+            values[:, [skills.metrics.index(m) for m in shares]], axis=1, weights=list(shares.values())
+        )
+        for category, shares in members.items()
+        if known and category in weights
+    }
+    if known and group is None and WORST_GROUP in weights:
+        worst = np.fmin.reduce(skills.by_group[:, skills.metrics.index(primary)], axis=1)
+        if not np.isnan(worst).all():
+            scores[WORST_GROUP] = worst
+    categories = tuple(category for category in weights if category in scores and weights[category] > 0)
+    if not categories:
+        nothing = np.full((rows, len(skills.explainers)), np.nan)
+        return Total((), np.empty(0), np.empty((rows, 0, len(skills.explainers))), nothing)
+    of_category = np.array([weights[category] for category in categories])
+    stacked = np.stack([scores[category] for category in categories], axis=1)
+    of_category = of_category / of_category.sum()
+    return Total(categories, of_category, stacked, np.einsum("c,rce->re", of_category, stacked))
+
+
+def _members(
+    labels: Sequence[str], category: Mapping[str, str], skills: Skills, alike: Sequence[Sequence[str]]
+) -> dict[str, dict[str, float]]:
+    """Per category those of the metrics that have a unit, with their weights: 1, or a part of it among those alike."""
+    there = [label for label in labels if label in skills.metrics]
+    sharing = {label: len(set(names) & set(there)) for names in alike for label in names}
+    found: dict[str, dict[str, float]] = {}
+    for label in there:
+        found.setdefault(category[label], {})[label] = 1 / sharing.get(label, 1)
+    return found
+
+
+def skills_of(standing: Standing, explainer: str, confidence: float) -> tuple[Skill, ...]:
+    """One explainer's skills on the metrics that count."""
+    skills = standing.skills
+    if explainer not in skills.explainers:
+        return ()
+    place, found = standing.place(explainer), []
+    for row, metric in enumerate(skills.metrics):
+        if metric in standing.counting.metrics and not np.isnan(skills.macro[0, row, place]):
+            groups = dict(zip(skills.groups, skills.by_group[0, row, :, place].tolist(), strict=True))
+            found.append(
+                Skill(
+                    metric=metric,
+                    category=standing.category[metric],
+                    skill=_estimate(skills.macro[:, row, place], int(skills.n[row, place]), confidence),
+                    groups={name: value for name, value in groups.items() if not np.isnan(value)},
+                )
+            )
+    return tuple(found)
+
+
+def categories_of(standing: Standing, explainer: str, confidence: float) -> dict[str, Estimate]:
+    """One explainer's score per category; n is the least of its metrics'."""
+    if not standing.has(explainer):
+        return {}
+    place, total = standing.place(explainer), standing.total
+    n = {category: _images(standing, category, place) for category in total.categories}
+    return {c: _estimate(total.scores[:, k, place], n[c], confidence) for k, c in enumerate(total.categories)}
+
+
+def overall_of(standing: Standing, explainer: str, confidence: float) -> Estimate | None:
+    """One explainer's overall score; n is the least of its metrics'."""
+    if not standing.has(explainer):
+        return None
+    place = standing.place(explainer)
+    n = min(_images(standing, category, place) for category in standing.total.categories)
+    return _estimate(standing.total.overall[:, place], n, confidence)
+
+
+def _images(standing: Standing, category: str, place: int) -> int:
+    """Images behind the category's metric that has the fewest."""
+    known = [metric for metric in standing.counting.metrics if metric in standing.skills.metrics]
+    labels = [metric for metric in known if standing.category[metric] == category] or [standing.primary]
+    return min(int(standing.skills.n[standing.skills.metrics.index(metric), place]) for metric in labels)
+
+
+def _estimate(rows: bootstrap.Floats, n: int, confidence: float) -> Estimate:
+    """The first row, with the interval of the others."""
+    low, high = bootstrap.percentiles(rows[1:, None], confidence)
+    return estimate(float(rows[0]), float(low[0]), float(high[0]), n)
+
+
+@dataclass(frozen=True)
+class Rank:
+    """A rank, from 1 for the best, with its interval."""
+
+    rank: float
+    low: float
+    high: float
+
+
+def ranked(standing: Standing, methods: Sequence[str], confidence: float) -> dict[str, Rank]:
+    """Ranks by the overall score among the methods that have one."""
+    names = [name for name in methods if standing.has(name)]
+    if not names:
+        return {}
+    overall = standing.total.overall[:, [standing.place(name) for name in names]]
+    found = ranking.rank_rows(overall[:1], higher_is_better=True)[0]
+    low, high = ranking.rank_intervals(overall[1:], confidence)
+    return {n: Rank(float(r), float(lo), float(hi)) for n, r, lo, hi in zip(names, found, low, high, strict=True)}
+
+
+def dominated(standing: Standing, methods: Sequence[str], rope: float, share: float = 0.95) -> dict[str, str]:
+    """Methods that are nowhere better than another and somewhere worse, in this share of the draws; and that other one.
+
+    Only a method with a higher overall score counts as the other, so nobody is dominated in a circle.
+
+    Source: protocol S12.
+    """
+    names = [name for name in methods if standing.has(name)]
+    if len(names) < 2:
+        return {}
+    places = [standing.place(name) for name in names]
+    often = ranking.dominance(standing.total.scores[1:][:, :, places], rope)
+    overall = standing.total.overall[0, places]
+    found = {}
+    for k, name in enumerate(names):
+        above = [j for j in range(len(names)) if overall[j] > overall[k] and often[j, k] >= share]
+        if above:
+            found[name] = names[max(above, key=lambda j: (overall[j], names[j]))]
+    return found
+
+
+def across(models: Sequence[ModelFindings], protocol: Protocol) -> AcrossModels | None:
+    """Methods compared over models as blocks; None with fewer models than the protocol asks for.
+
+    Models count as independent, so checkpoints of one training run must not stand side by side here.
+
+    Source: protocol S11.9.
+    """
+    tables = [{e.explainer: e.overall.mean for e in m.explainers if e.role == "method" and e.overall} for m in models]
+    tables = [{name: value for name, value in one.items() if value is not None} for one in tables]
+    names = sorted(set.intersection(*(set(one) for one in tables))) if tables else []
+    if len(tables) < protocol.aggregate.min_blocks or len(names) < 3:
+        return None
+    overall = np.array([[one[name] for name in names] for one in tables])
+    found = ranking.friedman(ranking.rank_rows(overall, higher_is_better=True), ties=True)
+    first, second = _first_two(found.mean_ranks, overall.mean(axis=0))
+    pair = ranking.signed_rank(overall[:, first] - overall[:, second], rope=protocol.decide.rope, seed=protocol.seed)
+    return AcrossModels(
+        blocks=len(tables),
+        mean_ranks=dict(zip(names, found.mean_ranks.tolist(), strict=True)),
+        friedman_p=1.0 if np.isnan(found.f_p) else found.f_p,
+        critical_difference=ranking.nemenyi_difference(len(names), len(tables), 1 - protocol.aggregate.confidence),
+        leader_vs_next={"below": pair.below, "within": pair.within, "above": pair.above},
+    )
+
+
+def _first_two(mean_ranks: bootstrap.Floats, overall: bootstrap.Floats) -> NDArray[np.intp]:
+    """Places of the best mean rank and the next; equal ones by their mean score."""
+    return np.lexsort((-overall, mean_ranks))[:2]

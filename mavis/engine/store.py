@@ -1,0 +1,252 @@
+"""The run directory: the state of a run. The only file that writes results.
+
+    run.json           protocol, hashes of models and data, seeds, versions: what the numbers belong to
+    images.parquet     per model and image: label, groups, prediction, probability, how it looks, what it stands for
+    reliability.parquet  per model, image and imputer: whether the prediction stays without random cells
+    leak.parquet         per model and image: how far the nearest training image is
+    reliance.parquet     per model, image and face part: how far the logit moves when the part is drawn anew
+    parts/BLOCK.parquet         the scores of a block; its presence is what "done" means
+    parts/BLOCK.curves.parquet  its curves
+    parts/BLOCK.agreement.parquet  how far its methods agree
+    parts/BLOCK.maps.npz        a few of its maps, for the gallery
+
+Every file is written under a temporary name, flushed and renamed; a block's scores come last. Several processes may
+write into one directory.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mavis.core.errors import StoreError
+
+IDENTITY = ("protocol_sha256", "overrides", "models", "data", "explainers", "seed", "mavis", "versions", "format")
+FORMAT = 2
+
+Measured = Literal["reliability", "leak", "reliance"]
+"""What is measured of models and images before any map is made."""
+
+
+@dataclass(frozen=True)
+class BlockLog:
+    """How a block went: real counts, time, what failed."""
+
+    model: str
+    forwards: int
+    backwards: int
+    seconds: float
+    peak_mib: float | None
+    chunk: int
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """What a block yields.
+
+    Attributes:
+        scores: ``model, image, explainer, metric, value, status, reason, forwards, backwards, seconds``.
+        curves: ``model, image, explainer, imputer, order, x, y``.
+        agreement: ``model, image, first, second, measure, value``.
+        maps: per "explainer|image" a map ``(H,W)`` float16, and per "|image" the image ``(H,W,3)`` uint8.
+        log: see `BlockLog`.
+    """
+
+    scores: pd.DataFrame
+    curves: pd.DataFrame
+    agreement: pd.DataFrame
+    maps: dict[str, np.ndarray]
+    log: BlockLog
+
+
+@dataclass(frozen=True)
+class Store:
+    """A run directory."""
+
+    folder: Path
+
+    @classmethod
+    def opened(cls, folder: Path, identity: Mapping[str, Any]) -> "Store":
+        """Opens a directory for a run, new or to be continued.
+
+        Args:
+            folder: made if it is not there.
+            identity: what the numbers will belong to; the keys `IDENTITY` and any others.
+
+        Raises:
+            StoreError: it is no folder, holds something else, or belongs to another run; then it says what differs.
+        """
+        store = cls(folder)
+        path = folder / "run.json"
+        wanted = json.loads(json.dumps({**identity, "format": FORMAT}, default=str))
+        if path.is_file():
+            found = store.identity()
+            differing = [key for key in IDENTITY if found.get(key) != wanted.get(key)]
+            if differing:
+                raise StoreError(
+                    f"{folder} holds a run with other {', '.join(differing)}; "
+                    f"give another --out, or repeat its command."
+                )
+        elif folder.exists() and _foreign(folder):
+            raise StoreError(f"{folder} is no empty folder and holds no run; give another --out.")
+        else:
+            (folder / "parts").mkdir(parents=True, exist_ok=True)
+            _write(path, lambda file: file.write(json.dumps(wanted, indent=2).encode()))
+        return store
+
+    @classmethod
+    def existing(cls, folder: Path) -> "Store":
+        """Opens a directory to read.
+
+        Raises:
+            StoreError: there is no run in it.
+        """
+        if not (folder / "run.json").is_file():
+            raise StoreError(f"{folder} holds no run (no run.json); mavis run writes one.")
+        store = cls(folder)
+        if store.identity().get("format") != FORMAT:
+            raise StoreError(f"{folder} was written by another version of MAVIS; repeat the run in another folder.")
+        return store
+
+    def identity(self) -> dict[str, Any]:
+        """The content of ``run.json``."""
+        try:
+            found: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.folder / 'run.json'} cannot be read: {error}") from error
+        if not isinstance(found, dict):
+            raise StoreError(f"{self.folder / 'run.json'} holds no run: expected keys and values.")
+        return found
+
+    def write_images(self, images: pd.DataFrame) -> None:
+        """The table of images, one row per model and image."""
+        _write(self.folder / "images.parquet", lambda file: images.to_parquet(file, index=False))
+
+    def images(self) -> pd.DataFrame:
+        """The table of images."""
+        path = self.folder / "images.parquet"
+        if not path.is_file():
+            raise StoreError(f"{self.folder} holds no images.parquet; the run stopped before it began.")
+        return self._frame(path)
+
+    def write_measured(self, what: Measured, found: pd.DataFrame) -> None:
+        """A table of what was measured before any map was made."""
+        _write(self.folder / f"{what}.parquet", lambda file: found.to_parquet(file, index=False))
+
+    def has(self, what: Measured) -> bool:
+        """Whether it was measured already."""
+        return (self.folder / f"{what}.parquet").is_file()
+
+    def measured(self, what: Measured) -> pd.DataFrame:
+        """The table of what was measured; empty where it was not."""
+        return self._frame(self.folder / f"{what}.parquet") if self.has(what) else pd.DataFrame()
+
+    def done(self, block: str) -> bool:
+        """Whether a block's scores are there."""
+        return self._part(block).is_file()
+
+    def write(self, block: str, result: BlockResult) -> None:
+        """A block's results; its scores last, since they say that it is done."""
+        (self.folder / "parts").mkdir(exist_ok=True)
+        _write(self._part(block, ".curves.parquet"), lambda file: result.curves.to_parquet(file, index=False))
+        _write(self._part(block, ".agreement.parquet"), lambda file: result.agreement.to_parquet(file, index=False))
+        _write(self._part(block, ".maps.npz"), lambda file: np.savez_compressed(file, **result.maps))  # type: ignore[arg-type]
+        table = pa.Table.from_pandas(result.scores, preserve_index=False)
+        log = json.dumps(result.log.__dict__).encode()
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"mavis.log": log})
+        _write(self._part(block), lambda file: pq.write_table(table, file))
+
+    def table(self) -> pd.DataFrame:
+        """All scores so far."""
+        return self._concatenated(self._parts())
+
+    def curves(self) -> pd.DataFrame:
+        """All curves so far."""
+        return self._concatenated([self._part(path.stem, ".curves.parquet") for path in self._parts()])
+
+    def agreement(self) -> pd.DataFrame:
+        """All agreement so far."""
+        return self._concatenated([self._part(path.stem, ".agreement.parquet") for path in self._parts()])
+
+    def maps(self) -> dict[tuple[str, str, str], np.ndarray]:
+        """Maps and images kept for the gallery, by (model, explainer or "", image)."""
+        found = {}
+        for path in self._parts():
+            model = self._log(path).model
+            for key, values in self._arrays(self._part(path.stem, ".maps.npz")).items():
+                explainer, _, image = key.partition("|")
+                found[model, explainer, image] = values
+        return found
+
+    def logs(self) -> list[BlockLog]:
+        """How every finished block went."""
+        return [self._log(path) for path in self._parts()]
+
+    def _part(self, block: str, suffix: str = ".parquet") -> Path:
+        return self.folder / "parts" / f"{block}{suffix}"
+
+    def _parts(self) -> list[Path]:
+        return sorted(p for p in (self.folder / "parts").glob("*.parquet") if p.name.count(".") == 1)
+
+    def _log(self, path: Path) -> BlockLog:
+        try:
+            return BlockLog(**json.loads(pq.read_schema(path).metadata[b"mavis.log"]))
+        except Exception as error:
+            raise _damaged(path, error) from error
+
+    def _arrays(self, path: Path) -> dict[str, np.ndarray]:
+        try:
+            with path.open("rb") as file, np.load(file) as kept:  # np.load leaves a damaged file open
+                return {key: kept[key] for key in kept.files}
+        except Exception as error:
+            raise _damaged(path, error) from error
+
+    def _frame(self, path: Path) -> pd.DataFrame:
+        try:
+            return pd.read_parquet(path)
+        except Exception as error:
+            raise _damaged(path, error) from error
+
+    def _concatenated(self, paths: list[Path]) -> pd.DataFrame:
+        frames = [frame for frame in map(self._frame, paths) if len(frame)]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    """What to say of a file that cannot be read; damaged bytes make the readers raise almost anything.
+
+    Without its scores a block is done again, so these are what to delete, whichever of its files is damaged.
+    """
+    scores = path.with_name(path.name.split(".", 1)[0] + ".parquet")
+    return StoreError(f"{path} is damaged ({type(error).__name__}); delete {scores} and repeat the command.")
+
+
+def _foreign(folder: Path) -> bool:
+    """Whether this is anything but an empty folder or one in which another process is about to begin the same run."""
+    if not folder.is_dir():
+        return True
+    return any(p.name != "parts" and not p.name.startswith(".run.json.") for p in folder.iterdir())
+
+
+def _write(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
+    """Writes under a temporary name in the same folder, flushes to disk, renames."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,227 @@
+"""A forward that is followed call by call, so that its backward shares relevance in place of gradients.
+
+Every operation that has a rule becomes a node of the autograd graph with that rule as its backward; what only moves or
+picks values keeps its own. The network is not touched: no hook, no copy, no changed module.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from mavis.core.errors import ModelError
+from mavis.core.types import Model
+from mavis.explainers.lrp_rules import Layer, Rules, Share, handed_on
+
+PICKED = frozenset({"adaptive_max_pool2d", "chunk", "getitem", "max_pool2d", "narrow", "select", "split", "unbind"})
+JOINED = frozenset({"cat", "concat", "expand", "expand_as", "pad", "repeat", "stack"})
+ORDERED = frozenset({"flip", "movedim", "permute", "pixel_shuffle", "roll", "swapaxes", "transpose"})
+SHAPED = frozenset({"flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view"})
+KEPT = frozenset({"clone", "contiguous", "double", "dropout", "dropout2d", "float", "requires_grad", "to"})
+MOVED = PICKED | JOINED | ORDERED | SHAPED | KEPT
+"""Each output value is one of the input's: autograd sends its relevance there."""
+
+ACTIVATIONS = frozenset({"hardtanh", "leaky_relu", "relu", "relu6"})
+"""One input per output, which is 0 at 0 and of the input's sign."""
+
+SUMS = frozenset({"adaptive_avg_pool2d", "avg_pool2d", "mean", "sum"})
+ARITHMETIC = frozenset({"add", "div", "mul", "rsub", "sub"})
+CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of a function of torch that reads signals.
+
+    Attributes:
+        func: the function.
+        args: as given.
+        kwargs: as given.
+        signals: the tensors among them that depend on the image, each once.
+    """
+
+    func: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    signals: tuple[Tensor, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the function, without underscores: ``add`` is ``add``, ``__add__`` and ``add_``."""
+        return getattr(self.func, "__name__", "").strip("_")
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the caller means its first argument to be overwritten; it never is."""
+        name = getattr(self.func, "__name__", "")
+        return bool(self.kwargs.get("inplace")) or (name.endswith("_") and not name.endswith("__"))
+
+    def reads(self, value: Any) -> bool:
+        """Whether a value is one of the signals."""
+        return any(value is signal for signal in self.signals)
+
+    def on(self, *values: Tensor) -> Any:
+        """The function's result with other values in place of the signals."""
+        other = {id(signal): value for signal, value in zip(self.signals, values, strict=True)}
+        args = [other.get(id(arg), arg) for arg in self.args]
+        return self.func(*args, **{name: other.get(id(arg), arg) for name, arg in self.kwargs.items()})
+
+    def named(self, *names: str) -> dict[str, Any]:
+        """The arguments by name."""
+        return {**dict(zip(names, self.args, strict=False)), **self.kwargs}
+
+
+class Followed(TorchFunctionMode):
+    """While open, every call of torch that reads a signal (what depends on the image) gets the backward of its rule."""
+
+    def __init__(self, model: Model, rules: Rules, images: Tensor) -> None:
+        super().__init__()
+        self.model, self.rules = model, rules
+        self.signals = {id(images): images}
+        self.colours = {id(images)}  # signals that are the image itself, moved, scaled or shifted
+        self.overwritten: list[Tensor] = []
+        self.layers: dict[int, tuple[Layer, Tensor]] = {}
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        read = {id(tensor): tensor for tensor in _tensors((args, kwargs))}
+        for tensor in read.values():
+            self.check(tensor)
+        signals = tuple(tensor for key, tensor in read.items() if key in self.signals)
+        if not signals:
+            return func(*args, **kwargs)
+        call = _Call(func, args, kwargs, signals)
+        result = self._result(call)
+        if call.in_place and id(args[0]) in self.signals:
+            self.overwritten.append(self.signals.pop(id(args[0])))
+        self._remember(call, result)
+        return result
+
+    def check(self, tensor: Tensor) -> None:
+        """Raises ModelError for a tensor that depends on the image in a way that was not followed."""
+        if tensor.grad_fn is not None and id(tensor) not in self.signals:
+            raise ModelError(
+                f"LRP cannot follow '{self.model.name}': it changes a value in place and reads it again, or calls code "
+                "that torch does not show, as scripted modules do. Leave out lrp for this model."
+            )
+
+    def _remember(self, call: _Call, result: Any) -> None:
+        made = {id(tensor): tensor for tensor in _tensors(result) if tensor.requires_grad}
+        self.signals |= made
+        if call.name in MOVED | ARITHMETIC and all(id(signal) in self.colours for signal in call.signals):
+            self.colours |= made.keys()
+
+    def _result(self, call: _Call) -> Any:
+        if call.name in CONVOLUTIONS or call.name == "linear":
+            return self._weighted(call)
+        if call.name == "batch_norm":
+            return self._normalised(call)
+        if call.name in ACTIVATIONS:
+            return _shared(lambda signal: call.on(signal.clone()), handed_on, *call.signals)
+        if call.name in SUMS:
+            return _shared(call.on, self.rules.proportional(call.on), *call.signals)
+        if call.name in ARITHMETIC:
+            return self._combined(call)
+        result = call.func(*call.args, **call.kwargs)
+        if call.name not in MOVED and any(tensor.requires_grad for tensor in _tensors(result)):
+            raise self._no_rule(call)
+        return result
+
+    def _weighted(self, call: _Call) -> Tensor:
+        given, rest = call.named("input", "weight", "bias"), call.args[3:]
+        source, weight, bias = given.pop("input"), given.pop("weight"), given.pop("bias", None)
+        if len(call.signals) > 1:
+            raise self._no_rule(call)
+
+        def layer_of(signal: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            out: Tensor = call.func(signal, weight, bias, *rest, **given)
+            return out
+
+        layer = Layer(layer_of, weight, bias, dense=call.name == "linear")
+        out = _shared(layer, self.rules.of(layer), source)
+        self.layers[id(out)] = layer, source
+        return out
+
+    def _normalised(self, call: _Call) -> Tensor:
+        """Batch normalisation, as part of the layer before it, or as a layer where there is none."""
+        given = call.named("input", "mean", "var", "weight", "bias", "training", "momentum", "eps")
+        if given.get("training"):
+            raise self._no_rule(call)
+        source, scale, shift = given["input"], *_affine(given)
+        if id(source) in self.colours:
+            return self._scaled(call)
+        layer = Layer(_per_channel, scale, shift, dense=False)
+        if id(source) in self.layers:
+            before, source = self.layers[id(source)]
+            layer = before.normalised(scale, shift)
+        with torch.no_grad():
+            value = call.on(*call.signals)
+        return _shared(lambda _: value, self.rules.of(layer), source)
+
+    def _combined(self, call: _Call) -> Tensor:
+        """Sums of signals are shared in proportion; products of signals have no rule."""
+        call = replace(call, func=getattr(torch, call.name))
+        alone = sum(map(call.reads, [*call.args, *call.kwargs.values()])) < 2
+        if call.name in ("mul", "div") and not (alone and call.reads(call.args[0])):
+            raise self._no_rule(call)
+        return self._scaled(call) if alone else _shared(call.on, self.rules.proportional(call.on), *call.signals)
+
+    def _scaled(self, call: _Call) -> Tensor:
+        """A signal and a constant; the image takes all, whatever units the network measures it in."""
+        image = id(call.signals[0]) in self.colours
+        return _shared(call.on, handed_on if image else self.rules.of_constant(call.on), *call.signals)
+
+    def _no_rule(self, call: _Call) -> ModelError:
+        plain = call.name.replace("_", "").removesuffix("forward")
+        found = (n for n, module in self.model.net.named_modules() if type(module).__name__.lower() == plain)
+        place = next((f" (module '{name}')" for name in found if name), "")
+        return ModelError(f"LRP has no rule for {call.name}{place}; leave out lrp for '{self.model.name}'.")
+
+
+def _shared(operation: Callable[..., Tensor], share: Share, *signals: Tensor) -> Tensor:
+    """The operation's result, whose relevance will go to the signals by a rule."""
+    out: Tensor = _Shared.apply(operation, share, *signals)  # type: ignore[no-untyped-call] # torch's stubs
+    return out
+
+
+class _Shared(torch.autograd.Function):
+    """An operation whose backward is a rule."""
+
+    @staticmethod
+    def forward(ctx: Any, operation: Callable[..., Tensor], share: Share, *signals: Tensor) -> Tensor:
+        ctx.share = share
+        ctx.save_for_backward(*signals)
+        return operation(*signals)
+
+    @staticmethod
+    def backward(ctx: Any, relevance: Tensor) -> Any:
+        return None, None, *ctx.share(relevance, *ctx.saved_tensors)
+
+
+def _affine(given: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    """Scale and shift of a batch normalisation, one value per channel each."""
+    mean, weight, bias = given["mean"], given.get("weight"), given.get("bias")
+    scale = (given["var"] + given.get("eps", 1e-5)).rsqrt()
+    scale = scale if weight is None else scale * weight
+    return scale, (0 if bias is None else bias) - mean * scale
+
+
+def _per_channel(signal: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
+    shape = (-1, *[1] * (signal.dim() - 2))
+    out = signal * scale.view(shape)
+    return out if shift is None else out + shift.view(shape)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, Mapping):
+        yield from _tensors(list(value.values()))

@@ -1,0 +1,330 @@
+"""Does the map say how much the model's answer changes? Parts are removed without regard to the map, then compared.
+
+The questions do not depend on the map, so the model is asked once for all explainers, and metrics with the same
+question share its answers. A cell's value is here the sum over its pixels, signed, so that it can be compared with
+what the whole cell does. A map that does not vary has chance value, 0; whether an image has a value at all is decided
+by the model's answers alone, and so is the same for every explainer.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from mavis.core.attribution_maps import Maps, cell_index, pearson, ranks, spearman
+from mavis.core.device import precise
+from mavis.core.errors import BadParameter
+from mavis.core.metric_types import Answers, Metric, PartProbe, Probe, ProbeMetric
+from mavis.core.model_pass import Pass
+from mavis.core.registry import metric
+
+Told = Mapping[Probe | PartProbe, Answers]
+
+_FLAT = "the model's answers do not vary"
+
+
+@metric(
+    "single_deletion",
+    source="Hesse et al. 2024 (IDSDS), section 3, arXiv 2407.11910",
+    category="faithfulness",
+    higher_is_better=True,
+    range=(-1, 1),
+    chance=0.0,
+    perfect=1.0,
+    needs={"forward"},
+    undefined=_FLAT,
+)
+def single_deletion(imputer: str = "mean") -> Metric:
+    """Spearman correlation between a cell's value and the fall of the target logit when that cell alone is removed.
+
+    Args:
+        imputer: what the removed cell shows.
+
+    Differs: the model is not fine-tuned on images with removed cells; the shipped ones have seen them in training.
+    """
+    probe = each_alone(imputer)
+
+    def score(maps: Maps, told: Told) -> Tensor:
+        return _agreement(spearman, _sums(maps), told[probe].drops, maps.valid)
+
+    return ProbeMetric((probe,), score)
+
+
+@metric(
+    "faithfulness_estimate",
+    source="Alvarez-Melis & Jaakkola 2018, section 5, arXiv 1806.07538",
+    category="faithfulness",
+    higher_is_better=True,
+    range=(-1, 1),
+    chance=0.0,
+    needs={"forward"},
+    undefined=_FLAT,
+)
+def faithfulness_estimate(imputer: str = "mean") -> Metric:
+    """Pearson correlation between a cell's value and the fall of the target's probability when it alone is removed.
+
+    Args:
+        imputer: what the removed cell shows.
+
+    Differs: Quantus takes the logit unless told otherwise, and removes one channel of one pixel at a time.
+    """
+    probe = each_alone(imputer)
+
+    def score(maps: Maps, told: Told) -> Tensor:
+        falls = told[probe].whole[:, None] - told[probe].probabilities
+        return _agreement(pearson, _sums(maps), falls, maps.valid)
+
+    return ProbeMetric((probe,), score)
+
+
+@metric(
+    "faithfulness_correlation",
+    source="Bhatt et al. 2020, section 3.2, arXiv 2005.00631",
+    category="faithfulness",
+    higher_is_better=True,
+    range=(-1, 1),
+    chance=0.0,
+    needs={"forward"},
+    undefined=_FLAT,
+)
+def faithfulness_correlation(size: float = 0.3, subsets: int = 100, imputer: str = "mean") -> Metric:
+    """Pearson correlation, over random subsets of cells of one size, of their summed values and the fall of the logit.
+
+    Args:
+        size: share of the cells in a subset, in (0,1).
+        subsets: random subsets per image, at least 3.
+        imputer: what removed cells show.
+
+    Differs: Quantus removes single channels of pixels, so that a map with one number per pixel cannot be right.
+    """
+    probe = random_subsets(size, subsets, imputer)
+    return ProbeMetric((probe,), lambda maps, told: _over_subsets(maps, told[probe]))
+
+
+@metric(
+    "sensitivity_n",
+    source="Ancona et al. 2018 (sensitivity-n), arXiv 1711.06104; protocol F4",
+    category="faithfulness",
+    higher_is_better=True,
+    range=(-1, 1),
+    chance=0.0,
+    needs={"forward"},
+    undefined=f"{_FLAT} at any size",
+)
+def sensitivity_n(sizes: Sequence[float] = (0.1, 0.3, 0.5), subsets: int = 100, imputer: str = "mean") -> Metric:
+    """Mean, over sizes of random subsets, of the Pearson correlation of summed values and the fall of the logit.
+
+    A size at which the answers do not vary, as where all subsets are the same, is left out of the mean.
+
+    Args:
+        sizes: shares of the cells in a subset, each in (0,1).
+        subsets: random subsets per image and size, at least 3.
+        imputer: what removed cells show.
+
+    Differs: Quantus compares the fall after ever more pixels with the value of the last one, and over images.
+    """
+    if not sizes:
+        raise BadParameter(f"sensitivity_n: sizes must be a list of shares of the cells in (0,1), got {sizes!r}.")
+    probes = tuple(random_subsets(size, subsets, imputer) for size in sizes)
+
+    def score(maps: Maps, told: Told) -> Tensor:
+        return torch.stack([_over_subsets(maps, told[probe]) for probe in probes]).nanmean(0)
+
+    return ProbeMetric(probes, score)
+
+
+@metric(
+    "monotonicity_nguyen",
+    source="Nguyen & Martínez 2020, equation 1, arXiv 2007.07584",
+    category="faithfulness",
+    higher_is_better=True,
+    range=(-1, 1),
+    chance=0.0,
+    needs={"forward"},
+    undefined=_FLAT,
+)
+def monotonicity_nguyen(draws: int = 4) -> Metric:
+    """Spearman correlation between a cell's absolute value and the mean squared change when it shows random noise.
+
+    Asks the model ``draws`` times per cell: 1024 times per image at 16 × 16 cells, the dearest of these metrics.
+
+    Args:
+        draws: fillings of each cell with uniform noise, at least 1.
+
+    Differs: the change of the target logit stands for the paper's expected loss. Quantus divides it by the squared
+    answer to the whole image, which changes no rank.
+    """
+    if not _whole(draws, 1):
+        raise BadParameter(f"monotonicity_nguyen: draws must be a whole number, at least 1, got {draws!r}.")
+    probes = tuple(each_alone(f"noise:draw={draw}") for draw in range(draws))
+
+    def score(maps: Maps, told: Told) -> Tensor:
+        change = torch.stack([precise(told[probe].drops).square() for probe in probes]).mean(0)
+        return _agreement(spearman, _sums(maps).abs(), change, maps.valid)
+
+    return ProbeMetric(probes, score)
+
+
+@metric(
+    "infidelity",
+    source="Yeh et al. 2019, definition 2.1, arXiv 1901.09392",
+    category="faithfulness",
+    higher_is_better=False,
+    range=(0, None),
+    needs={"forward"},
+    unit="logit²",
+)
+def infidelity(scale: str = "fitted", size: float = 0.3, subsets: int = 100, imputer: str = "mean") -> Metric:
+    """Mean squared error of the map's sums as predictions of the fall of the logit, over random subsets of cells.
+
+    It grows with the square of the model's logits, so values of two models do not compare, nor do those of two sizes.
+    Under a fitted scale the worst value is the mean squared fall: that of a zero map, or of one that is not finite. A
+    constant map is better than that: it predicts the mean fall.
+
+    Args:
+        scale: ``fitted``, where the map is first multiplied by the number, at least 0, that suits the image best; or
+            ``none``, for maps in units of the logit.
+        size: share of the cells in a subset, in (0,1).
+        subsets: random subsets per image, at least 3.
+        imputer: what removed cells show.
+
+    Differs: the paper's scale is ``none``. The map is taken as contributions: its sum over what was removed stands
+    for the paper's product of perturbation and gradient. Captum's ``normalize`` fits a negative factor too, so that a
+    map with the wrong sign is perfect. Quantus does not put back what it removed before it removes the next patch.
+    """
+    if scale not in ("fitted", "none"):
+        raise BadParameter(f"infidelity: scale must be 'fitted' or 'none', got {scale!r}.")
+    probe = random_subsets(size, subsets, imputer)
+
+    def score(maps: Maps, told: Told) -> Tensor:
+        predicted, falls = _subset_sums(maps, told[probe]), precise(told[probe].drops)
+        if scale == "fitted":
+            predicted = predicted * _best_factor(predicted, falls)[:, None]
+        return (predicted - falls).square().mean(1).float()
+
+    return ProbeMetric((probe,), score)
+
+
+@metric(
+    "part_faithfulness",
+    source="Hesse et al. 2023 (FunnyBirds), single deletion, arXiv 2308.06248, given the sizes as in Kendall 1942, "
+    "Biometrika 32:277; protocol F5",
+    category="faithfulness",
+    higher_is_better=True,
+    range=(-1, 1),
+    chance=0.0,
+    perfect=1.0,
+    needs={"forward"},
+    rerender=True,
+    undefined="the face shows fewer than 4 parts, drawing them anew changes the target logit too little, or the falls "
+    "follow the sizes of the parts",
+)
+def part_faithfulness(draws: int = 4, min_range: float = 0.1) -> Metric:
+    """Does a map know which face parts matter: fall of the logit when one is drawn anew against the map's sum over it.
+
+    The partial Spearman correlation over the parts, given their sizes: the part of both rankings that a line through
+    the ranking by size does not give. A sum grows with the size of a part, so any map whose mean is not zero ranks
+    parts by size; of a map without knowledge nothing remains.
+
+    Asks the model ``draws`` times per part, 40 times per image.
+
+    Args:
+        draws: other values of each part, at least 1; the falls are averaged.
+        min_range: smallest difference, in logits and above 0, between the parts' largest and smallest fall; 0.1
+            changes the odds by a tenth.
+
+    Differs: FunnyBirds removes a part where this draws another, so that the image stays one of its kind, and does not
+    look at the sizes: there a shuffled map scores what the falls and the sizes have in common. The protocol takes a
+    tenth of the logit's standard deviation over the data as smallest range.
+    """
+    if not _whole(draws, 1) or not min_range > 0:
+        raise BadParameter(
+            f"part_faithfulness: draws must be a whole number, at least 1, and min_range above 0, "
+            f"got draws={draws!r} and min_range={min_range!r}."
+        )
+    probe = PartProbe(draws)
+
+    def score(maps: Maps, told: Told) -> Tensor:
+        parts, falls = told[probe].removed, told[probe].drops
+        sizes = precise(parts).sum(2)
+        there = sizes > 0
+        sums = torch.einsum("bpn,bn->bp", precise(parts), precise(maps.values.flatten(1)))
+        low, high = (falls.masked_fill(~there, fill) for fill in (torch.inf, -torch.inf))
+        enough = (there.sum(1) >= 4) & (high.amax(1) - low.amin(1) >= min_range)
+        by_size = _ranks_among(sizes, there)
+        said, answered = (_beyond(_ranks_among(values, there), by_size) for values in (sums, falls))
+        return torch.where(enough, _agreement(pearson, said, answered, maps.valid), torch.nan)
+
+    return ProbeMetric((probe,), score)
+
+
+def each_alone(imputer: str) -> Probe:
+    """Every cell removed alone: as many questions as cells."""
+    return Probe("each cell alone", imputer, lambda _, cells: torch.eye(cells, dtype=torch.bool))
+
+
+def random_subsets(size: float, count: int, imputer: str) -> Probe:
+    """Random subsets of the cells, of one size, drawn per image.
+
+    Raises:
+        BadParameter: a size outside (0,1), or fewer than 3 subsets.
+    """
+    if not 0 < size < 1:
+        raise BadParameter(f"The size of a subset is a share of the cells in (0,1), got {size!r}.")
+    if not _whole(count, 3):
+        raise BadParameter(f"subsets must be a whole number, at least 3, got {count!r}.")
+    name = f"subsets {size} {count}"
+
+    def masks(run: Pass, cells: int) -> Tensor:
+        chosen = math.floor(size * cells + 0.5)
+        return run.draw(name, lambda g: torch.rand((count, cells), generator=g).argsort(1) < chosen)
+
+    return Probe(name, imputer, masks)
+
+
+def _agreement(correlate: Callable[[Tensor, Tensor], Tensor], found: Tensor, answers: Tensor, valid: Tensor) -> Tensor:
+    """Correlation of each row, 0 where the map does not vary, NaN where the answers do not."""
+    speaks = valid & (found.amax(1) > found.amin(1))
+    answered = answers.amax(1) > answers.amin(1)
+    return torch.where(answered, torch.where(speaks, correlate(found, answers), 0.0), torch.nan)
+
+
+def _over_subsets(maps: Maps, answers: Answers) -> Tensor:
+    return _agreement(pearson, _subset_sums(maps, answers), answers.drops, maps.valid)
+
+
+def _subset_sums(maps: Maps, answers: Answers) -> Tensor:
+    """``(B,M)`` double: the map summed over the pixels of each question's cells."""
+    return (precise(answers.removed) @ _sums(maps)[:, :, None])[:, :, 0]
+
+
+def _sums(maps: Maps) -> Tensor:
+    """``(B,n)`` double: the map summed over each cell's pixels. Equal cells of equal size come out equal."""
+    rows, columns = (cell_index(side, maps.grid).bincount() for side in maps.values.shape[1:])
+    return precise(maps.cells) * (rows[:, None] * columns).flatten().to(maps.cells.device)
+
+
+def _best_factor(predicted: Tensor, falls: Tensor) -> Tensor:
+    """``(B,)``: the factor, at least 0, with which predictions ``(B,M)`` come nearest to the falls."""
+    length = predicted.square().sum(1)
+    factor = (predicted * falls).sum(1) / length.where(length > 0, torch.ones_like(length))
+    return factor.clamp_min(0)
+
+
+def _ranks_among(values: Tensor, there: Tensor) -> Tensor:
+    """``(B,P)`` double: average ranks among those that are there; the others get the mean rank, and no weight by it."""
+    found = precise(ranks(values.masked_fill(~there, torch.inf)))
+    mean = (found * there).sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp_min(1)
+    return torch.where(there, found, mean)
+
+
+def _beyond(values: Tensor, known: Tensor) -> Tensor:
+    """``(B,P)`` double: what a line through other ranks leaves of these; exactly zero where they are the same."""
+    values, known = (rows - rows.mean(1, keepdim=True) for rows in (values, known))
+    slope = (values * known).sum(1, keepdim=True) / known.square().sum(1, keepdim=True).clamp_min(0.5)
+    return values - slope * known
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

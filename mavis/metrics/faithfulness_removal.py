@@ -1,0 +1,425 @@
+"""Does the map order the image by what the model uses? Parts are removed in its order, and the model is asked again.
+
+MIF removes the most influential parts first, LIF the least influential. Without another word a curve shows the target's
+softmax probability over 11 shares of the cells, from none to all, and removed cells show the data set's mean colour:
+what several metrics ask alike is asked once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mavis.core.device import precise
+from mavis.core.errors import BadParameter
+from mavis.core.metric_types import Curve, CurveValues, Metric, Question, SweepMetric, evenly
+from mavis.core.registry import metric
+
+IMPUTERS = ("mean", "blur")
+POINTS = 11
+RISE = 1e-5
+"""A probability has risen when it is higher by more than this: rounding alone moves it by less."""
+
+Curves = Mapping[Question, CurveValues]
+Pair = tuple[Curve, Curve]
+
+UNSURE = "the target's probability for the whole image is below min_probability"
+
+
+# Areas under one curve.
+
+
+@metric(
+    "deletion",
+    source="Petsiuk et al. 2018, section 4.2, arXiv 1806.07421",
+    category="faithfulness",
+    higher_is_better=False,
+    range=(0, 1),
+    needs={"forward"},
+)
+def deletion(imputer: str = "mean", points: int = POINTS) -> Metric:
+    """Area under the target's probability while the most influential cells are removed first.
+
+    Args:
+        imputer: what removed cells show.
+        points: fractions removed, evenly from 0 to 1, at least 3.
+
+    Differs: removed cells show the data set's mean colour, not black.
+    """
+    return _of_one(_curve(imputer, "mif", points), CurveValues.area)
+
+
+@metric(
+    "insertion",
+    source="Petsiuk et al. 2018, section 4.2, arXiv 1806.07421",
+    category="faithfulness",
+    higher_is_better=True,
+    range=(0, 1),
+    needs={"forward"},
+)
+def insertion(imputer: str = "blur", points: int = POINTS) -> Metric:
+    """Area under the target's probability while the most influential cells are put back first.
+
+    To put the most influential cells back is to remove the least influential ones in reverse, so this is the area
+    under that curve.
+
+    Args:
+        imputer: what cells show before they are put back.
+        points: fractions put back, evenly from 0 to 1, at least 3.
+    """
+    return _of_one(_curve(imputer, "lif", points), CurveValues.area)
+
+
+@metric(
+    "pixel_flipping",
+    source="Bach et al. 2015, doi 10.1371/journal.pone.0130140; its area: Montavon et al. 2018, arXiv 1706.07979",
+    category="faithfulness",
+    higher_is_better=False,
+    needs={"forward"},
+    unit="logit",
+)
+def pixel_flipping(imputer: str = "mean", points: int = POINTS) -> Metric:
+    """Pixel flipping, or selectivity: area under the target's logit while the most influential cells are removed first.
+
+    Also known as selectivity (Montavon et al. 2018), who gave the curve of Bach et al. its area: one number, so one
+    metric. On the probability it is `deletion`. Logits have no common unit: compare within one model.
+
+    Args:
+        imputer: what removed cells show.
+        points: fractions removed, evenly from 0 to 1, at least 3.
+
+    Differs: cells, not single pixels, and the data set's mean colour, not the inverse or a random value. Quantus's
+    PixelFlipping and Selectivity start at the first step and count steps, so with L of them Quantus's area is L times
+    this one without its first trapezoid; they show the image's own minimum and take the softmax; PixelFlipping removes
+    the channels of a pixel one by one.
+    """
+    return _of_one(_curve(imputer, "mif", points), lambda curve: torch.trapezoid(curve.logit, curve.x, dim=1))
+
+
+@metric(
+    "irof",
+    source="Rieger & Hansen 2020, arXiv 2003.08747",
+    category="faithfulness",
+    higher_is_better=True,
+    range=(None, 1),
+    needs={"forward"},
+    undefined=f"{UNSURE}, or all of it is one superpixel",
+)
+def irof(imputer: str = "mean", points: int = 21, min_probability: float = 0.01) -> Metric:
+    """Area over the target's probability, as a share of the whole image's, while superpixels are removed MIF.
+
+    Args:
+        imputer: what removed superpixels show.
+        points: fractions of the image's superpixels removed, evenly from 0 to 1, at least 3.
+        min_probability: smallest probability of the whole image that can be shared out, in (0,1].
+
+    Differs: the data set's mean colour, not the image's; about 64 superpixels, removed in 20 steps. Quantus cannot take
+    a map of one channel for a colour image; it counts steps from the first one on, so its area grows with the number of
+    superpixels; and in a batch an image with fewer of them than another gets another score than alone.
+    """
+    check_share("irof", "min_probability", min_probability)
+
+    def score(found: CurveValues) -> Tensor:
+        over = 1 - share_of(found.area(), found.y[:, 0], min_probability)
+        ordered = ((found.x > 0) & (found.x < 1)).any(1)
+        return torch.where(ordered, over, torch.nan)
+
+    return _of_one(Curve(imputer, "mif", evenly(points), "segment"), score)
+
+
+# Falls from the whole image.
+
+
+@metric(
+    "aopc",
+    source="Samek et al. 2017, equation 12, arXiv 1509.06321",
+    category="faithfulness",
+    higher_is_better=True,
+    range=(-1, 1),
+    needs={"forward"},
+)
+def aopc(imputer: str = "mean", points: int = POINTS) -> Metric:
+    """Area over the perturbation curve: mean fall of the target's probability while cells are removed MIF.
+
+    The mean is over all points of the curve, that of the whole image included. One image's maps come in the same order
+    as under `deletion` where the points are evenly spaced: neither end of the curve depends on the map.
+
+    Args:
+        imputer: what removed cells show.
+        points: fractions removed, evenly from 0 to 1, at least 3.
+
+    Differs: the probability, not the score before the softmax; the mean colour, and all cells. As in the paper, over
+    the first regions and with noise, it is `region_perturbation`.
+    """
+    return _of_one(_curve(imputer, "mif", points), lambda curve: _mean(curve.y[:, :1] - curve.y))
+
+
+@metric(
+    "region_perturbation",
+    source="Samek et al. 2017, section III, arXiv 1509.06321",
+    category="faithfulness",
+    higher_is_better=True,
+    range=(-1, 1),
+    needs={"forward"},
+)
+def region_perturbation(imputer: str = "noise", regions: float = 0.15, points: int = POINTS) -> Metric:
+    """Mean fall of the target's probability while the first regions, most influential first, turn to uniform noise.
+
+    Args:
+        imputer: what removed cells show.
+        regions: share of the cells removed at the end, in (0,1].
+        points: fractions removed, evenly from 0 to ``regions``, at least 3; the mean is over all of them.
+
+    Differs: the paper removes 100 regions of 9 × 9 pixels one by one, 15.7 % of its images, and repeats it 10 times;
+    here the cells of the grid go in 10 steps under one draw of the noise. Quantus returns the fall after each step.
+    """
+    check_share("region_perturbation", "regions", regions)
+    curve = Curve(imputer, "mif", tuple(regions * step for step in evenly(points)))
+    return _of_one(curve, lambda found: _mean(found.y[:, :1] - found.y))
+
+
+@metric(
+    "sufficiency",
+    source="DeYoung et al. 2020 (ERASER), section 4.2, arXiv 1911.03429",
+    category="faithfulness",
+    higher_is_better=False,
+    range=(-1, 1),
+    needs={"forward"},
+)
+def sufficiency(imputer: str = "mean", kept: Sequence[float] = (0.05, 0.1, 0.2, 0.5)) -> Metric:
+    """Mean fall of the target's probability when only the most influential cells are kept: 0 where they suffice.
+
+    Args:
+        imputer: what the other cells show.
+        kept: shares of the cells that are kept, each in (0,1]; the mean is over them.
+
+    Differs: cells of images, not tokens; without the paper's smallest share, 1 %, and without its term for nothing
+    removed, which is 0. Quantus's Sufficiency (Dasgupta et al. 2022) is another idea: do images with like maps get the
+    same class? Its value for an image depends on what else is in the batch.
+    """
+    if not kept:
+        raise BadParameter("sufficiency: kept must be a list of shares in (0,1], got none.")
+    for share in kept:
+        check_share("sufficiency", "kept", share)
+    curve = Curve(imputer, "lif", (0.0, *sorted({_removed(share) for share in kept})))
+    return _of_one(curve, lambda found: _mean(found.y[:, :1] - found.y[:, 1:]))
+
+
+# Least against most influential first: a map without information scores 0.
+
+
+@metric(
+    "srg",
+    source="Blücher et al. 2024, section 3, arXiv 2401.06654",
+    category="faithfulness",
+    higher_is_better=True,
+    range=(-1, 1),
+    chance=0.0,
+    needs={"forward"},
+)
+def srg(imputers: Sequence[str] = IMPUTERS, points: int = POINTS) -> Metric:
+    """Symmetric relevance gain: area with the least influential removed first minus that with the most influential.
+
+    A random order scores 0 in expectation whatever the model.
+
+    Args:
+        imputers: the mean over these.
+        points: fractions removed, evenly from 0 to 1, at least 3.
+
+    Differs: cells of a regular grid, not superpixels.
+    """
+    pairs = _pairs(imputers, points)
+
+    def score(curves: Curves) -> Tensor:
+        return torch.stack([_gain(curves, pair) for pair in pairs]).mean(0)
+
+    return SweepMetric(tuple(curve for pair in pairs for curve in pair), score)
+
+
+@metric(
+    "nsrg",
+    source="Blücher et al. 2024, arXiv 2401.06654; headroom: protocol F1",
+    category="faithfulness",
+    higher_is_better=True,
+    range=(-1.5, 1.5),
+    chance=0.0,
+    needs={"forward"},
+    undefined="removing everything changes the target's probability too little (headroom) to share out",
+)
+def nsrg(imputers: Sequence[str] = IMPUTERS, points: int = POINTS, min_headroom: float = 0.1) -> Metric:
+    """Symmetric relevance gain as a share of its headroom, so that unequal confidence does not look like a gap.
+
+    Each imputer's gain is divided by the fall of the probability from the whole to the fully removed image; the mean
+    over the imputers with enough headroom is clipped to ±1.5.
+
+    Args:
+        imputers: the mean over these; at least half of them, and at least one, must have headroom.
+        points: fractions removed, evenly from 0 to 1, at least 3.
+        min_headroom: smallest fall that counts, above 0.
+    """
+    if not min_headroom > 0:
+        raise BadParameter(f"nsrg: min_headroom must be above 0, got {min_headroom}.")
+    pairs = _pairs(imputers, points)
+
+    def score(curves: Curves) -> Tensor:
+        gain = torch.stack([_gain(curves, pair) for pair in pairs])
+        headroom = torch.stack([curves[most].y[:, 0] - curves[most].y[:, -1] for most, _ in pairs])
+        enough = headroom >= min_headroom
+        shares = torch.where(enough, gain / headroom.where(enough, torch.ones_like(headroom)), 0.0)
+        count = enough.sum(0)
+        mean = shares.sum(0) / count.clamp_min(1)
+        return torch.where(count * 2 >= len(pairs), mean.clamp(-1.5, 1.5), torch.nan)
+
+    return SweepMetric(tuple(curve for pair in pairs for curve in pair), score)
+
+
+@metric(
+    "abpc",
+    source="Samek et al. 2017, appendix, arXiv 1509.06321",
+    category="faithfulness",
+    higher_is_better=True,
+    range=(-1, 1),
+    chance=0.0,
+    needs={"forward"},
+)
+def abpc(imputer: str = "mean", points: int = POINTS) -> Metric:
+    """Area between the perturbation curves: mean over all points of the probability under LIF minus that under MIF.
+
+    It is the `aopc` of MIF minus that of LIF. At both ends the curves meet, so where the points are evenly spaced it is
+    (points − 1) / points of the `srg` of this one imputer.
+
+    Args:
+        imputer: what removed cells show.
+        points: fractions removed, evenly from 0 to 1, at least 3.
+
+    Differs: the probability, not the score before the softmax; the mean colour, not noise.
+    """
+    return _mean_gap(_pair(imputer, evenly(points)))
+
+
+@metric(
+    "road_gap",
+    source="Rong et al. 2022 (ROAD), arXiv 2202.00449; protocol F2",
+    category="faithfulness",
+    higher_is_better=True,
+    range=(-1, 1),
+    chance=0.0,
+    needs={"forward"},
+)
+def road_gap(imputer: str = "linear", points: int = POINTS) -> Metric:
+    """ROAD: mean over 10 to 90 % removed of the target's probability under LIF minus that under MIF, noisily imputed.
+
+    Args:
+        imputer: what removed cells show.
+        points: fractions removed, evenly from 0 to 1, at least 3; the mean leaves out both ends.
+
+    Differs: cells, not pixels; the probability of each image, not the accuracy over images: for that see
+    `road_accuracy`.
+    """
+    return _mean_gap(_pair(imputer, evenly(points)[1:-1]))
+
+
+# Decisions.
+
+
+@metric(
+    "road_accuracy",
+    source="Rong et al. 2022 (ROAD), section 5, arXiv 2202.00449",
+    category="faithfulness",
+    higher_is_better=False,
+    range=(0, 1),
+    needs={"forward"},
+)
+def road_accuracy(imputer: str = "linear", points: int = POINTS) -> Metric:
+    """ROAD: share of 10 to 90 % removed, most influential cells first, at which the target is the predicted class.
+
+    Args:
+        imputer: what removed cells show.
+        points: fractions removed, evenly from 0 to 1, at least 3; the mean leaves out both ends.
+
+    Differs: cells, not pixels; the paper's target is the label, here it is the explained class. Quantus fails for a
+    colour image with a map of one channel, and returns the accuracy of its first batch alone.
+    """
+    curve = Curve(imputer, "mif", evenly(points)[1:-1])
+    return _of_one(curve, lambda found: _mean(found.kept))
+
+
+@metric(
+    "monotonicity_arya",
+    source="Arya et al. 2019 (AIX360), arXiv 1909.03012",
+    category="faithfulness",
+    higher_is_better=True,
+    range=(0, 1),
+    needs={"forward"},
+)
+def monotonicity_arya(imputer: str = "mean", points: int = POINTS) -> Metric:
+    """Whether cells that are put back, least influential first, never lower the target's probability: 1 or 0.
+
+    Read backwards this is the curve of removing the most influential cells first. As in AIX360 the image with nothing
+    put back yet does not count.
+
+    Args:
+        imputer: what cells show before they are put back.
+        points: fractions, evenly from 0 to 1, at least 3; the more, the fewer maps pass.
+
+    Differs: cells in 10 steps, not every feature by itself; falls below 0.00001 do not count; of tied maps the mean
+    curve is read. Quantus never puts anything back, so there every map passes.
+    """
+    curve = Curve(imputer, "mif", evenly(points)[:-1])
+    return _of_one(curve, lambda found: (found.y.diff(dim=1) <= RISE).all(1).float())
+
+
+# What they ask, and how they read it.
+
+
+def _curve(imputer: str, order: Literal["mif", "lif"], points: int) -> Curve:
+    return Curve(imputer, order, evenly(points))
+
+
+def _pair(imputer: str, fractions: tuple[float, ...]) -> Pair:
+    """Most and least influential first."""
+    return Curve(imputer, "mif", fractions), Curve(imputer, "lif", fractions)
+
+
+def _pairs(imputers: Sequence[str], points: int) -> list[Pair]:
+    """Most and least influential first, per imputer."""
+    if isinstance(imputers, str) or not imputers:
+        raise BadParameter(f"imputers must be a list of names, got {imputers!r}.")
+    return [_pair(name, evenly(points)) for name in imputers]
+
+
+def _of_one(curve: Curve, read: Callable[[CurveValues], Tensor]) -> Metric:
+    return SweepMetric((curve,), lambda curves: read(curves[curve]))
+
+
+def _mean_gap(pair: Pair) -> Metric:
+    most, least = pair
+    return SweepMetric(pair, lambda curves: _mean(curves[least].y - curves[most].y))
+
+
+def _gain(curves: Curves, pair: Pair) -> Tensor:
+    most, least = pair
+    return curves[least].area() - curves[most].area()
+
+
+def _mean(values: Tensor) -> Tensor:
+    """``(B,S)`` -> ``(B,)``, summed in double."""
+    return precise(values).mean(1).float()
+
+
+def share_of(part: Tensor, whole: Tensor, least: float) -> Tensor:
+    """``(B,)``: part / whole; NaN where the whole is below ``least``."""
+    enough = whole >= least
+    return torch.where(enough, part / whole.where(enough, torch.ones_like(whole)), torch.nan)
+
+
+def _removed(kept: float) -> float:
+    """The fraction removed, free of binary noise, so that it is the same number as in other metrics' curves."""
+    return round(1 - kept, 9)
+
+
+def check_share(name: str, parameter: str, share: float) -> None:
+    """Raises BadParameter for what is no share in (0,1]."""
+    if not 0 < share <= 1:
+        raise BadParameter(f"{name}: {parameter} is a share in (0,1], got {share}.")

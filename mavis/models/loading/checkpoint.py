@@ -1,0 +1,221 @@
+"""A model on disk: weights as safetensors beside a card as JSON, and fingerprints of what it was trained on."""
+
+import json
+import os
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as read_tensors
+from safetensors.torch import save as tensor_bytes
+from torch import Tensor, nn
+
+from mavis.core.errors import ModelError, UnknownName
+from mavis.core.hashing import canonical, digest
+from mavis.core.perceptual_hash import Fingerprints
+from mavis.core.types import Model
+from mavis.models.loading.architectures import ARCHITECTURES, CAM_LAYER
+
+WEIGHTS = "model.safetensors"
+CARD = "card.json"
+SEEN = "trained_on.npz"
+
+REQUIRED = ("architecture", "classes", "target", "size", "weights_hash")
+"""What a card cannot do without."""
+
+
+def files(path: Path | str) -> tuple[Path, Path]:
+    """Where weights and card are.
+
+    Args:
+        path: a folder, which holds ``model.safetensors`` and ``card.json``; or the common stem of a pair
+            ``STEM.safetensors`` and ``STEM.json``, where there is such a pair.
+    """
+    path = Path(path)
+    weights, card = path.with_name(path.name + ".safetensors"), path.with_name(path.name + ".json")
+    if not path.is_dir() and (weights.exists() or card.exists()):
+        return weights, card
+    return path / WEIGHTS, path / CARD
+
+
+def seen_file(weights: Path) -> Path:
+    """Where the fingerprints of the training images are, beside the weights: of a folder or of a pair of files."""
+    return weights.with_name(SEEN) if weights.name == WEIGHTS else weights.with_suffix(".npz")
+
+
+def save(
+    path: Path | str,
+    net: nn.Module,
+    card: Mapping[str, Any],
+    *,
+    seen: Fingerprints | None = None,
+    pair: bool = False,
+) -> None:
+    """Writes a model; each file is written under a temporary name and renamed.
+
+    Args:
+        path: the folder, made where it is missing; with ``pair`` the common stem of two files.
+        net: the weights are taken from its state.
+        card: facts about it; ``architecture``, ``classes``, ``target`` and ``size`` at least. The hash of the weights
+            and the versions of MAVIS and torch are added.
+        seen: fingerprints of the images that it was trained on; without them no earlier ones are left beside it.
+        pair: write ``STEM.safetensors`` and ``STEM.json`` instead of a folder.
+    """
+    path = Path(path)
+    stem = (path.with_name(path.name + ".safetensors"), path.with_name(path.name + ".json"))
+    weights, card_path = stem if pair else (path / WEIGHTS, path / CARD)
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    content = tensor_bytes(state)
+    complete = {**card, "weights_hash": digest(content), "versions": _versions()}
+    _replace(weights, content)
+    if seen is None:
+        seen_file(weights).unlink(missing_ok=True)
+    else:
+        _replace(seen_file(weights), seen.content())
+    _replace(card_path, (json.dumps(complete, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def load(path: Path | str, *, name: str | None = None) -> Model:
+    """Reads a model, checked: what the card says must fit the weights.
+
+    Args:
+        path: a folder, or the common stem of a pair of files; see `files`.
+        name: of the model; by default the folder's.
+
+    Returns:
+        The model on the CPU, in evaluation mode, in torch's ``channels_last`` layout.
+
+    Raises:
+        ModelError: a file is missing or damaged, the weights are not those of the card, do not fit the architecture,
+            or are not finite.
+        UnknownName: no such architecture.
+    """
+    weights, card_path = files(path)
+    for file in (weights, card_path):
+        if not file.is_file():
+            raise ModelError(
+                f"A model is a folder with {WEIGHTS} and {CARD}, as `mavis train` writes; '{file}' is missing."
+            )
+    card = read_card(card_path)
+    content = weights.read_bytes()
+    if digest(content) != card["weights_hash"]:
+        raise ModelError(
+            f"'{weights}' is not the file that '{card_path.name}' describes: expected the hash "
+            f"{card['weights_hash'][:12]}…, got {digest(content)[:12]}…; restore both files together, or train again."
+        )
+    net = build(card["architecture"], len(card["classes"]), card["size"])
+    fill(net, content, weights)
+    channels_last(net.eval())
+    return Model(
+        name=name or Path(path).name,
+        net=net,
+        classes=tuple(card["classes"]),
+        revision=digest(canonical({key: card[key] for key in REQUIRED}))[:32],
+        cam_layer=CAM_LAYER,
+        size=card["size"],
+        card=card,
+        seen=Fingerprints.load(seen_file(weights)) if seen_file(weights).is_file() else None,
+    )
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card, with everything that loading needs.
+
+    Raises:
+        ModelError: the file is no JSON object, or lacks a field, or a field is of the wrong kind.
+    """
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"'{path}' is not a model card: {error}.") from error
+    missing = [key for key in REQUIRED if not isinstance(card, dict) or key not in card]
+    if missing:
+        raise ModelError(f"The model card '{path}' lacks {', '.join(missing)}.")
+    named = isinstance(card["classes"], list) and all(isinstance(name, str) for name in card["classes"])
+    if not named or not isinstance(card["size"], int) or not isinstance(card["weights_hash"], str):
+        raise ModelError(f"In the model card '{path}', classes must be names, size a number and weights_hash a text.")
+    return card
+
+
+def build(architecture: str, classes: int, size: int, *, seed: int = 0, **options: Any) -> nn.Module:
+    """A new net whose random weights depend on the seed only.
+
+    Args:
+        architecture: a name in `mavis.models.loading.architectures.ARCHITECTURES`.
+        classes: number of logits.
+        size: side of the images.
+        seed: of the weights.
+        options: what else the architecture's builder takes, e.g. ``pretrained``.
+
+    Raises:
+        UnknownName: no such architecture.
+    """
+    if architecture not in ARCHITECTURES:
+        raise UnknownName("architecture", architecture, ARCHITECTURES)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ARCHITECTURES[architecture](classes, size, **options)
+
+
+def channels_last(net: nn.Module) -> nn.Module:
+    """The same net with its convolutions in the layout that is twice as fast on a CPU; changes no value of theirs."""
+    for tensor in net.parameters():
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return net
+
+
+def fill(net: nn.Module, content: bytes, path: Path) -> None:
+    """Puts weights into a net.
+
+    Args:
+        net: takes the weights.
+        content: of a safetensors file.
+        path: where it came from, for the messages.
+
+    Raises:
+        ModelError: damaged file; names or shapes that do not fit; NaN or infinite values.
+    """
+    try:
+        state = read_tensors(content)
+    except SafetensorError as error:
+        raise ModelError(f"'{path}' is not a safetensors file: {error}.") from error
+    wanted = net.state_dict()
+    for name in sorted(wanted.keys() ^ state.keys()):
+        where = "is missing" if name in wanted else "has no place in the architecture"
+        raise ModelError(f"The weights '{path}' do not fit: the tensor '{name}' {where}.")
+    for name in wanted:  # a safetensors file has no order of its own
+        tensor = state[name]
+        if tensor.shape != wanted[name].shape:
+            expected, got = tuple(wanted[name].shape), tuple(tensor.shape)
+            raise ModelError(f"The weights '{path}' do not fit: '{name}' must be {expected}, got {got}.")
+        _check_finite(name, tensor, path)
+    net.load_state_dict(state)
+
+
+def _check_finite(name: str, tensor: Tensor, path: Path) -> None:
+    if bool(torch.isfinite(tensor).all()):
+        return
+    what = "NaN" if bool(torch.isnan(tensor).any()) else "infinite values"
+    raise ModelError(f"The tensor '{name}' in '{path}' contains {what}; the training diverged or the file is damaged.")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _versions() -> dict[str, str]:
+    try:
+        mavis = version("mavis-xai")
+    except PackageNotFoundError:  # a source tree that is not installed
+        mavis = "source"
+    return {"mavis": mavis, "torch": torch.__version__}

@@ -1,0 +1,119 @@
+"""Weights."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as read_tensors
+from safetensors.torch import save as tensor_bytes
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mavis.core import seeding
+from mavis.core.errors import ModelError
+from mavis.models.loading import checkpoint
+
+SEED = 0
+"""Of random weights."""
+
+
+def fill(net: nn.Module, path: Path, drop: tuple[str, ...] = ()) -> None:
+    """Puts weights from a file into a network.
+
+    Args:
+        net: takes the weights.
+        path: ``.safetensors``, or a ``.pt`` or ``.pth`` that holds tensors only: a state dict, alone or under
+            ``state_dict`` or ``model``.
+        drop: tensors whose names begin so have no place in the network and are left out.
+
+    Raises:
+        ModelError: no such file; it is damaged, holds more than tensors, or does not fit.
+    """
+    if not path.is_file():
+        raise ModelError(f"The weights '{path}' are not there; write NAME:FILE, or NAME alone for random weights.")
+    found = _safe(path) if path.suffix == ".safetensors" else _pickled(path)
+    kept = {name: tensor.clone().contiguous() for name, tensor in found.items() if not name.startswith(drop)}
+    checkpoint.fill(net, tensor_bytes(kept), path)
+
+
+def _safe(path: Path) -> Mapping[str, Tensor]:
+    try:
+        return read_tensors(path.read_bytes())
+    except SafetensorError as error:
+        raise ModelError(f"'{path}' is not a safetensors file: {error}.") from error
+
+
+def _pickled(path: Path) -> Mapping[str, Tensor]:
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"The weights '{path}' cannot be read as tensors only: {reason}") from error
+    for key in ("state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+        raise ModelError(f"The weights '{path}' must be a state dict, names to tensors, got {type(found).__name__}.")
+    return found
+
+
+def random(make: Callable[[], nn.Module], size: int) -> nn.Module:
+    """A network with random weights, always the same ones, whose answers differ from image to image.
+
+    Fresh from their libraries, networks answer alike for every image, with zeros (a head of zeros), 1e-10 or 1e8
+    (batch normalisation that has measured nothing). Here the statistics are measured on random images, a head of zeros
+    is drawn, and the last layer scaled so that a logit's standard deviation over the images is one.
+
+    Args:
+        make: the network, normalisation inside.
+        size: side of the random images.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        net = make().eval()
+        with torch.no_grad():
+            _settle(net, size)
+    return net
+
+
+def _settle(net: nn.Module, size: int) -> None:
+    images = _images(size)
+    _measure(net, images)
+    images = images[:16]
+    head = [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
+    if not head.weight.any():
+        nn.init.normal_(head.weight, std=0.02)
+    _scale(head, 1 / net(images).std(0).mean().clamp_min(1e-20))
+    if isinstance(head, nn.Linear) and head.bias is not None:
+        head.bias.sub_(net(images).mean(0))
+
+
+def _measure(net: nn.Module, images: Tensor) -> None:
+    """Puts the statistics of the images into the batch normalisations."""
+    norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None
+        norm.train()
+    if norms:
+        net(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
+def _scale(head: nn.Linear | nn.Conv2d, factor: Tensor) -> None:
+    head.weight *= factor
+    if head.bias is not None:
+        head.bias *= factor
+
+
+def _images(size: int) -> Tensor:
+    """``(64,3,size,size)``: random colours at several scales, a few of them as rough as noise."""
+    stream = seeding.generator(SEED, "random weights")
+    scales = [torch.rand((64, 3, side, side), generator=stream) for side in (1, 4, 16, size)]
+    enlarged = torch.stack([nn.functional.interpolate(scale, size=size, mode="bilinear") for scale in scales])
+    shares = torch.rand((4, 64, 1, 1, 1), generator=stream) ** 3
+    return (enlarged * shares / shares.sum(0)).sum(0)

@@ -1,0 +1,146 @@
+"""Models from elsewhere: libraries, a user's own function, any callable; what they are called and how they are filled.
+
+A spec is ``FAMILY:REST``; the families are model plug-ins with a parameter ``spec``. ``pkg.mod:fn`` alone belongs to
+the family ``factory``.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mavis.core import hashing
+from mavis.core.errors import ModelError
+from mavis.core.types import Capability, Model
+from mavis.models.loading.weights import SEED
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+
+
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+SIZE = 64
+"""Side of the images, in pixels, unless a family or the user says otherwise."""
+
+
+@dataclass(frozen=True)
+class Unclassed:
+    """A model that names no classes: it is made when those of the data are known.
+
+    Attributes:
+        name: it will have.
+        make: names of the classes -> the model.
+        size: side of its images, or None where any will do.
+    """
+
+    name: str
+    make: Callable[[tuple[str, ...]], Model]
+    size: int | None = None
+
+
+class Normalised(nn.Module):
+    """A network that gets images in [0,1] and normalises them.
+
+    Args:
+        net: normalised images -> logits.
+        mean: per colour, subtracted.
+        deviation: per colour, divides.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self,
+        net: nn.Module,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        deviation: tuple[float, ...] = IMAGENET_DEVIATION,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1))
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images ``(B,3,H,W)`` in [0,1] -> logits ``(B,K)``."""
+        return self.net((images - self.mean) / self.deviation)  # type: ignore[no-any-return]
+
+
+class Asked(nn.Module):
+    """Any callable as a network without gradient; a copy shares the callable.
+
+    Args:
+        function: images ``(N,3,H,W)`` float32 in [0,1] -> logits ``(N,K)``, a tensor or an array.
+    """
+
+    place: Tensor
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.function = function
+        self.register_buffer("place", torch.zeros(()), persistent=False)  # says on which device images are wanted
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images ``(N,3,H,W)`` -> logits ``(N,K)`` float32, on the device of the images."""
+        with torch.no_grad():
+            return torch.as_tensor(self.function(images)).to(images.device, torch.float32)
+
+    def __deepcopy__(self, _: dict[int, Any]) -> "Asked":
+        return Asked(self.function)
+
+
+def given(thing: Any, name: str, size: int | None = None) -> Model | Unclassed:
+    """What a user hands over as a model: a `Model`, a network, or any callable from images to logits.
+
+    Raises:
+        ModelError: something else.
+    """
+    if isinstance(thing, Model | Unclassed):
+        return thing
+    if isinstance(thing, nn.Module):
+        return Unclassed(name, lambda classes: around(thing, name, classes, size, about="given as a network"), size)
+    if callable(thing) and not isinstance(thing, type):
+        return Unclassed(name, lambda classes: _black_box(thing, name, classes, size), size)
+    raise ModelError(
+        f"'{name}' must be a mavis.Model, a network, or a function from images (B,3,H,W) in [0,1] to logits, "
+        f"got {type(thing).__name__}."
+    )
+
+
+def around(
+    net: nn.Module, name: str, classes: tuple[str, ...], size: int | None, *, about: str, revision: str = ""
+) -> Model:
+    """A model around a network whose CAM layer is not known."""
+    return Model(name, net, classes, revision or content(net, size), size=size, card={"about": about})
+
+
+def _black_box(function: Callable[[Tensor], Any], name: str, classes: tuple[str, ...], size: int | None) -> Model:
+    """A model of which nothing but the answers is known; they also say which content it has."""
+    net = Asked(function)
+    can: frozenset[Capability] = frozenset({"forward"})
+    revision = hashing.digest(name, _answers(net, size or SIZE))
+    return Model(name, net, classes, revision, can=can, size=size, card={"about": "given as a function"})
+
+
+def _answers(net: nn.Module, size: int) -> str:
+    """What a network says of four random images, to four digits; of one that cannot be asked, nothing."""
+    images = torch.rand((4, 3, size, size), generator=torch.Generator().manual_seed(SEED))
+    try:
+        return str([[f"{x:.4g}" for x in row] for row in net(images).tolist()])
+    except Exception:  # preflight asks again and says what is wrong
+        return ""
+
+
+def content(net: nn.Module, size: int | None) -> str:
+    """Hash of a network's modules, their settings, and its weights."""
+    shape = re.sub(r" at 0x[0-9a-f]+", "", repr(net))
+    state = {name: hashing.digest(_bytes(tensor)) for name, tensor in net.state_dict().items()}
+    return hashing.of_json([type(net).__qualname__, shape, size, state])[:32]
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()

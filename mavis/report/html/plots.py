@@ -1,0 +1,268 @@
+"""Plots as SVG for inside the page: dots with intervals, and curves; their colours follow light and dark.
+
+Drawn with matplotlib's objects alone: nothing here touches pyplot or keeps a figure.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator, MaxNLocator
+
+from mavis.analysis.findings import Estimate
+from mavis.report import numbers
+
+INK, MUTED, LINE, ACCENT, WARN, PAPER = "#010203", "#010204", "#010205", "#010206", "#010207", "#010208"
+PAGE_COLOURS = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent", WARN: "--warn", PAPER: "--paper"}
+"""Stand-ins, replaced by the page's own colours."""
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 9.0,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.facecolor": "none",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9.0,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "ytick.labelcolor": INK,
+    "xtick.major.size": 3.0,
+    "ytick.major.size": 0.0,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+WIDTH = 9.2
+"""Of a full figure, in inches."""
+
+ROW = 0.24
+"""Height of a line of dots, in inches."""
+
+LONGEST_LABEL, LONGEST_TITLE = 24, 48
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A mean on a line of its own.
+
+    Attributes:
+        label: stands left of it.
+        estimate: where it stands.
+        note: stands in its place where there is no mean.
+        worst: drawn as a diamond.
+        hollow: too few images for a claim.
+        mark: where a second, vertical mark stands, or None.
+    """
+
+    label: str
+    estimate: Estimate
+    note: str = ""
+    worst: bool = False
+    hollow: bool = False
+    mark: float | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines of dots above one another.
+
+    Attributes:
+        title: above them.
+        dots: from top to bottom.
+        chance: a dashed line, or None.
+        mean: a thin solid line, or None.
+    """
+
+    title: str
+    dots: tuple[Dot, ...]
+    chance: float | None = None
+    mean: float | None = None
+
+
+def dots(
+    panels: Sequence[Panel],
+    *,
+    told: str,
+    across: int,
+    xlabel: str = "",
+    limits: tuple[float, float] | None = None,
+    shared: bool = True,
+) -> Markup:
+    """Panels of dots with intervals; nothing where there is nothing to draw.
+
+    Args:
+        panels: each with as many lines as the others.
+        told: what a reader who cannot see it is told.
+        across: panels in a row.
+        xlabel: under the lowest panels.
+        limits: of every x axis; found where None.
+        shared: one x axis for all panels.
+    """
+    if not any(dot.estimate.mean is not None for panel in panels for dot in panel.dots):
+        return Markup("")
+    lines = max(len(panel.dots) for panel in panels)
+    labels = [_short(dot.label) for panel in panels for dot in panel.dots]
+    with mpl.rc_context(STYLE):
+        grid = _grid(
+            len(panels), across, height=ROW * lines + 0.1, left=_label_width(labels), bottom=0.46 if xlabel else 0.3
+        )
+        if shared:
+            limits = limits or _limits(panels)
+        for place, (axes, panel) in enumerate(zip(grid.axes, panels, strict=True)):
+            _draw_panel(axes, panel, lines, labelled=place % across == 0)
+            axes.set_xlim(*(limits or _limits([panel])))
+            axes.set_xlabel(xlabel)
+        return _svg(grid.figure, told)
+
+
+def _draw_panel(axes: Axes, panel: Panel, lines: int, *, labelled: bool) -> None:
+    axes.set_title(_short(panel.title, LONGEST_TITLE))
+    axes.set_ylim(lines - 0.4, -0.6)
+    axes.spines["left"].set_visible(False)
+    axes.set_yticks(range(len(panel.dots)), [_short(dot.label) if labelled else "" for dot in panel.dots])
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    for line in range(len(panel.dots)):
+        axes.axhline(line, color=LINE, linewidth=0.5, zorder=0)
+    if panel.chance is not None:
+        axes.axvline(panel.chance, color=MUTED, linewidth=1, linestyle=(0, (3, 2)), zorder=1)
+    if panel.mean is not None:
+        axes.axvline(panel.mean, color=MUTED, linewidth=0.8, zorder=1)
+    for line, dot in enumerate(panel.dots):
+        _draw_dot(axes, dot, line)
+
+
+def _draw_dot(axes: Axes, dot: Dot, line: int) -> None:
+    if dot.estimate.mean is None:
+        across = axes.get_yaxis_transform()
+        box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.0}
+        axes.text(0, line, dot.note or numbers.DASH, transform=across, va="center", color=MUTED, fontsize=8, bbox=box)
+        return
+    colour = WARN if dot.worst else ACCENT
+    low, high = dot.estimate.low, dot.estimate.high
+    if low is not None and high is not None:
+        axes.plot([low, high], [line, line], color=colour, linewidth=1.6, zorder=2)
+    marker = "D" if dot.worst else "o"
+    face = "none" if dot.hollow else colour
+    axes.plot([dot.estimate.mean], [line], marker, color=colour, markerfacecolor=face, markersize=5, zorder=3)
+    if dot.mark is not None:
+        axes.plot([dot.mark], [line], "|", color=INK, markersize=9, markeredgewidth=1.6, zorder=3)
+
+
+def _limits(panels: Sequence[Panel]) -> tuple[float, float]:
+    values: list[float | None] = []
+    for panel in panels:
+        values += [panel.chance, panel.mean]
+        for dot in panel.dots:
+            values += [dot.estimate.mean, dot.estimate.low, dot.estimate.high, dot.mark]
+    known = [value for value in values if value is not None]
+    margin = 0.05 * (max(known) - min(known)) or 0.05
+    return min(known) - margin, max(known) + margin
+
+
+def curves(panels: Mapping[str, pd.DataFrame], *, told: str, output: str = "target's output") -> Markup:
+    """Falling curves, a panel each: solid for the least influential first, dashed for the most, shaded between.
+
+    Args:
+        panels: title -> rows with ``order, x, mean`` of one explainer, imputer and group.
+        told: what a reader who cannot see it is told.
+        output: label of the y axis.
+    """
+    panels = {title: rows.dropna(subset=["mean"]) for title, rows in panels.items()}
+    panels = {title: rows for title, rows in panels.items() if len(rows)}
+    if not panels:
+        return Markup("")
+    across = min(4, len(panels))
+    means = np.concatenate([rows["mean"].to_numpy(dtype=float) for rows in panels.values()])
+    with mpl.rc_context(STYLE):
+        grid = _grid(len(panels), across, height=1.15, left=0.55, bottom=0.46)
+        for place, (axes, (title, rows)) in enumerate(zip(grid.axes, panels.items(), strict=True)):
+            _draw_curves(axes, _short(title, LONGEST_TITLE), rows)
+            axes.set_xlim(0, 1)
+            axes.set_ylim(min(0.0, means.min()), means.max() * 1.05)
+            axes.yaxis.set_major_locator(MaxNLocator(3))
+            if place % across:
+                axes.set_yticklabels([])
+            else:
+                axes.set_ylabel(output)
+            axes.set_xlabel("share removed")
+        return _svg(grid.figure, told)
+
+
+def _draw_curves(axes: Axes, title: str, rows: pd.DataFrame) -> None:
+    axes.set_title(title)
+    axes.xaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
+    lines = {str(order): part.sort_values("x") for order, part in rows.groupby("order")}
+    for order, style, colour in (("lif", "-", ACCENT), ("mif", (0, (4, 2)), WARN)):
+        if order in lines:
+            axes.plot(lines[order]["x"], lines[order]["mean"], color=colour, linestyle=style, linewidth=1.5)
+    if len(lines) == 2 and np.array_equal(lines["lif"]["x"], lines["mif"]["x"]):
+        x, low, high = (
+            part.to_numpy(dtype=float) for part in (lines["lif"]["x"], lines["mif"]["mean"], lines["lif"]["mean"])
+        )
+        axes.fill_between(x, low, high, color=ACCENT, alpha=0.12, linewidth=0)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    figure: Figure
+    axes: list[Axes]
+
+
+def _grid(many: int, across: int, *, height: float, left: float, bottom: float) -> _Grid:
+    """Axes of equal size, row by row; sizes in inches."""
+    rows = -(-many // across)
+    right, top, between = 0.2, 0.3, 0.34
+    full = rows * (height + top + bottom)
+    width = (WIDTH - left - right - between * (across - 1)) / across
+    figure = Figure(figsize=(WIDTH, full))
+    axes = []
+    for place in range(many):
+        row, column = divmod(place, across)
+        x = left + column * (width + between)
+        y = full - (row + 1) * (height + top + bottom) + bottom
+        axes.append(figure.add_axes((x / WIDTH, y / full, width / WIDTH, height / full)))
+    return _Grid(figure, axes)
+
+
+def _short(label: str, longest: int = LONGEST_LABEL) -> str:
+    return label if len(label) <= longest else f"{label[: longest - 1]}…"
+
+
+def _label_width(labels: Sequence[str]) -> float:
+    return 0.25 + 0.075 * max(map(len, labels), default=0)
+
+
+def _svg(figure: Figure, told: str) -> Markup:
+    """The figure as an element of the page: its colours, its font, its width, no identifiers that could clash."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    written = io.StringIO()
+    with warnings.catch_warnings(), mpl.rc_context({"svg.hashsalt": told}):
+        warnings.filterwarnings(
+            "ignore", message="Glyph", category=UserWarning
+        )  # the reader's browser has its own fonts
+        figure.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    body = written.getvalue()
+    body = body[body.index("<svg") :]
+    body = re.sub(r'<g id="[^"]*"', "<g", body)
+    body = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", body)
+    for stand_in, variable in PAGE_COLOURS.items():
+        body = body.replace(stand_in, f"var({variable})")
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', body)
+    wide, high = size.groups() if size else ("600", "300")
+    start = f'<svg role="img" aria-label="{escape(told)}" viewBox="0 0 {wide} {high}" class="plot">'
+    return Markup(re.sub(r"<svg[^>]*>", lambda _: start, body, count=1))  # noqa: S704 (matplotlib escapes its texts)

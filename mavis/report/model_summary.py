@@ -1,0 +1,79 @@
+"""Is the model worth explaining? What the summary says of one model before any explanation is judged."""
+
+from collections.abc import Iterator
+
+from mavis.analysis.findings import Leak, ModelFindings, Reliance, Validity
+from mavis.report import layout, numbers
+
+UNKNOWN_TRAINING = "whether evaluated images were trained on is not known"
+
+
+def headline(model: ModelFindings) -> str:
+    """Accuracy, chance and what else bears on trust, in one line."""
+    found = model.validity
+    verdict = "better than chance" if found.better_than_chance else "✗ not shown to be better than chance"
+    parts = [
+        f"{model.model}: accuracy {numbers.plus_minus(found.accuracy)}",
+        f"balanced {numbers.plus_minus(found.balanced_accuracy)}, chance {numbers.number(found.chance)}: {verdict}",
+    ]
+    if found.weak_groups:
+        parts.append(f"weak on images labelled {', '.join(layout.spoken(group) for group in found.weak_groups)}")
+    parts.extend(found.remarks)
+    if found.cue:
+        parts.append("cue " + ", ".join(f"{which} {numbers.number(value)}" for which, value in found.cue.items()))
+    return " · ".join(part.replace(" ±", "±") for part in parts)
+
+
+def details(validity: Validity) -> Iterator[str]:
+    """A line each for recall, calibration, the leak check and the parts that the model uses; only what was asked."""
+    if validity.recall:
+        yield f"recall per class: {_recall(validity)}"
+    if validity.calibration_error is not None:
+        yield f"calibration error {numbers.number(validity.calibration_error)}{_worst_calibrated(validity)}"
+    if validity.leak is not None:
+        yield leak(validity.leak)
+    if validity.reliance:
+        yield parts(validity.reliance)
+    if validity.truth_verified is not None:
+        yield truth(verified=validity.truth_verified)
+
+
+def _recall(validity: Validity) -> str:
+    known = [(one.estimate.mean, one.group) for one in validity.recall if one.estimate.mean is not None]
+    if not known:
+        return numbers.DASH
+    (low, worst), (high, best) = min(known), max(known)
+    return f"from {numbers.number(low)} ({worst}) to {numbers.number(high)} ({best})"
+
+
+def _worst_calibrated(validity: Validity) -> str:
+    if not validity.group_calibration:
+        return ""
+    group, error = max(validity.group_calibration.items(), key=lambda item: item[1])
+    return f", highest on images labelled {layout.spoken(group)} {numbers.number(error)}"
+
+
+def leak(found: Leak) -> str:
+    """How many of the evaluated images were trained on."""
+    if not found.known:
+        return UNKNOWN_TRAINING
+    share = f" (share {numbers.number(found.rate)})" if found.rate is not None else ""
+    limit = ", above the protocol's limit" if found.excessive else ""
+    mark = "✗ " if found.excessive else ""
+    return f"{mark}{found.exact} evaluated images are training images, {found.near} more nearly so{share}{limit}"
+
+
+def parts(reliance: tuple[Reliance, ...]) -> str:
+    """Which parts the model was shown to use, the most used first."""
+    order = sorted(reliance, key=lambda one: -(one.change.mean or 0.0))
+    used = [f"{one.part} {numbers.number(one.change.mean)}" for one in order if one.used]
+    rest = [one.part for one in order if not one.used]
+    said = f"uses {', '.join(used)}" if used else "not shown to use any part"
+    return f"{said} (change of the logit); not shown to use {', '.join(rest)}" if used and rest else said
+
+
+def truth(*, verified: bool) -> str:
+    """Whether localisation may decide."""
+    if verified:
+        return "the parts that the model uses are known, so localisation decides"
+    return "the parts that the model uses are not known, so localisation does not decide"

@@ -1,0 +1,116 @@
+"""The same in a notebook: `evaluate` returns a result with tables, a summary and an HTML view."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from mavis.analysis.findings import Findings
+from mavis.core.device import resolve
+from mavis.core.errors import MavisError
+from mavis.core.types import Dataset
+from mavis.datasets.loading.open import DEFAULT_DATA
+from mavis.engine.planning import request as request_
+from mavis.engine.store import Store
+from mavis.models.loading.open import Given, name_of, open_models
+from mavis.report.console import summary as tables
+from mavis.workflows import run
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found.
+
+    Attributes:
+        findings: the typed document, as in ``leaderboard.json``.
+        folder: the run directory, with the report in ``report/index.html``.
+    """
+
+    findings: Findings
+    folder: Path
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per model, image, explainer and metric: value, status, reason, cost, and the image's groups."""
+        store = Store.existing(self.folder)
+        return store.table().merge(store.images(), on=["model", "image"], validate="many_to_one")
+
+    def summary(self) -> str:
+        """Leaderboard, groups and recommendation as plain text."""
+        text = StringIO()
+        tables.show(Console(file=text, width=110, no_color=True), self.findings)
+        return text.getvalue()
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        page = (self.folder / "report" / "index.html").read_text(encoding="utf-8")
+        return f'<iframe title="MAVIS report" style="width:100%;height:80vh;border:0" srcdoc="{escape(page)}"></iframe>'
+
+
+def evaluate(
+    model: Given | Sequence[Given],
+    data: str | Dataset = DEFAULT_DATA,
+    *,
+    explainers: Sequence[str] = ("all",),
+    metrics: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+    target: str | None = None,
+    split: str | None = None,
+    protocol: str = "quick",
+    limit: int | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    out: Path | str | None = None,
+    allow_known_faulty: bool = False,
+) -> Evaluation:
+    """Runs a benchmark, as ``mavis run`` does.
+
+    Args:
+        model: a name as for ``mavis run``, a `Model`, a network from images ``(B,3,H,W)`` in [0,1] to logits whose
+            number of classes is the data's, or any function that does the same, of which only the answers are used; or
+            several of them, which then stand side by side.
+        data: ``NAME``, ``NAME:FOLDER`` or a `Dataset`.
+        explainers: names, or ``("all",)``; the protocol's controls always join.
+        metrics: names; by default the protocol's.
+        groups: attributes; ``race*gender`` is an intersection.
+        target: the label; by default the model's own.
+        split: part of the data.
+        protocol: name or YAML file.
+        limit: most images.
+        seed: of every draw.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        batch_size: model samples per call; by default by the device.
+        out: run directory, continued if it holds the same run; by default a new temporary one.
+        allow_known_faulty: run metrics that are known to be wrong, as ``quantus:PointingGame``.
+
+    Raises:
+        MavisError: a name, parameter, model or data set does not hold; the message says what to do.
+    """
+    listed: list[Given] = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
+    if not listed:
+        raise MavisError("evaluate needs at least one model.")
+    request = request_.Request(
+        models=tuple(map(name_of, listed)),
+        data=data if isinstance(data, str) else data.name,
+        target=target,
+        split=split,
+        explainers=tuple(explainers),
+        metrics=None if metrics is None else tuple(metrics),
+        groups=None if groups is None else tuple(groups),
+        protocol=protocol,
+        limit=limit,
+        seed=seed,
+        device=device,
+        batch_size=batch_size,
+        allow_known_faulty=allow_known_faulty,
+    )
+    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="mavis-"))
+    opened = open_models(listed, resolve(device), data, target=target, split=split)
+    return Evaluation(run.run(request, folder, opened=opened), folder)

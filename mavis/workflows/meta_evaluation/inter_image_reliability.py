@@ -1,0 +1,78 @@
+"""M5 and M6: do images agree on which method is better, how many does it take, and do two metrics say the same?"""
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+
+import numpy as np
+from scipy import stats
+
+from mavis.analysis.statistics import inter_rater
+from mavis.analysis.statistics.bootstrap import Floats
+from mavis.analysis.statistics.ranking import rank_rows
+from mavis.workflows.meta_evaluation.fixtures import CONTROLS, TRAINED, Bench
+from mavis.workflows.meta_evaluation.results import Check, asked, reported
+from mavis.workflows.meta_evaluation.scoring import Scores
+
+SAME = 0.95
+HALVES = 200
+
+
+def checks(bench: Bench) -> Iterator[Check]:
+    """Inter-rater reliability of every deciding metric, and redundancy between them."""
+    for label in bench.labels():
+        yield from _reliability(bench, label)
+    yield _redundancy(bench)
+
+
+def table(bench: Bench, label: str) -> tuple[Scores, Floats]:
+    """Where a metric was asked on faces, and its scores ``(images, methods)``, images without a value left out."""
+    scores = bench.again if bench.traits(label).category == "robustness" else bench.faces
+    values = np.stack([scores.of(name, label) for name in bench.sizes.methods], axis=1)
+    return scores, values[~np.isnan(values).any(axis=1)]
+
+
+def images_needed(values: Floats) -> int | None:
+    """Images whose mean separates the methods with ICC .9."""
+    return inter_rater.raters_needed(inter_rater.icc(values)) if len(values) > 1 else None
+
+
+def _reliability(bench: Bench, label: str) -> Iterator[Check]:
+    _, values = table(bench, label)
+    if len(values) < 4:
+        yield reported("M5", "inter-rater reliability", label, TRAINED, "images", value=len(values))
+        return
+    alpha = inter_rater.krippendorff_alpha(rank_rows(values, higher_is_better=True), "ordinal")
+    halves = inter_rater.split_half(values, draws=HALVES, seed=bench.seed)
+    needed = images_needed(values)
+    note = (
+        f"ICC(2,1) {inter_rater.icc(values):.3f}, images for ICC .9: {needed or 'no number'}, "
+        f"split-half Spearman {np.nanmean(halves):.2f}, n {len(values)}, {values.shape[1]} methods"
+    )
+    yield reported(
+        "M5", "inter-rater reliability", label, TRAINED, "Krippendorff's alpha of ranks", value=alpha, note=note
+    )
+
+
+def correlations(bench: Bench) -> Mapping[tuple[str, str], float]:
+    """Spearman between the means of every two metrics over methods and controls, higher always better."""
+    names = [*bench.sizes.methods, *(c for c in CONTROLS if c != "constant")]
+    labels = bench.labels("faithfulness", "localisation", "complexity")
+    means = {m: [bench.sign(m) * bench.faces.mean(e, m) for e in names] for m in labels}
+    return {(a, b): float(stats.spearmanr(means[a], means[b]).statistic) for a, b in combinations(labels, 2)}
+
+
+def _redundancy(bench: Bench) -> Check:
+    """Metrics that order methods and controls almost alike share a weight, or they would count twice."""
+    found = correlations(bench)
+    alike = {
+        pair: rho
+        for pair, rho in found.items()
+        if abs(rho) > SAME and bench.traits(pair[0]).category == bench.traits(pair[1]).category
+    }
+    twice = [pair for pair in alike if not any(set(pair) <= set(names) for names in bench.rules.decide.alike)]
+    words = "; ".join(f"{a} and {b} {rho:.3f}" for (a, b), rho in alike.items()) or "none"
+    highest = max(found.values(), key=abs)
+    return asked(
+        "M6", "redundancy", None, TRAINED, "pairs of one category with |rho| > .95 that count twice", value=len(twice),
+        criterion="0", passed=not twice, note=f"alike: {words}; highest of all pairs {highest:.3f}",
+    )  # fmt: skip

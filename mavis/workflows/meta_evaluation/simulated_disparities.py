@@ -1,0 +1,159 @@
+"""Tables of images whose gaps between groups are planted, and what is found in them.
+
+An image's score rises with the model's confidence and levels off, as a score does that lives on what the model's answer
+can lose; that curve is none of the adjusted gap's own. Confident answers are right more often.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mavis.analysis.disparity import gaps
+from mavis.analysis.findings import Estimate, GroupValue
+from mavis.analysis.groups import Rules
+from mavis.core.errors import BadParameter
+from mavis.protocol.schema import DisparityRules
+
+STRATA: Any = {"exact": ("predicted", "correct"), "coarsened": {"confidence": 5}}
+HELD = {"numeric": ("confidence", "correct"), "squared": ("confidence",), "categorical": ("predicted",)}
+
+
+@dataclass(frozen=True)
+class World:
+    """What is true.
+
+    Attributes:
+        sizes: images per group.
+        gap: how much lower the last group's scores are at equal confidence.
+        shift: how much lower the last group's mean confidence is.
+        slope: how much of the score comes with confidence; 0 is a score that does not depend on it.
+        noise: standard deviation of scores at equal confidence.
+        per_person: images that show one person.
+        alike: share of the noise's variance that is the person's.
+        labelled: whether the group is the label that the model is to predict.
+    """
+
+    sizes: tuple[int, ...] = (100, 100)
+    gap: float = 0.0
+    shift: float = 0.0
+    slope: float = 0.0
+    noise: float = 0.2
+    per_person: int = 1
+    alike: float = 0.0
+    labelled: bool = False
+
+    def table(self, seed: int) -> pd.DataFrame:
+        """One row per image: ``group, person, confidence, correct, label, predicted, score``."""
+        generator = np.random.default_rng([seed, 5])
+        group = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        last = group == len(self.sizes) - 1
+        confidence = np.clip(generator.normal(0.75 - self.shift * last, 0.15), 0.2, 1)
+        correct = generator.random(len(group)) < confidence
+        level = 0.3 + self.slope * np.tanh(2 * confidence) - self.gap * last
+        person = np.arange(len(group)) // self.per_person
+        own, common = generator.normal(0, self.noise, (2, len(group)))
+        noise = np.sqrt(1 - self.alike) * own + np.sqrt(self.alike) * common[person]
+        classes = len(self.sizes) if self.labelled else 3
+        label = group if self.labelled else generator.integers(0, classes, len(group))
+        return pd.DataFrame(
+            {
+                "group": [f"g{number}" for number in group],
+                "person": [f"p{number}" for number in person],
+                "confidence": confidence,
+                "correct": correct.astype(int),
+                "label": label,
+                "predicted": np.where(correct, label, (label + 1) % classes),
+                "score": level + noise,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is found in one table; gaps are those of the first group and the last.
+
+    Attributes:
+        p: of the range.
+        gap: raw, matched, adjusted.
+        covers: whether the 95 % interval of each holds the planted gap.
+        retained: share of the two groups' images that the matched gap rests on.
+        found: whether any pair is reported as a disparity.
+        absent: whether all pairs are shown to have no material gap.
+    """
+
+    p: float
+    gap: tuple[float, ...]
+    covers: tuple[bool, ...]
+    retained: float
+    found: bool
+    absent: bool
+
+
+def outcome(table: pd.DataFrame, truth: float, *, draws: int, permutations: int, seed: int) -> Outcome:
+    """What `disparity.gap` finds in one table; people are known to it where several images show one.
+
+    Raises:
+        BadParameter: fewer than two groups are large enough to be compared.
+    """
+    images = table.rename(columns={"confidence": "probability"})
+    images.index = pd.Index([f"{place:05d}" for place in range(len(images))], name="image")
+    people = tuple(images["person"]) if images["person"].duplicated().any() else None
+    rules = Rules(("group",), 10, draws, 0.95, seed, people)
+    found = gaps.gap(
+        images["score"].to_numpy(),
+        images,
+        "group",
+        tuple(_value(str(name), own) for name, own in images.groupby("group")["score"]),
+        rules=rules,
+        limits=gaps.Limits(30, permutations, DisparityRules(adjust=("probability", "correct"))),
+        column=gaps.Column(asked=True),
+    )
+    if found is None:
+        raise BadParameter("A simulated table needs at least two groups of ten images.")
+    ends = next(
+        pair for pair in found.pairs if (pair.first, pair.second) == (table["group"].iloc[0], table["group"].iloc[-1])
+    )
+    three = (ends.raw, ends.matched, ends.adjusted)
+    return Outcome(
+        p=_known(found.p),
+        gap=tuple(_known(one.mean) for one in three),
+        covers=tuple(_covers(one, truth) for one in three),
+        retained=ends.retained,
+        found=bool(found.found),
+        absent=bool(found.absent),
+    )
+
+
+def outcomes(world: World, runs: Sequence[int], *, draws: int, permutations: int) -> Iterator[Outcome]:
+    """The world drawn anew in each run."""
+    for run in runs:
+        yield outcome(world.table(run), world.gap, draws=draws, permutations=permutations, seed=run)
+
+
+def split_at_random(world: World, runs: Sequence[int], *, draws: int, permutations: int) -> Iterator[Outcome]:
+    """One table of the world, its images given to groups of the same sizes at random in each run."""
+    return regrouped(world.table(0), runs, draws=draws, permutations=permutations)
+
+
+def regrouped(table: pd.DataFrame, runs: Sequence[int], *, draws: int, permutations: int) -> Iterator[Outcome]:
+    """A table, its images given to groups of the same sizes at random in each run."""
+    for run in runs:
+        shuffled = np.random.default_rng([run, 6]).permutation(table["group"].to_numpy())
+        pseudo = table.assign(group=shuffled).sort_values("group", kind="stable")
+        yield outcome(pseudo, 0.0, draws=draws, permutations=permutations, seed=run)
+
+
+def _value(group: str, scores: pd.Series) -> GroupValue:
+    mean = Estimate(mean=scores.mean(), low=None, high=None, n=len(scores))
+    return GroupValue(attribute="group", group=group, estimate=mean, undefined=0, failed=0, suppressed=False)
+
+
+def _covers(one: Estimate, truth: float) -> bool:
+    return _known(one.low) <= truth <= _known(one.high)
+
+
+def _known(value: float | None) -> float:
+    return float("nan") if value is None else value

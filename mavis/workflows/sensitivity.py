@@ -1,0 +1,162 @@
+"""Would other settings of a metric rank the methods otherwise? The protocol's grid of settings, run and compared.
+
+Source: protocol 2.7; Maier-Hein et al. 2018: even a Kendall tau of .74 to .85 hides changes of the winner.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from mavis.analysis.groups import macro_means, wide
+from mavis.core.errors import ProtocolError
+from mavis.core.group_attributes import joined
+from mavis.core.registry import explainers, metrics
+from mavis.engine.execution.scheduler import SILENT, Progress
+from mavis.engine.planning import setup
+from mavis.engine.planning.request import Request
+from mavis.protocol import loading
+from mavis.protocol.schema import Protocol, SensitivityRules
+from mavis.workflows import run as pipeline
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to set a metric, and what it says.
+
+    Attributes:
+        grid: cells per side.
+        params: the varied parameters.
+        means: per method the macro mean, or None without a value.
+    """
+
+    grid: int
+    params: Mapping[str, Any]
+    means: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Stability:
+    """How far a metric's ranking of the methods depends on its settings, on one model.
+
+    Attributes:
+        model: name.
+        metric: name.
+        higher_is_better: its direction.
+        settings: everything that was tried.
+        tau: mean Kendall tau-b over all pairs of settings; None with fewer than two methods or settings.
+        winners: every method that leads under some setting.
+        stable: whether tau reaches the protocol's minimum; None where there is no tau.
+    """
+
+    model: str
+    metric: str
+    higher_is_better: bool
+    settings: tuple[Setting, ...]
+    tau: float | None
+    winners: tuple[str, ...]
+    stable: bool | None
+
+
+def run(request: Request, folder: Path, progress: Progress = SILENT) -> tuple[Stability, ...]:
+    """Runs every setting and compares the rankings; one run directory per grid, each continued where it stopped.
+
+    Args:
+        request: as for a run; its protocol's ``sensitivity`` says what is varied.
+        folder: where the run directories go, and ``sensitivity.json``.
+        progress: told what goes on, grid by grid.
+
+    Raises:
+        MavisError: before anything is written; ProtocolError where the protocol varies nothing.
+    """
+    rules = request.protocol if isinstance(request.protocol, Protocol) else loading.load(request.protocol)
+    if rules.sensitivity is None:
+        raise ProtocolError(f"The protocol {rules.protocol} has no 'sensitivity'; say there which settings to vary.")
+    tables = [_of_grid(request, rules, rules.sensitivity, grid, folder, progress) for grid in rules.sensitivity.grids]
+    found = tuple(
+        _compared(model, metric, [s for table in tables for s in table[model, metric]], rules.sensitivity)
+        for model, metric in tables[0]
+    )
+    (folder / "sensitivity.json").write_text(json.dumps([asdict(one) for one in found], indent=2), encoding="utf-8")
+    return found
+
+
+def labelled(rules: SensitivityRules) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every metric with every combination of its varied parameters: label, metric, parameters."""
+    for metric, varied in rules.metrics.items():
+        for number, values in enumerate(itertools.product(*varied.values())):
+            yield f"{metric}@{number}", metric, dict(zip(varied, values, strict=True))
+
+
+def kendall(settings: Sequence[Setting]) -> float | None:
+    """Mean Kendall tau-b of the methods' means over all pairs of settings; a setting that ties all methods counts 0."""
+    taus = []
+    for a, b in itertools.combinations(settings, 2):
+        common = [name for name in a.means if a.means[name] is not None and b.means.get(name) is not None]
+        if len(common) < 2:
+            continue
+        tau = stats.kendalltau([a.means[name] for name in common], [b.means[name] for name in common]).statistic
+        taus.append(0.0 if np.isnan(tau) else float(tau))
+    return float(np.mean(taus)) if taus else None
+
+
+def _of_grid(
+    request: Request, rules: Protocol, varied: SensitivityRules, grid: int, folder: Path, progress: Progress
+) -> dict[tuple[str, str], list[Setting]]:
+    """One grid's settings per model and metric."""
+    wanted = list(labelled(varied))
+    body = rules.model_dump(mode="json", by_alias=True) | {
+        "grid": grid,
+        "metrics": {label: params for label, _, params in wanted},
+        "explainers": {**rules.explainers.model_dump(mode="json"), "controls": [], "oracles": []},
+        "agreement": None,
+        "reliability": None,
+    }
+    place = folder / f"grid{grid}"
+    planned = setup.plan(replace(request, protocol=loading.parse(body, str(place))))
+    store, images = pipeline.begin(planned, place)
+    pipeline.work(planned, store, images, progress)
+    scores = store.table()
+    found: dict[tuple[str, str], list[Setting]] = {}
+    for model in planned.models:
+        means = _means(scores[scores["model"] == model], images[images["model"] == model], rules.data.groups[0])
+        for label, metric, params in wanted:
+            setting = Setting(grid, params, means.get(label, {}))
+            found.setdefault((model, metric), []).append(setting)
+    return found
+
+
+def _means(scores: pd.DataFrame, images: pd.DataFrame, attribute: str) -> dict[str, dict[str, float | None]]:
+    """Per label and method the macro mean."""
+    methods = [e for e in scores["explainer"].unique() if explainers[e].traits.role == "method"]
+    shown = images.set_index("image")
+    table = wide(scores[scores["explainer"].isin(methods)], shown)
+    means = macro_means(table.to_numpy(dtype=np.float64), joined(shown, attribute).tolist())
+    found: dict[str, dict[str, float | None]] = {}
+    for pair, mean in zip(table.columns.to_list(), means, strict=True):
+        found.setdefault(pair[1], {})[pair[0]] = None if np.isnan(mean) else float(mean)
+    return found
+
+
+def _compared(model: str, metric: str, settings: Sequence[Setting], rules: SensitivityRules) -> Stability:
+    tau = kendall(settings)
+    upwards = metrics[metric].traits.higher_is_better is not False
+    leaders = []
+    for one in settings:
+        known = {name: mean if upwards else -mean for name, mean in one.means.items() if mean is not None}
+        leaders += [name for name, mean in known.items() if mean == max(known.values())]
+    return Stability(
+        model=model,
+        metric=metric,
+        higher_is_better=upwards,
+        settings=tuple(settings),
+        tau=tau,
+        winners=tuple(dict.fromkeys(leaders)),
+        stable=None if tau is None else tau >= rules.min_tau,
+    )

@@ -1,0 +1,100 @@
+"""Telling two models apart by the mass on the cue: scikit-learn's area, DeLong's error, and who leans on what."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from mavis.analysis.cue_detection import compare, influences
+from mavis.analysis.groups import Rules
+
+RULES = Rules(attributes=("race",), min_report=2, bootstrap=2000, confidence=0.95, seed=0)
+
+
+def model(name: str, agrees: float, disagrees: float) -> SimpleNamespace:
+    return SimpleNamespace(model=name, validity=SimpleNamespace(cue={"agrees": agrees, "disagrees": disagrees}))
+
+
+def table(**masses: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of one explainer and the images, by model."""
+    rows, images = [], []
+    for name, values in masses.items():
+        ids = [f"i{k}" for k in range(len(values))]
+        rows.append(
+            pd.DataFrame({"image": ids, "value": values, "model": name, "explainer": "e", "metric": "cue_mass"})
+        )
+        images.append(pd.DataFrame({"image": ids, "race": "x", "model": name}))
+    return pd.concat(rows), pd.concat(images)
+
+
+LEANS, CLEAN = model("leans", 0.95, 0.75), model("clean", 0.9, 0.89)
+
+
+def test_the_mean_is_scikit_learn_s_area() -> None:
+    """Ties included, the mean over images is the area under the ROC curve."""
+    draw = np.random.default_rng(0)
+    a, b = draw.normal(0.5, 1, 80).round(1), draw.normal(0, 1, 80).round(1)
+    expected = roc_auc_score([1] * 80 + [0] * 80, np.concatenate([a, b]))
+    assert influences(a, b).mean() == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_interval_is_that_of_fresh_samples() -> None:
+    """The half width of the interval is about 1.96 standard deviations of the area over 400 simulated data sets."""
+    draw = np.random.default_rng(1)
+
+    def sample() -> tuple[np.ndarray, np.ndarray]:
+        common = draw.normal(0, 1, 100)
+        return common + draw.normal(0.7, 1, 100), common + draw.normal(0, 1, 100)
+
+    spread = np.std([influences(*sample()).mean() for _ in range(400)])
+    widths = []
+    for _ in range(20):
+        a, b = sample()
+        scores, images = table(leans=a, clean=b)
+        (found,) = compare(scores, images, [LEANS, CLEAN], RULES)
+        widths.append((found.auroc.high - found.auroc.low) / 2)
+    assert np.mean(widths) == pytest.approx(1.96 * spread, rel=0.15)
+
+
+def test_the_leaning_model_is_the_one_that_the_cue_helps_more() -> None:
+    """The order of the models does not matter; separated masses give 1, equal ones 0.5."""
+    high, low = np.linspace(0.5, 0.9, 10), np.linspace(0.0, 0.4, 10)
+    for order in ([LEANS, CLEAN], [CLEAN, LEANS]):
+        scores, images = table(leans=high, clean=low)
+        (found,) = compare(scores, images, order, RULES)
+        assert (found.leaning, found.other, found.auroc.mean, found.auroc.n) == ("leans", "clean", 1.0, 10)
+        assert found.reliance == pytest.approx((0.2, 0.01))
+    scores, images = table(leans=low, clean=low)
+    assert compare(scores, images, [LEANS, CLEAN], RULES)[0].auroc.mean == pytest.approx(0.5)
+
+
+def test_images_without_a_value_on_either_model_are_left_out() -> None:
+    """An image that carries no cue says nothing."""
+    scores, images = table(leans=np.array([0.9, np.nan, 0.8]), clean=np.array([0.1, 0.2, np.nan]))
+    assert compare(scores, images, [LEANS, CLEAN], RULES)[0].auroc.n == 1
+
+
+def test_images_of_one_person_are_resampled_together() -> None:
+    """Forty images of ten people, alike within each, have twice the interval; a missing value leaves its person out."""
+    draw = np.random.default_rng(0)
+    a, b = np.repeat(draw.normal(0.3, 1, 10), 4), np.repeat(draw.normal(0, 1, 10), 4)
+    a[:4] = np.nan
+    scores, images = table(leans=a, clean=b)
+    images["image"] = scores["image"] = [f"i{k:02d}" for k in range(40)] * 2
+    people = tuple(f"p{k // 4}" for k in range(40))
+    plain, aware = (
+        compare(scores, images, [LEANS, CLEAN], rules)[0].auroc for rules in (RULES, replace(RULES, people=people))
+    )
+    assert (plain.mean, plain.n) == (aware.mean, 36)
+    assert (aware.high - aware.low) / (plain.high - plain.low) == pytest.approx(2, rel=0.15)
+
+
+def test_one_model_or_no_cue_gives_nothing() -> None:
+    """There is no twin to compare with."""
+    scores, images = table(leans=np.array([0.9, 0.8]))
+    assert compare(scores, images, [LEANS], RULES) == ()
+    plain = SimpleNamespace(model="leans", validity=SimpleNamespace(cue={}))
+    assert compare(scores, images, [plain, plain], RULES) == ()

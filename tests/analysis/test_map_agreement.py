@@ -1,0 +1,100 @@
+"""Agreement of two maps equals counting by hand and full enumeration of ties; means are macro and per group."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+from mavis.analysis.groups import Rules
+from mavis.analysis.map_agreement import MEASURES, summarise
+from mavis.engine.execution.map_agreement import between
+
+from ..toys import maps_of_cells
+
+RULES = Rules(attributes=("race", "gender"), min_report=2, bootstrap=100, confidence=0.95, seed=0)
+
+
+def of(a: Tensor, b: Tensor, top: float) -> dict[str, float]:
+    """Agreement of two rows of cell values."""
+    found = between({"a": maps_of_cells(a[None]), "b": maps_of_cells(b[None])}, top)["a", "b"]
+    return {measure: values.item() for measure, values in found.items()}
+
+
+def counted(a: np.ndarray, b: np.ndarray, k: int) -> dict[str, float]:
+    """Agreement of two rankings of cells given as orders from the largest absolute value, by plain counting."""
+    order_a, order_b = np.argsort(-np.abs(a), kind="stable"), np.argsort(-np.abs(b), kind="stable")
+    common = set(order_a[:k]) & set(order_b[:k])
+    return {
+        "feature": len(common) / k,
+        "rank": sum(order_a[r] == order_b[r] for r in range(k)) / k,
+        "sign": sum(np.sign(a[c]) == np.sign(b[c]) for c in common) / k,
+        "spearman": stats.spearmanr(a, b).statistic,
+    }
+
+
+@pytest.mark.parametrize("k", [1, 4, 16])
+def test_maps_without_ties_are_counted(k: int) -> None:
+    """Top cells in both maps, at one rank and of one sign, over k; and scipy's Spearman over all cells."""
+    a, b = torch.randn((2, 16), generator=torch.Generator().manual_seed(k))
+    b = 0.6 * a + 0.6 * b
+    assert of(a, b, k / 16) == pytest.approx(counted(a.numpy(), b.numpy(), k), abs=1e-6)
+
+
+def test_by_hand() -> None:
+    """Two of three top cells in common, one of them at the same rank, one of them with the same sign."""
+    a = torch.tensor([9.0, -8.0, 7.0, 1.0])
+    b = torch.tensor([5.0, 0.1, -4.0, 6.0])
+    found = of(a, b, 0.75)
+    assert (found["feature"], found["rank"], found["sign"]) == pytest.approx((2 / 3, 1 / 3, 1 / 3))
+
+
+def test_ties_score_the_mean_over_all_their_orders() -> None:
+    """With equal values in both maps every way to break the ties is counted, and the mean is what comes out."""
+    a = torch.tensor([2.0, 1.0, 1.0, 1.0])
+    b = torch.tensor([1.0, 1.0, 3.0, -3.0])
+    every = []
+    for first, second in itertools.product(itertools.permutations(range(4)), repeat=2):
+        broken_a = a.sign() * (a.abs() + 1e-3 * torch.tensor(first))
+        broken_b = b.sign() * (b.abs() + 1e-3 * torch.tensor(second))
+        every.append(counted(broken_a.numpy(), broken_b.numpy(), 2))
+    found = of(a, b, 0.5)
+    for measure in ("feature", "rank", "sign"):
+        assert found[measure] == pytest.approx(np.mean([one[measure] for one in every]), abs=1e-6), measure
+
+
+def test_a_map_agrees_with_itself_and_not_with_its_negative() -> None:
+    """Everything is 1 with itself; the negative has the same cells and ranks, no sign and Spearman −1."""
+    a = torch.randn(16, generator=torch.Generator().manual_seed(1))
+    assert of(a, a, 0.25) == pytest.approx(dict.fromkeys(MEASURES, 1.0))
+    assert of(a, -a, 0.25) == pytest.approx({"feature": 1.0, "rank": 1.0, "sign": 0.0, "spearman": -1.0})
+
+
+def test_maps_that_are_none_agree_with_nothing() -> None:
+    """Constant, NaN and infinite maps have no agreement; the other images of the batch keep theirs."""
+    good = torch.randn((4, 4), generator=torch.Generator().manual_seed(2))
+    bad = good.clone()
+    bad[1], bad[2, 0], bad[3, 0] = 0.5, torch.nan, torch.inf
+    found = between({"a": maps_of_cells(good), "b": maps_of_cells(bad)}, 0.5)["a", "b"]
+    for values in found.values():
+        assert values.isnan().tolist() == [False, True, True, True]
+
+
+def test_means_are_macro_and_groups_below_the_minimum_are_left_out() -> None:
+    """Three images of one group and one of another count half and half; the single image is no group of its own."""
+    images = pd.DataFrame({"race": ["x", "x", "x", "y"], "gender": ["f", "f", "m", "m"]}, index=list("abcd"))
+    rows = [
+        {"image": image, "first": "p", "second": "q", "measure": measure, "value": value}
+        for image, value in zip("abcd", (0.2, 0.4, 0.6, 1.0), strict=True)
+        for measure in MEASURES
+    ]
+    table = pd.DataFrame([*rows, {**rows[0], "image": "c", "value": np.nan}])
+    (found,) = summarise(table, images, RULES)
+    assert (found.first, found.second, found.n) == ("p", "q", 4)
+    assert found.measures == pytest.approx(dict.fromkeys(MEASURES, 0.7))
+    assert {a: sorted(groups) for a, groups in found.groups.items()} == {"race": ["x"], "gender": ["f", "m"]}
+    assert found.groups["gender"]["m"]["rank"] == pytest.approx(0.8)
+    assert summarise(table.iloc[:0], images, RULES) == ()

@@ -1,0 +1,165 @@
+"""Is the model worth explaining: accuracy against chance, overall and per group, and what it never says."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import balanced_accuracy_score, recall_score
+from statsmodels.stats.proportion import proportion_confint
+
+from mavis.analysis.groups import Rules
+from mavis.analysis.model_validity import assess, calibration_error
+
+from ..tables import CLASSES, RULES, images
+
+
+def test_balanced_accuracy_agrees_with_scikit_learn() -> None:
+    """Mean recall over classes of unequal size, where plain accuracy is another number."""
+    table = images({"alder": 100, "birch": 20, "cedar": 20})
+    table.loc[table["race"] == "birch", "predicted"] = 0
+    found = assess(table, CLASSES, RULES)
+    assert found.balanced_accuracy.mean == pytest.approx(balanced_accuracy_score(table["label"], table["predicted"]))
+    assert found.accuracy.mean == pytest.approx((table["label"] == table["predicted"]).mean())
+    assert found.chance == pytest.approx(1 / 3)
+    assert found.better_than_chance
+    assert found.balanced_accuracy.low < 0.6 < found.balanced_accuracy.high
+
+
+def test_accuracy_has_wilson_intervals() -> None:
+    """Overall and per group, as an independent implementation has them."""
+    table = images(accuracy=0.8)
+    found = assess(table, CLASSES, RULES)
+    hits = int((table["label"] == table["predicted"]).sum())
+    expected = proportion_confint(hits, len(table), method="wilson")
+    assert (found.accuracy.low, found.accuracy.high) == pytest.approx(expected)
+    assert [(g.group, g.correct, g.estimate.n) for g in found.groups] == [
+        ("alder", 32, 40),
+        ("birch", 32, 40),
+        ("cedar", 32, 40),
+    ]
+    assert found.groups[0].estimate.low == pytest.approx(proportion_confint(32, 40, method="wilson")[0])
+
+
+def test_a_coin_is_not_better_than_chance() -> None:
+    """In at most a few of forty models that guess is the interval above chance."""
+    table, generator = images(), np.random.default_rng(0)
+    found = [assess(table.assign(predicted=generator.integers(0, 3, len(table))), CLASSES, RULES) for _ in range(40)]
+    assert sum(one.better_than_chance for one in found) <= 4
+    assert np.mean([one.balanced_accuracy.mean for one in found]) == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_one_class_alone_says_nothing_of_the_model() -> None:
+    """Chance is 1, which nothing is better than; the remark says why."""
+    found = assess(images({"alder": 30}), CLASSES, RULES)
+    assert (found.chance, found.better_than_chance) == (1.0, False)
+    assert found.remarks[0] == "one class occurs in the sample: always saying it would be right"
+
+
+def test_chance_is_that_of_the_classes_that_occur() -> None:
+    """Two of three classes in the sample make chance one half."""
+    assert assess(images({"alder": 30, "birch": 30}), CLASSES, RULES).chance == 0.5
+
+
+def test_weak_groups_are_named() -> None:
+    """A group of one label is weak where its accuracy may be 1/3; too small a group is not judged."""
+    table = images({"alder": 40, "birch": 40, "cedar": 9})
+    table.loc[table["race"].isin(["birch", "cedar"]), "predicted"] = 0
+    assert assess(table, CLASSES, RULES).weak_groups == ("birch",)
+
+
+def test_a_group_of_several_labels_must_beat_its_commonest() -> None:
+    """Among forms three labels are equally common; a model that always says one of them is weak in both."""
+    rules = Rules(("race", "gender", "race*gender"), 10, 200, 0.95, 0)
+    found = assess(images().assign(predicted=0), CLASSES, rules)
+    assert found.weak_groups == (
+        "birch",
+        "cedar",
+        "form_a",
+        "form_b",
+    )
+    assert {g.attribute for g in found.groups} == {"race", "gender"}
+    assert assess(images(), CLASSES, rules).weak_groups == ()
+
+
+def test_a_group_is_compared_with_its_own_commonest_label() -> None:
+    """Two thirds of a group's images share a label: to answer that always, and be right so often, is weak."""
+    table = images({"alder": 80, "birch": 40}).assign(district="north", predicted=0)
+    found = assess(table, CLASSES[:2], Rules(("district",), 10, 200, 0.95, 0))
+    assert found.groups[0].estimate.mean == pytest.approx(2 / 3)
+    assert found.weak_groups == ("north",)
+
+
+def test_accuracy_is_split_by_the_cue() -> None:
+    """Where the cue speaks for the label, against it, and where there is none."""
+    table = images({"alder": 6, "birch": 4})
+    right = (table["label"] == table["predicted"]).to_numpy()
+    table["cue"] = np.where(right, table["label"], 1 - table["label"])
+    table.loc["alder/000", "cue"] = -1
+    assert assess(table, CLASSES[:2], RULES).cue == {"agrees": 1.0, "disagrees": 0.0, "absent": 1.0}
+
+
+@pytest.mark.parametrize("cue", [None, -1])
+def test_no_cue_no_split(cue: int | None) -> None:
+    """Without the column, and without any image that carries one, there is nothing to split."""
+    table = images() if cue is None else images().assign(cue=cue)
+    assert assess(table, CLASSES, RULES).cue == {}
+
+
+def test_classes_that_are_never_predicted_are_remarked() -> None:
+    """They are named; with all predicted there is no remark."""
+    table = images()
+    assert assess(table, CLASSES, RULES).remarks == ()
+    assert assess(table.assign(predicted=1), CLASSES, RULES).remarks == (
+        "a weak model: it reaches 0% of the way from guessing to always right",
+        "never predicted: alder, cedar",
+    )
+
+
+def test_the_order_of_images_changes_nothing() -> None:
+    """Shuffled images give the same numbers, intervals included."""
+    table = images(accuracy=0.6)
+    shuffled: pd.DataFrame = table.sample(frac=1, random_state=0)
+    assert assess(table, CLASSES, RULES) == assess(shuffled, CLASSES, RULES)
+
+
+def test_recall_per_class_agrees_with_scikit_learn() -> None:
+    """Of each class that occurs, by name, with a Wilson interval; not of one that does not."""
+    table = images({"alder": 40, "birch": 20}, accuracy=0.8)
+    found = assess(table, CLASSES, RULES).recall
+    expected = recall_score(table["label"], table["predicted"], average=None, labels=[0, 1])
+    assert [(one.attribute, one.group) for one in found] == [("label", "alder"), ("label", "birch")]
+    assert [one.estimate.mean for one in found] == pytest.approx(list(expected))
+    interval = proportion_confint(found[1].correct, 20, method="wilson")
+    assert (found[1].estimate.low, found[1].estimate.high) == pytest.approx(interval)
+
+
+def test_calibration_agrees_with_scikit_learn() -> None:
+    """Too unsure below, too sure above; ten bins of equal count, and of 17 images ten bins too, of one or two."""
+    generator = np.random.default_rng(0)
+    probability = generator.uniform(0.2, 1, 400)
+    right = generator.random(400) < np.where(probability < 0.6, probability + 0.3, probability - 0.3)
+    true, predicted = calibration_curve(right, probability, n_bins=10, strategy="quantile")
+    assert calibration_error(probability, right) == pytest.approx(np.abs(true - predicted).mean(), abs=1e-9)
+    few = np.linspace(0.5, 0.9, 17)
+    assert calibration_error(few, np.ones(17, bool)) == pytest.approx((1 - few).mean())
+
+
+def test_a_calibrated_model_errs_less_than_one_that_is_too_sure() -> None:
+    """By construction 0, but for noise, and 0.3; per group, where it is large enough, each group's own."""
+    table = images({"alder": 300, "birch": 300, "cedar": 9})
+    generator = np.random.default_rng(1)
+    sure = table["race"] == "birch"
+    probability = np.where(sure, 0.9, generator.uniform(0.4, 1.0, len(table)))
+    right = generator.random(len(table)) < np.where(sure, 0.6, probability)
+    table = table.assign(probability=probability, predicted=np.where(right, table["label"], (table["label"] + 1) % 3))
+    found = assess(table, CLASSES, RULES)
+    assert set(found.group_calibration) == {"alder", "birch"}
+    assert found.group_calibration["alder"] < 0.1
+    assert found.group_calibration["birch"] == pytest.approx(0.3, abs=0.08)
+    assert found.group_calibration["alder"] < found.calibration_error < found.group_calibration["birch"]
+
+
+def test_without_probabilities_there_is_no_calibration() -> None:
+    """Null, not 0."""
+    found = assess(images(), CLASSES, RULES)
+    assert (found.calibration_error, found.group_calibration) == (None, {})

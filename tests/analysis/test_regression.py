@@ -1,0 +1,157 @@
+"""Did explanations get worse: paired with a baseline, each metric in its own direction, within a margin."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mavis.analysis.regression import Change, compare, read_baseline, write_baseline
+from mavis.core.errors import StoreError
+
+from ..tables import RULES, images, scores, values
+
+TABLE = images()
+RUN = TABLE.reset_index()
+PLANTED = {
+    ("rise", "nsrg"): values(TABLE, 0.4, seed=1),
+    ("rise", "avg_sensitivity"): values(TABLE, 0.3, seed=2),
+    ("gradcam", "nsrg"): values(TABLE, 0.2, seed=3),
+    ("rise", "forwards"): np.full(len(TABLE), 256.0),
+    ("rise", "valid"): np.ones(len(TABLE)),
+}
+
+
+def changes(changed: dict[tuple[str, str], np.ndarray], margin: float = 0.02) -> dict[tuple[str, str], Change]:
+    """The baseline compared with a run in which some columns are others; None is a column that is gone."""
+    now = {pair: column for pair, column in {**PLANTED, **changed}.items() if column is not None}
+    before = scores(TABLE, PLANTED)[["model", "explainer", "metric", "image", "value"]]
+    found = compare(before, scores(TABLE, now), RUN, margin=margin, rules=RULES)
+    return {(c.explainer, c.metric): c for c in found}
+
+
+def moved(pair: tuple[str, str], by: float, spread: float = 0.01) -> np.ndarray:
+    """A column moved by a mean amount with a little noise."""
+    return PLANTED[pair] + values(TABLE, by, seed=9, spread=spread)
+
+
+def test_the_same_scores_are_the_same() -> None:
+    """Nothing moved: no difference, no width, and costs and hygiene are not compared."""
+    found = changes({})
+    assert set(found) == {("rise", "nsrg"), ("rise", "avg_sensitivity"), ("gradcam", "nsrg")}
+    assert {c.verdict for c in found.values()} == {"same"}
+    assert {(c.difference, c.low, c.high, c.n) for c in found.values()} == {(0.0, 0.0, 0.0, len(TABLE))}
+
+
+def test_a_drop_beyond_the_margin_is_worse() -> None:
+    """The planted difference is found, in its own row only."""
+    found = changes({("rise", "nsrg"): moved(("rise", "nsrg"), -0.05)})
+    assert found["rise", "nsrg"].verdict == "worse"
+    assert found["rise", "nsrg"].difference == pytest.approx(-0.05)
+    assert found["rise", "nsrg"].before == pytest.approx(0.4)
+    assert found["gradcam", "nsrg"].verdict == "same"
+
+
+def test_a_drop_within_the_margin_is_the_same() -> None:
+    """A difference that is certain but does not matter is none."""
+    found = changes({("rise", "nsrg"): moved(("rise", "nsrg"), -0.015, spread=0.001)})["rise", "nsrg"]
+    assert found.high < 0
+    assert found.verdict == "same"
+
+
+def test_an_uncertain_drop_is_the_same() -> None:
+    """A mean beyond the margin whose interval reaches into it is not shown to be worse."""
+    found = changes({("rise", "nsrg"): moved(("rise", "nsrg"), -0.03, spread=0.5)})["rise", "nsrg"]
+    assert found.difference < -0.02
+    assert found.verdict == "same"
+
+
+@pytest.mark.parametrize(("by", "verdict", "difference"), [(0.1, "worse", -0.1), (-0.1, "better", 0.1)])
+def test_the_metrics_direction_decides(by: float, verdict: str, difference: float) -> None:
+    """Higher sensitivity is worse; the difference is positive where it got better."""
+    found = changes({("rise", "avg_sensitivity"): moved(("rise", "avg_sensitivity"), by)})["rise", "avg_sensitivity"]
+    assert found.verdict == verdict
+    assert found.difference == pytest.approx(difference)
+
+
+def test_missing_values_are_missing() -> None:
+    """A column that is gone, and one with a single lost value, are both named."""
+    found = changes({("gradcam", "nsrg"): None})["gradcam", "nsrg"]
+    assert (found.verdict, found.n) == ("missing", 0)
+    assert np.isnan(found.difference)
+    holed = PLANTED["rise", "nsrg"].copy()
+    holed[4] = np.nan
+    found = changes({("rise", "nsrg"): holed})["rise", "nsrg"]
+    assert (found.verdict, found.n) == ("missing", len(TABLE) - 1)
+
+
+def test_worse_outweighs_missing() -> None:
+    """A drop is told although some values are gone too."""
+    column = moved(("rise", "nsrg"), -0.1)
+    column[4] = np.nan
+    assert changes({("rise", "nsrg"): column})["rise", "nsrg"].verdict == "worse"
+
+
+def test_groups_weigh_the_same() -> None:
+    """A drop in a small group counts as much as in a large one: half of 0.1."""
+    table = images({"alder": 180, "birch": 20})
+    column = values(table, 0.4, seed=1)
+    dropped = column - 0.1 * (table["race"] == "birch").to_numpy()
+    before, now = scores(table, {("rise", "nsrg"): column}), scores(table, {("rise", "nsrg"): dropped})
+    found = compare(before, now, table.reset_index(), margin=0.02, rules=RULES)[0]
+    assert found.difference == pytest.approx(-0.05)
+    assert found.verdict == "worse"
+
+
+def test_a_baseline_comes_back(tmp_path: Path) -> None:
+    """What is written is what is read: values of ok rows, without costs, in an order of its own."""
+    rows = scores(TABLE, PLANTED)
+    rows.loc[0, ["value", "status"]] = [np.nan, "undefined"]
+    path = tmp_path / "deep" / "baseline.parquet"
+    write_baseline(rows.sample(frac=1, random_state=0), path)
+    found = read_baseline(path)
+    assert set(found["metric"]) == {"nsrg", "avg_sensitivity"}
+    assert len(found) == 3 * len(TABLE) - 1
+    expected = rows[rows["status"] == "ok"].set_index(["explainer", "metric", "image"])["value"]
+    keys = pd.MultiIndex.from_frame(found[["explainer", "metric", "image"]])
+    np.testing.assert_array_equal(found["value"], expected.loc[keys])
+    first = path.read_bytes()
+    write_baseline(rows, path)
+    assert path.read_bytes() == first
+    assert {c.verdict for c in compare(found, rows, RUN, margin=0.0, rules=RULES)} == {"same"}
+
+
+def test_the_order_of_rows_changes_nothing() -> None:
+    """Shuffled baselines and runs give the same intervals."""
+    before = scores(TABLE, PLANTED)
+    now = scores(TABLE, PLANTED | {("rise", "nsrg"): moved(("rise", "nsrg"), -0.02, spread=0.1)})
+    one = compare(before, now, RUN, margin=0.02, rules=RULES)
+    mixed = [t.sample(frac=1, random_state=0) for t in (before, now, RUN)]
+    assert compare(*mixed, margin=0.02, rules=RULES) == one
+
+
+def test_what_is_no_baseline_is_refused(tmp_path: Path) -> None:
+    """No file, another kind of file, another table: each message says so and how to make one."""
+    path = tmp_path / "baseline.parquet"
+    with pytest.raises(StoreError, match="no baseline; mavis check RUN --write"):
+        read_baseline(path)
+    path.write_text("not a table")
+    with pytest.raises(StoreError, match="no baseline; mavis check RUN --write"):
+        read_baseline(path)
+    TABLE.to_parquet(path)
+    with pytest.raises(StoreError, match="no column explainer, image, metric, model, value"):
+        read_baseline(path)
+
+
+def test_no_image_in_common_is_refused() -> None:
+    """Two samples without a common image cannot be paired."""
+    before = scores(TABLE, PLANTED).assign(image=lambda t: "other/" + t["image"])
+    with pytest.raises(StoreError, match="no image in common"):
+        compare(before, scores(TABLE, PLANTED), RUN, margin=0.02, rules=RULES)
+
+
+def test_a_model_that_the_run_has_not_is_not_compared() -> None:
+    """A baseline of two models serves a run of one of them."""
+    one = scores(TABLE, PLANTED)
+    both = pd.concat([one, one.assign(model="another")])
+    assert {c.model for c in compare(both, one, RUN, margin=0.02, rules=RULES)} == set(one["model"])

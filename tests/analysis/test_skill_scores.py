@@ -1,0 +1,201 @@
+"""Skills: closed forms, planted pairs, and that nobody's skill depends on who else takes part."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mavis.analysis import skill_scores
+from mavis.analysis.findings import Estimate
+from mavis.analysis.skill_scores import Scale, Skills
+from mavis.core.traits import MetricTraits
+from mavis.protocol.schema import Protocol, ReferenceRules
+
+from ..tables import images, protocol, scores, values
+
+TABLE = images({"alder": 30, "birch": 60})
+SCALE = Scale("random", "oracle")
+UP = MetricTraits("-", "faithfulness", higher_is_better=True)
+DOWN = MetricTraits("-", "faithfulness", higher_is_better=False)
+PERFECT = MetricTraits("-", "robustness", higher_is_better=False, perfect=0.0)
+
+
+def measured(
+    columns: Mapping[tuple[str, str], Any],
+    traits: Mapping[str, MetricTraits] | None = None,
+    rules: Protocol | None = None,
+    table: pd.DataFrame = TABLE,
+) -> Skills:
+    """Skills of these scores."""
+    return skill_scores.measure(scores(table, columns), table, traits or {"m": UP}, SCALE, rules or protocol())
+
+
+def of(found: Skills, explainer: str, metric: str = "m") -> np.ndarray:
+    """``(1+draws,)``: the skill and its draws."""
+    return found.macro[:, found.metrics.index(metric), found.explainers.index(explainer)]
+
+
+def planted(seed: int = 0, **means: float) -> dict[tuple[str, str], np.ndarray]:
+    """Scores with these means in every race."""
+    found = {"random": 0.1, "oracle": 0.9, **means}
+    return {(name, "m"): values(TABLE, mean, seed=seed + k) for k, (name, mean) in enumerate(found.items())}
+
+
+def test_the_zero_has_0_and_the_reference_1_and_between_is_a_line() -> None:
+    """A mean halfway between them has skill one half, one beyond the reference more than 1; these ends are exact."""
+    found = measured(planted(half=0.5, beyond=1.3, below=-0.1))
+    assert of(found, "half")[0] == pytest.approx(0.5)
+    assert of(found, "beyond")[0] == pytest.approx(1.5)
+    assert of(found, "below")[0] == pytest.approx(-0.25)
+    assert np.allclose(of(found, "random"), 0)
+    assert np.allclose(of(found, "oracle"), 1)
+
+
+def test_a_metric_that_is_better_low_is_turned_round() -> None:
+    """Both differences change sign."""
+    low = {name: 1 - column for name, column in planted(half=0.5).items()}
+    assert of(measured(low, {"m": DOWN}), "half")[0] == pytest.approx(0.5)
+
+
+def test_a_perfect_value_stands_for_the_reference() -> None:
+    """With 0 as the best there is, 0.3 against the zero's 1.5 is 80 % of the way; the oracle is measured as all are."""
+    columns = {("random", "m"): np.full(90, 1.5), ("a", "m"): np.full(90, 0.3), ("oracle", "m"): np.full(90, 0.75)}
+    found = measured(columns, {"m": PERFECT})
+    assert [of(found, name)[0] for name in ("a", "oracle")] == pytest.approx([0.8, 0.5])
+    del columns["oracle", "m"]
+    assert of(measured(columns, {"m": PERFECT}), "a")[0] == pytest.approx(0.8)
+
+
+def test_groups_have_equal_weight_in_both_differences() -> None:
+    """The macro skill is the ratio of macro means, not the mean of the groups' skills nor of the images' ratios."""
+    alder = (TABLE["race"] == "alder").to_numpy()
+    columns = {
+        ("random", "m"): np.zeros(90),
+        ("oracle", "m"): np.where(alder, 1.0, 0.2),
+        ("a", "m"): np.where(alder, 0.3, 0.2),
+    }
+    found = measured(columns)
+    assert of(found, "a")[0] == pytest.approx((0.3 + 0.2) / (1.0 + 0.2))
+    groups = found.by_group[0, 0, :, found.explainers.index("a")]
+    assert dict(zip(found.groups, groups, strict=True)) == pytest.approx({"alder": 0.3, "birch": 1.0})
+
+
+def test_another_candidate_moves_nobody() -> None:
+    """Adding or removing a method, one without most of its scores too, leaves every draw of the others as it was."""
+    alone = planted(a=0.4)
+    holes = values(TABLE, 0.7, seed=9)
+    holes[:60] = np.nan
+    more = {("first", "m"): holes, **alone, ("z", "m"): values(TABLE, 2.0, seed=8)}
+    one, other = measured(alone), measured(more)
+    assert np.allclose(of(one, "a"), of(other, "a"), rtol=1e-12, atol=0)
+    assert len(other.explainers) == len(one.explainers) + 2
+    one_groups = one.by_group[:, 0, :, one.explainers.index("a")]
+    assert np.allclose(one_groups, other.by_group[:, 0, :, other.explainers.index("a")], rtol=1e-12, atol=0)
+
+
+def test_a_method_is_measured_on_the_images_it_has() -> None:
+    """What equals the reference where it has a score has skill 1, however the reference does on the other images."""
+    columns = planted()
+    columns["oracle", "m"] = np.linspace(0.2, 1.6, 90)
+    columns["a", "m"] = np.where(np.arange(90) % 3 > 0, columns["oracle", "m"], np.nan)
+    found = measured(columns)
+    assert np.allclose(of(found, "a"), 1)
+    assert found.n[0, found.explainers.index("a")] == 60
+
+
+def test_draws_are_paired() -> None:
+    """A constant lead in scores is a constant lead in skill, draw by draw, also between metrics."""
+    columns = planted(a=0.4)
+    columns["oracle", "m"] = columns["random", "m"] + 0.5
+    columns["b", "m"] = columns["a", "m"] + 0.1
+    columns |= {(name, "same"): column.copy() for (name, _), column in columns.items()}
+    found = measured(columns, {"m": UP, "same": UP})
+    assert np.allclose(of(found, "b") - of(found, "a"), 0.2)
+    assert np.array_equal(of(found, "a"), of(found, "a", "same"))
+    assert of(found, "a")[1:].std() > 0.005
+
+
+def test_images_with_more_metrics_are_drawn_apart() -> None:
+    """A metric that 2 images of each group were asked for has a value in every draw, and their mean in each."""
+    few = [f"{race}/{k:03d}" for race in ("alder", "birch") for k in range(2)]
+    rows = scores(TABLE, planted(a=0.4))
+    again = scores(TABLE.loc[few], {(n, "again"): np.full(4, v) for n, v in (("random", 0), ("oracle", 1), ("a", 0.6))})
+    found = skill_scores.measure(pd.concat([rows, again]), TABLE, {"m": UP, "again": UP}, SCALE, protocol())
+    assert np.allclose(of(found, "a", "again"), 0.6)
+    drawn = skill_scores.resample(pd.concat([rows, again]), TABLE.sort_index(), SCALE, protocol())
+    assert np.array_equal(drawn.weights[:, TABLE.sort_index().index.isin(few)].sum(axis=1), np.full(401, 4))
+
+
+def test_images_of_one_person_are_drawn_together() -> None:
+    """Where the protocol names who is shown, all images of a person count equally often."""
+    table = TABLE.assign(person=[f"p{k // 3}" for k in range(len(TABLE))])
+    rows = scores(table, planted(a=0.4))
+    drawn = skill_scores.resample(rows, table.sort_index(), SCALE, protocol(data__identity="person"))
+    persons = table.sort_index()["person"].to_numpy()
+    assert pd.DataFrame(drawn.weights.T).groupby(persons).nunique().max().max() == 1
+    apart = skill_scores.resample(rows, table.sort_index(), SCALE, protocol())
+    assert pd.DataFrame(apart.weights.T).groupby(persons).nunique().max().max() == 3
+
+
+def test_without_a_better_reference_there_is_no_unit() -> None:
+    """A metric on which the reference is not surely ahead of the zero drops out, and the reason names both."""
+    columns = planted(a=0.4)
+    columns["oracle", "m"] = values(TABLE, 0.105, seed=5)
+    found = measured(columns)
+    assert (found.metrics, found.flat) == ((), {"m"})
+    assert "oracle is not shown to be better than random on m (by +0.005)" in found.absent["m"]
+    del columns["oracle", "m"]
+    found = measured(columns)
+    assert (found.metrics, found.flat, found.absent) == ((), set(), {"m": "no image has m of random and oracle"})
+
+
+def test_a_group_without_a_unit_or_too_small_has_no_skill_of_its_own() -> None:
+    """It still counts in the macro mean."""
+    alder = (TABLE["race"] == "alder").to_numpy()
+    columns = planted(a=0.4)
+    columns["oracle", "m"] = np.where(alder, columns["random", "m"], columns["oracle", "m"])
+    found = measured(columns)
+    assert np.isnan(found.by_group[0, 0, 0]).all()
+    assert of(found, "a")[0] == pytest.approx(0.3 / 0.4)
+    rules = protocol(data__n_per_group={"target": 40, "min_report": 31, "min_claim": 40})
+    small = measured(planted(a=0.4), rules=rules)
+    assert np.isnan(small.by_group[0, 0, 0]).all()
+    assert not np.isnan(small.by_group[0, 0, 1]).any()
+
+
+def test_the_reference_is_the_truth_where_it_was_run() -> None:
+    """Elsewhere the other one stands for it; an oracle without a single value was not run."""
+    rules = ReferenceRules()
+    rows = scores(TABLE, planted(a=0.4))
+    assert skill_scores.scale_of(rows, rules) == Scale("random", "oracle")
+    rows.loc[rows["explainer"] == "oracle", "value"] = np.nan
+    assert skill_scores.scale_of(rows, rules) == Scale("random", "cell_occlusion")
+
+
+def test_the_order_of_rows_changes_nothing() -> None:
+    """Shuffled scores and images give the same draws."""
+    rows = scores(TABLE, planted(a=0.4))
+    one = skill_scores.measure(rows, TABLE, {"m": UP}, SCALE, protocol())
+    mixed = rows.sample(frac=1, random_state=0), TABLE.sample(frac=1, random_state=1)
+    other = skill_scores.measure(*mixed, {"m": UP}, SCALE, protocol())
+    assert np.allclose(one.macro, other.macro, atol=1e-12)
+    assert one.explainers == other.explainers
+
+
+def test_a_unit_runs_from_the_zero_to_the_reference_or_to_a_perfect_map() -> None:
+    """Without a score of either, or with a reference that is the worse one, there is none."""
+    means = {
+        (name, metric): Estimate(mean=mean, low=None, high=None, n=9)
+        for (name, metric), mean in {
+            ("random", "nsrg"): 0.1, ("oracle", "nsrg"): 0.6, ("oracle", "gini"): None, ("random", "gini"): 0.3,
+            ("random", "avg_sensitivity"): 0.8, ("oracle", "avg_sensitivity"): 0.5,
+        }.items()
+    }  # fmt: skip
+    assert skill_scores.unit_of(means, "nsrg", UP, SCALE) == pytest.approx((0.1, 0.5))
+    assert skill_scores.unit_of(means, "nsrg", DOWN, SCALE) is None
+    assert skill_scores.unit_of(means, "gini", UP, SCALE) is None
+    assert skill_scores.unit_of(means, "aopc", UP, SCALE) is None
+    assert skill_scores.unit_of(means, "avg_sensitivity", PERFECT, SCALE) == pytest.approx((0.8, -0.8))
+    assert skill_scores.unit_of(means, "avg_sensitivity", DOWN, SCALE) == pytest.approx((0.8, -0.3))

@@ -1,0 +1,351 @@
+"""What explainers share is computed once, counted exactly, and leaves nothing behind."""
+
+import itertools
+from collections.abc import Sequence
+from contextlib import suppress
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mavis.core import device
+from mavis.core.compute import Cost
+from mavis.core.errors import MavisError, ModelError
+from mavis.core.model_pass import Pass
+from mavis.core.registry import explainers
+from mavis.models.loading.architectures import CAM_LAYER, race_resnet
+
+from ..toys import Linear, Pooled, a_pass, explain, model, noise, spent, targets
+
+SHARING = ("saliency", "input_x_gradient", "gradcam", "cam")
+
+
+def pooled_pass(count: int = 6, **settings: object) -> Pass:
+    return a_pass(model(Pooled(), cam_layer="relu"), noise(count), **settings)
+
+
+def explain_all(run: Pass, names: Sequence[str]) -> dict[str, Cost]:
+    costs = {}
+    with run.meter.on(run.model.net):
+        for name in names:
+            with run.account() as cost:
+                explain(name, run)
+            costs[name] = cost
+    return costs
+
+
+# Counts.
+
+
+def test_four_explainers_share_one_forward_and_one_backward() -> None:
+    """Gradients, Grad-CAM and CAM of 6 images take 6 samples forward and 6 backward altogether."""
+    run = pooled_pass()
+    explain_all(run, SHARING)
+    assert (run.meter.forwards, run.meter.backwards) == (6, 6)
+
+
+@pytest.mark.parametrize("names", list(itertools.permutations(SHARING, 4))[::5])
+def test_the_account_does_not_depend_on_who_ran_before(names: tuple[str, ...]) -> None:
+    """Each is charged what it needs alone: a forward, and a backward unless it reads weights only."""
+    costs = explain_all(pooled_pass(), names)
+    assert {name: (cost.forwards, cost.backwards) for name, cost in costs.items()} == {
+        name: (6, 0 if name == "cam" else 6) for name in SHARING
+    }
+
+
+def test_shared_work_is_charged_in_time_too() -> None:
+    """Who gets a tensor for nothing still has the seconds that it took on the account."""
+    run = pooled_pass()
+    first, second = (explain_all(run, [name])[name] for name in ("saliency", "input_x_gradient"))
+    known = sum(part.cost.seconds for part in run._computed.values())
+    assert 0 < known <= first.seconds
+    assert second.seconds >= known
+
+
+def test_what_explainers_share_is_computed_once_and_charged_to_each() -> None:
+    """Under one key the model is asked once, and who asks second is charged the same; another key asks again."""
+    run = pooled_pass(5)
+    asked: list[Tensor] = []
+    charged: list[int] = []
+    with run.meter.on(run.model.net):
+        for key in ("a", "a", "b"):
+            with run.account() as cost:
+                asked += run.once((key,), lambda: (run.predict(run.images),))
+            charged.append(cost.forwards)
+    assert charged == [5, 5, 5]
+    assert run.meter.forwards == 10
+    assert asked[0] is asked[1]
+    assert asked[0].equal(asked[2])
+
+
+def test_two_target_vectors_take_one_forward_and_two_backwards() -> None:
+    """The graph is kept: another target costs one more backward, the same one none."""
+    run = pooled_pass()
+    with run.meter.on(run.model.net):
+        for target in (0, 1, 0):
+            run.input_gradient(targets(run, target))
+    assert (run.meter.forwards, run.meter.backwards) == (6, 12)
+
+
+def test_a_backward_counts_as_two() -> None:
+    """Work is counted in forwards; costs add up and subtract part by part."""
+    cost = Cost(3, 4, 1.0) + Cost(1, 1, 0.5)
+    assert cost == Cost(4, 5, 1.5)
+    assert cost.work == 14
+    assert cost - Cost(3, 4, 1.0) == Cost(1, 1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "forwards", "backwards"),
+    [
+        ("saliency", {}, 1, 1),
+        ("smoothgrad", {"samples": 5}, 5, 5),
+        ("integrated_gradients", {"steps": 6}, 6, 6),
+        ("guided_backprop", {}, 1, 1),
+        ("gradcam_plus_plus", {}, 1, 1),
+        ("occlusion", {"window": 0.5, "stride": 0.25}, 10, 0),
+        ("rise", {"masks": 12}, 12, 0),
+        ("sobel", {}, 0, 0),
+    ],
+)
+@pytest.mark.parametrize("chunk", [4, 64])
+def test_every_sample_is_counted(name: str, params: dict, forwards: int, backwards: int, chunk: int) -> None:
+    """Per image: SmoothGrad its copies, IG its steps, occlusion 3 × 3 squares and the whole image, RISE its masks."""
+    run = pooled_pass(4, chunk=chunk)
+    with run.meter.on(run.model.net), run.account() as cost:
+        explain(name, run, **params)
+    assert (cost.forwards, cost.backwards) == (4 * forwards, 4 * backwards)
+    assert (run.meter.forwards, run.meter.backwards) == (4 * forwards, 4 * backwards)
+
+
+def test_work_on_a_single_image_is_on_the_same_account() -> None:
+    """What the pass of one image asks for is charged to whoever asked."""
+    run = pooled_pass()
+    with run.meter.on(run.model.net), run.account() as cost:
+        assert torch.equal(run.alone(2).logits, run.alone(2).logits)
+    assert cost.forwards == 2
+
+
+# Where the graph ends.
+
+
+class Traced(nn.Module):
+    """Two convolutions; notes how often a gradient passes the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+        self.second = nn.Conv2d(4, 5, 3)
+        self.head = nn.Linear(5, 2)
+        self.passed = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        low = self.first(images)
+        if low.requires_grad:
+            low.register_hook(self._note)
+        out: Tensor = self.head(self.second(low).relu().mean((2, 3)))
+        return out
+
+    def _note(self, _: Tensor) -> None:
+        self.passed += 1
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_gradcam_alone_stops_at_the_cam_layer(frozen: bool) -> None:
+    """No gradient goes below the CAM layer, whether the weights are frozen or not, and the backward counts as one."""
+    net = Traced()
+    run = a_pass(model(net, cam_layer="second"), noise(3), through_input=False)
+    net.requires_grad_(not frozen)
+    with run.meter.on(net):
+        low = run.activation_gradients(targets(run))
+    assert net.passed == 0
+    assert (run.meter.forwards, run.meter.backwards) == (3, 3)
+    torch.testing.assert_close(low, a_pass(run.model, noise(3)).activation_gradients(targets(run)))
+
+
+def test_the_image_s_gradient_is_right_after_a_pass_that_ended_earlier() -> None:
+    """Asked for the image's gradient, a pass that ended at the CAM layer runs again; both gradients are as before."""
+    run = pooled_pass(through_input=False)
+    whole = pooled_pass()
+    with run.meter.on(run.model.net):
+        low = run.activation_gradients(targets(run))
+        torch.testing.assert_close(run.input_gradient(targets(run)), whole.input_gradient(targets(run)))
+        torch.testing.assert_close(run.activation_gradients(targets(run)), low)
+    torch.testing.assert_close(whole.activation_gradients(targets(run)), low)
+    torch.testing.assert_close(run.activations, whole.activations)
+    assert (run.meter.forwards, run.meter.backwards) == (12, 12)
+
+
+def test_the_gradients_are_those_of_autograd() -> None:
+    """Each image's gradient is that of its own target, as autograd gives it for the image alone."""
+    run = pooled_pass(4)
+    wanted = torch.tensor([0, 2, 1, 2])
+    gradient = run.input_gradient(wanted)
+    for row, target in enumerate(wanted):
+        image = run.images[row : row + 1].clone().requires_grad_()
+        run.model.net(image)[0, target].backward()
+        torch.testing.assert_close(gradient[row : row + 1], image.grad)
+
+
+def test_the_cam_layer_s_gradient_is_the_head_s_weight_over_the_area() -> None:
+    """After average pooling over 4 × 4 places and one linear layer, each place has a sixteenth of the weight."""
+    run = pooled_pass(2)
+    expected = run.model.net.head.weight[1].view(1, 5, 1, 1).expand(2, 5, 4, 4) / 16
+    torch.testing.assert_close(run.activation_gradients(targets(run, 1)), expected.detach())
+
+
+def test_a_model_without_gradient_answers_without_graph() -> None:
+    """Where only predictions are allowed, logits come without any graph."""
+    run = a_pass(model(Pooled(), can=frozenset({"forward"})), noise(3))
+    torch.testing.assert_close(run.logits, run.predict(run.images))
+    assert not run._forward(True)[1].requires_grad
+
+
+def test_a_cam_layer_that_is_not_there_is_named() -> None:
+    """A wrong layer name is an error that names it."""
+    run = a_pass(model(Pooled(), cam_layer="nowhere"), noise(1))
+    with pytest.raises(ModelError, match="no module 'nowhere'"):
+        _ = run.logits
+
+
+@pytest.mark.parametrize("through_input", [True, False])
+def test_without_a_cam_layer_there_is_nothing_for_cam_to_read(through_input: bool) -> None:
+    """Asked for activations of a model without a CAM layer, a pass says so; it never hands out the image's gradient."""
+    run = a_pass(model(Pooled()), noise(1), through_input=through_input)
+    with pytest.raises(ModelError, match="has no CAM layer"):
+        run.activation_gradients(targets(run))
+    with pytest.raises(ModelError, match="has no CAM layer"):
+        _ = run.activations
+
+
+# Nothing stays behind.
+
+
+def test_no_hook_stays_behind() -> None:
+    """After every method has run, or has refused, no module holds a hook, and the images are what they were."""
+    run = pooled_pass(3)
+    before = run.images.clone()
+    for entry in explainers:
+        if not entry.traits.truth:
+            with suppress(MavisError):
+                spent(run, entry.name)
+    for module in run.model.net.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+        assert not module._backward_hooks
+    assert run.images.equal(before)
+    assert not run.images.requires_grad
+
+
+def test_the_meter_leaves_when_the_model_raises() -> None:
+    """An error inside the context still removes the meter and the CAM hook."""
+
+    class Broken(Pooled):
+        def forward(self, images: Tensor) -> Tensor:
+            super().forward(images)
+            raise ValueError("broken")
+
+    run = a_pass(model(Broken(), cam_layer="relu"), noise(1))
+    with pytest.raises(ValueError, match="broken"), run.meter.on(run.model.net):
+        _ = run.logits
+    assert not run.model.net._forward_hooks
+    assert not run.model.net.relu._forward_hooks
+
+
+def test_parameters_gather_no_gradients() -> None:
+    """Explaining writes no gradient into the model."""
+    run = pooled_pass(2)
+    run.model.net.requires_grad_(True)
+    explain_all(run, ("saliency", "gradcam", "smoothgrad", "integrated_gradients", "guided_backprop"))
+    assert all(parameter.grad is None for parameter in run.model.net.parameters())
+
+
+# Chunks.
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 7, 64])
+def test_the_chunk_does_not_change_the_answers(chunk: int) -> None:
+    """13 images, a number that no chunk divides, are answered and differentiated as in one piece."""
+    run = pooled_pass(1, chunk=chunk)
+    images, wanted = noise(13, seed=4), torch.arange(13) % 3
+    torch.testing.assert_close(run.predict(images), run.model.net(images).detach())
+    whole = a_pass(run.model, images).input_gradient(wanted)
+    torch.testing.assert_close(run.gradient(images, wanted), whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("saliency", {}),
+        ("smoothgrad", {"samples": 5}),
+        ("integrated_gradients", {"steps": 5}),
+        ("occlusion", {"window": 0.5, "stride": 0.25}),
+        ("rise", {"masks": 10}),
+    ],
+)
+@pytest.mark.parametrize("chunk", [1, 2, 7])
+def test_the_chunk_does_not_change_maps(name: str, params: dict, chunk: int) -> None:
+    """A map is the same whether the model sees its questions one by one or all at once."""
+    expected = explain(name, pooled_pass(3), **params)
+    torch.testing.assert_close(explain(name, pooled_pass(3, chunk=chunk), **params), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 13])
+def test_batches_are_filled_up_and_neither_returned_nor_counted(count: int) -> None:
+    """The network sees a multiple of the grain; answers, gradients and counts are of the images alone."""
+    seen: list[int] = []
+    run = pooled_pass(count)
+    run.model.net.conv.register_forward_hook(lambda _m, images, _o: seen.append(len(images[0])))
+    with run.meter.on(run.model.net):
+        gradient = run.gradient(run.images, targets(run))
+    assert seen == [device.grain() * -(-count // device.grain())]
+    assert (run.meter.forwards, run.meter.backwards) == (count, count)
+    torch.testing.assert_close(gradient, run.input_gradient(targets(run)))
+    assert gradient.shape == run.images.shape
+    assert run.activations.shape == run.activation_gradients(targets(run)).shape == (count, 5, 4, 4)
+
+
+def test_an_answer_is_bit_for_bit_the_same_in_any_batch() -> None:
+    """On the shipped architecture, alone, in sevens or all at once: no last bit differs to turn an order of cells."""
+    shipped = model(race_resnet(4, 32), cam_layer=CAM_LAYER)
+    run = a_pass(shipped, noise(13, 32))
+    whole, gradient = run.predict(run.images), run.input_gradient(targets(run))
+    for size in (1, 2, 7):
+        small = a_pass(shipped, noise(13, 32), chunk=size)
+        assert small.predict(run.images).equal(whole)
+        assert small.gradient(run.images, targets(run)).equal(gradient)
+
+
+def test_a_closed_meter_counts_nothing() -> None:
+    """Work outside the context leaves the counts at zero, filled-up batches included."""
+    run = pooled_pass(3)
+    explain_outside = run.input_gradient(targets(run))
+    assert explain_outside.shape == run.images.shape
+    assert (run.meter.forwards, run.meter.backwards) == (0, 0)
+
+
+# Draws.
+
+
+def test_draws_belong_to_image_and_component() -> None:
+    """An image has the same numbers alone and in any batch, and others for another component."""
+    run = pooled_pass(4)
+    numbers = run.draw("a", lambda g: torch.rand(3, generator=g))
+    assert run.alone(2).draw("a", lambda g: torch.rand(3, generator=g)).equal(numbers[2:3])
+    assert not run.draw("b", lambda g: torch.rand(3, generator=g)).equal(numbers)
+    assert len(numbers.unique()) == 12
+
+
+def test_variants_share_draws_unless_they_are_to_be_fresh() -> None:
+    """Common random numbers are the rule; `fresh` gives every variant its own."""
+    run, other = pooled_pass(2), pooled_pass(2, variant="noise")
+    for fresh in (False, True):
+        numbers = [p.draw("a", lambda g: torch.rand(3, generator=g), fresh=fresh) for p in (run, other)]
+        assert numbers[0].equal(numbers[1]) is not fresh
+
+
+def test_the_linear_toy_has_its_weight_as_gradient() -> None:
+    """The gradient of a linear model is its weight row, at any image."""
+    weight = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(1))
+    run = a_pass(Linear(weight), noise(2))
+    torch.testing.assert_close(run.input_gradient(torch.tensor([0, 1])), weight)

@@ -1,0 +1,292 @@
+"""Each ground on which nothing is recommended: a table that triggers it alone, and what is said."""
+
+from dataclasses import replace
+
+import pytest
+
+from mavis.analysis import groups
+from mavis.analysis.findings import Gate, GroupAccuracy, GroupValue, Leak, MetricSummary, Refusal, Reliability
+from mavis.core.traits import MetricTraits
+from mavis.decision import comparison, refusals
+from mavis.decision.recommendation import recommend
+from mavis.decision.refusals import Evidence
+from mavis.protocol.schema import LeakRules, Protocol
+from mavis.workflows.meta_evaluation.simulated_leaderboards import METRICS, VALID, Field, evidence, rules
+
+RULES = rules()
+CLEAR = Field({"a": 0.6, "b": 0.45, "c": 0.3, "d": 0.2})
+GOOD = evidence(CLEAR, 0, RULES)
+NOTHING = groups.estimate(float("nan"), float("nan"), float("nan"), 0)
+
+
+def refused(found: Evidence, protocol: Protocol = RULES) -> list[Refusal]:
+    """The grounds."""
+    held = comparison.hold(found.standing, found.eligible, dict(found.counts), protocol)
+    return refusals.grounds(found, held, protocol)
+
+
+def only(code: str, found: Evidence, protocol: Protocol = RULES) -> str:
+    """The reason of the one ground that there is."""
+    (ground,) = refused(found, protocol)
+    assert ground.code == code
+    return ground.reason
+
+
+def test_a_clear_answer_has_no_ground_against_it() -> None:
+    """The tables below differ from this one in one thing."""
+    assert refused(GOOD) == []
+
+
+def test_r1_a_model_no_better_than_chance() -> None:
+    """Explanations of a guess are not ranked into a recommendation."""
+    guess = VALID.model_copy(
+        update={"better_than_chance": False, "balanced_accuracy": groups.estimate(0.52, 0.48, 0.56, 300)}
+    )
+    assert only("R1", replace(GOOD, validity=guess)) == (
+        "the model is not better than chance: balanced accuracy 0.52, lower end 0.48, chance 0.50."
+    )
+
+
+def test_r1_in_a_group() -> None:
+    """A group of the first attribute has equal weight in every mean, so the model must know it too; others are said."""
+    weak = [
+        GroupAccuracy(attribute=attribute, group=name, correct=40, estimate=groups.estimate(0.4, 0.3, 0.5, 100))
+        for attribute, name in (("race", "g1"), ("gender", "form_a"))
+    ]
+    valid = VALID.model_copy(update={"groups": tuple(weak), "weak_groups": ("g1", "form_a")})
+    assert only("R1", replace(GOOD, validity=valid)) == (
+        "the model is not shown to be better than chance on images of race labelled g1 (40 of 100 right)."
+    )
+    other = VALID.model_copy(update={"groups": tuple(weak), "weak_groups": ("form_a",)})
+    assert refused(replace(GOOD, validity=other)) == []
+
+
+def test_r2_a_group_below_the_minimum() -> None:
+    """The group and its number are named."""
+    assert only("R2", replace(GOOD, counts={"g0": 100, "g1": 29, "g2": 100})) == (
+        "too few images in race labelled g1 (29); at least 30 are needed."
+    )
+
+
+def test_r3_nobody_passes() -> None:
+    """The gates at which the methods ended are named."""
+    gate = Gate(id="G3", title="t", passed=False, value=0.9, threshold=0.5, reason="r")
+    stopped = tuple(e.model_copy(update={"eligible": False, "gates": (gate,)}) for e in GOOD.entries)
+    methods = tuple(e for e in stopped if e.role == "method")
+    assert only("R3", replace(GOOD, entries=methods)) == "no method passed every gate: G3 stops a, b, c, d."
+
+
+def test_r4_a_control_as_good_as_the_leader() -> None:
+    """A control that the leader is not shown to beat on the primary metric refuses; one that it beats does not."""
+    close = Field({**CLEAR.quality, "sobel": 0.58})
+    reason = only("R4", evidence(close, 0, RULES, {"sobel": "control"}))
+    assert reason.startswith("the control sobel does as well as the leader a on nsrg: a is ahead by 0.0")
+    assert refused(evidence(Field({**CLEAR.quality, "sobel": 0.5}), 0, RULES, {"sobel": "control"})) == []
+
+
+def test_r4_looks_at_the_primary_metric_alone() -> None:
+    """A map that ignores the image is perfectly robust; that refuses nothing."""
+    blob = Field({**CLEAR.quality, "blob": 0.3}, moved={("blob", "flip_equivariance", ""): 5.0})
+    found = evidence(blob, 0, RULES, {"blob": "control"})
+    overall = found.standing.total.overall[0]
+    assert overall[found.standing.place("blob")] > overall[found.standing.place("a")]
+    assert refused(found) == []
+
+
+def test_r4_a_control_beats_the_oracle() -> None:
+    """Where the truth is planted the metric must not prefer a map that knows nothing; near it is borne."""
+    roles = {"oracle": "oracle", "sobel": "control"}
+    known = {"a": 0.9, "b": 0.7, "c": 0.5, "d": 0.3}
+    worse = evidence(Field({**known, "oracle": 0.5, "sobel": 0.7}), 0, RULES, roles)
+    assert only("R4", worse).startswith("the control sobel beats the oracle on nsrg, by 0.")
+    assert refused(evidence(Field({**known, "oracle": 0.6, "sobel": 0.61}), 0, RULES, roles)) == []
+    assert refused(evidence(Field({**known, "oracle": 0.5}), 0, RULES, roles)) == []
+
+
+def test_r4_the_oracle_is_not_before_its_opposite() -> None:
+    """The anti-oracle must come out worse than the oracle."""
+    roles = {"oracle": "oracle", "anti_oracle": "oracle"}
+    known = {"a": 0.9, "b": 0.7, "c": 0.5, "d": 0.3, "oracle": 0.5}
+    assert refused(evidence(Field({**known, "anti_oracle": -0.5}), 0, RULES, roles)) == []
+    same = evidence(Field({**known, "anti_oracle": 0.5}), 0, RULES, roles)
+    assert only("R4", same).startswith("nsrg does not put the oracle before anti_oracle")
+
+
+def test_r4_the_reference_is_no_better_than_nothing() -> None:
+    """Then there is no scale on which anybody could lead."""
+    measured = {**METRICS, "nsrg": MetricTraits("-", "faithfulness", higher_is_better=True)}
+    found = evidence(Field({**CLEAR.quality, "oracle": 0.0}), 0, RULES, {"oracle": "oracle"}, measured)
+    assert "oracle is not shown to be better than random on nsrg" in only("R4", found)
+
+
+def test_r5_the_metrics_contradict_each_other() -> None:
+    """Faithfulness metrics that surely order the methods in opposite ways measure different things."""
+    turned = {"a": -0.45, "b": -0.15, "c": 0.15, "d": 0.45}
+    moved = {(name, "single_deletion", ""): by for name, by in turned.items()}
+    moved |= {(name, "road_gap", ""): by / 4 for name, by in {"a": 0, "b": -1, "c": 1, "d": 0}.items()}
+    field = Field({"a": 0.9, "b": 0.6, "c": 0.5, "d": 0.4}, moved=moved)
+    reason = only("R5", evidence(field, 0, RULES))
+    assert reason.startswith(
+        "the metrics that should measure the same as nsrg order the methods differently: Kendall's"
+    )
+
+
+def test_r5_does_not_ask_categories_to_agree() -> None:
+    """That the most faithful method is the least robust is what the weights are for."""
+    moved = {("a", "flip_equivariance", ""): -0.5, ("d", "flip_equivariance", ""): 0.3}
+    assert refused(evidence(Field({**CLEAR.quality, "a": 0.8}, moved=moved), 0, RULES)) == []
+
+
+def test_r5_the_imputers_contradict_each_other() -> None:
+    """Where nobody is among the first under every imputer, the answer is the imputer's."""
+    moved = {("b", "nsrg@blur", ""): 1.5, ("c", "nsrg@mean", ""): 1.5}
+    found = evidence(Field(CLEAR.quality, moved=moved), 0, RULES)
+    assert only("R5", found) == (
+        "who leads depends on what removed parts show, and nobody is among the first every time "
+        "(nsrg@mean: c; nsrg@blur: b)."
+    )
+    one = evidence(Field(CLEAR.quality, moved={("b", "nsrg@blur", ""): 1.5}), 0, RULES)
+    assert only("R5", one)
+    assert refused(replace(one, reliability=(imputer("mean", 0.9), imputer("blur", 0.5)))) == []
+
+
+def test_r6_no_basis_to_prefer() -> None:
+    """More than half of the methods in the set and none ahead in half of the draws."""
+    found = evidence(Field(dict.fromkeys("abcd", 0.5)), 0, RULES)
+    assert only("R6", found) == (
+        "4 of 4 eligible methods are not shown to differ and none leads in half of the draws: no basis to prefer."
+    )
+
+
+def imputer(name: str, kept: float) -> Reliability:
+    """One row at the first fraction."""
+    share = groups.estimate(kept, kept - 0.05, kept + 0.05, 300)
+    return Reliability(imputer=name, fraction=0.1, kept=share, groups=(), reliable=kept >= 0.7, uneven=())
+
+
+def test_r7_no_reliable_imputer() -> None:
+    """Of those that the primary metric rests on; another one that is reliable does not help."""
+    bad = (imputer("mean", 0.5), imputer("blur", 0.61), imputer("render", 0.99))
+    assert only("R7", replace(GOOD, reliability=bad)) == (
+        "no imputer is reliable: with 10% of the cells removed the model keeps its prediction for too few images "
+        "(mean 50%, blur 61%), so removing parts of an image says little."
+    )
+    assert refused(replace(GOOD, reliability=(imputer("mean", 0.9), imputer("blur", 0.5)))) == []
+
+
+def test_r8_images_were_trained_on() -> None:
+    """Too many evaluation images are training images; unknown training images refuse nothing."""
+    protocol = RULES.model_copy(update={"data": RULES.data.model_copy(update={"leak": LeakRules()})})
+    leak = Leak(known=True, exact=3, near=1, rate=4 / 300, groups={}, excessive=True)
+    found = replace(GOOD, validity=VALID.model_copy(update={"leak": leak}))
+    assert only("R8", found, protocol) == (
+        "1.3% of the images are, or look like, training images (3 the same, 1 nearly the same); at most 0.1% may be."
+    )
+    unknown = leak.model_copy(update={"known": False, "rate": None, "excessive": False})
+    assert refused(replace(GOOD, validity=VALID.model_copy(update={"leak": unknown})), protocol) == []
+
+
+def test_r9_the_best_method_differs_between_groups() -> None:
+    """Behind over all images and ahead in one group: no answer for all."""
+    moved = {("b", metric, "g2"): 0.3 for metric in ("nsrg", "road_gap", "single_deletion", "flip_equivariance")}
+    reason = only("R9", evidence(Field(CLEAR.quality, moved=moved), 0, RULES))
+    assert reason.startswith(
+        "the best method differs between groups of race: a leads over all, but is beaten by b for g2"
+    )
+
+
+def summary(lost: dict[str, tuple[int, int]]) -> MetricSummary:
+    """The primary metric, with what is undefined and failed per group of 100."""
+    values = tuple(
+        GroupValue(
+            attribute="race",
+            group=name,
+            estimate=groups.estimate(0.5, 0.4, 0.6, 100 - undefined - failed),
+            undefined=undefined,
+            failed=failed,
+            suppressed=False,
+        )
+        for name, (undefined, failed) in lost.items()
+    )
+    return MetricSummary(
+        metric="nsrg",
+        category="faithfulness",
+        higher_is_better=True,
+        unit="",
+        chance=0.0,
+        estimate=NOTHING,
+        natural_mean=None,
+        undefined=0,
+        failed=0,
+        rank=None,
+        groups=values,
+        gaps=(),
+        missing=None,
+    )
+
+
+def lacking(name: str, **lost: tuple[int, int]) -> Evidence:
+    """The good table, one of whose methods lacks scores."""
+    entries = [e.model_copy(update={"metrics": (summary(lost),)}) if e.explainer == name else e for e in GOOD.entries]
+    return replace(GOOD, entries=tuple(entries))
+
+
+def test_r10_scores_missing_too_often() -> None:
+    """More than 5 % undefined or failed in one group is too many, 5 % is not; those of methods behind do not matter."""
+    assert only("R10", lacking("a", g0=(0, 0), g1=(4, 2), g2=(1, 0))) == (
+        "a has no nsrg for too many images: 6 of 100 labelled g1; at most 5% of a group may be missing."
+    )
+    assert refused(lacking("a", g0=(2, 0), g1=(4, 1), g2=(1, 0))) == []
+    assert refused(lacking("d", g0=(50, 0), g1=(0, 0), g2=(0, 0))) == []
+
+
+def test_r10_far_more_missing_in_one_group_than_in_another() -> None:
+    """With a narrower limit on the difference, 5 % against 1 % is too much."""
+    narrow = rules(max_undefined_gap=0.03)
+    assert only("R10", lacking("a", g0=(1, 0), g1=(5, 0), g2=(2, 0)), narrow) == (
+        "a has no nsrg for 5.0% of the images labelled g1 and 1.0% of those labelled g0; these shares may differ by at "
+        "most 3%."
+    )
+
+
+def test_a_refusal_that_begins_with_a_name_keeps_it() -> None:
+    """As a sentence a ground begins with a capital, but names are written as they are."""
+    assert recommend(lacking("a", g0=(0, 0), g1=(4, 2), g2=(1, 0)), RULES).sentence.startswith("a has no nsrg for ")
+    few = recommend(evidence(Field({"a": 0.6, "b": 0.3}), 0, RULES), RULES)
+    assert few.sentence.startswith("Methods that passed every gate")
+
+
+def test_r10_nothing_to_compare() -> None:
+    """Without any value of the primary metric there is no score."""
+    found = evidence(
+        CLEAR, 0, RULES, metrics={**METRICS, "nsrg": MetricTraits("-", "faithfulness", higher_is_better=True)}
+    )
+    assert only("R10", found) == "no image has nsrg of random and cell_occlusion."
+
+
+@pytest.mark.parametrize("status", ["preview", "draft"])
+def test_r11_a_changed_protocol(status: str) -> None:
+    """What carries the name of a frozen protocol must follow it; one that is not frozen may be changed."""
+    changed = {"status": "frozen", "overrides": ("limit = 70",)}
+    assert only("R11", GOOD, RULES.model_copy(update=changed)) == (
+        "the protocol simulated is frozen and this run changed it (limit = 70): its name would promise what was not "
+        "done."
+    )
+    assert refused(GOOD, RULES.model_copy(update={**changed, "status": status})) == []
+    assert refused(GOOD, RULES.model_copy(update={"status": "frozen"})) == []
+
+
+def test_r12_two_methods_are_a_comparison() -> None:
+    """Fewer eligible methods than asked for are compared, not recommended."""
+    found = evidence(Field({"a": 0.6, "b": 0.3}), 0, RULES)
+    assert only("R12", found) == (
+        "methods that passed every gate and have a score: 2; fewer than 3 are a comparison, not a recommendation."
+    )
+
+
+def test_every_ground_is_listed() -> None:
+    """A refusal names all its grounds, the weightiest first."""
+    found = evidence(Field({"a": 0.6, "b": 0.3, "sobel": 0.6}), 0, RULES, {"sobel": "control"})
+    guess = VALID.model_copy(update={"better_than_chance": False})
+    found = replace(found, counts={"g0": 9}, validity=guess, reliability=(imputer("mean", 0.1),))
+    assert [ground.code for ground in refused(found)] == ["R1", "R2", "R7", "R4", "R12"]
