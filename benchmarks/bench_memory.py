@@ -26,7 +26,7 @@ from harness import one_thread, table, write
 from subject import Subject, Wanted
 from torch import nn
 
-from mavis.core import device
+from mavis.core import devices
 from mavis.core.types import Model
 from mavis.datasets.synthetic_faces import synthetic_faces
 from mavis.engine.execution import block
@@ -48,7 +48,7 @@ def sweeps(images: int) -> Callable[[], None]:
     model = Model("small", _small(len(data.classes)), data.classes, "benchmark", cam_layer="3", size=SIZE)
     line = Line(tuple(Wanted(METHODS).methods), tuple(Wanted(METRICS).metrics))
     cells = tuple(Cell(f"{e.name} {m.name}", e.name, m.name, None) for e in line.explainers for m in line.metrics)
-    chunk = device.default_chunk(torch.device("cpu"), 3 * SIZE * SIZE * 4)
+    chunk = devices.default_chunk(torch.device("cpu"), 3 * SIZE * SIZE * 4)
     job = Job(model, data, line, dict.fromkeys(ids, 0), data.mean, seed=0, grid=16, chunk=chunk)
 
     def work() -> None:

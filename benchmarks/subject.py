@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from mavis.core.device import default_chunk
+from mavis.core.devices import default_chunk
 from mavis.core.model_pass import Pass
 from mavis.core.registry import explainers, metric_of, metrics
 from mavis.core.traits import ExplainerTraits

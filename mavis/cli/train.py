@@ -38,7 +38,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a classifier and keep its best epoch by balanced validation accuracy."""
-    from mavis.core.device import resolve
+    from mavis.core.devices import resolve
     from mavis.datasets.loading.open import open_data
     from mavis.models.loading import checkpoint
     from mavis.models.training.loop import LOG, Settings, fit

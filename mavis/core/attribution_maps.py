@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mavis.core import device
-from mavis.core.device import precise
+from mavis.core import devices
+from mavis.core.devices import precise
 from mavis.core.errors import ContractError
 
 
@@ -126,7 +126,7 @@ class Maps:
     @cached_property
     def _sorted(self) -> tuple[Tensor, Tensor]:
         flat = self.values.flatten(1)
-        order = device.argsort(-flat)
+        order = devices.argsort(-flat)
         return flat.gather(1, order), order
 
     @cached_property
@@ -152,7 +152,7 @@ class Maps:
     @cached_property
     def ascending_magnitude(self) -> Tensor:
         """``(B,n)``, absolute cell values sorted from low to high."""
-        return device.sort(self.cells.abs())
+        return devices.sort(self.cells.abs())
 
     @cached_property
     def unit(self) -> Tensor:
@@ -172,7 +172,7 @@ def ties(values: Tensor, counts: Tensor) -> Tensor:
 
     It stands at place k, from 1 on; place 0 is false.
     """
-    ordered = device.sort(values).flip(1)
+    ordered = devices.sort(values).flip(1)
     among = torch.arange(1, values.shape[1], device=values.device) < counts[:, None]
     return torch.nn.functional.pad((ordered[:, 1:] == ordered[:, :-1]) & among, (1, 0))
 
@@ -196,7 +196,7 @@ def positions(cells: Tensor, tie_break: Tensor) -> Tensor:
 
 def ranks(values: Tensor) -> Tensor:
     """Average ranks along the last dimension, ties sharing theirs: ``(…,n)`` -> ``(…,n)`` float32, 1 for the lowest."""
-    order = device.argsort(values)
+    order = devices.argsort(values)
     ordered = values.gather(-1, order)
     rises = ordered[..., 1:] > ordered[..., :-1]
     shared = (_starts(rises) + _ends(rises) + 1).float() / 2

@@ -75,7 +75,7 @@ class EvenBatches(nn.Module):
 
     Convolution kernels for small or odd batches round differently, in the last bit; where two cells of a map are
     nearly equal that bit changes their order and so a score. Filled up, the convolutions that were measured (see
-    `mavis.core.device.grain`) answer alike in any batch, bit for bit. What fills up is neither returned nor counted.
+    `mavis.core.devices.grain`) answer alike in any batch, bit for bit. What fills up is neither returned nor counted.
     """
 
     def __init__(self, net: nn.Module, meter: Meter, grain: int) -> None:

@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from mavis.core import device, seeding
+from mavis.core import devices, seeding
 from mavis.core.compute import Cost, EvenBatches, Meter
 from mavis.core.errors import ModelError
 from mavis.core.types import Batch, Model, Reference
@@ -71,7 +71,7 @@ class Pass:
     @cached_property
     def net(self) -> nn.Module:
         """What explainers call: the network in `EvenBatches`. Autograd goes through it."""
-        return EvenBatches(self.model.net, self.meter, device.grain())
+        return EvenBatches(self.model.net, self.meter, devices.grain())
 
     @property
     def logits(self) -> Tensor:
@@ -143,7 +143,7 @@ class Pass:
         if key not in self._computed:
             before = self.meter.read()
             values = compute()
-            device.synchronise(self.images.device)
+            devices.synchronise(self.images.device)
             self._computed[key] = _Computed(values, self.meter.read() - before)
         return self._computed[key].values
 
@@ -154,7 +154,7 @@ class Pass:
         self._used = set()
         before, known = self.meter.read(), set(self._computed)
         yield total
-        device.synchronise(self.images.device)
+        devices.synchronise(self.images.device)
         spent = self.meter.read() - before
         shared = sum((self._computed[key].cost for key in self._used & known), Cost())
         whole = spent + shared

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mavis.core import attribution_maps
 from mavis.core.attribution_maps import Maps
-from mavis.core.device import precise
+from mavis.core.devices import precise
 from mavis.core.metric_types import Answers, Curve, CurveValues, Fade, PartProbe, Probe, Question
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.imputers import Filler, imputer_of

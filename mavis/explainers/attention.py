@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from mavis.core import device
+from mavis.core import devices
 from mavis.core.attribution_maps import upsampled
 from mavis.core.errors import ModelError
 from mavis.core.metric_types import Explainer
@@ -175,7 +175,7 @@ def _compute_weighted(run: Pass, targets: Tensor) -> tuple[Tensor, ...]:
 
 def _checked(run: Pass, recorder: _Recorder) -> list[_Kept]:
     """What was kept, if every layer attends from all tokens of an image to all."""
-    name, batch = run.model.name, len(run) + -len(run) % device.grain()
+    name, batch = run.model.name, len(run) + -len(run) % devices.grain()
     if not recorder.kept:
         raise ModelError(f"'{name}' has no attention layers; leave out the explainers that read attention.")
     if any(one.shape[0] != batch for one in recorder.kept):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mavis.core.attribution_maps import upsampled
-from mavis.core.device import precise
+from mavis.core.devices import precise
 from mavis.core.errors import ModelError
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mavis.core.device import precise
+from mavis.core.devices import precise
 from mavis.core.errors import BadParameter
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass

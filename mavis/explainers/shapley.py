@@ -10,7 +10,7 @@ from math import comb
 import torch
 from torch import Tensor
 
-from mavis.core.device import precise
+from mavis.core.devices import precise
 from mavis.core.errors import BadParameter
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass

@@ -32,5 +32,5 @@ def seconds() -> Metric:
     undefined="this system does not tell",
 )
 def peak_memory() -> Metric:
-    """Rise of memory while one batch is explained: exact on CUDA, a lower bound on the CPU (see `core.device`)."""
+    """Rise of memory while one batch is explained: exact on CUDA, a lower bound on the CPU (see `core.devices`)."""
     return CostMetric(lambda _, peak, __: peak)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mavis.core.attribution_maps import Maps, cell_index, pearson, ranks, spearman
-from mavis.core.device import precise
+from mavis.core.devices import precise
 from mavis.core.errors import BadParameter
 from mavis.core.metric_types import Answers, Metric, PartProbe, Probe, ProbeMetric
 from mavis.core.model_pass import Pass

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mavis.core.device import precise
+from mavis.core.devices import precise
 from mavis.core.errors import BadParameter
 from mavis.core.metric_types import Curve, CurveValues, Metric, Question, SweepMetric, evenly
 from mavis.core.registry import metric

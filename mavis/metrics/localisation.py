@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mavis.core.attribution_maps import Maps
-from mavis.core.device import precise
+from mavis.core.devices import precise
 from mavis.core.errors import BadParameter
 from mavis.core.metric_types import MapMetric, Metric
 from mavis.core.registry import metric

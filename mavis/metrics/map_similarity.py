@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from mavis.core.device import precise
+from mavis.core.devices import precise
 from mavis.core.errors import ContractError
 
 _RADIUS = 3

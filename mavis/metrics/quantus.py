@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mavis.core import device
+from mavis.core import devices
 from mavis.core.errors import BadParameter, DataError, MavisError
 from mavis.core.metric_types import Explain, Explained, FreeMetric
 from mavis.core.registry import metrics
@@ -62,7 +62,7 @@ class _Asked:
         try:
             return self._one(row)
         except Exception as error:
-            if device.is_out_of_memory(error):
+            if devices.is_out_of_memory(error):
                 raise
             return error
 

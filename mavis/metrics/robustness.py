@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mavis.core.attribution_maps import cell_means, spearman
-from mavis.core.device import precise
+from mavis.core.devices import precise
 from mavis.core.errors import BadParameter
 from mavis.core.metric_types import Explained, Metric, VariantMetric
 from mavis.core.perturbation.variants import Flip, Noise, Replicate, Shifted

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 
 from mavis.analysis.findings import Findings
-from mavis.core.device import resolve
+from mavis.core.devices import resolve
 from mavis.core.errors import MavisError
 from mavis.core.types import Dataset
 from mavis.datasets.loading.open import DEFAULT_DATA

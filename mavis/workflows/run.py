@@ -10,7 +10,7 @@ from mavis import report
 from mavis.analysis import model_validity
 from mavis.analysis.findings import Findings
 from mavis.analysis.groups import rules_of
-from mavis.core import device
+from mavis.core import devices
 from mavis.core.types import Dataset, Model
 from mavis.engine.execution import explain
 from mavis.engine.execution.scheduler import SILENT, Progress, execute_blocks
@@ -60,11 +60,13 @@ def begin(planned: Planned, folder: Path) -> tuple[Store, pd.DataFrame]:
     """
     store = Store.opened(folder, identity(planned))
     models, drawn = [model for model, _ in planned.models.values()], planned.sample
-    said = [device.fitting(planned.chunk, partial(predictions, model, drawn)) for model in models]
+    said = [devices.fitting(planned.chunk, partial(predictions, model, drawn)) for model in models]
     store.write_images(pd.concat(said))
     for what, measure in MEASURES.items():
         if not store.has(what):  # once: what follows from it must be the same when a run is continued
-            done = [device.fitting(planned.chunk, partial(measure, model, drawn, planned.protocol)) for model in models]
+            done = [
+                devices.fitting(planned.chunk, partial(measure, model, drawn, planned.protocol)) for model in models
+            ]
             store.write_measured(what, pd.concat(done))
     return store, pd.concat(said)
 

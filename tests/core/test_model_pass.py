@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mavis.core import device
+from mavis.core import devices
 from mavis.core.compute import Cost
 from mavis.core.errors import MavisError, ModelError
 from mavis.core.model_pass import Pass
@@ -298,7 +298,7 @@ def test_batches_are_filled_up_and_neither_returned_nor_counted(count: int) -> N
     run.model.net.conv.register_forward_hook(lambda _m, images, _o: seen.append(len(images[0])))
     with run.meter.on(run.model.net):
         gradient = run.gradient(run.images, targets(run))
-    assert seen == [device.grain() * -(-count // device.grain())]
+    assert seen == [devices.grain() * -(-count // devices.grain())]
     assert (run.meter.forwards, run.meter.backwards) == (count, count)
     torch.testing.assert_close(gradient, run.input_gradient(targets(run)))
     assert gradient.shape == run.images.shape

@@ -6,7 +6,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from mavis.core import device
+from mavis.core import devices
 from mavis.core.compute import Meter
 from mavis.core.errors import BadParameter, ModelError
 from mavis.core.perturbation.variants import Subtract
@@ -485,7 +485,7 @@ def test_functions_in_place_are_followed() -> None:
 @pytest.mark.parametrize("first", [nn.ReLU(inplace=True), nn.Hardtanh(-0.2, 0.2, inplace=True)])
 def test_the_image_is_never_overwritten(first: nn.Module) -> None:
     """A net that would clip its image in place is given no chance to, in a batch that is not filled up either."""
-    images = noise(device.grain(), 2) - 0.5
+    images = noise(devices.grain(), 2) - 0.5
     before = images.clone()
     run = a_pass(nn.Sequential(first, nn.Flatten(), nn.Linear(12, 3)), images)
     lrp()(run, targets(run))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mavis.core import attribution_maps
-from mavis.core.device import precise
+from mavis.core.devices import precise
 from mavis.core.errors import BadParameter, DataError
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.imputers import Imputer

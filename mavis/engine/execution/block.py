@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from mavis.core import device, metric_types
+from mavis.core import devices, metric_types
 from mavis.core.attribution_maps import Maps
 from mavis.core.compute import Cost
 from mavis.core.model_pass import Pass
@@ -62,7 +62,7 @@ class _Work:
             forwards=self.explaining.meter.forwards,
             backwards=self.explaining.meter.backwards,
             seconds=time.perf_counter() - start,
-            peak_mib=device.peak_mib(self.job.model.device),
+            peak_mib=devices.peak_mib(self.job.model.device),
             chunk=self.job.chunk,
             failures=list(self.ledger.failures.values()),
         )
@@ -92,7 +92,7 @@ class _Work:
         found = {}
         for part in self.ledger.able():
             with self.ledger.guard(Scope("explain", run.ids, (part.name,))):
-                with device.PeakMemory(run.images.device) as memory, run.account() as cost:
+                with devices.PeakMemory(run.images.device) as memory, run.account() as cost:
                     values = self.explaining.values(part, run, targets)
                 found[part.name] = Maps.of(values, self.job.grid)
                 self._score_cost(part.name, run.ids, cost, memory.mib)

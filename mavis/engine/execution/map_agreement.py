@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mavis.core.attribution_maps import Maps, spearman
-from mavis.core.device import precise
+from mavis.core.devices import precise
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mavis.core import device, metric_types
+from mavis.core import devices, metric_types
 from mavis.core.attribution_maps import Maps
 from mavis.core.compute import Cost
 from mavis.core.errors import ContractError
@@ -126,7 +126,7 @@ class Ledger:
         except OutOfMemoryError:
             raise
         except Exception as error:
-            if device.is_out_of_memory(error):
+            if devices.is_out_of_memory(error):
                 raise OutOfMemoryError(str(error)) from error
             self._note(scope, error)
             self._lose(scope, f"{scope.stage}: {type(error).__name__}: {error}")

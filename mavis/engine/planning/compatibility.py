@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from mavis.core import device
+from mavis.core import devices
 from mavis.core.attribution_maps import pooled
 from mavis.core.compute import Cost, Meter
 from mavis.core.errors import MavisError
@@ -142,7 +142,7 @@ def assess(
         trial = _Trial(Pass(model, batch, mean, seed, chunk, meter=meter, reference=reference))
         return {part.name: trial.of(part) for part in parts}
 
-    return Tried(device.fitting(chunk, supports), Cost(meter.forwards, meter.backwards))
+    return Tried(devices.fitting(chunk, supports), Cost(meter.forwards, meter.backwards))
 
 
 def matrix(given: str, data: str | Dataset = DEFAULT_DATA, *, place: torch.device, rules: str = "quick") -> Matrix:
@@ -165,7 +165,7 @@ def matrix(given: str, data: str | Dataset = DEFAULT_DATA, *, place: torch.devic
         found.load(ids[:IMAGES]).to(model.device),
         found.mean.to(model.device),
         seed=settings.seed,
-        chunk=device.default_chunk(place, others.images[:1].nbytes),
+        chunk=devices.default_chunk(place, others.images[:1].nbytes),
         reference=others,
     )
     return Matrix(model, changes, tried)
@@ -192,7 +192,7 @@ class _Trial:
         try:
             return self._tried(part, self._run_for(part))
         except Exception as error:
-            if device.is_out_of_memory(error):
+            if devices.is_out_of_memory(error):
                 raise
             self.run = _fresh(self.original, slice(FIRST))  # what failed may have left hooks in its copy
             return _failed(error)

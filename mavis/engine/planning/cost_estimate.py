@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mavis.core import metric_types
 from mavis.core.compute import Cost, Meter
-from mavis.core.device import synchronise
+from mavis.core.devices import synchronise
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.variants import Variant
 from mavis.core.types import PART_CODES, Batch, Model, Reference

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from mavis.core import device
+from mavis.core import devices
 from mavis.core.types import Dataset, Model, Reference
 from mavis.engine.model_checks import imputer_reliability, part_reliance
 from mavis.engine.planning import compatibility
@@ -42,10 +42,10 @@ def plan(request: Request, opened: tuple[Opened, Dataset] | None = None) -> Plan
         request: see `Request`.
         opened: models and data that are at hand already; by default they are opened by name.
     """
-    device.exact()
+    devices.exact()
     rules = _rules(request)
     line = line_up(rules, request.explainers, allow_known_faulty=request.allow_known_faulty)
-    place = device.resolve(request.device)
+    place = devices.resolve(request.device)
     if opened is None:
         check_names(request.models, request.data)
         opened = open_models(request.models, place, request.data, target=request.target, split=request.split)
@@ -53,7 +53,7 @@ def plan(request: Request, opened: tuple[Opened, Dataset] | None = None) -> Plan
     sample = draw_sample(data, rules, request.limit)
     line = with_reference(line, rules, truth=sample.truth)
     one = sample.data.load(sample.ids[:1])
-    chunk = request.batch_size or device.default_chunk(place, one.images.nbytes)
+    chunk = request.batch_size or devices.default_chunk(place, one.images.nbytes)
     laid: dict[str, tuple[Cell, ...]] = {}
     every: list[Block] = []
     estimates, tried = {}, {}

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from mavis.analysis.statistics.bootstrap import Floats
-from mavis.core import device
+from mavis.core import devices
 from mavis.core.errors import MavisError
 from mavis.core.model_pass import Pass
 from mavis.core.registry import datasets, metric_of, metrics
@@ -142,7 +142,7 @@ def scored(on: Subject, maps: Sequence[Part], asked: Settings, *, grid: int, var
         grid: cells per side.
         variants: whether metrics that explain again are asked too.
     """
-    device.exact()
+    devices.exact()
     parts = [_metric(label, params) for label, params in asked.items()]
     targets = dict(zip(on.ids, (int(k) for k in on.said["predicted"]), strict=True))
     job = explain.Job(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import mavis
 from mavis.core import registry
 from mavis.core.compute import Cost
-from mavis.core.device import grain
+from mavis.core.devices import grain
 from mavis.core.errors import ModelError
 from mavis.core.model_pass import Pass
 from mavis.core.traits import ExplainerTraits

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from mavis.core import device
-from mavis.core.device import PeakMemory, default_chunk, is_out_of_memory, resolve
+from mavis.core import devices
+from mavis.core.devices import PeakMemory, default_chunk, is_out_of_memory, resolve
 from mavis.core.errors import MavisError
 
 CPU = torch.device("cpu")
@@ -70,7 +70,7 @@ def test_an_index_beyond_the_last_device_is_refused(machine) -> None:
 
 def test_chunks_stay_within_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """1.5 MiB of input a call on the CPU, 192 on an accelerator, in whole grains, at least one, at most 4096 images."""
-    monkeypatch.setattr(device, "grain", lambda: 8)
+    monkeypatch.setattr(devices, "grain", lambda: 8)
     sizes = {side: 3 * side * side * 4 for side in (1, 64, 96, 224, 4000)}
     assert [default_chunk(CPU, size) for size in sizes.values()] == [4096, 32, 8, 8, 8]
     assert [default_chunk(torch.device("cuda"), size) for size in sizes.values()] == [4096, 4096, 1816, 328, 8]
@@ -81,9 +81,9 @@ def test_sorts_agree_with_those_of_torch(shape: tuple[int, ...]) -> None:
     """Each row by itself, ties among them: the values in order, and places at which they stand."""
     values = torch.rand(shape, generator=torch.Generator().manual_seed(1)).mul(20).round() - 10
     expected = values.sort(dim=-1).values
-    assert device.sort(values).equal(expected)
-    assert values.gather(-1, device.argsort(values)).equal(expected)
-    assert device.argsort(values).sort(dim=-1).values.equal(torch.arange(shape[-1]).expand(shape))
+    assert devices.sort(values).equal(expected)
+    assert values.gather(-1, devices.argsort(values)).equal(expected)
+    assert devices.argsort(values).sort(dim=-1).values.equal(torch.arange(shape[-1]).expand(shape))
 
 
 def test_a_failed_allocation_is_out_of_memory() -> None:
@@ -132,7 +132,7 @@ def test_exact_switches_every_shortcut_off(settings: None) -> None:
     """After `exact` nothing is rounded to TF32 and no kernel is chosen by a race."""
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = True
-    device.exact()
+    devices.exact()
     assert not torch.backends.cuda.matmul.allow_tf32
     assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.deterministic
@@ -170,7 +170,7 @@ def test_each_peak_starts_anew() -> None:
 
 def test_a_system_that_cannot_tell_says_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the mark cannot be reset there is no number, rather than a wrong one."""
-    monkeypatch.setattr(device, "_reset_high_water", lambda: False)
+    monkeypatch.setattr(devices, "_reset_high_water", lambda: False)
     with PeakMemory(CPU) as peak:
         pass
     assert peak.mib is None
@@ -189,12 +189,12 @@ def test_the_peak_of_a_gpu_is_that_of_its_allocator() -> None:
 @linux
 def test_the_peak_of_the_process_is_in_mib() -> None:
     """The process's peak is what the kernel reports as its high-water mark, within 1 MiB, or more."""
-    assert 0 < process_mark() <= device.peak_mib(torch.device("cpu")) + 1 < 2**20
+    assert 0 < process_mark() <= devices.peak_mib(torch.device("cpu")) + 1 < 2**20
 
 
 def process_mark() -> float:
     """VmHWM of this process in MiB."""
-    mark = device._resident_mib("VmHWM")
+    mark = devices._resident_mib("VmHWM")
     assert mark is not None
     return mark
 
@@ -209,9 +209,9 @@ def test_work_that_does_not_fit_is_tried_with_half_as_often_as_needed() -> None:
             raise torch.OutOfMemoryError("no room")
         return "done"
 
-    assert device.fitting(16, work) == "done"
+    assert devices.fitting(16, work) == "done"
     assert tried == [16, 8, 4, 2]
     with pytest.raises(torch.OutOfMemoryError):
-        device.fitting(4, lambda chunk: (_ for _ in ()).throw(torch.OutOfMemoryError("never")))
+        devices.fitting(4, lambda chunk: (_ for _ in ()).throw(torch.OutOfMemoryError("never")))
     with pytest.raises(ZeroDivisionError):
-        device.fitting(4, lambda chunk: 1 // 0)
+        devices.fitting(4, lambda chunk: 1 // 0)
