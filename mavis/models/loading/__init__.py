@@ -1,0 +1,8 @@
+"""From what a user names or hands over to a model.
+
+- `open`: a name, a folder, a spec such as ``timm:resnet18`` or an object to a prepared model.
+- `specs`: the syntax of specs; `wrappers`: any callable or network as a model; `weights`: loading of weights.
+- `checkpoint`: a model folder on disk (safetensors and a JSON card); `architectures`: the shipped architecture.
+
+Open `open` first.
+"""

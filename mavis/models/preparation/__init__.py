@@ -1,0 +1,8 @@
+"""Preparation: a copy of a model on which every method can run, with the same answers.
+
+- `prepare`: evaluation mode, no gradients of weights, logits in place of probabilities; says what it changed.
+- `graph_rewriting`: activations become modules of their own (torch.fx), a final softmax is removed.
+- `cam_layer`: the layer that CAM methods read.
+
+Open `prepare` first.
+"""

@@ -1,0 +1,1 @@
+"""Files for other programs: CSV (`csv_files`), JSON, Markdown and LaTeX (`formats`)."""
