@@ -16,7 +16,12 @@ import numpy as np
 from harness import table, write
 
 from mavis.decision import comparison, refusals
-from mavis.workflows.meta_evaluation.simulated_leaderboards import METRICS, Field, evidence, rules
+from mavis.workflows.meta_evaluation.simulated_leaderboards import (
+    METRICS,
+    SimulatedLeaderboard,
+    build_protocol,
+    simulate_evidence,
+)
 
 HEADER = ("field", "best in set", "mean size", "best alone", "refused", "grounds", "ms a decision", "expected")
 
@@ -25,7 +30,7 @@ HEADER = ("field", "best in set", "mean size", "best alone", "refused", "grounds
 class Row:
     """A field, its best method, and what should come out."""
 
-    field: Field
+    field: SimulatedLeaderboard
     best: str
     expected: str
 
@@ -34,21 +39,33 @@ EVERY = tuple(name for name in METRICS if "@" not in name)
 FIVE = {"a": 0.5, "b": 0.42, "c": 0.35, "d": 0.3, "e": 0.2}
 MANY = {f"m{k:02d}": 0.6 - 0.01 * k for k in range(45)}
 ROWS: Mapping[str, Row] = {
-    "clear lead .08, 3 × 100": Row(Field(FIVE), "a", "best in set ≥ .95, mostly alone"),
-    "close second .03, 3 × 60": Row(Field({**FIVE, "b": 0.47}, images=60), "a", "best in set ≥ .95"),
-    "close second .03, 7 × 30": Row(Field({**FIVE, "b": 0.47}, images=30, groups=7), "a", "best in set ≥ .95"),
-    "within the ROPE, 3 × 100": Row(Field({**FIVE, "b": 0.49, "c": 0.485}), "a", "best in set ≥ .95, rarely alone"),
+    "clear lead .08, 3 × 100": Row(SimulatedLeaderboard(FIVE), "a", "best in set ≥ .95, mostly alone"),
+    "close second .03, 3 × 60": Row(
+        SimulatedLeaderboard({**FIVE, "b": 0.47}, images_per_group=60), "a", "best in set ≥ .95"
+    ),
+    "close second .03, 7 × 30": Row(
+        SimulatedLeaderboard({**FIVE, "b": 0.47}, images_per_group=30, n_groups=7), "a", "best in set ≥ .95"
+    ),
+    "within the ROPE, 3 × 100": Row(
+        SimulatedLeaderboard({**FIVE, "b": 0.49, "c": 0.485}), "a", "best in set ≥ .95, rarely alone"
+    ),
     "four equal, 3 × 60": Row(
-        Field(dict.fromkeys("abcd", 0.5), images=60), "a", "best in set ≥ .95, never alone; tied or R6"
+        SimulatedLeaderboard(dict.fromkeys("abcd", 0.5), images_per_group=60),
+        "a",
+        "best in set ≥ .95, never alone; tied or R6",
     ),
     "ten equal, 3 × 60": Row(
-        Field(dict.fromkeys("abcdefghij", 0.5), images=60), "a", "best in set ≥ .95, never alone; tied or R6"
+        SimulatedLeaderboard(dict.fromkeys("abcdefghij", 0.5), images_per_group=60),
+        "a",
+        "best in set ≥ .95, never alone; tied or R6",
     ),
-    "45 methods .01 apart, 7 × 150": Row(Field(MANY, images=150, groups=7), "m00", "best in set ≥ .95, set small"),
+    "45 methods .01 apart, 7 × 150": Row(
+        SimulatedLeaderboard(MANY, images_per_group=150, n_groups=7), "m00", "best in set ≥ .95, set small"
+    ),
     "metrics contradict": Row(
-        Field(
+        SimulatedLeaderboard(
             {"a": 0.9, "b": 0.6, "c": 0.5, "d": 0.4},
-            moved={
+            shifts={
                 **{(n, "single_deletion", ""): by for n, by in zip("abcd", (-0.45, -0.15, 0.15, 0.45), strict=True)},
                 **{(n, "road_gap", ""): by for n, by in zip("abcd", (0.0, -0.25, 0.25, 0.0), strict=True)},
             },
@@ -57,33 +74,33 @@ ROWS: Mapping[str, Row] = {
         "R5 in most",
     ),
     "imputers contradict": Row(
-        Field(
-            {"a": 0.6, "b": 0.45, "c": 0.3, "d": 0.2}, moved={("b", "nsrg@blur", ""): 1.5, ("c", "nsrg@mean", ""): 1.5}
+        SimulatedLeaderboard(
+            {"a": 0.6, "b": 0.45, "c": 0.3, "d": 0.2}, shifts={("b", "nsrg@blur", ""): 1.5, ("c", "nsrg@mean", ""): 1.5}
         ),
         "a",
         "R5 in most",
     ),
     "another best in one group": Row(
-        Field({**FIVE, "b": 0.35}, moved={("b", m, "g2"): 0.25 for m in EVERY}), "a", "R9 in most"
+        SimulatedLeaderboard({**FIVE, "b": 0.35}, shifts={("b", m, "g2"): 0.25 for m in EVERY}), "a", "R9 in most"
     ),
-    "a control near the leader": Row(Field({**FIVE, "sobel": 0.49}), "a", "R4 in most"),
+    "a control near the leader": Row(SimulatedLeaderboard({**FIVE, "sobel": 0.49}), "a", "R4 in most"),
 }
 
 
 def cells(row: Row, runs: int) -> list[str]:
     """A row of the printed table, without its name."""
-    protocol = rules()
+    protocol = build_protocol()
     sizes, inside, alone, refused, seconds = [], 0, 0, 0, 0.0
     codes: Counter[str] = Counter()
     for run in range(runs):
-        found = evidence(row.field, run, protocol, {"sobel": "control"})
+        found = simulate_evidence(row.field, run, protocol, {"sobel": "control"})
         start = time.perf_counter()
-        held = comparison.hold(found.standing, found.eligible, dict(found.counts), protocol)
-        grounds = refusals.grounds(found, held, protocol)
+        held = comparison.compare_eligible(found.score_table, found.eligible, dict(found.group_counts), protocol)
+        grounds = refusals.find_refusals(found, held, protocol)
         seconds += time.perf_counter() - start
-        sizes.append(len(held.chosen))
-        inside += row.best in held.chosen
-        alone += held.chosen == (row.best,)
+        sizes.append(len(held.leading_set))
+        inside += row.best in held.leading_set
+        alone += held.leading_set == (row.best,)
         refused += bool(grounds)
         codes.update({ground.code for ground in grounds})
     shown = ", ".join(f"{code} {number / runs:.2f}" for code, number in sorted(codes.items())) or "none"

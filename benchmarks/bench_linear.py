@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mavis.core.attribution_maps import cell_pixels
-from mavis.core.perturbation.linear_imputer import filled
+from mavis.core.attribution_maps import cells_to_pixels
+from mavis.core.perturbation.linear_imputer import impute_linearly
 
 GREY = torch.full((3,), 0.5)
 
@@ -17,11 +17,11 @@ def removal(size, share):
     """An RGB image, and which of its pixels are removed: cells at random."""
     generator = torch.Generator().manual_seed(0)
     gone = torch.randperm(256, generator=generator) < round(256 * share)
-    return torch.rand(3, size, size, generator=generator), cell_pixels(gone, (size, size))
+    return torch.rand(3, size, size, generator=generator), cells_to_pixels(gone, (size, size))
 
 
 def by_mavis(image, removed):
-    return filled(image[None], removed[None, None], GREY)[0, 0]
+    return impute_linearly(image[None], removed[None, None], GREY)[0, 0]
 
 
 def by_quantus(image, removed):

@@ -30,8 +30,8 @@ from mavis.core import devices
 from mavis.core.types import Model
 from mavis.datasets.synthetic_faces import synthetic_faces
 from mavis.engine.execution import block
-from mavis.engine.execution.explain import Job
-from mavis.engine.planning.plan import Block, Cell, Line
+from mavis.engine.execution.explain import ModelTask
+from mavis.engine.planning.plan import Block, Cell, Components
 
 LIMIT = 2000
 """MiB that the long job stays below."""
@@ -46,14 +46,16 @@ def sweeps(images: int) -> Callable[[], None]:
     data = synthetic_faces(size=SIZE)
     ids = tuple(data.table().index[:images])
     model = Model("small", _small(len(data.classes)), data.classes, "benchmark", cam_layer="3", size=SIZE)
-    line = Line(tuple(Wanted(METHODS).methods), tuple(Wanted(METRICS).metrics))
+    line = Components(tuple(Wanted(METHODS).methods), tuple(Wanted(METRICS).metrics))
     cells = tuple(Cell(f"{e.name} {m.name}", e.name, m.name, None) for e in line.explainers for m in line.metrics)
     chunk = devices.default_chunk(torch.device("cpu"), 3 * SIZE * SIZE * 4)
-    job = Job(model, data, line, dict.fromkeys(ids, 0), data.mean, seed=0, grid=16, chunk=chunk)
+    job = ModelTask(model, data, line, dict.fromkeys(ids, 0), data.mean, seed=0, grid=16, chunk=chunk)
 
     def work() -> None:
         for start in range(0, images, BLOCK):
-            found = block.run(job, Block(str(start), "small", ids[start : start + BLOCK], cells, variants=True))
+            found = block.run_block(
+                job, Block(str(start), "small", ids[start : start + BLOCK], cells, has_variants=True)
+            )
             if found.log.failures:
                 raise RuntimeError(found.log.failures[0]["traceback"])
 
@@ -64,7 +66,7 @@ def ours(images: int) -> Callable[[], object]:
     """Integrated gradients by MAVIS: 32 steps at 64 px."""
     subject = Subject(images)
     (method,) = Wanted({"integrated_gradients": {"steps": STEPS}}).methods
-    return lambda: method.made(subject.a_pass(), subject.targets)
+    return lambda: method.plugin(subject.a_pass(), subject.targets)
 
 
 def captum(images: int, batch: int | None = None) -> Callable[[], object]:

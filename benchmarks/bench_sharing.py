@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from mavis.core import registry
-from mavis.core.attribution_maps import Maps, pooled
+from mavis.core.attribution_maps import Maps, pool_channels
 from mavis.core.compute import Meter
 from mavis.core.model_pass import Pass
 from mavis.datasets.loading.open import open_data
-from mavis.engine.removal import Scene
+from mavis.engine.removal import RemovalSession
 from mavis.models.loading.open import open_model
 
 IMAGES = 32
@@ -39,7 +39,7 @@ def targets(model):
 
 @pytest.mark.benchmark(group="five gradient and CAM maps of 32 images")
 def bench_maps_together(benchmark, model, batch):
-    made = [registry.explainers[name].make() for name in TOGETHER]
+    made = [registry.explainers[name].create() for name in TOGETHER]
 
     def work():
         run = a_pass(model, batch)
@@ -50,7 +50,7 @@ def bench_maps_together(benchmark, model, batch):
 
 @pytest.mark.benchmark(group="five gradient and CAM maps of 32 images")
 def bench_maps_each_alone(benchmark, model, batch):
-    made = [registry.explainers[name].make() for name in TOGETHER]
+    made = [registry.explainers[name].create() for name in TOGETHER]
     benchmark(lambda: [explain(a_pass(model, batch), targets(model)) for explain in made])
 
 
@@ -65,14 +65,14 @@ def bench_floor_one_forward_and_backward(benchmark, model, batch):
 
 @pytest.mark.benchmark(group="SRG sweep of 32 images, 2 orders x 9 points, one imputer")
 def bench_sweep(benchmark, model, batch):
-    metric = registry.metrics["srg"].make({"imputers": ["mean"]})
+    metric = registry.metrics["srg"].create({"imputers": ["mean"]})
     run = a_pass(model, batch)
-    raw = registry.explainers["integrated_gradients"].make()(run, targets(model))
-    found = Maps.of(pooled(raw, run.images, "sum"), 16)
+    raw = registry.explainers["integrated_gradients"].create()(run, targets(model))
+    found = Maps.from_values(pool_channels(raw, run.images, "sum"), 16)
 
     def work():
         fresh = a_pass(model, batch)
-        scene = Scene(fresh, targets(model), {"mean": registry.imputers["mean"].make()(fresh)}, 256)
+        scene = RemovalSession(fresh, targets(model), {"mean": registry.imputers["mean"].create()(fresh)}, 256)
         return metric.score(scene.curves(found, metric.curves)[0])
 
     benchmark(work)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from mavis.core.attribution_maps import upsampled
+from mavis.core.attribution_maps import upsample
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
 from mavis.core.registry import explainer, explainers
@@ -19,7 +19,7 @@ def ensure() -> None:
 
 def guided_gradcam() -> Explainer:
     """Guided backpropagation times the enlarged Grad-CAM."""
-    guided, cam = explainers["guided_backprop"].make(), explainers["gradcam"].make()
+    guided, cam = explainers["guided_backprop"].create(), explainers["gradcam"].create()
     return lambda run, targets: guided(run, targets) * cam(run, targets)
 
 
@@ -28,6 +28,6 @@ def hirescam() -> Explainer:
 
     def explain(run: Pass, targets: Tensor) -> Tensor:
         small = (run.activations * run.activation_gradients(targets)).sum(1, keepdim=True)
-        return upsampled(small, (run.images.shape[2], run.images.shape[3]))
+        return upsample(small, (run.images.shape[2], run.images.shape[3]))
 
     return explain

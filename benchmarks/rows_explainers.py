@@ -159,8 +159,8 @@ def _ours(subject: Subject, wanted: Mapping[str, Mapping[str, object]], *, throu
 
     def work() -> list[Tensor]:
         run = subject.a_pass()
-        run.through_input = through_input
-        return [method.made(run, subject.targets) for method in methods]
+        run.input_requires_grad = through_input
+        return [method.plugin(run, subject.targets) for method in methods]
 
     return work
 

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from mavis.core.devices import default_chunk
 from mavis.core.model_pass import Pass
-from mavis.core.registry import explainers, metric_of, metrics
+from mavis.core.registry import explainers, metric_name, metrics
 from mavis.core.traits import ExplainerTraits
 from mavis.core.types import Batch, Model
 from mavis.engine.execution import block
-from mavis.engine.execution.explain import Job
-from mavis.engine.planning.plan import Block, Cell, Line, Part
+from mavis.engine.execution.explain import ModelTask
+from mavis.engine.planning.plan import Block, Cell, Component, Components
 from mavis.engine.store import BlockResult
 
 CLASSES = 7
@@ -148,28 +148,28 @@ class Subject:
         """Images, targets and masks ``(B,1,H,W)`` as Quantus wants them."""
         return self.images.numpy(), self.targets.numpy(), self.region[:, None].numpy()
 
-    def given(self, name: str, maps: Tensor) -> Part:
+    def given(self, name: str, maps: Tensor) -> Component:
         """An explainer that returns maps ``(B,1,H,W)`` made before, so that only the metrics are timed."""
 
         def made(run: Pass, _: Tensor) -> Tensor:
             return maps[[self.ids.index(name) for name in run.ids]]
 
-        return Part(name, {}, ExplainerTraits("benchmark", frozenset()), made)
+        return Component(name, {}, ExplainerTraits("benchmark", frozenset()), made)
 
-    def scored(self, methods: Sequence[Part], wanted: Sequence[Part], grid: int = 16) -> BlockResult:
+    def scored(self, methods: Sequence[Component], wanted: Sequence[Component], grid: int = 16) -> BlockResult:
         """MAVIS's scores of all images as one block; raises if any cell failed."""
-        job = Job(
+        job = ModelTask(
             model=self.model,
             data=self,  # type: ignore[arg-type]
-            line=Line(tuple(methods), tuple(wanted)),
+            components=Components(tuple(methods), tuple(wanted)),
             targets=dict(zip(self.ids, self.targets.tolist(), strict=True)),
-            mean=torch.full((3,), 0.5),
+            mean_colour=torch.full((3,), 0.5),
             seed=0,
             grid=grid,
             chunk=self.most,
         )
         cells = tuple(Cell(f"{e.name} {m.name}", e.name, m.name, None) for e in methods for m in wanted)
-        found = block.run(job, Block("block", "resnet", self.ids, cells, variants=True))
+        found = block.run_block(job, Block("block", "resnet", self.ids, cells, has_variants=True))
         for failure in found.log.failures:
             raise RuntimeError(failure["traceback"])
         return found
@@ -182,14 +182,14 @@ class Wanted:
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
-    def methods(self) -> list[Part]:
-        return [Part(n, p, explainers[n].traits, explainers[n].make(p)) for n, p in self.parts.items()]
+    def methods(self) -> list[Component]:
+        return [Component(n, p, explainers[n].traits, explainers[n].create(p)) for n, p in self.parts.items()]
 
     @property
-    def metrics(self) -> list[Part]:
+    def metrics(self) -> list[Component]:
         """A name may carry a label: ``nsrg@fine``."""
-        entries = {name: metrics[metric_of(name)] for name in self.parts}
-        return [Part(n, p, entries[n].traits, entries[n].make(p)) for n, p in self.parts.items()]
+        entries = {name: metrics[metric_name(name)] for name in self.parts}
+        return [Component(n, p, entries[n].traits, entries[n].create(p)) for n, p in self.parts.items()]
 
 
 def values(found: BlockResult, explainer: str, metric: str) -> np.ndarray:

@@ -8,18 +8,18 @@ import pandas as pd
 
 from mavis.analysis import model_validity
 from mavis.analysis.findings import ExplainerEntry, Reliability, Validity
-from mavis.analysis.groups import Rules, rules_of
+from mavis.analysis.groups import BootstrapSettings, bootstrap_settings
 from mavis.core.traits import ExplainerTraits, MetricTraits
 from mavis.decision import leaderboard, overall_score
-from mavis.decision.leaderboard import Cast
-from mavis.decision.overall_score import Standing
+from mavis.decision.leaderboard import Participants
+from mavis.decision.overall_score import ScoreTable
 from mavis.decision.refusals import Evidence
-from mavis.protocol.loading import changed, parse
+from mavis.protocol.loading import parse_protocol, with_overrides
 from mavis.protocol.schema import Protocol
 
-SIZES = {"alder": 40, "birch": 40, "cedar": 40}
+GROUP_SIZES = {"alder": 40, "birch": 40, "cedar": 40}
 CLASSES = ("alder", "birch", "cedar")
-RULES = Rules(attributes=("race",), min_report=10, bootstrap=400, confidence=0.95, seed=7)
+BOOTSTRAP = BootstrapSettings(attributes=("race",), min_report=10, n_bootstrap=400, confidence=0.95, seed=7)
 
 METRICS = {
     "nsrg": MetricTraits("-", "faithfulness", higher_is_better=True, chance=0.0, perfect=1.0),
@@ -35,7 +35,7 @@ METRICS = {
     "backwards": MetricTraits("-", "cost", higher_is_better=False),
 }
 
-BODY: dict[str, Any] = {
+PROTOCOL_BODY: dict[str, Any] = {
     "protocol": "made_up",
     "schema": 1,
     "status": "draft",
@@ -61,12 +61,12 @@ BODY: dict[str, Any] = {
 }
 
 
-def protocol(**changes: Any) -> Protocol:
+def make_protocol(**changes: Any) -> Protocol:
     """The protocol above with some values replaced: ``decide__primary="deletion"``."""
-    return changed(parse(BODY, "made_up"), **changes)
+    return with_overrides(parse_protocol(PROTOCOL_BODY, "made_up"), **changes)
 
 
-def images(sizes: Mapping[str, int] = SIZES, accuracy: float = 0.9) -> pd.DataFrame:
+def make_images(sizes: Mapping[str, int] = GROUP_SIZES, accuracy: float = 0.9) -> pd.DataFrame:
     """Images per labelled race, in equal parts form_a and form_b; the label is the race, and this share is right."""
     rows = []
     for code, (race, n) in enumerate(sizes.items()):
@@ -77,13 +77,13 @@ def images(sizes: Mapping[str, int] = SIZES, accuracy: float = 0.9) -> pd.DataFr
     return found.assign(gender="form_" + found.pop("form")).set_index("image")
 
 
-def values(table: pd.DataFrame, mean: float, *, seed: int, spread: float = 0.1) -> np.ndarray:
+def values_with_mean(table: pd.DataFrame, mean: float, *, seed: int, spread: float = 0.1) -> np.ndarray:
     """Normal values, one per image, whose mean is exactly this in every race."""
     noise = pd.Series(np.random.default_rng(seed).normal(0, spread, len(table)), table.index)
     return (mean + noise - noise.groupby(table["race"]).transform("mean")).to_numpy(copy=True)
 
 
-def scores(table: pd.DataFrame, columns: Mapping[tuple[str, str], Sequence[float] | np.ndarray]) -> pd.DataFrame:
+def score_rows(table: pd.DataFrame, columns: Mapping[tuple[str, str], Sequence[float] | np.ndarray]) -> pd.DataFrame:
     """Rows as a run stores them: per (explainer, metric) a value per image; NaN is undefined."""
     parts = []
     for (explainer, metric), column in columns.items():
@@ -93,15 +93,15 @@ def scores(table: pd.DataFrame, columns: Mapping[tuple[str, str], Sequence[float
     return pd.concat(parts, ignore_index=True)
 
 
-def cast(
+def make_participants(
     methods: Sequence[str],
     controls: Sequence[str] = ("random",),
     oracles: Sequence[str] = (),
     references: Sequence[str] = (),
-) -> Cast:
+) -> Participants:
     """Who took part, with the metrics above."""
     roles = {"method": methods, "control": controls, "oracle": oracles, "reference": references}
-    return Cast(
+    return Participants(
         explainers={name: ExplainerTraits("-", role=role) for role, names in roles.items() for name in names},
         metrics=METRICS,
         about={},
@@ -109,45 +109,51 @@ def cast(
     )
 
 
-def columns(
+def score_columns(
     table: pd.DataFrame, means: Mapping[str, float], *, metric: str = "nsrg", spread: float = 0.1
 ) -> dict[tuple[str, str], np.ndarray]:
     """Scores of explainers with these means on one metric, valid maps that forget with the model, and equal costs."""
     found = {}
     for k, (name, mean) in enumerate(means.items()):
-        found[name, metric] = values(table, mean, seed=k, spread=spread)
+        found[name, metric] = values_with_mean(table, mean, seed=k, spread=spread)
         for other, value in (("mprt", 0.1), ("valid", 1.0), ("forwards", 10.0), ("backwards", 0.0)):
             found[name, other] = np.full(len(table), value)
     return found
 
 
-def standing(table: pd.DataFrame, rows: pd.DataFrame, who: Cast, rules: Protocol) -> Standing:
+def make_score_table(
+    table: pd.DataFrame, rows: pd.DataFrame, participants: Participants, protocol: Protocol
+) -> ScoreTable:
     """Skills and overall scores, on a model of which only the parts are known that it uses."""
-    counted = overall_score.counting(rules, list(who.metrics), {}, truth_verified=True)
-    return overall_score.stand(rows, table, who.metrics, counted, rules)
+    counted = overall_score.deciding_metrics(protocol, list(participants.metrics), {}, truth_verified=True)
+    return overall_score.build_score_table(rows, table, participants.metrics, counted, protocol)
 
 
-def board(rows: pd.DataFrame, table: pd.DataFrame, who: Cast, rules: Protocol) -> tuple[ExplainerEntry, ...]:
+def make_leaderboard(
+    rows: pd.DataFrame, table: pd.DataFrame, participants: Participants, protocol: Protocol
+) -> tuple[ExplainerEntry, ...]:
     """The leaderboard."""
-    return leaderboard.build(rows, table, who, rules, standing(table, rows, who, rules))
+    return leaderboard.build_leaderboard(
+        rows, table, participants, protocol, make_score_table(table, rows, participants, protocol)
+    )
 
 
-def evidence(
+def make_evidence(
     table: pd.DataFrame,
     rows: pd.DataFrame,
-    who: Cast,
-    rules: Protocol,
+    participants: Participants,
+    protocol: Protocol,
     *,
     reliability: tuple[Reliability, ...] = (),
-    valid: Validity | None = None,
+    validity: Validity | None = None,
 ) -> Evidence:
     """What a decision is made from."""
-    stand = standing(table, rows, who, rules)
+    stand = make_score_table(table, rows, participants, protocol)
     return Evidence(
-        entries=leaderboard.build(rows, table, who, rules, stand),
-        standing=stand,
-        validity=valid or model_validity.assess(table, CLASSES, rules_of(rules)),
-        counts={str(race): int(n) for race, n in table["race"].value_counts().items()},
+        entries=leaderboard.build_leaderboard(rows, table, participants, protocol, stand),
+        score_table=stand,
+        validity=validity or model_validity.assess_validity(table, CLASSES, bootstrap_settings(protocol)),
+        group_counts={str(race): int(n) for race, n in table["race"].value_counts().items()},
         reliability=reliability,
-        stochastic=frozenset(name for name, traits in who.explainers.items() if traits.stochastic),
+        stochastic=frozenset(name for name, traits in participants.explainers.items() if traits.stochastic),
     )

@@ -12,17 +12,17 @@ import torch
 from torch import nn
 
 from mavis.core import metric_types, registry
-from mavis.core.attribution_maps import Maps, pooled
+from mavis.core.attribution_maps import Maps, pool_channels
 from mavis.core.compute import Meter
 from mavis.core.errors import ModelError
 from mavis.core.model_pass import Pass
-from mavis.core.types import Reference
+from mavis.core.types import ReferenceImages
 from mavis.datasets.loading.open import open_data
 from mavis.engine.execution import block as execute
 from mavis.engine.execution import explain
 from mavis.engine.planning import plan
 from mavis.models.loading.open import open_model
-from mavis.protocol.loading import changed, load
+from mavis.protocol.loading import load_protocol, with_overrides
 
 from . import toys
 
@@ -102,18 +102,18 @@ def toy():
     torch.manual_seed(5)
     first, last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 5, 3, stride=2, padding=1)
     layers = (first, nn.ReLU(), last, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3))
-    return toys.model(nn.Sequential(*layers), cam_layer="3")
+    return toys.make_model(nn.Sequential(*layers), cam_layer="3")
 
 
 def a_pass(model, batch, chunk=64, meter=None):
     others = torch.rand((3, *batch.images.shape[1:]), generator=torch.Generator().manual_seed(9))
-    reference = Reference(others, ("other/0", "other/1", "other/2"))
+    reference = ReferenceImages(others, ("other/0", "other/1", "other/2"))
     return Pass(model, batch, torch.full((3,), 0.5), 7, chunk, meter=meter or Meter(), reference=reference)
 
 
 def explained(name, run):
     targets = torch.arange(len(run)) % len(run.model.classes)
-    return registry.explainers[name].make(LIGHT.get(name, {}))(run, targets)
+    return registry.explainers[name].create(LIGHT.get(name, {}))(run, targets)
 
 
 @pytest.mark.parametrize("name", EXPLAINERS)
@@ -121,7 +121,7 @@ def test_map_has_the_shape_and_is_finite(name, model, batch):
     """An explainer returns finite floats of shape (B,3,H,W) or (B,1,H,W)."""
     run = a_pass(model, batch)
     raw = explained(name, run)
-    assert pooled(raw, run.images, registry.explainers[name].traits.pooling).isfinite().all()
+    assert pool_channels(raw, run.images, registry.explainers[name].traits.pooling).isfinite().all()
 
 
 @pytest.mark.parametrize("name", EXPLAINERS)
@@ -159,7 +159,7 @@ def test_map_is_the_same_in_any_batch(name, model, many):
     order = torch.randperm(MANY, generator=torch.Generator().manual_seed(1))
     for rows in order.split([1, 2, 7, MANY - 10])[:3]:
         run = a_pass(model, _rows(many, rows.tolist()), chunk=len(rows))
-        found = registry.explainers[name].make(LIGHT.get(name, {}))(run, rows % len(model.classes))
+        found = registry.explainers[name].create(LIGHT.get(name, {}))(run, rows % len(model.classes))
         _close(found, whole[rows])
 
 
@@ -188,7 +188,7 @@ def test_other_explainers_do_not(name, model, batch):
 def test_explainer_asks_only_for_what_it_declares(name, model, batch):
     """Without a declared need for gradients no backward is counted, without any need no forward."""
     meter = Meter()
-    with meter.on(model.net):
+    with meter.attach(model.net):
         explained(name, a_pass(model, batch, meter=meter))
     needs = registry.explainers[name].traits.needs
     assert (meter.backwards > 0) == ("gradient" in needs)
@@ -213,11 +213,13 @@ class _Mallinfo(ctypes.Structure):
 @pytest.mark.parametrize("name", EXPLAINERS)
 def test_memory_is_flat_over_200_calls(name, toy, batch):
     """A hundred more calls hold not even two images more: no graph, no hook and no cache is left behind by each."""
-    method = registry.explainers[name].make(LIGHT.get(name, {}))
+    method = registry.explainers[name].create(LIGHT.get(name, {}))
     run = a_pass(toy, _rows(batch, [0]))
     held = []
     for call in range(200):
-        method(replace(run, batch=run.batch.alone(0), _computed={}, _used=set()), torch.zeros(1, dtype=torch.int64))
+        method(
+            replace(run, batch=run.batch.single_image(0), _computed={}, _used=set()), torch.zeros(1, dtype=torch.int64)
+        )
         if call in (99, 199):
             held.append(in_use())
     assert held[1] - held[0] < 2 * run.images.nbytes
@@ -256,11 +258,11 @@ def test_metric_is_the_same_in_any_batch(name, way, scores):
 @pytest.mark.parametrize("name", METRICS)
 def test_metric_survives_degenerate_maps(name, model, batch):
     """Constant, zero, NaN and infinite maps get a value or none, never an error or a number out of range."""
-    made = registry.metrics[name].make()
+    made = registry.metrics[name].create()
     flat = torch.stack(
         [torch.ones(32, 32), torch.zeros(32, 32), torch.full((32, 32), torch.nan), torch.full((32, 32), torch.inf)]
     )
-    maps = Maps.of(flat, 16)
+    maps = Maps.from_values(flat, 16)
     assert maps.valid.tolist() == [False] * 4
     small = _rows(batch, range(4))
     if isinstance(made, metric_types.MapMetric):
@@ -275,16 +277,18 @@ def test_metric_survives_degenerate_maps(name, model, batch):
 
 def scores_of(model, batch, *, chunk, backwards=False, rows=range(IMAGES)):
     """A column per metric; index explainer and image."""
-    rules = changed(load("quick"), metrics={name: LIGHT_METRICS.get(name, {}) for name in METRICS})
+    rules = with_overrides(load_protocol("quick"), metrics={name: LIGHT_METRICS.get(name, {}) for name in METRICS})
     chosen = ["saliency", "gradcam", "random"]
-    line = plan.line_up(rules, chosen)
+    line = plan.resolve_components(rules, chosen)
     line = replace(line, explainers=tuple(part for part in line.explainers if part.name in chosen))
-    subject = plan.Subject(model.name, model.revision, "data", model.can, truth=True, rerender=True)
+    subject = plan.ModelUnderTest(
+        model.name, model.revision, "data", model.capabilities, has_truth=True, can_rerender=True
+    )
     ids = tuple(reversed(batch.ids)) if backwards else tuple(batch.ids[row] for row in rows)
-    block = plan.Block("block", model.name, ids, plan.cells(subject, line, rules), variants=True)
+    block = plan.Block("block", model.name, ids, plan.make_cells(subject, line, rules), has_variants=True)
     targets = dict(zip(batch.ids, (i % 7 for i in range(IMAGES)), strict=True))
-    job = explain.Job(model, _Held(batch), line, targets, torch.full((3,), 0.5), 7, GRID, chunk)
-    result = execute.run(job, block)
+    job = explain.ModelTask(model, _Held(batch), line, targets, torch.full((3,), 0.5), 7, GRID, chunk)
+    result = execute.run_block(job, block)
     assert not result.log.failures
     return result.scores.pivot(index=["explainer", "image"], columns="metric", values="value")
 

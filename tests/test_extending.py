@@ -42,7 +42,7 @@ def peak():
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch, tmp_path):
     """An empty working folder; what a test registers or imports is forgotten after it."""
-    registry.load()
+    registry.load_plugins()
     kept = {kind: dict(found.entries) for kind, found in registry.REGISTRIES.items()}
     modules = set(sys.modules)
     monkeypatch.setattr(registry, "_loaded", set(registry._loaded))
@@ -65,7 +65,7 @@ def installed(monkeypatch):
     monkeypatch.syspath_prepend(str(PACKAGE))
     monkeypatch.setattr(registry, "entry_points", lambda *, group: found.select(group=group))
     registry._loaded.discard("built-in")
-    registry.load()
+    registry.load_plugins()
 
 
 def blocks(language):
@@ -120,8 +120,8 @@ def test_a_constant_map_has_the_metric_s_chance_value(installed):
     """The strongest eighth of the cells of a constant map holds an eighth of its mass, of a one-cell map all of it."""
     one = torch.zeros(64, 64)
     one[:4, :4] = 1
-    maps = Maps.of(torch.stack([torch.ones(64, 64), torch.zeros(64, 64), one]), 16)
-    assert registry.metrics["top_share"].make().score(maps, None).tolist() == [0.125, 0.125, 1.0]
+    maps = Maps.from_values(torch.stack([torch.ones(64, 64), torch.zeros(64, 64), one]), 16)
+    assert registry.metrics["top_share"].create().score(maps, None).tolist() == [0.125, 0.125, 1.0]
 
 
 def test_a_folder_of_pictures_is_data(installed, tmp_path):
@@ -169,11 +169,11 @@ def found_gradient():
 
 
 def sampled(data):
-    from mavis.datasets.loading.sampling import sample
-    from mavis.protocol.loading import load
+    from mavis.datasets.loading.sampling import stratified_sample
+    from mavis.protocol.loading import load_protocol
 
-    rules = load("quick")
-    return sample(data.table(), "shade", rules.data.n_per_group.target, 8, rules.seed)
+    rules = load_protocol("quick")
+    return stratified_sample(data.table(), "shade", rules.data.n_per_group.target, 8, rules.seed)
 
 
 def test_a_file_is_registered_by_command(installed, tmp_path):

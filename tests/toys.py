@@ -5,16 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from mavis.core.attribution_maps import Maps, cell_means, cell_pixels, pooled
+from mavis.core.attribution_maps import Maps, cell_means, cells_to_pixels, pool_channels
 from mavis.core.compute import Cost
-from mavis.core.metric_types import CurveValues, Fade, MapMetric, ProbeMetric, Question, SweepMetric
+from mavis.core.metric_types import CurveQuery, CurveValues, MapMetric, ProbeMetric, SoftMasking, SweepMetric
 from mavis.core.model_pass import Pass
 from mavis.core.registry import explainers, metrics
 from mavis.core.types import WHITE_BOX, Batch, Model
 from mavis.engine.execution import block
 from mavis.engine.execution import explain as explaining
-from mavis.engine.planning.plan import Block, Cell, Line, Part
-from mavis.engine.removal import Scene, together
+from mavis.engine.planning.plan import Block, Cell, Component, Components
+from mavis.engine.removal import RemovalSession, shared_sweeps
 
 GREY = torch.full((3,), 0.5)
 
@@ -30,7 +30,7 @@ class Linear(nn.Module):
         return torch.einsum("bchw,kchw->bk", images, self.weight)
 
 
-class Cells(nn.Module):
+class CellModel(nn.Module):
     """Logits ``(f, 0)`` of which cells are there: a cell is 1 where the image is white, 0 where it is grey."""
 
     def __init__(self, f: Callable[[Tensor], Tensor], grid: int = 2) -> None:
@@ -62,108 +62,108 @@ class Pooled(nn.Module):
         return out
 
 
-def additive(contributions: Tensor) -> Cells:
+def additive(contributions: Tensor) -> CellModel:
     """Logit 0 is the sum of the contributions ``(n,)`` of the cells that are there."""
-    return Cells(lambda there: there @ contributions, round(len(contributions) ** 0.5))
+    return CellModel(lambda there: there @ contributions, round(len(contributions) ** 0.5))
 
 
-def both(first: int, second: int) -> Cells:
+def conjunction(first: int, second: int) -> CellModel:
     """Logit 0 is 1 while two cells of a 2 × 2 grid are there, else 0."""
-    return Cells(lambda there: there[:, first] * there[:, second])
+    return CellModel(lambda there: there[:, first] * there[:, second])
 
 
-def model(net: nn.Module, **traits: object) -> Model:
+def make_model(net: nn.Module, **traits: object) -> Model:
     """A frozen model around a net, as a run has it; curves are taken on the logit unless ``output`` says otherwise."""
-    traits = {"output": "logit", "classes": ("yes", "no", "other"), "can": WHITE_BOX, **traits}
+    traits = {"output": "logit", "classes": ("yes", "no", "other"), "capabilities": WHITE_BOX, **traits}
     return Model(name=type(net).__name__, net=net.eval().requires_grad_(False), revision="toy", **traits)  # type: ignore[arg-type]
 
 
-def noise(count: int, size: int = 8, seed: int = 0) -> Tensor:
+def random_images(count: int, size: int = 8, seed: int = 0) -> Tensor:
     """``(count,3,size,size)``, uniform in [0,1]."""
     return torch.rand((count, 3, size, size), generator=torch.Generator().manual_seed(seed))
 
 
-def white(count: int = 1, size: int = 4) -> Tensor:
+def white_images(count: int = 1, size: int = 4) -> Tensor:
     """White images: every cell of `Cells` is there."""
     return torch.ones(count, 3, size, size)
 
 
-def batch_of(images: Tensor, **truth: object) -> Batch:
+def make_batch(images: Tensor, **truth: object) -> Batch:
     """A batch with labels 0 and ids ``toy/0``, ``toy/1`` …"""
     labels = torch.zeros(len(images), dtype=torch.int64)
     return Batch(images, labels, tuple(f"toy/{i}" for i in range(len(images))), **truth)  # type: ignore[arg-type]
 
 
-def a_pass(net: nn.Module | Model, images: Tensor | Batch, **settings: object) -> Pass:
+def make_pass(net: nn.Module | Model, images: Tensor | Batch, **settings: object) -> Pass:
     """A pass with a grey data set, seed 0 and chunks of 64."""
-    made = net if isinstance(net, Model) else model(net)
-    batch = images if isinstance(images, Batch) else batch_of(images)
+    made = net if isinstance(net, Model) else make_model(net)
+    batch = images if isinstance(images, Batch) else make_batch(images)
     settings = {"mean": GREY, "seed": 0, "chunk": 64, **settings}
     return Pass(made, batch, **settings)  # type: ignore[arg-type]
 
 
-def targets(run: Pass, target: int | Tensor = 0) -> Tensor:
+def targets(model_pass: Pass, target: int | Tensor = 0) -> Tensor:
     """``(B,)``: one class for all images, or the classes as given."""
-    return target if isinstance(target, Tensor) else torch.full((len(run),), target)
+    return target if isinstance(target, Tensor) else torch.full((len(model_pass),), target)
 
 
-def explain(name: str, run: Pass, target: int = 0, **params: object) -> Tensor:
+def explain(name: str, model_pass: Pass, target: int = 0, **params: object) -> Tensor:
     """The raw map of a registered explainer."""
-    raw: Tensor = explainers[name].make(params)(run, targets(run, target))
+    raw: Tensor = explainers[name].create(params)(model_pass, targets(model_pass, target))
     return raw
 
 
-def found(name: str, run: Pass, target: int = 0, *, grid: int = 2, **params: object) -> Maps:
+def pooled_maps(name: str, model_pass: Pass, target: int = 0, *, grid: int = 2, **params: object) -> Maps:
     """The pooled maps of a registered explainer."""
-    raw = explain(name, run, target, **params)
-    return Maps.of(pooled(raw, run.images, explainers[name].traits.pooling), grid)
+    raw = explain(name, model_pass, target, **params)
+    return Maps.from_values(pool_channels(raw, model_pass.images, explainers[name].traits.pooling), grid)
 
 
-def maps_of_cells(cells: Tensor, size: int = 4) -> Maps:
+def maps_from_cells(cells: Tensor, size: int = 4) -> Maps:
     """Maps whose cell values are ``(B,n)``."""
-    return Maps.of(cell_pixels(cells.float(), (size, size)), round(cells.shape[1] ** 0.5))
+    return Maps.from_values(cells_to_pixels(cells.float(), (size, size)), round(cells.shape[1] ** 0.5))
 
 
-def scene(run: Pass, cells: int, target: int | Tensor = 0) -> Scene:
+def removal_session(model_pass: Pass, cells: int, target: int | Tensor = 0) -> RemovalSession:
     """The batch ready for any imputer, in so many cells."""
-    return Scene(run, targets(run, target), round(cells**0.5))
+    return RemovalSession(model_pass, targets(model_pass, target), round(cells**0.5))
 
 
-def swept(
-    run: Pass, maps: Maps, questions: Sequence[Question], target: int | Tensor = 0
-) -> dict[Question, CurveValues]:
+def sweep_curves(
+    model_pass: Pass, maps: Maps, questions: Sequence[CurveQuery], target: int | Tensor = 0
+) -> dict[CurveQuery, CurveValues]:
     """The answers to questions about maps of this pass."""
-    made, answers = scene(run, maps.grid**2, target), {}
-    for group in together(questions):
-        if isinstance(group[0], Fade):
-            answers[group[0]] = made.faded(maps, group[0])
+    made, answers = removal_session(model_pass, maps.grid**2, target), {}
+    for group in shared_sweeps(questions):
+        if isinstance(group[0], SoftMasking):
+            answers[group[0]] = made.soft_mask(maps, group[0])
         else:
-            answers |= made.swept(made.ordered(maps, group[0].unit), group)
+            answers |= made.sweep(made.removal_order(maps, group[0].unit), group)
     return answers
 
 
-def score(name: str, maps: Maps, run: Pass, target: int | Tensor = 0, **params: object) -> Tensor:
+def score(name: str, maps: Maps, model_pass: Pass, target: int | Tensor = 0, **params: object) -> Tensor:
     """A registered map, sweep or probe metric's score for maps of this pass, ``(B,)``."""
-    metric = metrics[name].make(params)
+    metric = metrics[name].create(params)
     match metric:
         case MapMetric():
-            return metric.score(maps, run.batch)
+            return metric.score(maps, model_pass.batch)
         case SweepMetric():
-            return metric.score(swept(run, maps, metric.curves, target))
+            return metric.score(sweep_curves(model_pass, maps, metric.curves, target))
         case ProbeMetric():
-            made = scene(run, maps.grid**2, target)
-            return metric.score(maps, {probe: made.answers(probe) for probe in metric.probes})
+            made = removal_session(model_pass, maps.grid**2, target)
+            return metric.score(maps, {probe: made.probe_outputs(probe) for probe in metric.probes})
     raise TypeError(f"'{name}' is of another kind.")
 
 
-def spent(run: Pass, name: str, target: int = 0) -> Cost:
+def measure_cost(model_pass: Pass, name: str, target: int = 0) -> Cost:
     """What an explainer costs on this pass by its account, its model calls counted."""
-    with run.meter.on(run.model.net), run.account() as cost:
-        explain(name, run, target)
+    with model_pass.meter.attach(model_pass.model.net), model_pass.measure_cost() as cost:
+        explain(name, model_pass, target)
     return cost
 
 
-class Stored:
+class StoredBatch:
     """As much of a data set as is asked for: the images of a batch by name, and grey as their mean."""
 
     mean = GREY
@@ -185,27 +185,30 @@ class Stored:
 
 
 def run_block(
-    run: Pass, explainer: Part, wanted: Mapping[str, Mapping[str, object]], grid: int = 4
+    model_pass: Pass, explainer: Component, metric_params: Mapping[str, Mapping[str, object]], grid: int = 4
 ) -> dict[str, Tensor]:
     """Scores one explainer on one batch as a benchmark run does: per metric ``(B,)``, NaN where undefined."""
-    made = [Part(name, params, metrics[name].traits, metrics[name].make(params)) for name, params in wanted.items()]
-    job = explaining.Job(
-        model=run.model,
-        data=Stored(run.batch),  # type: ignore[arg-type]
-        line=Line((explainer,), tuple(made)),
-        targets=dict.fromkeys(run.ids, 0),
-        mean=run.mean,
-        seed=run.seed,
+    made = [
+        Component(name, params, metrics[name].traits, metrics[name].create(params))
+        for name, params in metric_params.items()
+    ]
+    job = explaining.ModelTask(
+        model=model_pass.model,
+        data=StoredBatch(model_pass.batch),  # type: ignore[arg-type]
+        components=Components((explainer,), tuple(made)),
+        targets=dict.fromkeys(model_pass.ids, 0),
+        mean_colour=model_pass.mean,
+        seed=model_pass.seed,
         grid=grid,
-        chunk=run.chunk,
+        chunk=model_pass.chunk,
     )
-    cells = tuple(Cell(name, explainer.name, name, None) for name in wanted)
-    rows = block.run(job, Block("block", run.model.name, run.ids, cells, variants=True)).scores
+    cells = tuple(Cell(name, explainer.name, name, None) for name in metric_params)
+    rows = block.run_block(job, Block("block", model_pass.model.name, model_pass.ids, cells, has_variants=True)).scores
     assert set(rows.status) <= {"ok", "undefined"}, rows.reason.unique()
-    table = rows.pivot(index="image", columns="metric", values="value").loc[list(run.ids)]
-    return {name: torch.tensor(table[name].to_numpy(), dtype=torch.float32) for name in wanted}
+    table = rows.pivot(index="image", columns="metric", values="value").loc[list(model_pass.ids)]
+    return {name: torch.tensor(table[name].to_numpy(), dtype=torch.float32) for name in metric_params}
 
 
-def part(name: str, **params: object) -> Part:
+def make_explainer(name: str, **params: object) -> Component:
     """A registered explainer, made."""
-    return Part(name, params, explainers[name].traits, explainers[name].make(params))
+    return Component(name, params, explainers[name].traits, explainers[name].create(params))

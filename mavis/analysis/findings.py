@@ -33,7 +33,7 @@ class GroupValue(_Strict):
     undefined: int = Field(description="images of the group for which the metric has no value")
     failed: int = Field(description="images of the group for which the explainer or the metric failed")
     suppressed: bool = Field(description="true where n is below the protocol's minimum to report: the mean is null")
-    shrunken: float | None = Field(
+    partial_pooled_mean: float | None = Field(
         default=None, description="of an intersection: the mean drawn towards the whole as far as noise explains it"
     )
 
@@ -46,7 +46,7 @@ class PairGap(_Strict):
     raw: Estimate = Field(description="the total; never adjusted away")
     matched: Estimate = Field(description="among images alike in what the protocol matches")
     adjusted: Estimate = Field(description="at equal covariates, under a linear model")
-    retained: float = Field(description="share of the two groups' images that the matched gap rests on")
+    matched_share: float = Field(description="share of the two groups' images that the matched gap rests on")
     p: float | None = Field(description="of the adjusted gap, corrected for the number of pairs (Holm) or tests (BH)")
     equivalent: bool = Field(description="shown to lie within the protocol's margin")
 
@@ -62,8 +62,8 @@ class Gap(_Strict):
     p: float | None = Field(description="permutation p-value of the range, (1 + as extreme) / (1 + draws)")
     best_group: str
     worst_group: str
-    worst: Estimate
-    claimable: bool = Field(description="every compared group has the protocol's minimum number for a claim")
+    worst_group_mean: Estimate
+    n_sufficient: bool = Field(description="every compared group has the protocol's minimum number for a claim")
     excess: float | None = Field(default=None, description="range minus null_mean")
     ratio: float | None = Field(
         default=None, description="worst over best group mean, in skill units; null if best ≤ 0"
@@ -72,8 +72,8 @@ class Gap(_Strict):
     mean_pairwise: Estimate | None = Field(default=None, description="mean absolute difference of two groups")
     corrected_sd: Estimate | None = Field(default=None, description="between the true group means, noise taken off")
     pairs: tuple[PairGap, ...] = Field(default=(), description="every two groups; only of metrics that decide")
-    found: bool | None = Field(default=None, description="by the protocol's rule; null where it was not asked")
-    absent: bool | None = Field(default=None, description="every pair is shown to be equivalent; null if not asked")
+    significant: bool | None = Field(default=None, description="by the protocol's rule; null where it was not asked")
+    equivalent: bool | None = Field(default=None, description="every pair is shown to be equivalent; null if not asked")
     statement: str = Field(default="", description="what may be said of it, in a sentence")
 
 
@@ -86,7 +86,7 @@ class MetricSummary(_Strict):
     unit: str
     chance: float | None
     estimate: Estimate = Field(description="macro mean: every group of the first attribute has equal weight")
-    natural_mean: float | None = Field(description="mean with every image of the data set weighing the same")
+    weighted_mean: float | None = Field(description="mean with every image of the data set weighing the same")
     undefined: int
     failed: int
     rank: float | None = Field(description="average rank among the methods; null for what is no method")
@@ -231,7 +231,7 @@ class Recommendation(_Strict):
     sentence: str
     reasons: tuple[str, ...]
     refusals: tuple[Refusal, ...]
-    p_best: dict[str, float] = Field(description="share of bootstrap draws in which the method leads")
+    prob_best: dict[str, float] = Field(description="share of bootstrap draws in which the method leads")
     provisional: bool = Field(default=False, description="a gate of a recommended method could not be assessed")
     weights: dict[str, float] = Field(default_factory=dict, description="of the categories that were there; sum 1")
     by_group: tuple[str, ...] = Field(default=(), description="statements on groups for which another method is better")
@@ -291,7 +291,7 @@ class ModelFindings(_Strict):
     recommendation: Recommendation
 
 
-class Twin(_Strict):
+class CueDetection(_Strict):
     """How well an explainer's mass on the cue tells a model that leans on the cue from one that leans less."""
 
     leaning: str
@@ -363,7 +363,7 @@ class Findings(_Strict):
     data: DataStamp
     run: RunStamp
     models: tuple[ModelFindings, ...]
-    twins: tuple[Twin, ...] = Field(description="empty with one model or without a cue in the data")
+    twins: tuple[CueDetection, ...] = Field(description="empty with one model or without a cue in the data")
     across_models: AcrossModels | None = Field(default=None, description="null with fewer models than needed")
     failures: tuple[Failure, ...]
     skipped: tuple[str, ...] = Field(description="explainers and metrics that were not run, with the reason")

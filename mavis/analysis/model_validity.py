@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from mavis.analysis.findings import Estimate, GroupAccuracy, Leak, Reliability, Reliance, Validity
-from mavis.analysis.groups import Rules, estimate, macro_draws, macro_means, resampled_means
+from mavis.analysis.groups import BootstrapSettings, bootstrap_stratum_means, macro_draws, macro_means, to_estimate
 from mavis.analysis.statistics import bootstrap
-from mavis.core.group_attributes import joined
+from mavis.core.group_attributes import group_labels
 from mavis.protocol.schema import LeakRules, ReliabilityRules, RelianceRules
 
 
-def assess(images: pd.DataFrame, classes: tuple[str, ...], rules: Rules) -> Validity:
+def assess_validity(images: pd.DataFrame, classes: tuple[str, ...], settings: BootstrapSettings) -> Validity:
     """How often the model is right, and where it is not shown to beat chance.
 
     Balanced accuracy is the mean recall over the classes that occur; chance is one over their number. Within a group
@@ -23,58 +23,60 @@ def assess(images: pd.DataFrame, classes: tuple[str, ...], rules: Rules) -> Vali
         images: one model's rows, index image id: ``label, predicted`` (int), attributes, optionally ``probability``
             (of the predicted class) and ``cue`` (int, the class that an injected cue speaks for, −1 without).
         classes: names of the labels.
-        rules: how means are taken.
+        settings: how means are taken.
     """
     images = images.sort_index()
     right = (images["label"] == images["predicted"]).to_numpy()
     recall = right.astype(np.float64)[:, None]
     labels = images["label"].astype(str).tolist()
-    per_class = resampled_means(recall, labels, rules)
+    per_class = bootstrap_stratum_means(recall, labels, settings)
     draws = np.stack(list(per_class.values())).mean(axis=0)[:, 0]
     balanced = float(np.mean([recall[images["label"] == k].mean() for k in sorted(images["label"].unique())]))
-    low, high = bootstrap.percentiles(draws, rules.confidence)
+    low, high = bootstrap.percentile_interval(draws, settings.confidence)
     chance = 1 / len(per_class)
-    groups = [g for a in rules.attributes if "*" not in a for g in _groups(images, right, a, rules)]
+    groups = [g for a in settings.attributes if "*" not in a for g in _group_accuracies(images, right, a, settings)]
     return Validity(
-        accuracy=_share(right, rules.confidence),
-        balanced_accuracy=estimate(balanced, float(low), float(high), len(right)),
+        accuracy=_wilson_estimate(right, settings.confidence),
+        balanced_accuracy=to_estimate(balanced, float(low), float(high), len(right)),
         chance=chance,
         better_than_chance=bool(float(low) > chance),
         groups=tuple(groups),
-        weak_groups=tuple(g.group for g in groups if _weak(g, images, len(classes), rules)),
-        cue=_cue(images, right),
-        remarks=(*_weakness(balanced, chance), *_never_predicted(images, classes)),
-        calibration_error=_calibration(images, right),
-        group_calibration=dict(_group_calibration(images, right, rules)),
-        recall=tuple(_recall(images, right, classes, rules)),
+        weak_groups=tuple(g.group for g in groups if _is_at_chance(g, images, len(classes), settings)),
+        cue=_cue_accuracies(images, right),
+        remarks=(*_weak_model_remarks(balanced, chance), *_never_predicted_remarks(images, classes)),
+        calibration_error=_calibration_if_known(images, right),
+        group_calibration=dict(_group_calibrations(images, right, settings)),
+        recall=tuple(_class_recalls(images, right, classes, settings)),
     )
 
 
-def _groups(images: pd.DataFrame, right: np.ndarray, attribute: str, rules: Rules) -> list[GroupAccuracy]:
-    names = joined(images, attribute).to_numpy()
+def _group_accuracies(
+    images: pd.DataFrame, right: np.ndarray, attribute: str, settings: BootstrapSettings
+) -> list[GroupAccuracy]:
+    names = group_labels(images, attribute).to_numpy()
     found = []
     for name in sorted(set(names)):
         hits = right[names == name]
-        share = _share(hits, rules.confidence)
+        share = _wilson_estimate(hits, settings.confidence)
         found.append(GroupAccuracy(attribute=attribute, group=str(name), correct=int(hits.sum()), estimate=share))
     return found
 
 
-def _share(hits: np.ndarray, confidence: float) -> Estimate:
-    low, high = bootstrap.wilson(int(hits.sum()), len(hits), confidence)
-    return estimate(float(np.mean(hits)), low, high, len(hits))
+def _wilson_estimate(hits: np.ndarray, confidence: float) -> Estimate:
+    low, high = bootstrap.wilson_interval(int(hits.sum()), len(hits), confidence)
+    return to_estimate(float(np.mean(hits)), low, high, len(hits))
 
 
-def _weak(group: GroupAccuracy, images: pd.DataFrame, classes: int, rules: Rules) -> bool:
+def _is_at_chance(group: GroupAccuracy, images: pd.DataFrame, classes: int, settings: BootstrapSettings) -> bool:
     """Large enough to report, and its interval reaches down to chance."""
-    if group.estimate.n < rules.min_report or group.estimate.low is None:
+    if group.estimate.n < settings.min_report or group.estimate.low is None:
         return False
-    labels = images.loc[joined(images, group.attribute) == group.group, "label"]
+    labels = images.loc[group_labels(images, group.attribute) == group.group, "label"]
     common = float(labels.value_counts(normalize=True).iloc[0])
     return group.estimate.low <= (1 / classes if common == 1 else common)
 
 
-def _cue(images: pd.DataFrame, right: np.ndarray) -> dict[str, float]:
+def _cue_accuracies(images: pd.DataFrame, right: np.ndarray) -> dict[str, float]:
     if "cue" not in images or (images["cue"] < 0).all():
         return {}
     carried = (images["cue"] >= 0).to_numpy()
@@ -83,7 +85,7 @@ def _cue(images: pd.DataFrame, right: np.ndarray) -> dict[str, float]:
     return {name: float(right[mask].mean()) for name, mask in parts.items() if mask.any()}
 
 
-def _weakness(balanced: float, chance: float) -> list[str]:
+def _weak_model_remarks(balanced: float, chance: float) -> list[str]:
     """Says so where the model is nearer to guessing than to knowing."""
     if chance == 1:
         return ["one class occurs in the sample: always saying it would be right"]
@@ -93,37 +95,41 @@ def _weakness(balanced: float, chance: float) -> list[str]:
     return [f"a weak model: it reaches {max(reached, 0):.0%} of the way from guessing to always right"]
 
 
-def _never_predicted(images: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
+def _never_predicted_remarks(images: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
     never = [name for k, name in enumerate(classes) if k not in set(images["predicted"])]
     return [f"never predicted: {', '.join(never)}"] if never else []
 
 
-def _recall(images: pd.DataFrame, right: np.ndarray, classes: tuple[str, ...], rules: Rules) -> Iterator[GroupAccuracy]:
+def _class_recalls(
+    images: pd.DataFrame, right: np.ndarray, classes: tuple[str, ...], settings: BootstrapSettings
+) -> Iterator[GroupAccuracy]:
     """Of every class that occurs, the share of its images that the model gets right; Wilson interval."""
     labels = images["label"].to_numpy()
     for code in sorted(set(labels.tolist())):
         hits = right[labels == code]
-        share = _share(hits, rules.confidence)
+        share = _wilson_estimate(hits, settings.confidence)
         yield GroupAccuracy(attribute="label", group=classes[code], correct=int(hits.sum()), estimate=share)
 
 
-def _calibration(images: pd.DataFrame, right: np.ndarray) -> float | None:
+def _calibration_if_known(images: pd.DataFrame, right: np.ndarray) -> float | None:
     """Expected calibration error, or None without probabilities."""
     if "probability" not in images:
         return None
-    return calibration_error(images["probability"].to_numpy(dtype=np.float64), right)
+    return expected_calibration_error(images["probability"].to_numpy(dtype=np.float64), right)
 
 
-def _group_calibration(images: pd.DataFrame, right: np.ndarray, rules: Rules) -> Iterator[tuple[str, float]]:
-    for attribute in rules.attributes:
-        names = joined(images, attribute).to_numpy()
+def _group_calibrations(
+    images: pd.DataFrame, right: np.ndarray, settings: BootstrapSettings
+) -> Iterator[tuple[str, float]]:
+    for attribute in settings.attributes:
+        names = group_labels(images, attribute).to_numpy()
         for name in sorted(set(names)) if "*" not in attribute else ():
-            error = _calibration(images[names == name], right[names == name])
-            if error is not None and (names == name).sum() >= rules.min_report:
+            error = _calibration_if_known(images[names == name], right[names == name])
+            if error is not None and (names == name).sum() >= settings.min_report:
                 yield str(name), error
 
 
-def calibration_error(probability: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+def expected_calibration_error(probability: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
     """Mean over bins of equal count of how far their mean probability is from their share of right answers.
 
     With few images a bin it is above 0 for a calibrated model too: read it beside the number of images.
@@ -142,23 +148,25 @@ def calibration_error(probability: np.ndarray, right: np.ndarray, bins: int = 10
     return sum(gaps) / len(probability)
 
 
-def leak(found: pd.DataFrame, images: pd.DataFrame, rules: Rules, limits: LeakRules | None) -> Leak | None:
+def assess_leak(
+    matches: pd.DataFrame, images: pd.DataFrame, settings: BootstrapSettings, limits: LeakRules | None
+) -> Leak | None:
     """How many evaluated images were trained on, overall and per group of the first attribute.
 
     Args:
-        found: one model's rows: ``image, known, same, distance``.
+        matches: one model's rows: ``image, known, same, distance``.
         images: one model's rows, index image id, attributes as columns.
-        rules: how means are taken.
+        settings: how means are taken.
         limits: what counts as the same image, and how many may be; None where it is not asked.
     """
-    if limits is None or found.empty:
+    if limits is None or matches.empty:
         return None
-    rows = found.set_index("image").reindex(images.index)
+    rows = matches.set_index("image").reindex(images.index)
     if not rows["known"].all():
         return Leak(known=False, exact=0, near=0, rate=None, groups={}, excessive=False)
     same = rows["same"].astype(bool)
     near = ~same & (rows["distance"] <= limits.max_distance)
-    shares = (same | near).groupby(joined(images, rules.attributes[0])).mean()
+    shares = (same | near).groupby(group_labels(images, settings.attributes[0])).mean()
     rate = float((same | near).mean())
     return Leak(
         known=True,
@@ -170,83 +178,92 @@ def leak(found: pd.DataFrame, images: pd.DataFrame, rules: Rules, limits: LeakRu
     )
 
 
-def reliance(
-    moved: pd.DataFrame, images: pd.DataFrame, rules: Rules, limits: RelianceRules | None
+def assess_part_reliance(
+    changes: pd.DataFrame, images: pd.DataFrame, settings: BootstrapSettings, limits: RelianceRules | None
 ) -> tuple[Reliance, ...]:
     """Per face part how far the logit moves when it is drawn anew, and whether the model was shown to use it.
 
     A part is used if the lower end of its mean change exceeds a share of the largest part's mean change.
 
     Args:
-        moved: one model's rows: ``image, part, change``.
+        changes: one model's rows: ``image, part, change``.
         images: one model's rows, index image id, attributes as columns.
-        rules: how means are taken.
+        settings: how means are taken.
         limits: which share; None where it is not asked.
     """
-    if limits is None or moved.empty:
+    if limits is None or changes.empty:
         return ()
-    parts = list(dict.fromkeys(moved["part"]))
-    table = moved.pivot_table(index="image", columns="part", values="change").sort_index()[parts]
+    parts = list(dict.fromkeys(changes["part"]))
+    table = changes.pivot_table(index="image", columns="part", values="change").sort_index()[parts]
     values = table.to_numpy(dtype=np.float64)
-    strata = joined(images.loc[table.index], rules.attributes[0]).tolist()
+    strata = group_labels(images.loc[table.index], settings.attributes[0]).tolist()
     means = macro_means(values, strata)
-    low, high = bootstrap.percentiles(macro_draws(values, strata, rules), rules.confidence)
+    low, high = bootstrap.percentile_interval(macro_draws(values, strata, settings), settings.confidence)
     return tuple(
         Reliance(
             part=part,
-            change=estimate(mean, lower, upper, len(values)),
+            change=to_estimate(mean, lower, upper, len(values)),
             used=bool(lower > limits.min_share * means.max()),
         )
         for part, mean, lower, upper in zip(parts, means, low, high, strict=True)
     )
 
 
-def truth_verified(found: tuple[Reliance, ...]) -> bool | None:
+def has_verified_truth(reliances: tuple[Reliance, ...]) -> bool | None:
     """Whether there is a truth for localisation: parts that the model uses, and parts that it does not."""
-    return len({one.used for one in found}) == 2 if found else None
+    return len({one.used for one in reliances}) == 2 if reliances else None
 
 
-def reliability(
-    kept: pd.DataFrame, images: pd.DataFrame, rules: Rules, limits: ReliabilityRules | None
+def assess_imputer_reliability(
+    predictions: pd.DataFrame, images: pd.DataFrame, settings: BootstrapSettings, limits: ReliabilityRules | None
 ) -> tuple[Reliability, ...]:
     """How often the prediction stays when random cells are removed, per imputer and fraction, overall and per group.
 
     Args:
-        kept: one model's rows: ``image, imputer, fraction, kept`` (0 or 1).
+        predictions: one model's rows: ``image, imputer, fraction, kept`` (0 or 1).
         images: one model's rows, index image id, attributes as columns.
-        rules: how means are taken.
+        settings: how means are taken.
         limits: what counts as reliable and as even.
     """
-    if limits is None or kept.empty:
+    if limits is None or predictions.empty:
         return ()
     found = []
-    for row in kept[["imputer", "fraction"]].drop_duplicates().to_dict("records"):
+    for row in predictions[["imputer", "fraction"]].drop_duplicates().to_dict("records"):
         imputer, fraction = str(row["imputer"]), float(row["fraction"])
-        rows = kept[(kept["imputer"] == imputer) & (kept["fraction"] == fraction)]
-        found.append(_one_imputer(imputer, fraction, rows.set_index("image")["kept"] > 0, images, rules, limits))
+        rows = predictions[(predictions["imputer"] == imputer) & (predictions["fraction"] == fraction)]
+        found.append(
+            _imputer_reliability(imputer, fraction, rows.set_index("image")["kept"] > 0, images, settings, limits)
+        )
     return tuple(found)
 
 
-def _one_imputer(
-    imputer: str, fraction: float, stays: pd.Series, images: pd.DataFrame, rules: Rules, limits: ReliabilityRules
+def _imputer_reliability(
+    imputer: str,
+    fraction: float,
+    is_kept: pd.Series,
+    images: pd.DataFrame,
+    settings: BootstrapSettings,
+    limits: ReliabilityRules,
 ) -> Reliability:
-    common = images.loc[images.index.isin(stays.index)].sort_index()
-    right = stays.loc[common.index].to_numpy()
-    groups = [g for a in rules.attributes if "*" not in a for g in _groups(common, right, a, rules)]
+    common = images.loc[images.index.isin(is_kept.index)].sort_index()
+    right = is_kept.loc[common.index].to_numpy()
+    groups = [g for a in settings.attributes if "*" not in a for g in _group_accuracies(common, right, a, settings)]
     first = fraction == limits.fractions[0]
     return Reliability(
         imputer=imputer,
         fraction=fraction,
-        kept=_share(right, rules.confidence),
+        kept=_wilson_estimate(right, settings.confidence),
         groups=tuple(groups),
         reliable=bool(right.mean() >= limits.min_kept) if first else None,
-        uneven=tuple(a for a in dict.fromkeys(g.attribute for g in groups) if _differ(groups, a, rules, limits)),
+        uneven=tuple(a for a in dict.fromkeys(g.attribute for g in groups) if _is_uneven(groups, a, settings, limits)),
     )
 
 
-def _differ(groups: list[GroupAccuracy], attribute: str, rules: Rules, limits: ReliabilityRules) -> bool:
+def _is_uneven(
+    groups: list[GroupAccuracy], attribute: str, settings: BootstrapSettings, limits: ReliabilityRules
+) -> bool:
     """Whether the highest and the lowest share of large enough groups are too far apart, and not by chance alone."""
-    known = [g.estimate for g in groups if g.attribute == attribute and g.estimate.n >= rules.min_report]
+    known = [g.estimate for g in groups if g.attribute == attribute and g.estimate.n >= settings.min_report]
     shares = sorted((e.mean, e.low, e.high) for e in known if e.mean is not None and e.low is not None)
     if len(shares) < 2:
         return False

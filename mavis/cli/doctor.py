@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 
-def doctor(
+def doctor_command(
     models: Annotated[list[str] | None, typer.Option("--model", "-m", help="Also check this model; repeat.")] = None,
 ) -> None:
     """Check the installation, the devices and, if named, models; exit code 1 if something is wrong."""
-    problems = [*_environment(), *(line for name in models or [] for line in _model(name))]
+    problems = [*_environment_problems(), *(line for name in models or [] for line in _model_problems(name))]
     for problem in problems:
         typer.secho(f"wrong: {problem}", fg=typer.colors.RED)
     if problems:
@@ -21,7 +21,7 @@ def doctor(
     typer.echo("Everything is in order.")
 
 
-def _environment() -> list[str]:
+def _environment_problems() -> list[str]:
     import torch
 
     from mavis.core import registry
@@ -49,26 +49,26 @@ def _environment() -> list[str]:
     return problems
 
 
-def _model(name: str) -> list[str]:
+def _model_problems(name: str) -> list[str]:
     """What is wrong with a model; what preflight did and which explainers work on it is printed."""
     import torch
     from rich.console import Console
 
-    from mavis.cli.list_ import support_table
+    from mavis.cli.list_ import compatibility_table
     from mavis.core.errors import MavisError
-    from mavis.engine.planning.compatibility import matrix
+    from mavis.engine.planning.compatibility import compatibility_matrix
 
     try:
-        found = matrix(name, place=torch.device("cpu"))
+        found = compatibility_matrix(name, device=torch.device("cpu"))
     except MavisError as error:
         return [str(error)]
-    model, tried = found.model, found.tried
+    model, tried = found.model, found.report
     parameters = sum(p.numel() for p in model.net.parameters())
     typer.echo(f"\n{model.name}: {len(model.classes)} classes, {parameters:,} parameters, {model.size or 'any'} px")
-    typer.echo(f"  can give    {', '.join(sorted(model.can))}")
+    typer.echo(f"  can give    {', '.join(sorted(model.capabilities))}")
     typer.echo(f"  CAM layer   {model.cam_layer or 'none'}")
-    for number, change in enumerate(found.changes or ("nothing to change",)):
+    for number, change in enumerate(found.preparation or ("nothing to change",)):
         typer.echo(f"  {'' if number else 'preflight':<11} {change}")
     typer.echo(f"  explainers  tried with {tried.cost.forwards:,} forwards and {tried.cost.backwards:,} backwards\n")
-    Console().print(support_table(tried))
+    Console().print(compatibility_table(tried))
     return []

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from mavis.core.registry import Entry
-    from mavis.engine.planning.compatibility import Tried
+    from mavis.engine.planning.compatibility import CompatibilityReport
 
 Row = dict[str, Any]
 
@@ -29,7 +29,7 @@ class Kind(StrEnum):
     protocols = "protocols"
 
 
-def list_(
+def list_command(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with every parameter and declared trait.")] = False,
     model: Annotated[
@@ -41,37 +41,37 @@ def list_(
     from rich.console import Console
 
     if model is not None:
-        _show_support(kind, model, as_json=as_json)
+        _print_compatibility(kind, model, as_json=as_json)
         return
-    rows = _protocols() if kind is Kind.protocols else _plugins(kind)
+    rows = _protocol_rows() if kind is Kind.protocols else _plugin_rows(kind)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
     console = Console()
     if kind is Kind.metrics:
-        _show_metrics(console, rows)
+        _print_metrics(console, rows)
     else:
         foreign = any(row.get("from", "mavis") != "mavis" for row in rows)
-        console.print(_table(rows, () if foreign else ("from",)))
+        console.print(_plugin_table(rows, () if foreign else ("from",)))
 
 
-def _show_support(kind: Kind, model: str, *, as_json: bool) -> None:
+def _print_compatibility(kind: Kind, model: str, *, as_json: bool) -> None:
     import torch
     from rich.console import Console
 
     from mavis.core.errors import BadParameter
-    from mavis.engine.planning.compatibility import matrix
+    from mavis.engine.planning.compatibility import compatibility_matrix
 
     if kind is not Kind.explainers:
         raise BadParameter(f"--model goes with explainers: mavis list explainers --model {model}.")
-    tried = matrix(model, place=torch.device("cpu")).tried
+    tried = compatibility_matrix(model, device=torch.device("cpu")).report
     if as_json:
         typer.echo(json.dumps(tried.as_json(), indent=2))
         return
-    Console().print(support_table(tried))
+    Console().print(compatibility_table(tried))
 
 
-def support_table(tried: "Tried") -> "Table":
+def compatibility_table(compatibility: "CompatibilityReport") -> "Table":
     """Which explainers work on a model; why, where one does not."""
     from rich.table import Table
     from rich.text import Text
@@ -79,13 +79,13 @@ def support_table(tried: "Tried") -> "Table":
     table = Table(box=None, pad_edge=False)
     for column in ("explainer", "status", "completeness\nerror", "reason"):
         table.add_column(column, overflow="fold", no_wrap=column in ("explainer", "status"))
-    for name, found in tried.supports.items():
+    for name, found in compatibility.explainers.items():
         error = found.figures.get("completeness")
         table.add_row(name, found.status, "" if error is None else f"{error:g}", Text(found.reason))
     return table
 
 
-def _show_metrics(console: "Console", rows: Sequence[Row]) -> None:
+def _print_metrics(console: "Console", rows: Sequence[Row]) -> None:
     """By leaderboard, ours before those of Quantus: a line of facts and one of words for each."""
     from rich.padding import Padding
 
@@ -96,12 +96,12 @@ def _show_metrics(console: "Console", rows: Sequence[Row]) -> None:
                 console.rule(f"{category}{', of Quantus' if quantus else ''}", align="left", style="dim")
             for row in here:
                 console.print(f"{row['name']} {row['better']}", style="bold", highlight=False, end="")
-                console.print(f"  {_facts(row)}", highlight=False, markup=False, soft_wrap=True)
-                console.print(Padding(_words(row), (0, 0, 0, 4)), highlight=False, markup=False)
+                console.print(f"  {_facts_line(row)}", highlight=False, markup=False, soft_wrap=True)
+                console.print(Padding(_about_text(row), (0, 0, 0, 4)), highlight=False, markup=False)
     console.print("\nRefused metrics run only with --allow-known-faulty. Parameters: --json.", highlight=False)
 
 
-def _facts(row: Row) -> str:
+def _facts_line(row: Row) -> str:
     chance = f"chance {row['chance']}" if row["chance"] else ""
     needs = f"needs {row['needs']}" if row["needs"] else ""
     origin = f"from {row['from']}" if row["from"] not in ("mavis", "Quantus") else ""
@@ -109,7 +109,7 @@ def _facts(row: Row) -> str:
     return " · ".join(filter(None, (row["range"], chance, needs, asks, origin)))
 
 
-def _words(row: Row) -> "Text":
+def _about_text(row: Row) -> "Text":
     """What it is and its source; where it is known to be wrong, how."""
     from rich.text import Text
 
@@ -119,7 +119,7 @@ def _words(row: Row) -> "Text":
     return Text(f"{row['about']} [{traits['source']}]")
 
 
-def _table(rows: Sequence[Row], hidden: Sequence[str]) -> "Table":
+def _plugin_table(rows: Sequence[Row], hidden: Sequence[str]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
@@ -136,7 +136,7 @@ def _is_quantus(row: Row) -> bool:
     return row.get("from") == "Quantus"
 
 
-def _plugins(kind: Kind) -> list[Row]:
+def _plugin_rows(kind: Kind) -> list[Row]:
     """One row per plug-in, those of Quantus last."""
     from dataclasses import asdict
 
@@ -152,8 +152,8 @@ def _plugins(kind: Kind) -> list[Row]:
         found.append(
             {
                 "name": entry.name,
-                **_brief(kind, traits),
-                **_cost(kind, entry),
+                **_trait_cells(kind, traits),
+                **_cost_cells(kind, entry),
                 "about": traits.get("about") or entry.summary,
                 "from": entry.origin,
                 "parameters": json.loads(json.dumps(parameters, default=str)),
@@ -163,7 +163,7 @@ def _plugins(kind: Kind) -> list[Row]:
     return sorted(found, key=_is_quantus)
 
 
-def _brief(kind: Kind, traits: dict[str, Any]) -> dict[str, str]:
+def _trait_cells(kind: Kind, traits: dict[str, Any]) -> dict[str, str]:
     """The traits that the table shows."""
     if kind is Kind.explainers:
         return {"role": traits["role"], "needs": ", ".join(traits["needs"]) or "nothing"}
@@ -179,20 +179,20 @@ def _brief(kind: Kind, traits: dict[str, Any]) -> dict[str, str]:
     return {}
 
 
-def _cost(kind: Kind, entry: "Entry") -> dict[str, str]:
+def _cost_cells(kind: Kind, entry: "Entry") -> dict[str, str]:
     """What a metric asks of the model with its defaults; one of Quantus is not made for it, which takes seconds."""
     if kind is not Kind.metrics:
         return {}
     from mavis.engine.planning import cost_estimate
 
-    return {"asks": "its own, not shared" if entry.origin == "Quantus" else cost_estimate.in_words(entry.make())}
+    return {"asks": "its own, not shared" if entry.origin == "Quantus" else cost_estimate.describe_cost(entry.create())}
 
 
-def _protocols() -> list[Row]:
+def _protocol_rows() -> list[Row]:
     from mavis.protocol import loading
 
     found = []
-    for name in loading.shipped():
-        rules = loading.load(name)
+    for name in loading.shipped_protocols():
+        rules = loading.load_protocol(name)
         found.append({"name": name, "status": rules.status, "about": rules.about, "sha256": rules.sha256()[:12]})
     return found

@@ -29,13 +29,13 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 AllowKnownFaulty = Annotated[
     bool, typer.Option("--allow-known-faulty", help="Run metrics that are known to be wrong; see 'mavis list metrics'.")
 ]
-Everything = Annotated[
+Full = Annotated[
     bool, typer.Option("--all", help="Print every method and every metric, not only what a first look needs.")
 ]
 BatchSize = Annotated[str, typer.Option(help="Model samples per call: 'auto' or a number. Scores do not depend on it.")]
 
 
-def request(
+def build_request(
     *,
     models: list[str],
     data: str,
@@ -60,20 +60,20 @@ def request(
         data=data,
         target=target,
         split=split,
-        explainers=names(explainers) or ("all",),
-        metrics=names(metrics),
-        groups=names(groups),
+        explainers=split_names(explainers) or ("all",),
+        metrics=split_names(metrics),
+        groups=split_names(groups),
         protocol=protocol,
         limit=limit,
         seed=seed,
         device=device,
-        batch_size=_batch_size(batch_size),
-        shard=_shard(shard),
+        batch_size=_parse_batch_size(batch_size),
+        shard=_parse_shard(shard),
         allow_known_faulty=allow_known_faulty,
     )
 
 
-def names(text: str | None) -> tuple[str, ...] | None:
+def split_names(text: str | None) -> tuple[str, ...] | None:
     """Names between commas; None for no text."""
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else None
 
@@ -84,7 +84,7 @@ def default_folder(models: list[str], data: str, protocol: str) -> Path:
     return Path("mavis-runs") / "_".join(parts)
 
 
-def _batch_size(text: str) -> int | None:
+def _parse_batch_size(text: str) -> int | None:
     if text == "auto":
         return None
     if not text.isdigit() or int(text) < 1:
@@ -92,7 +92,7 @@ def _batch_size(text: str) -> int | None:
     return int(text)
 
 
-def _shard(text: str) -> tuple[int, int]:
+def _parse_shard(text: str) -> tuple[int, int]:
     first, slash, count = text.partition("/")
     if not (slash and first.isdigit() and count.isdigit() and 1 <= int(first) <= int(count)):
         raise MavisError(f"--shard must be K/N with 1 <= K <= N, e.g. 1/2, got '{text}'.")

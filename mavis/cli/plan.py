@@ -9,10 +9,10 @@ from mavis.cli import options
 
 if TYPE_CHECKING:
     from mavis.engine.planning.plan import Cell
-    from mavis.engine.planning.setup import Planned
+    from mavis.engine.planning.setup import RunPlan
 
 
-def plan(
+def plan_command(
     models: options.Models,
     data: options.Data = "synthetic_faces",
     target: options.Target = None,
@@ -30,7 +30,7 @@ def plan(
     """Check every name and parameter, and say what the run would cost, without running it."""
     from mavis.engine.planning import setup
 
-    asked = options.request(
+    asked = options.build_request(
         models=models,
         data=data,
         target=target,
@@ -45,10 +45,10 @@ def plan(
         batch_size=batch_size,
         allow_known_faulty=allow_known_faulty,
     )
-    _show(setup.plan(asked))
+    _print_plan(setup.plan_run(asked))
 
 
-def _show(planned: "Planned") -> None:
+def _print_plan(run_plan: "RunPlan") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -56,15 +56,17 @@ def _show(planned: "Planned") -> None:
 
     console = Console()
     total = 0.0
-    for name, estimate in planned.costs.items():
-        model = planned.models[name][0]
-        side = planned.sample.data.load(planned.sample.ids[:1]).images.shape[2]
-        forward, backward = cost_estimate.seconds(model, side, planned.chunk)
-        table = Table(title=f"{name}: {estimate.images[0]} images, {estimate.images[1]} of them also under variants")
+    for name, estimate in run_plan.cost_estimates.items():
+        model = run_plan.models[name][0]
+        side = run_plan.sample.data.load(run_plan.sample.ids[:1]).images.shape[2]
+        forward, backward = cost_estimate.seconds_per_sample(model, side, run_plan.chunk)
+        table = Table(
+            title=f"{name}: {estimate.n_images[0]} images, {estimate.n_images[1]} of them also under variants"
+        )
         for heading in ("explainer", "forwards", "backwards", "seconds"):
             table.add_column(heading, justify="left" if heading == "explainer" else "right")
         for explainer in estimate.maps:
-            cost = estimate.of(explainer)
+            cost = estimate.for_explainer(explainer)
             took = cost.forwards * forward + cost.backwards * backward
             table.add_row(explainer, f"{cost.forwards:,}", f"{cost.backwards:,}", f"{took:.1f}")
         once = estimate.shared.forwards
@@ -76,12 +78,14 @@ def _show(planned: "Planned") -> None:
         table.add_section()
         table.add_row("all", f"{whole.forwards:,}", f"{whole.backwards:,}", f"{took:.1f}")
         console.print(table)
-        for why, names in _skipped(planned.cells[name]).items():
+        for why, names in _skips_by_reason(run_plan.cells[name]).items():
             console.print(f"skipped: {', '.join(names)}: {why.removesuffix('.')}.", highlight=False)
-    typer.echo(f"{len(planned.blocks)} blocks; about {total:.0f} s of model time on {planned.device}, before sharing.")
+    typer.echo(
+        f"{len(run_plan.blocks)} blocks; about {total:.0f} s of model time on {run_plan.device}, before sharing."
+    )
 
 
-def _skipped(cells: "Iterable[Cell]") -> dict[str, list[str]]:
+def _skips_by_reason(cells: "Iterable[Cell]") -> dict[str, list[str]]:
     """Per reason what is left out: explainers, or metrics of explainers that have other scores."""
     scored = {cell.explainer for cell in cells if not cell.skipped}
     found: dict[str, list[str]] = {}

@@ -9,20 +9,20 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from mavis.engine.execution import scheduler
 
-QUIET = 10.0  # seconds between plain lines
+LINE_INTERVAL = 10.0  # seconds between plain lines
 
 
 @contextmanager
-def shown(console: Console) -> Iterator[scheduler.Progress]:
+def progress_display(console: Console) -> Iterator[scheduler.Progress]:
     """A progress to hand to the pipeline."""
     if console.is_terminal:
-        with _bars(console) as bars:
-            yield _on_bars(bars)
+        with _make_bars(console) as bars:
+            yield _bar_progress(bars)
     else:
-        yield _in_lines(console)
+        yield _line_progress(console)
 
 
-def _bars(console: Console) -> Progress:
+def _make_bars(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description:<34}"),
         BarColumn(),
@@ -35,7 +35,7 @@ def _bars(console: Console) -> Progress:
     )
 
 
-def _on_bars(bars: Progress) -> scheduler.Progress:
+def _bar_progress(bars: Progress) -> scheduler.Progress:
     whole = bars.add_task("checking models and data", total=None)
     current = bars.add_task("", total=None, visible=False)
     blocks = 0
@@ -56,7 +56,7 @@ def _on_bars(bars: Progress) -> scheduler.Progress:
     return scheduler.Progress(begin, block, work)
 
 
-def _in_lines(console: Console) -> scheduler.Progress:
+def _line_progress(console: Console) -> scheduler.Progress:
     total, before, done, blocks = 1.0, 0.0, 0.0, 0
     start = last = time.monotonic()
 
@@ -73,7 +73,7 @@ def _in_lines(console: Console) -> scheduler.Progress:
         nonlocal done, last
         done += amount
         now = time.monotonic()
-        if now - last >= QUIET:
+        if now - last >= LINE_INTERVAL:
             last = now
             here = done - before
             left = f", about {max((now - start) * (total - done) / here, 0):.0f} s left" if here > total / 100 else ""

@@ -9,7 +9,7 @@ import typer
 from mavis.core.errors import MavisError
 
 
-def register(
+def register_command(
     kind: Annotated[str, typer.Argument(help="model, dataset, explainer, metric or imputer.")],
     name: Annotated[str, typer.Argument(help="The name it will have.")],
     factory: Annotated[str, typer.Option(help="Where it is: package.module:function; this folder is on the path.")],
@@ -21,11 +21,11 @@ def register(
     """Register a model, dataset, explainer, metric or imputer under a name, for this folder."""
     from mavis.core import registry
 
-    traits = dict(_pair(text) for text in trait or [])
-    registry.load()
+    traits = dict(_parse_trait(text) for text in trait or [])
+    registry.load_plugins()
     if name in registry.REGISTRIES.get(kind, registry.models):
         raise MavisError(f"The {kind} name '{name}' is taken; choose another.")
-    registry.register(kind, name, factory, traits)
+    registry.register_plugin(kind, name, factory, traits)
     path = Path.cwd() / registry.USER_FILE
     lines = [f"[{kind}.{name}]", f"factory = {json.dumps(factory)}"]
     lines += [f"{key} = {json.dumps(value)}" for key, value in traits.items()]
@@ -34,7 +34,7 @@ def register(
     typer.echo(f"Registered the {kind} '{name}' in {path.name}; mavis list {kind}s shows it.")
 
 
-def _pair(text: str) -> tuple[str, object]:
+def _parse_trait(text: str) -> tuple[str, object]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise MavisError(f"--trait is written NAME=VALUE, got '{text}'.")

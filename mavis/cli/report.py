@@ -9,30 +9,30 @@ import typer
 from mavis.cli import options
 
 
-def report(
+def report_command(
     folder: Annotated[Path | None, typer.Argument(help="Run directory.")] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of leaderboard.json and stop.")
     ] = False,
-    everything: options.Everything = False,
+    full: options.Full = False,
 ) -> None:
     """Write index.html, leaderboard.csv, .md, .json, .tex, skills.csv, gaps.csv and pairs.csv into DIR/report.
 
     A short form of the tables is printed; the files have everything.
     """
-    from mavis import report as pages
     from mavis.core.errors import MavisError
+    from mavis.report import leaderboard_schema
 
     if schema:
-        typer.echo(json.dumps(pages.schema(), indent=2))
+        typer.echo(json.dumps(leaderboard_schema(), indent=2))
         return
     if folder is None:
         raise MavisError("mavis report needs a run directory, e.g. mavis report mavis-runs/…; mavis run writes one.")
     from rich.console import Console
 
-    from mavis.report.console import summary as tables
+    from mavis.report.console.summary import print_summary
     from mavis.workflows import run
 
     console = Console()
-    tables.show(console, run.report_on(folder), everything=everything)
+    print_summary(console, run.write_report(folder), full=full)
     console.print(f"\nReport: {folder / 'report' / 'index.html'}", soft_wrap=True, highlight=False)

@@ -12,7 +12,7 @@ from mavis.cli import options
 EXIT_FAILED_CELLS = 3
 
 
-def run(
+def run_command(
     models: options.Models,
     data: options.Data = "synthetic_faces",
     target: options.Target = None,
@@ -30,7 +30,7 @@ def run(
     shard: Annotated[
         str, typer.Option(help="K/N: only every N-th block from the K-th; run all N into one --out.")
     ] = "1/1",
-    everything: options.Everything = False,
+    full: options.Full = False,
 ) -> None:
     """Explain, measure, compare per group, and recommend a method, or refuse to, with reasons.
 
@@ -39,11 +39,11 @@ def run(
     """
     from rich.console import Console
 
-    from mavis.cli.progress import shown
-    from mavis.report.console import summary as tables
+    from mavis.cli.progress import progress_display
+    from mavis.report.console.summary import print_summary
     from mavis.workflows import run as pipeline
 
-    asked = options.request(
+    asked = options.build_request(
         models=models,
         data=data,
         target=target,
@@ -61,25 +61,24 @@ def run(
     )
     folder = out or options.default_folder(models, data, protocol)
     console = Console()
-    with shown(Console(stderr=True)) as progress:
-        found = pipeline.run(asked, folder, progress)
-    tables.show(console, found, everything=everything)
+    with progress_display(Console(stderr=True)) as progress:
+        found = pipeline.run_benchmark(asked, folder, progress)
+    print_summary(console, found, full=full)
     console.print(f"\nReport: {folder / 'report' / 'index.html'}", soft_wrap=True, highlight=False)
-    console.print(f"Next:   {_next(found.protocol.name, folder)}", soft_wrap=True, highlight=False)
+    console.print(f"Next:   {_next_command(found.protocol.name, folder)}", soft_wrap=True, highlight=False)
     if found.failures:
         raise typer.Exit(EXIT_FAILED_CELLS)
 
 
-def _next(protocol: str, folder: Path) -> str:
+def _next_command(protocol: str, folder: Path) -> str:
     """What to do now: confirm a preview with the full protocol, else guard it."""
     if protocol == "quick":
-        return (
-            f"mavis run {_again(sys.argv[2:])} --protocol best_practices_v1   (confirms this preview; hours, resumable)"
-        )
+        arguments = _arguments_to_repeat(sys.argv[2:])
+        return f"mavis run {arguments} --protocol best_practices_v1   (confirms this preview; hours, resumable)"
     return f"mavis check {shlex.quote(str(folder))} --baseline {shlex.quote(str(folder))}"
 
 
-def _again(arguments: list[str]) -> str:
+def _arguments_to_repeat(arguments: list[str]) -> str:
     """The command's own arguments without those that name the protocol, the folder or a part."""
     kept, skip = [], False
     for argument in arguments:

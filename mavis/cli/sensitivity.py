@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mavis.workflows.sensitivity import Stability
 
 
-def sensitivity(
+def sensitivity_command(
     models: options.Models,
     data: options.Data = "synthetic_faces",
     target: options.Target = None,
@@ -36,40 +36,42 @@ def sensitivity(
     """
     from rich.console import Console
 
-    from mavis.cli.progress import shown
+    from mavis.cli.progress import progress_display
     from mavis.workflows import sensitivity as settings
 
-    asked = options.request(
+    asked = options.build_request(
         models=models, data=data, target=target, split=split, explainers=explainers, metrics=None, groups=groups,
         protocol=protocol, limit=limit, seed=seed, device=device, batch_size=batch_size,
     )  # fmt: skip
     folder = out or options.default_folder(models, data, protocol).with_name(
         f"{options.default_folder(models, data, protocol).name}_sensitivity"
     )
-    with shown(Console(stderr=True)) as progress:
-        found = settings.run(asked, folder, progress)
+    with progress_display(Console(stderr=True)) as progress:
+        found = settings.run_sensitivity(asked, folder, progress)
     console = Console()
     for one in found:
-        _show(console, one)
+        _print_stability(console, one)
     console.print(f"\nAll means: {folder / 'sensitivity.json'}", soft_wrap=True, highlight=False)
 
 
-def _plain(value: object) -> str:
+def _setting_text(value: object) -> str:
     return " + ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _show(console: "Console", one: "Stability") -> None:
+def _print_stability(console: "Console", stability: "Stability") -> None:
     from rich.table import Table
 
-    tau = "not known" if one.tau is None else f"{one.tau:.2f}"
-    verdict = {True: "stable", False: "not stable: report it, do not decide by it", None: "not assessed"}[one.stable]
-    table = Table(title=f"{one.model}, {one.metric}: mean Kendall tau {tau}, {verdict}")
+    tau = "not known" if stability.tau is None else f"{stability.tau:.2f}"
+    verdict = {True: "stable", False: "not stable: report it, do not decide by it", None: "not assessed"}[
+        stability.stable
+    ]
+    table = Table(title=f"{stability.model}, {stability.metric}: mean Kendall tau {tau}, {verdict}")
     for heading in ("cells", "settings", "leader", "runner-up"):
         table.add_column(heading)
-    for setting in one.settings:
+    for setting in stability.settings:
         known = {name: mean for name, mean in setting.means.items() if mean is not None}
-        first = sorted(known, key=lambda name: known[name], reverse=one.higher_is_better)[:2]
-        words = ", ".join(f"{key} {_plain(value)}" for key, value in setting.params.items())
+        first = sorted(known, key=lambda name: known[name], reverse=stability.higher_is_better)[:2]
+        words = ", ".join(f"{key} {_setting_text(value)}" for key, value in setting.params.items())
         table.add_row(f"{setting.grid} × {setting.grid}", words, *(f"{name} {known[name]:.3f}" for name in first))
     console.print(table)
-    console.print(f"Leads under some setting: {', '.join(one.winners) or 'nobody'}", highlight=False)
+    console.print(f"Leads under some setting: {', '.join(stability.winners) or 'nobody'}", highlight=False)

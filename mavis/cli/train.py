@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mavis.models.training.loop import Epoch
 
 
-def train(
+def train_command(
     *,
     data: Annotated[str, typer.Option(help="A data set's name, or NAME:FOLDER, e.g. fairface:FOLDER.")],
     out: Annotated[Path, typer.Option(help="Folder for the model; made where it is missing.")],
@@ -41,37 +41,37 @@ def train(
     from mavis.core.devices import resolve
     from mavis.datasets.loading.open import open_data
     from mavis.models.loading import checkpoint
-    from mavis.models.training.loop import LOG, Settings, fit
+    from mavis.models.training.loop import LOG_FILE, TrainingSettings, fit
 
     console = Console()
     splits = [open_data(data, target=target, split=split, size=size, recipe=recipe) for split in ("train", "val")]
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        net = checkpoint.build(arch, len(splits[0].classes), size, seed=seed, pretrained=pretrained or True)
+        net = checkpoint.build_network(arch, len(splits[0].classes), size, seed=seed, pretrained=pretrained or True)
     for warning in said:
         console.print(escape(str(warning.message)), style="yellow")
     facts: dict[str, Any] = {"architecture": arch, "size": size, "seed": seed, "recipe": recipe}
     facts["pretrained"] = getattr(net, "pretrained", None)
-    with steps(console) as (on_step, on_epoch):
+    with progress_bar(console) as (on_step, on_epoch):
         best = fit(
             net,
             splits[0],
             splits[1],
             folder=out,
             card=facts,
-            settings=Settings(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed),
+            settings=TrainingSettings(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed),
             device=resolve(device),
-            limit=limit,
+            max_images=limit,
             on_step=on_step,
             on_epoch=on_epoch,
         )
-    console.print(group_table(best))
-    console.print(f"Best epoch {best.number}; the model is in {escape(str(out))}, its history in {LOG}.")
+    console.print(accuracy_table(best))
+    console.print(f"Best epoch {best.number}; the model is in {escape(str(out))}, its history in {LOG_FILE}.")
     console.print(f"Next: mavis run --model {escape(str(out))} --data {escape(data)}", soft_wrap=True)
 
 
 @contextmanager
-def steps(console: Console) -> Iterator[tuple[Any, Any]]:
+def progress_bar(console: Console) -> Iterator[tuple[Any, Any]]:
     """A progress bar; gives the two callbacks that move it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
@@ -82,21 +82,22 @@ def steps(console: Console) -> Iterator[tuple[Any, Any]]:
 
         def on_epoch(epoch: "Epoch") -> None:
             progress.console.print(
-                f"epoch {epoch.number}: loss {epoch.train_loss:.3f}, validation loss {epoch.val.loss:.3f}, "
-                f"accuracy {epoch.val.accuracy:.1%}, balanced {epoch.val.balanced:.1%}{', best' if epoch.best else ''}",
+                f"epoch {epoch.number}: loss {epoch.train_loss:.3f}, validation loss {epoch.validation.loss:.3f}, "
+                f"accuracy {epoch.validation.accuracy:.1%}, balanced "
+                f"{epoch.validation.balanced_accuracy:.1%}{', best' if epoch.is_best else ''}",
                 highlight=False,
             )
 
         yield on_step, on_epoch
 
 
-def group_table(epoch: "Epoch") -> Table:
+def accuracy_table(epoch: "Epoch") -> Table:
     """Validation accuracy of every group, with n."""
     table = Table("attribute", "labelled", "n", "accuracy", title="Validation accuracy at the best epoch")
     for column in table.columns[2:]:
         column.justify = "right"
-    table.add_row("all", "", str(epoch.val.n), f"{epoch.val.accuracy:.1%}", end_section=True)
-    for attribute, groups in epoch.val.groups.items():
+    table.add_row("all", "", str(epoch.validation.n_images), f"{epoch.validation.accuracy:.1%}", end_section=True)
+    for attribute, groups in epoch.validation.groups.items():
         for group, (accuracy, n) in groups.items():
             last = group == list(groups)[-1]
             table.add_row(attribute, escape(group), str(n), f"{accuracy:.1%}" if n else "", end_section=last)

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from mavis.core import devices
-from mavis.core.devices import precise
+from mavis.core.devices import upcast
 from mavis.core.errors import ContractError
 
 
-def pooled(raw: Tensor, images: Tensor, pooling: Literal["sum", "l2"]) -> Tensor:
+def pool_channels(attributions: Tensor, images: Tensor, pooling: Literal["sum", "l2"]) -> Tensor:
     """One number per pixel.
 
     Args:
-        raw: what an explainer returned, ``(B,3,H,W)`` or ``(B,1,H,W)``.
+        attributions: what an explainer returned, ``(B,3,H,W)`` or ``(B,1,H,W)``.
         images: the images it explained, ``(B,3,H,W)``.
         pooling: ``sum`` over the channels (signed) or their Euclidean length ``l2`` (never negative).
 
@@ -27,17 +27,19 @@ def pooled(raw: Tensor, images: Tensor, pooling: Literal["sum", "l2"]) -> Tensor
         ContractError: another shape, dtype or device.
     """
     B, _, H, W = images.shape
-    if not isinstance(raw, Tensor):
-        raise ContractError(f"An explainer must return a tensor, got {type(raw).__name__}.")
-    if raw.shape not in {(B, 3, H, W), (B, 1, H, W)}:
+    if not isinstance(attributions, Tensor):
+        raise ContractError(f"An explainer must return a tensor, got {type(attributions).__name__}.")
+    if attributions.shape not in {(B, 3, H, W), (B, 1, H, W)}:
         raise ContractError(
             f"An explainer must return (B,3,H,W) or (B,1,H,W) = {(B, 3, H, W)} or {(B, 1, H, W)}, "
-            f"got {tuple(raw.shape)}."
+            f"got {tuple(attributions.shape)}."
         )
-    if not raw.is_floating_point() or raw.device != images.device:
-        raise ContractError(f"An explainer must return floats on {images.device}, got {raw.dtype} on {raw.device}.")
-    raw = raw.detach().float()
-    return raw.sum(1) if pooling == "sum" else precise(raw).square().sum(1).sqrt().float()
+    if not attributions.is_floating_point() or attributions.device != images.device:
+        raise ContractError(
+            f"An explainer must return floats on {images.device}, got {attributions.dtype} on {attributions.device}."
+        )
+    attributions = attributions.detach().float()
+    return attributions.sum(1) if pooling == "sum" else upcast(attributions).square().sum(1).sqrt().float()
 
 
 def cell_means(values: Tensor, grid: int) -> Tensor:
@@ -45,11 +47,11 @@ def cell_means(values: Tensor, grid: int) -> Tensor:
 
     Summed in double: cells of equal pixels come out equal, so that rounding never orders what is tied.
     """
-    rows, columns = (_averages(side, grid, values.device) for side in values.shape[-2:])
-    return (rows @ precise(values) @ columns.T).flatten(1).to(values.dtype)
+    rows, columns = (_averaging_matrix(side, grid, values.device) for side in values.shape[-2:])
+    return (rows @ upcast(values) @ columns.T).flatten(1).to(values.dtype)
 
 
-def cell_pixels(cells: Tensor, size: tuple[int, int]) -> Tensor:
+def cells_to_pixels(cells: Tensor, size: tuple[int, int]) -> Tensor:
     """Spreads cells over their pixels: ``(…,grid²)`` -> ``(…,H,W)``, any dtype."""
     grid = round(cells.shape[-1] ** 0.5)
     rows, columns = (cell_index(side, grid, cells.device) for side in size)
@@ -64,12 +66,12 @@ def cell_index(side: int, grid: int, device: torch.device | str = "cpu") -> Tens
     return torch.arange(side, device=device) * grid // side
 
 
-def _averages(side: int, grid: int, device: torch.device) -> Tensor:
-    member = precise(torch.nn.functional.one_hot(cell_index(side, grid, device), grid).T)
+def _averaging_matrix(side: int, grid: int, device: torch.device) -> Tensor:
+    member = upcast(torch.nn.functional.one_hot(cell_index(side, grid, device), grid).T)
     return member / member.sum(1, keepdim=True)
 
 
-def upsampled(values: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample(values: Tensor, size: tuple[int, int]) -> Tensor:
     """``(B,1,h,w)`` -> ``(B,1,H,W)``, bilinear, corners not aligned."""
     return torch.nn.functional.interpolate(values, size=size, mode="bilinear", align_corners=False)
 
@@ -87,10 +89,10 @@ class Maps:
     values: Tensor
     valid: Tensor
     grid: int
-    _measured: list[tuple["Maps", Tensor]] = field(default_factory=list, repr=False, compare=False)
+    _last_distance: list[tuple["Maps", Tensor]] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
-    def of(cls, values: Tensor, grid: int) -> "Maps":
+    def from_values(cls, values: Tensor, grid: int) -> "Maps":
         """From pooled values ``(B,H,W)``, which may hold NaN or infinity."""
         low, high = values.flatten(1).aminmax(dim=1)
         finite = low.isfinite() & high.isfinite()
@@ -98,15 +100,15 @@ class Maps:
         return cls(values, finite & (high > low), grid)
 
     @cached_property
-    def length(self) -> Tensor:
+    def norm(self) -> Tensor:
         """``(B,)`` double, Euclidean."""
-        return _length(self.values)
+        return _norm(self.values)
 
-    def distance(self, other: "Maps") -> Tensor:
+    def distance(self, maps: "Maps") -> Tensor:
         """``(B,)`` double, length of the difference from other maps of the same shape; of the last ones it is kept."""
-        if not self._measured or self._measured[0][0] is not other:
-            self._measured[:] = [(other, _length(self.values - other.values))]
-        return self._measured[0][1]
+        if not self._last_distance or self._last_distance[0][0] is not maps:
+            self._last_distance[:] = [(maps, _norm(self.values - maps.values))]
+        return self._last_distance[0][1]
 
     @cached_property
     def cells(self) -> Tensor:
@@ -114,40 +116,40 @@ class Maps:
         return cell_means(self.values, self.grid)
 
     @cached_property
-    def descending(self) -> Tensor:
+    def descending_values(self) -> Tensor:
         """``(B,H·W)``, the pixel values sorted from high to low."""
-        return self._sorted[0]
+        return self._descending_sort[0]
 
     @cached_property
     def order(self) -> Tensor:
         """``(B,H·W)`` int64, the pixels from the highest value to the lowest; among equal values in any order."""
-        return self._sorted[1]
+        return self._descending_sort[1]
 
     @cached_property
-    def _sorted(self) -> tuple[Tensor, Tensor]:
+    def _descending_sort(self) -> tuple[Tensor, Tensor]:
         flat = self.values.flatten(1)
         order = devices.argsort(-flat)
         return flat.gather(1, order), order
 
     @cached_property
-    def above(self) -> Tensor:
+    def n_higher(self) -> Tensor:
         """``(B,H·W)`` int64, at each place of `order`: how many pixels are higher than the one there."""
-        return _starts(self._falls)
+        return _tie_starts(self._decreases)
 
     @cached_property
-    def upto(self) -> Tensor:
+    def n_at_least(self) -> Tensor:
         """``(B,H·W)`` int64, at each place of `order`: how many pixels are at least as high as the one there."""
-        return _ends(self._falls)
+        return _tie_ends(self._decreases)
 
     @cached_property
-    def _falls(self) -> Tensor:
+    def _decreases(self) -> Tensor:
         """``(B,H·W−1)`` bool, whether the value falls from one place of `order` to the next."""
-        return self.descending[:, 1:] < self.descending[:, :-1]
+        return self.descending_values[:, 1:] < self.descending_values[:, :-1]
 
     @cached_property
     def positive(self) -> Tensor:
         """``(B,H·W)`` double, the positive part, per pixel."""
-        return precise(self.values.flatten(1).clamp_min(0))
+        return upcast(self.values.flatten(1).clamp_min(0))
 
     @cached_property
     def ascending_magnitude(self) -> Tensor:
@@ -155,19 +157,19 @@ class Maps:
         return devices.sort(self.cells.abs())
 
     @cached_property
-    def unit(self) -> Tensor:
+    def rms_normalised(self) -> Tensor:
         """``(B,H·W)``, divided by the root of the mean square: scale-free, sign kept. A zero map stays zero."""
-        flat = precise(self.values.flatten(1))
+        flat = upcast(self.values.flatten(1))
         scale = flat.square().mean(1, keepdim=True).sqrt()
         return torch.where(scale > 0, flat / scale.where(scale > 0, torch.ones_like(scale)), flat).float()
 
 
-def _length(values: Tensor) -> Tensor:
-    length: Tensor = torch.linalg.vector_norm(precise(values.flatten(1)), dim=1)
+def _norm(values: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(upcast(values.flatten(1)), dim=1)
     return length
 
 
-def ties(values: Tensor, counts: Tensor) -> Tensor:
+def tie_mask(values: Tensor, counts: Tensor) -> Tensor:
     """``(B,n)`` bool: whether the k-th and the next of the ``counts (B,)`` highest of the values ``(B,n)`` are equal.
 
     It stands at place k, from 1 on; place 0 is false.
@@ -177,7 +179,7 @@ def ties(values: Tensor, counts: Tensor) -> Tensor:
     return torch.nn.functional.pad((ordered[:, 1:] == ordered[:, :-1]) & among, (1, 0))
 
 
-def positions(cells: Tensor, tie_break: Tensor) -> Tensor:
+def ordinal_ranks(cells: Tensor, tie_break: Tensor) -> Tensor:
     """Place of each cell when cells are sorted from high to low.
 
     Args:
@@ -199,25 +201,25 @@ def ranks(values: Tensor) -> Tensor:
     order = devices.argsort(values)
     ordered = values.gather(-1, order)
     rises = ordered[..., 1:] > ordered[..., :-1]
-    shared = (_starts(rises) + _ends(rises) + 1).float() / 2
+    shared = (_tie_starts(rises) + _tie_ends(rises) + 1).float() / 2
     return torch.empty_like(shared).scatter_(-1, order, shared)
 
 
-def _starts(changes: Tensor) -> Tensor:
+def _tie_starts(is_boundary: Tensor) -> Tensor:
     """At each place of a sorted row, how many lie before the run of equal values: ``(…,n−1)`` bool -> ``(…,n)``."""
-    starts = torch.where(changes, _places(changes), 0)
+    starts = torch.where(is_boundary, _positions(is_boundary), 0)
     return torch.nn.functional.pad(starts, (1, 0)).cummax(-1).values
 
 
-def _ends(changes: Tensor) -> Tensor:
+def _tie_ends(is_boundary: Tensor) -> Tensor:
     """At each place of a sorted row, how many lie before the end of the run: ``(…,n−1)`` bool -> ``(…,n)``."""
-    n = changes.shape[-1] + 1
-    ends = torch.where(changes, _places(changes), n)
+    n = is_boundary.shape[-1] + 1
+    ends = torch.where(is_boundary, _positions(is_boundary), n)
     return torch.nn.functional.pad(ends, (0, 1), value=n).flip(-1).cummin(-1).values.flip(-1)
 
 
-def _places(changes: Tensor) -> Tensor:
-    return torch.arange(1, changes.shape[-1] + 1, device=changes.device)
+def _positions(is_boundary: Tensor) -> Tensor:
+    return torch.arange(1, is_boundary.shape[-1] + 1, device=is_boundary.device)
 
 
 def spearman(a: Tensor, b: Tensor) -> Tensor:
@@ -228,7 +230,7 @@ def spearman(a: Tensor, b: Tensor) -> Tensor:
 def pearson(a: Tensor, b: Tensor) -> Tensor:
     """Pearson correlation of each row, no small-sample correction: two ``(B,n)`` -> ``(B,)``; NaN without variance."""
     varied = (a.amax(-1) > a.amin(-1)) & (b.amax(-1) > b.amin(-1))
-    a, b = precise(a), precise(b)
+    a, b = upcast(a), upcast(b)
     a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
     product = (a * b).sum(-1)
     scale = a.square().sum(-1).sqrt() * b.square().sum(-1).sqrt()

@@ -18,7 +18,7 @@ class Cost:
     seconds: float = 0.0
 
     @property
-    def work(self) -> float:
+    def forward_equivalents(self) -> float:
         """In forwards; a backward counts as two."""
         return self.forwards + 2 * self.backwards
 
@@ -35,17 +35,17 @@ class Meter:
     def __init__(self) -> None:
         self.forwards = 0
         self.backwards = 0
-        self._open = 0
+        self._n_attached = 0
 
     @contextmanager
-    def on(self, net: nn.Module) -> Iterator["Meter"]:
+    def attach(self, net: nn.Module) -> Iterator["Meter"]:
         """Counts while the context is open; leaves no hook behind."""
         handle = net.register_forward_hook(self._count)
-        self._open += 1
+        self._n_attached += 1
         try:
             yield self
         finally:
-            self._open -= 1
+            self._n_attached -= 1
             handle.remove()
 
     def read(self) -> Cost:
@@ -53,40 +53,40 @@ class Meter:
         return Cost(self.forwards, self.backwards, time.perf_counter())
 
     def _count(self, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        samples = len(inputs[0])
-        self.forwards += samples
+        n_samples = len(inputs[0])
+        self.forwards += n_samples
         if isinstance(output, Tensor) and output.requires_grad:
-            output.register_hook(lambda _: self._count_backward(samples))
+            output.register_hook(lambda _: self._count_backward(n_samples))
 
-    def discount(self, samples: int, output: Tensor) -> None:
+    def subtract_padding(self, n_samples: int, output: Tensor) -> None:
         """Takes back samples that only filled up a batch, and their backward when it comes; nothing if none counted."""
-        if not self._open:
+        if not self._n_attached:
             return
-        self.forwards -= samples
+        self.forwards -= n_samples
         if output.requires_grad:
-            output.register_hook(lambda _: self._count_backward(-samples))
+            output.register_hook(lambda _: self._count_backward(-n_samples))
 
-    def _count_backward(self, samples: int) -> None:
-        self.backwards += samples
+    def _count_backward(self, n_samples: int) -> None:
+        self.backwards += n_samples
 
 
-class EvenBatches(nn.Module):
+class BatchPadding(nn.Module):
     """A network that is only sent batches whose size is a multiple of a grain, filled up with copies of the last image.
 
     Convolution kernels for small or odd batches round differently, in the last bit; where two cells of a map are
     nearly equal that bit changes their order and so a score. Filled up, the convolutions that were measured (see
-    `mavis.core.devices.grain`) answer alike in any batch, bit for bit. What fills up is neither returned nor counted.
+    `devices.batch_multiple`) answer alike in any batch, bit for bit. What fills up is neither returned nor counted.
     """
 
-    def __init__(self, net: nn.Module, meter: Meter, grain: int) -> None:
+    def __init__(self, net: nn.Module, meter: Meter, multiple: int) -> None:
         super().__init__()
-        self.net, self.meter, self.grain = net, meter, grain
+        self.net, self.meter, self.multiple = net, meter, multiple
 
     def forward(self, images: Tensor) -> Tensor:
-        """``(B,3,H,W)`` -> ``(B,K)``; layers inside see up to ``grain − 1`` more images."""
-        spare = -len(images) % self.grain
+        """``(B,3,H,W)`` -> ``(B,K)``; layers inside see up to ``multiple − 1`` more images."""
+        spare = -len(images) % self.multiple
         if not spare:
             return self.net(images)  # type: ignore[no-any-return]
         output: Tensor = self.net(torch.cat([images, images[-1:].expand(spare, -1, -1, -1)]))
-        self.meter.discount(spare, output)
+        self.meter.subtract_padding(spare, output)
         return output[: len(images)]

@@ -11,8 +11,8 @@ import torch
 from mavis.core.errors import MavisError
 
 T = TypeVar("T")
-CHOICES = ("auto", "cpu", "cuda", "mps")
-OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
+DEVICE_CHOICES = ("auto", "cpu", "cuda", "mps")
+OUT_OF_MEMORY_MESSAGES = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
 """What the messages of plain RuntimeErrors say: the allocators of Linux and Windows, MPS and CUDA, cuBLAS and cuDNN."""
 
 
@@ -30,7 +30,7 @@ def resolve(choice: str) -> torch.device:
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
     kind, colon, index = choice.partition(":")
     if kind not in available or (colon and not (kind == "cuda" and index.isdecimal())):
-        raise MavisError(f"--device must be one of {', '.join(CHOICES)} or cuda:N, got '{choice}'.")
+        raise MavisError(f"--device must be one of {', '.join(DEVICE_CHOICES)} or cuda:N, got '{choice}'.")
     if not available[kind]:
         raise MavisError(f"--device {choice}: this machine or this torch build has no {kind}; use --device cpu.")
     if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
@@ -38,7 +38,7 @@ def resolve(choice: str) -> torch.device:
     return torch.device(choice)
 
 
-def exact() -> None:
+def use_deterministic_float32() -> None:
     """Full float32 everywhere: TF32 off, cuDNN deterministic. Scores are compared to 1e-5."""
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -59,13 +59,13 @@ def default_chunk(device: torch.device, image_bytes: int) -> int:
 
     Measured on one and two CPU cores: above 1.5 MiB of input (32 images at 64 px) a sample costs up to a quarter more,
     for what passes between the layers no longer stays in the cache. An accelerator takes 192 MiB. The number is a
-    multiple of `grain`, and not less: other batches are filled up.
+    multiple of `batch_multiple`, and not less: other batches are filled up.
     """
     budget = 3 * 2**19 if device.type == "cpu" else 192 * 2**20
-    return max(grain(), min(4096, budget // image_bytes) // grain() * grain())
+    return max(batch_multiple(), min(4096, budget // image_bytes) // batch_multiple() * batch_multiple())
 
 
-def precise(tensor: torch.Tensor) -> torch.Tensor:
+def upcast(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor in the widest floating type that its device has: float64, but float32 on MPS."""
     return tensor.float() if tensor.device.type == "mps" else tensor.double()
 
@@ -90,7 +90,7 @@ def argsort(values: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.argsort(values.detach().numpy(), axis=-1))
 
 
-def grain() -> int:
+def batch_multiple() -> int:
     """Batch sizes are filled up to a multiple of this, so that answers do not depend on the batch, bit for bit.
 
     Measured with 1 to 16 CPU threads: kernels split a batch between threads, and uneven shares round differently.
@@ -102,10 +102,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """True for what torch raises when a device's memory, or the host's, is full."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in OUT_OF_MEMORY_MESSAGES)
 
 
-def fitting(chunk: int, work: Callable[[int], T]) -> T:
+def halve_until_it_fits(chunk: int, work: Callable[[int], T]) -> T:
     """``work(chunk)``, with half the chunk as often as the memory is full.
 
     Raises:
@@ -149,19 +149,19 @@ class PeakMemory:
         self.mib = None if peak is None else max(0.0, peak - self._start)
 
 
-def peak_mib(device: torch.device) -> float | None:
+def peak_memory_mib(device: torch.device) -> float | None:
     """Highest memory since the process began, in MiB: of the device on CUDA, else resident in the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    marks = [mark for mark in (*_marks, _resident_mib("VmHWM")) if mark is not None]
+    marks = [mark for mark in (*_high_water_marks, _resident_mib("VmHWM")) if mark is not None]
     return max(marks, default=None)
 
 
-_marks: list[float] = [0.0]  # the kernel's high-water mark before it was last reset, highest first
+_high_water_marks: list[float] = [0.0]  # the kernel's high-water mark before it was last reset, highest first
 
 
 def _reset_high_water() -> bool:
-    _marks[0] = max(_marks[0], _resident_mib("VmHWM") or 0.0)
+    _high_water_marks[0] = max(_high_water_marks[0], _resident_mib("VmHWM") or 0.0)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
         return True

@@ -24,13 +24,13 @@ class UnknownName(MavisError):  # noqa: N818 (the root's name says that it is an
     Args:
         kind: what was looked for, e.g. ``"explainer"``.
         name: the name as given.
-        known: the names there are.
+        choices: the names there are.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names) or 'none'}."
+    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+        names = sorted(choices)
+        suggestions = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f"did you mean '{suggestions[0]}'?" if suggestions else f"there are: {', '.join(names) or 'none'}."
         super().__init__(f"No {kind} is named '{name}'; {hint}")
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from mavis.core.errors import UnknownName
 
 
-def joined(table: pd.DataFrame, attribute: str) -> pd.Series:
+def group_labels(table: pd.DataFrame, attribute: str) -> pd.Series:
     """The group column of an attribute or of an intersection such as ``race*gender`` ("cedar*form_a")."""
     parts = attribute.split("*")
     for part in parts:
@@ -20,6 +20,6 @@ def joined(table: pd.DataFrame, attribute: str) -> pd.Series:
     return found.rename(None)
 
 
-def attributes(groups: Sequence[str]) -> list[str]:
+def base_attributes(groups: Sequence[str]) -> list[str]:
     """The plain attributes in a list that may hold intersections: ``["race*gender"]`` -> ``["race", "gender"]``."""
     return list(dict.fromkeys(part for entry in groups for part in entry.split("*")))

@@ -16,29 +16,29 @@ def digest(*parts: bytes | str) -> str:
     return total.hexdigest()
 
 
-def canonical(value: Any) -> str:
+def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text, in every process.
 
     Raises:
         TypeError: a value has no text of its own (a function, a bare object), so its hash would never be met again.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_plain)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_json_default)
 
 
-def of_json(value: Any) -> str:
+def digest_json(value: Any) -> str:
     """Digest of a value's canonical JSON."""
-    return digest(canonical(value))
+    return digest(canonical_json(value))
 
 
-def of_file(path: Path) -> str:
+def digest_file(path: Path) -> str:
     """Digest of a file's bytes."""
     return digest(path.read_bytes())
 
 
-def _plain(value: Any) -> Any:
+def _json_default(value: Any) -> Any:
     """Sets as sorted lists, since their order changes from process to process; anything else as its text."""
     if isinstance(value, set | frozenset):
-        return sorted(value, key=canonical)
+        return sorted(value, key=canonical_json)
     text = str(value)
     if " at 0x" in text:
         raise TypeError(f"A {type(value).__name__} cannot be hashed by its content; give a plain value.")

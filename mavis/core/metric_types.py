@@ -20,17 +20,17 @@ from mavis.core.types import Batch, Model
 
 
 @dataclass(frozen=True)
-class Explained:
+class Explanation:
     """The maps of one explainer with the pass on which they were made.
 
     Attributes:
         maps: B maps.
-        run: the pass: images, model, logits.
+        model_pass: the pass: images, model, logits.
         targets: ``(B,)`` int64, the explained classes.
     """
 
     maps: Maps
-    run: Pass
+    model_pass: Pass
     targets: Tensor
 
 
@@ -50,7 +50,7 @@ class Curve:
     """What the model says while units of the image are removed in the order of the map.
 
     Attributes:
-        imputer: the imputer, as in `imputers.imputer_of`: ``mean``, ``blur:sigma=0.1`` …
+        imputer: the imputer, as in `imputers.get_imputer`: ``mean``, ``blur:sigma=0.1`` …
         order: ``mif`` most influential first, ``lif`` the reverse.
         fractions: which shares of the units are removed, rising, in [0,1]. Curves that differ in nothing else are
             swept together.
@@ -64,7 +64,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Fade:
+class SoftMasking:
     """What the model says of the image faded into its imputed version where the map, scaled to [0,1], is low.
 
     Attributes:
@@ -74,35 +74,35 @@ class Fade:
     imputer: str
 
 
-Question = Curve | Fade
+CurveQuery = Curve | SoftMasking
 
 
-def evenly(points: int) -> tuple[float, ...]:
+def even_fractions(n_points: int) -> tuple[float, ...]:
     """Fractions from 0 to 1, both included.
 
     Raises:
         BadParameter: fewer than 3 points.
     """
-    if points < 3:
-        raise BadParameter(f"A curve needs at least 3 points, got {points}.")
-    return tuple(step / (points - 1) for step in range(points))
+    if n_points < 3:
+        raise BadParameter(f"A curve needs at least 3 points, got {n_points}.")
+    return tuple(step / (n_points - 1) for step in range(n_points))
 
 
 @dataclass(frozen=True)
 class CurveValues:
-    """A curve's values for a batch; those of a `Fade` are the whole image and the faded one.
+    """A curve's values for a batch; those of a `SoftMasking` are the whole image and the faded one.
 
     Attributes:
         x: ``(B,S)``, the share of units really removed.
         y: ``(B,S)``, softmax probability of the target (or its logit where the model says so).
         logit: ``(B,S)``, the target's logit.
-        kept: ``(B,S)`` in [0,1], whether the target is (still) the predicted class.
+        top1: ``(B,S)`` in [0,1], whether the target is (still) the predicted class.
     """
 
     x: Tensor
     y: Tensor
     logit: Tensor
-    kept: Tensor
+    top1: Tensor
 
     def area(self) -> Tensor:
         """``(B,)``: area under ``y`` by the trapezoid rule, both end points included."""
@@ -118,12 +118,12 @@ class SweepMetric:
         score: ``(curves) -> (B,)``.
     """
 
-    curves: tuple[Question, ...]
-    score: Callable[[Mapping[Question, CurveValues]], Tensor]
+    curves: tuple[CurveQuery, ...]
+    score: Callable[[Mapping[CurveQuery, CurveValues]], Tensor]
 
 
 @dataclass(frozen=True)
-class Probe:
+class MaskProbe:
     """Questions to the model that do not depend on any map; asked once for all explainers.
 
     Attributes:
@@ -142,29 +142,29 @@ class PartProbe:
     """Each face part drawn anew, in turn: true counterfactuals, where the data can be re-rendered.
 
     Attributes:
-        draws: other values of each part, whose answers are averaged.
+        n_draws: other values of each part, whose answers are averaged.
     """
 
-    draws: int
+    n_draws: int
 
 
 @dataclass(frozen=True)
-class Answers:
+class ProbeOutputs:
     """What a probe was told.
 
     Attributes:
         removed: ``(B,M,n)`` bool, cells; for a `PartProbe` ``(B,M,H·W)`` bool, the pixels of each part as it was.
         drops: ``(B,M)``, target logit of the image minus that without what was removed.
         probabilities: ``(B,M)``, the target's probability without it.
-        kept: ``(B,M)`` in [0,1], whether the target is still the predicted class.
-        whole: ``(B,)``, the target's probability for the image.
+        top1: ``(B,M)`` in [0,1], whether the target is still the predicted class.
+        original_probability: ``(B,)``, the target's probability for the image.
     """
 
     removed: Tensor
     drops: Tensor
     probabilities: Tensor
-    kept: Tensor
-    whole: Tensor
+    top1: Tensor
+    original_probability: Tensor
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,8 @@ class ProbeMetric:
         score: ``(maps, answers) -> (B,)``.
     """
 
-    probes: tuple[Probe | PartProbe, ...]
-    score: Callable[[Maps, Mapping[Probe | PartProbe, Answers]], Tensor]
+    probes: tuple[MaskProbe | PartProbe, ...]
+    score: Callable[[Maps, Mapping[MaskProbe | PartProbe, ProbeOutputs]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -189,40 +189,40 @@ class VariantMetric:
         compare: ``(before, after) -> (B,)``, one value per variant; NaN leaves that variant out.
         reduce: the variants' values to one per image.
         same_prediction: leaves out variants under which the model predicts another class.
-        against: the variant whose maps are ``before``; None for the image and the model as they are.
+        base_variant: the variant whose maps are ``before``; None for the image and the model as they are.
     """
 
     variants: Sequence[Variant] | Callable[[Model], Sequence[Variant]]
-    compare: Callable[[Explained, Explained], Tensor]
+    compare: Callable[[Explanation, Explanation], Tensor]
     reduce: Literal["mean", "max", "median"] = "mean"
     same_prediction: bool = False
-    against: Variant | None = None
+    base_variant: Variant | None = None
 
-    def of(self, model: Model) -> Sequence[Variant]:
+    def variants_for(self, model: Model) -> Sequence[Variant]:
         """The variants for a model."""
         return self.variants(model) if callable(self.variants) else self.variants
 
 
-def variants_of(metrics: Sequence[VariantMetric], model: Model) -> list[Variant]:
+def collect_variants(metrics: Sequence[VariantMetric], model: Model) -> list[Variant]:
     """Every variant that any of the metrics reads, once; those that others are compared with come first."""
-    first = [metric.against for metric in metrics if metric.against is not None]
-    rest = [variant for metric in metrics for variant in metric.of(model)]
+    first = [metric.base_variant for metric in metrics if metric.base_variant is not None]
+    rest = [variant for metric in metrics for variant in metric.variants_for(model)]
     return list({variant.key: variant for variant in [*first, *rest]}.values())
 
 
-Explain = Callable[[Model, Tensor, Tensor], Tensor]
+ExplainFunction = Callable[[Model, Tensor, Tensor], Tensor]
 """``(model, images (N,3,H,W), targets (N,)) -> (N,H,W)``: the explainer that is being scored, on anything."""
 
 
 @dataclass(frozen=True)
-class FreeMetric:
+class CustomMetric:
     """Does as it likes with model and explainer, and shares nothing: for metrics of other libraries.
 
     Attributes:
         score: ``(explained, explain) -> (B,)``.
     """
 
-    score: Callable[[Explained, Explain], Tensor]
+    score: Callable[[Explanation, ExplainFunction], Tensor]
 
 
 @dataclass(frozen=True)
@@ -230,13 +230,13 @@ class CostMetric:
     """Reads what the map cost alone.
 
     Attributes:
-        read: ``(cost of the batch, peak memory in MiB or None, images) -> value per image``; None is no value.
+        score: ``(cost of the batch, peak memory in MiB or None, images) -> value per image``; None is no value.
     """
 
-    read: Callable[[Cost, float | None, int], float | None]
+    score: Callable[[Cost, float | None, int], float | None]
 
 
-Metric = MapMetric | SweepMetric | ProbeMetric | VariantMetric | FreeMetric | CostMetric
+Metric = MapMetric | SweepMetric | ProbeMetric | VariantMetric | CustomMetric | CostMetric
 
 Explainer = Callable[[Pass, Tensor], Tensor]
 """``(pass, targets (B,) int64) -> (B,1 or 3,H,W)``: raw and signed, never scaled, clipped or moved off the device."""

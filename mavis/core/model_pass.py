@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from mavis.core import devices, seeding
-from mavis.core.compute import Cost, EvenBatches, Meter
+from mavis.core.compute import BatchPadding, Cost, Meter
 from mavis.core.errors import ModelError
-from mavis.core.types import Batch, Model, Reference
+from mavis.core.types import Batch, Model, ReferenceImages
 
 
 @dataclass
-class _Computed:
+class _CachedResult:
     """Something this pass has computed, with what it cost."""
 
     values: tuple[Tensor, ...]
@@ -37,8 +37,8 @@ class Pass:
         mean: ``(3,)``, the data set's mean colour, on the device.
         seed: the run's seed.
         chunk: most samples in one call of the model.
-        variant: name of the changed input or model that this pass is, empty for the original.
-        through_input: whether the graph reaches the input; without it a backward ends at the CAM layer.
+        variant_name: name of the changed input or model that this pass is, empty for the original.
+        input_requires_grad: whether the graph reaches the input; without it a backward ends at the CAM layer.
         meter: counts what passes the network.
         reference: other images of the data set, on the device; None where there are none.
     """
@@ -48,11 +48,11 @@ class Pass:
     mean: Tensor
     seed: int
     chunk: int
-    variant: str = ""
-    through_input: bool = True
+    variant_name: str = ""
+    input_requires_grad: bool = True
     meter: Meter = field(default_factory=Meter)
-    reference: Reference | None = None
-    _computed: dict[tuple[object, ...], _Computed] = field(default_factory=dict, repr=False)
+    reference: ReferenceImages | None = None
+    _computed: dict[tuple[object, ...], _CachedResult] = field(default_factory=dict, repr=False)
     _used: set[tuple[object, ...]] = field(default_factory=set, repr=False)
 
     @property
@@ -70,23 +70,23 @@ class Pass:
 
     @cached_property
     def net(self) -> nn.Module:
-        """What explainers call: the network in `EvenBatches`. Autograd goes through it."""
-        return EvenBatches(self.model.net, self.meter, devices.grain())
+        """What explainers call: the network in `BatchPadding`. Autograd goes through it."""
+        return BatchPadding(self.model.net, self.meter, devices.batch_multiple())
 
     @property
     def logits(self) -> Tensor:
         """``(B,K)`` float32, without graph."""
-        return self._forward(self.through_input)[1].detach()
+        return self._forward(self.input_requires_grad)[1].detach()
 
     @property
     def activations(self) -> Tensor:
         """``(B,C,h,w)``, the output of the CAM layer, without graph."""
         self._cam_module()
-        return self._forward(self.through_input)[2].detach()[: len(self)]
+        return self._forward(self.input_requires_grad)[2].detach()[: len(self)]
 
     def input_gradient(self, targets: Tensor) -> Tensor:
         """``(B,3,H,W)``: gradient of each image's target logit with respect to the image."""
-        self.through_input = True
+        self.input_requires_grad = True
         return self._backward(targets)[0]
 
     def activation_gradients(self, targets: Tensor) -> Tensor:
@@ -94,9 +94,9 @@ class Pass:
         self._cam_module()
         return self._backward(targets)[-1][: len(self)]
 
-    def alone(self, row: int) -> "Pass":
+    def single_image(self, row: int) -> "Pass":
         """The pass of one of its images, on the same account; for explainers whose memory would grow with the batch."""
-        return replace(self, batch=self.batch.alone(row), _computed={}, _used=set())
+        return replace(self, batch=self.batch.single_image(row), _computed={}, _used=set())
 
     def predict(self, images: Tensor) -> Tensor:
         """Logits ``(N,K)`` of any images ``(N,3,H,W)``, at most `chunk` at a time, without graph."""
@@ -114,25 +114,25 @@ class Pass:
 
     def draw(
         self,
-        component: str,
-        make: Callable[[torch.Generator], Tensor],
+        stream: str,
+        sampler: Callable[[torch.Generator], Tensor],
         *,
-        fresh: bool = False,
+        per_variant: bool = False,
         ids: tuple[str, ...] | None = None,
     ) -> Tensor:
         """One draw per image, ``(B, …)`` on the device.
 
         Args:
-            component: what the numbers are for.
-            make: takes a generator, returns a tensor of one fixed shape.
-            fresh: other numbers in every variant of the input or the model. By default a variant gets the same
+            stream: what the numbers are for.
+            sampler: takes a generator, returns a tensor of one fixed shape.
+            per_variant: other numbers in every variant of the input or the model. By default a variant gets the same
                 ones, so that what changes between two maps is what the variant changed.
             ids: for these images only; by default for all B.
         """
-        name = f"{component}@{self.variant}" if fresh else component
-        return seeding.draw(self.seed, self.ids if ids is None else ids, name, make, self.images.device)
+        name = f"{stream}@{self.variant_name}" if per_variant else stream
+        return seeding.draw_per_image(self.seed, self.ids if ids is None else ids, name, sampler, self.images.device)
 
-    def once(self, key: tuple[object, ...], compute: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    def compute_once(self, key: tuple[object, ...], compute: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """What several explainers share: computed for the first who asks, charged to everyone who does.
 
         Args:
@@ -144,11 +144,11 @@ class Pass:
             before = self.meter.read()
             values = compute()
             devices.synchronise(self.images.device)
-            self._computed[key] = _Computed(values, self.meter.read() - before)
+            self._computed[key] = _CachedResult(values, self.meter.read() - before)
         return self._computed[key].values
 
     @contextmanager
-    def account(self) -> Iterator[Cost]:
+    def measure_cost(self) -> Iterator[Cost]:
         """What the enclosed work costs alone: what it computes, and what it uses that was computed before."""
         total = Cost()
         self._used = set()
@@ -160,17 +160,17 @@ class Pass:
         whole = spent + shared
         total.forwards, total.backwards, total.seconds = whole.forwards, whole.backwards, whole.seconds
 
-    def _forward(self, through_input: bool) -> tuple[Tensor, ...]:
+    def _forward(self, input_requires_grad: bool) -> tuple[Tensor, ...]:
         """Image, logits and CAM-layer activations, with the graph from the image or from the CAM layer on."""
-        return self.once(("forward", through_input), lambda: self._compute_forward(through_input))
+        return self.compute_once(("forward", input_requires_grad), lambda: self._compute_forward(input_requires_grad))
 
-    def _compute_forward(self, through_input: bool) -> tuple[Tensor, ...]:
-        needs_graph = "gradient" in self.model.can
-        image = self.images.detach().requires_grad_(through_input and needs_graph)
+    def _compute_forward(self, input_requires_grad: bool) -> tuple[Tensor, ...]:
+        needs_graph = "gradient" in self.model.capabilities
+        image = self.images.detach().requires_grad_(input_requires_grad and needs_graph)
         kept: list[Tensor] = []
 
         def keep(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            kept.append(output if through_input else output.detach().requires_grad_(needs_graph))
+            kept.append(output if input_requires_grad else output.detach().requires_grad_(needs_graph))
             return kept[-1]
 
         handle = self._cam_module().register_forward_hook(keep) if self.model.cam_layer else None
@@ -184,12 +184,12 @@ class Pass:
 
     def _backward(self, targets: Tensor) -> tuple[Tensor, ...]:
         """Gradients with respect to the image (where the graph reaches it) and to the CAM layer's output."""
-        through = self.through_input
+        through = self.input_requires_grad
         image, logits, *kept = self._forward(through)
         key = ("backward", through, tuple(targets.tolist()))
         wanted = [image, *kept] if through else kept
         chosen = logits.gather(1, targets[:, None]).sum
-        return self.once(key, lambda: torch.autograd.grad(chosen(), wanted, retain_graph=True))
+        return self.compute_once(key, lambda: torch.autograd.grad(chosen(), wanted, retain_graph=True))
 
     def _cam_module(self) -> nn.Module:
         if not self.model.cam_layer:

@@ -4,9 +4,9 @@ A plug-in is one function under one decorator:
 
     @explainer("input_x_gradient", source="Shrikumar et al. 2016", needs={"gradient"})
     def input_x_gradient() -> Explainer:
-        return lambda run, targets: run.images * run.input_gradient(targets)
+        return lambda model_pass, targets: model_pass.images * model_pass.input_gradient(targets)
 
-Nothing imports a plug-in by name; `load` finds them all.
+Nothing imports a plug-in by name; `load_plugins` finds them all.
 """
 
 import importlib
@@ -69,7 +69,7 @@ class Entry:
             if parameter.default is parameter.empty and name not in params:
                 raise BadParameter(f"'{self.name}' needs the parameter '{name}'.")
 
-    def make(self, params: Mapping[str, Any] | None = None) -> Any:
+    def create(self, params: Mapping[str, Any] | None = None) -> Any:
         """Calls the factory with checked parameters.
 
         Raises:
@@ -108,17 +108,17 @@ class Registry:
         return registered
 
     def __getitem__(self, name: str) -> Entry:
-        load()
+        load_plugins()
         if name not in self.entries:
             raise UnknownName(self.kind, name, self.entries)
         return self.entries[name]
 
     def __iter__(self) -> Iterator[Entry]:
-        load()
+        load_plugins()
         return iter(sorted(self.entries.values(), key=lambda entry: entry.name))
 
     def __contains__(self, name: str) -> bool:
-        load()
+        load_plugins()
         return name in self.entries
 
     def names(self) -> list[str]:
@@ -134,7 +134,7 @@ imputers = Registry("imputer")
 
 REGISTRIES: Mapping[str, Registry] = {r.kind: r for r in (models, datasets, explainers, metrics, imputers)}
 
-_origin = "this program"
+_current_origin = "this program"
 _loaded: set[str] = set()
 
 
@@ -167,7 +167,7 @@ def explainer(
         reference=reference,
         magnitude=magnitude,
     )
-    return _registering(explainers, name, traits)
+    return _register_as(explainers, name, traits)
 
 
 def metric(
@@ -201,39 +201,39 @@ def metric(
         faulty=faulty,
         perfect=perfect,
     )
-    return _registering(metrics, name, traits)
+    return _register_as(metrics, name, traits)
 
 
-def metric_of(label: str) -> str:
+def metric_name(label: str) -> str:
     """The metric behind a protocol's label: ``nsrg@fine`` is ``nsrg`` with settings of its own."""
     return label.partition("@")[0]
 
 
 def model(name: str, *, about: str = "") -> Callable[[Factory], Factory]:
     """Registers a model factory: parameters -> `Model`."""
-    return _registering(models, name, PlainTraits(about=about))
+    return _register_as(models, name, PlainTraits(about=about))
 
 
 def dataset(name: str, *, about: str = "") -> Callable[[Factory], Factory]:
     """Registers a data set factory: parameters -> `Dataset`. Its parameter ``target`` chooses the label."""
-    return _registering(datasets, name, PlainTraits(about=about))
+    return _register_as(datasets, name, PlainTraits(about=about))
 
 
 def imputer(name: str, *, about: str = "", rerender: bool = False) -> Callable[[Factory], Factory]:
     """Registers an imputer factory: parameters -> `Imputer`; ``rerender`` where parts must be drawn anew."""
-    return _registering(imputers, name, PlainTraits(about=about, rerender=rerender))
+    return _register_as(imputers, name, PlainTraits(about=about, rerender=rerender))
 
 
-def _registering(registry: Registry, name: str, traits: Any) -> Callable[[Factory], Factory]:
+def _register_as(registry: Registry, name: str, traits: Any) -> Callable[[Factory], Factory]:
     def decorate(factory: Factory) -> Factory:
         ours = factory.__module__.startswith("mavis.")
-        registry.add(name, factory, traits, "mavis" if ours else _origin)
+        registry.add(name, factory, traits, "mavis" if ours else _current_origin)
         return factory
 
     return decorate
 
 
-def load(folder: Path | None = None) -> None:
+def load_plugins(folder: Path | None = None) -> None:
     """Fills the registries once: built-ins, entry points, then ``mavis.toml`` of the working folder.
 
     A plug-in that breaks on import is a warning that names it; everything else goes on.
@@ -242,22 +242,22 @@ def load(folder: Path | None = None) -> None:
         _loaded.add("built-in")
         for package in ("models", "datasets", "explainers", "metrics"):
             _import_all(f"mavis.{package}")
-        _load_one(
+        _load_plugin(
             "mavis.core.perturbation.imputers",
             "mavis",
             partial(importlib.import_module, "mavis.core.perturbation.imputers"),
         )
         for point in entry_points(group=ENTRY_POINTS):
-            _load_one(point.name, f"entry point {point.value}", point.load)
+            _load_plugin(point.name, f"entry point {point.value}", point.load)
     path = (folder or Path.cwd()) / USER_FILE
     if str(path) not in _loaded and path.is_file():
-        lines = user_lines(path)
+        lines = read_user_plugins(path)
         _loaded.add(str(path))
         for kind, name, factory, traits in lines:
-            _load_one(name, str(path), partial(register, kind, name, factory, traits))
+            _load_plugin(name, str(path), partial(register_plugin, kind, name, factory, traits))
 
 
-def user_lines(path: Path) -> list[tuple[str, str, str, dict[str, Any]]]:
+def read_user_plugins(path: Path) -> list[tuple[str, str, str, dict[str, Any]]]:
     """The registrations in a ``mavis.toml``: kind, name, factory path, traits.
 
     Raises:
@@ -280,7 +280,7 @@ def user_lines(path: Path) -> list[tuple[str, str, str, dict[str, Any]]]:
     return lines
 
 
-def register(
+def register_plugin(
     kind: str, name: str, factory: str, traits: Mapping[str, Any] | None = None, origin: str = USER_FILE
 ) -> None:
     """Registers ``package.module:function`` under a name.
@@ -295,10 +295,10 @@ def register(
     if kind not in REGISTRIES:
         raise UnknownName("kind of plug-in", kind, REGISTRIES)
     registry = REGISTRIES[kind]
-    registry.add(name, registry.adapt(find(factory)), _traits(kind, name, dict(traits or {})), origin)
+    registry.add(name, registry.adapt(import_factory(factory)), _parse_traits(kind, name, dict(traits or {})), origin)
 
 
-def find(path: str) -> Callable[..., Any]:
+def import_factory(path: str) -> Callable[..., Any]:
     """The object at ``package.module:name``.
 
     Raises:
@@ -307,7 +307,7 @@ def find(path: str) -> Callable[..., Any]:
     module, colon, name = path.partition(":")
     if not colon or not module or not name:
         raise MavisError(f"A factory is written 'package.module:function', got '{path}'.")
-    with _working_folder_first():
+    with _working_folder_on_path():
         try:
             place = importlib.import_module(module)
         except Exception as error:
@@ -320,44 +320,44 @@ def find(path: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def _traits(kind: str, name: str, given: dict[str, Any]) -> Any:
+def _parse_traits(kind: str, name: str, values: dict[str, Any]) -> Any:
     """The traits of a registration from their plain values."""
-    make: Any = {"explainer": ExplainerTraits, "metric": MetricTraits}.get(kind, PlainTraits)
+    traits_class: Any = {"explainer": ExplainerTraits, "metric": MetricTraits}.get(kind, PlainTraits)
     if kind in ("explainer", "metric"):
-        given.setdefault("source", "registered by the user")
-        if "needs" in given:
-            given["needs"] = frozenset([given["needs"]] if isinstance(given["needs"], str) else given["needs"])
-        if "range" in given:
-            given["range"] = tuple(given["range"])
-    known = {trait.name: trait for trait in fields(make)}
-    for word in given:
+        values.setdefault("source", "registered by the user")
+        if "needs" in values:
+            values["needs"] = frozenset([values["needs"]] if isinstance(values["needs"], str) else values["needs"])
+        if "range" in values:
+            values["range"] = tuple(values["range"])
+    known = {trait.name: trait for trait in fields(traits_class)}
+    for word in values:
         if word not in known:
             raise MavisError(f"The {kind} '{name}' cannot have '{word}'; its traits are: {', '.join(known)}.")
     for trait in known.values():
-        if trait.default is MISSING and trait.name not in given:
+        if trait.default is MISSING and trait.name not in values:
             raise MavisError(f"The {kind} '{name}' needs '{trait.name}' among its traits.")
-    return make(**given)
+    return traits_class(**values)
 
 
 def _import_all(package: str) -> None:
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         name = f"{package}.{module.name}"
-        _load_one(name, "mavis", partial(importlib.import_module, name))
+        _load_plugin(name, "mavis", partial(importlib.import_module, name))
 
 
-def _load_one(name: str, origin: str, run: Callable[[], Any]) -> None:
-    global _origin  # noqa: PLW0603 (a decorator has no other way to know who imports it)
-    before, _origin = _origin, origin
+def _load_plugin(name: str, origin: str, loader: Callable[[], Any]) -> None:
+    global _current_origin  # noqa: PLW0603 (a decorator has no other way to know who imports it)
+    before, _current_origin = _current_origin, origin
     try:
-        run()
+        loader()
     except Exception as error:
         warnings.warn(f"The plug-in '{name}' ({origin}) is left out: {type(error).__name__}: {error}", stacklevel=2)
     finally:
-        _origin = before
+        _current_origin = before
 
 
 @contextmanager
-def _working_folder_first() -> Iterator[None]:
+def _working_folder_on_path() -> Iterator[None]:
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:

@@ -11,22 +11,22 @@ import torch
 from torch import Tensor
 
 
-def seed_of(seed: int, *names: str) -> int:
+def derive_seed(seed: int, *names: str) -> int:
     """A 63-bit seed from the run's seed and any names."""
     text = "\x1f".join((str(seed), *names)).encode()
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
-def generator(seed: int, *names: str) -> torch.Generator:
+def make_generator(seed: int, *names: str) -> torch.Generator:
     """A CPU generator for one image and one component."""
-    return torch.Generator().manual_seed(seed_of(seed, *names))
+    return torch.Generator().manual_seed(derive_seed(seed, *names))
 
 
-def draw(
+def draw_per_image(
     seed: int,
     ids: Sequence[str],
-    component: str,
-    make: Callable[[torch.Generator], Tensor],
+    stream: str,
+    sampler: Callable[[torch.Generator], Tensor],
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """One draw per image.
@@ -34,11 +34,11 @@ def draw(
     Args:
         seed: the run's seed.
         ids: B image ids.
-        component: what the numbers are for; two components never share a stream.
-        make: takes a generator, returns a tensor of one fixed shape.
+        stream: what the numbers are for; two components never share a stream.
+        sampler: takes a generator, returns a tensor of one fixed shape.
         device: where the result is wanted.
 
     Returns:
         The B draws stacked along a first dimension, on ``device``.
     """
-    return torch.stack([make(generator(seed, i, component)) for i in ids]).to(device)
+    return torch.stack([sampler(make_generator(seed, i, stream)) for i in ids]).to(device)

@@ -18,7 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-_declared: list[Any] = []  # torch.library.Library objects; a library that is collected takes its operators along
+_declared_libraries: list[
+    Any
+] = []  # torch.library.Library objects; a library that is collected takes its operators along
 
 
 def install() -> None:
@@ -39,16 +41,16 @@ class _Finder(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec("torchvision")
         if spec is not None and spec.origin is not None:
-            _prepare(Path(spec.origin).parent)
+            _declare_missing_operators(Path(spec.origin).parent)
         return spec
 
 
-def _prepare(folder: Path) -> None:
-    if not _loads(folder):
-        _declare(operators(folder))
+def _declare_missing_operators(folder: Path) -> None:
+    if not _can_load(folder):
+        _declare_operators(operator_names(folder))
 
 
-def _loads(folder: Path) -> bool:
+def _can_load(folder: Path) -> bool:
     import torch
 
     libraries = [*folder.glob("_C*.so"), *folder.glob("_C*.pyd")]
@@ -60,16 +62,16 @@ def _loads(folder: Path) -> bool:
     return bool(libraries)
 
 
-def operators(folder: Path) -> list[str]:
+def operator_names(folder: Path) -> list[str]:
     """Names of the operators that torchvision registers fakes for without asking whether they exist."""
     source = (folder / "_meta_registrations.py").read_text(encoding="utf-8")
     return sorted(set(re.findall(r"register_fake\(\s*[\"']torchvision::(\w+)", source)))
 
 
-def _declare(names: Sequence[str]) -> None:
+def _declare_operators(names: Sequence[str]) -> None:
     import torch
 
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in names:
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _declared.append(library)
+    _declared_libraries.append(library)

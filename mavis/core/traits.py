@@ -58,9 +58,9 @@ class ExplainerTraits:
     magnitude: bool = False
 
     def __post_init__(self) -> None:
-        _check_word("pooling", self.pooling, get_args(Pooling))
-        _check_word("role", self.role, get_args(Role))
-        _check_needs(self.needs)
+        _check_choice("pooling", self.pooling, get_args(Pooling))
+        _check_choice("role", self.role, get_args(Role))
+        _check_capabilities(self.needs)
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ class MetricTraits:
     perfect: float | None = None
 
     def __post_init__(self) -> None:
-        _check_word("category", self.category, CATEGORIES)
-        _check_needs(self.needs)
+        _check_choice("category", self.category, CATEGORIES)
+        _check_capabilities(self.needs)
         if self.higher_is_better is not None and not isinstance(self.higher_is_better, bool):
             raise MavisError(f"higher_is_better must be true, false or none, got {self.higher_is_better!r}.")
 
@@ -117,11 +117,11 @@ class PlainTraits:
     rerender: bool = False
 
 
-def _check_word(trait: str, word: str, known: Iterable[str]) -> None:
-    if word not in known:
-        raise UnknownName(trait, word, known)
+def _check_choice(trait: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise UnknownName(trait, value, choices)
 
 
-def _check_needs(needs: Iterable[str]) -> None:
+def _check_capabilities(needs: Iterable[str]) -> None:
     for need in needs:
-        _check_word("capability of a model", need, WHITE_BOX)
+        _check_choice("capability of a model", need, WHITE_BOX)

@@ -69,7 +69,7 @@ class Batch:
             regions=move(self.regions),
         )
 
-    def mirrored(self) -> "Batch":
+    def hflip(self) -> "Batch":
         """The batch seen in a mirror, its truth too."""
 
         def mirror(tensor: Tensor | None) -> Tensor | None:
@@ -84,11 +84,11 @@ class Batch:
             rerender=None if again is None else lambda part, number: again(part, number).flip(-1),
         )
 
-    def alone(self, row: int) -> "Batch":
+    def single_image(self, row: int) -> "Batch":
         """The batch of one of its images."""
-        return self.part(slice(row, row + 1))
+        return self.select(slice(row, row + 1))
 
-    def part(self, rows: slice) -> "Batch":
+    def select(self, rows: slice) -> "Batch":
         """The batch of some of its images."""
 
         def some(tensor: Tensor | None) -> Tensor | None:
@@ -108,7 +108,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceImages:
     """Other images of the data set, the same for every batch: baselines, and maps to compare with.
 
     Attributes:
@@ -170,11 +170,11 @@ class Model:
         classes: K names, in the order of the logits.
         revision: content hash of architecture and weights.
         cam_layer: dotted name of the module whose output ``(B,C,h,w)`` CAM methods read, or None.
-        can: what may be asked of it.
+        capabilities: what may be asked of it.
         size: side of the square images it was made for, or None where any will do.
         output: what perturbation curves are taken on: the softmax probability, or the logit itself.
         card: where it comes from: recipe, seed, training data, accuracy per group.
-        seen: fingerprints of the images that it was trained on, or None where they are not known.
+        training_fingerprints: fingerprints of the images that it was trained on, or None where they are not known.
     """
 
     name: str
@@ -182,11 +182,11 @@ class Model:
     classes: tuple[str, ...]
     revision: str
     cam_layer: str | None = None
-    can: frozenset[Capability] = WHITE_BOX
+    capabilities: frozenset[Capability] = WHITE_BOX
     size: int | None = None
     output: Literal["softmax", "logit"] = "softmax"
     card: Mapping[str, Any] = field(default_factory=dict)
-    seen: Fingerprints | None = field(default=None, repr=False, compare=False)
+    training_fingerprints: Fingerprints | None = field(default=None, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:

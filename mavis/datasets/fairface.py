@@ -31,7 +31,7 @@ PROVENANCE = (
     "FairFace (Karkkainen and Joo, WACV 2021): race, gender and age are what annotators perceived in the image, "
     "not what the persons say of themselves."
 )
-DATES = {("mar", 9): "3-9", ("sep", 3): "3-9", ("oct", 19): "10-19", ("oct", 10): "10-19", ("oct", 1): "10-19"}
+DATE_AGES = {("mar", 9): "3-9", ("sep", 3): "3-9", ("oct", 19): "10-19", ("oct", 10): "10-19", ("oct", 1): "10-19"}
 """The age groups that a spreadsheet takes for dates: day and month, or October 2019 and its first day."""
 
 
@@ -56,9 +56,9 @@ def fairface(root: str | Path, target: str = "race", split: str = "val", size: i
     check_size(size)
     folder = Path(root).expanduser()
     path = _table_path(folder, split)
-    written = _rows(path)
-    named = _unique(path, written)
-    rows = _with_images(folder, path, named)
+    written = _read_rows(path)
+    named = _drop_duplicates(path, written)
+    rows = _rows_with_images(folder, path, named)
     groups = pd.DataFrame([row.groups for row in rows], index=pd.Index([row.file for row in rows], name="id"))
     notes = tuple(_notes(path, written, named, rows))
     return LabelledImages(f"fairface:{root}:{split}", target, ATTRIBUTES, PROVENANCE, folder, groups, size, notes)
@@ -71,16 +71,18 @@ class _Row:
     line: int
     file: str
     groups: Mapping[str, str]
-    written_age: str
+    raw_age: str
 
 
-def _check_choice(what: str, given: str, known: Iterable[str]) -> None:
-    if given not in known:
-        raise DataError(f"FairFace has no {what} '{given}'{_nearest(given, known, 0.4)}; expected {', '.join(known)}.")
+def _check_choice(option: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise DataError(
+            f"FairFace has no {option} '{value}'{_suggestion(value, choices, 0.4)}; expected {', '.join(choices)}."
+        )
 
 
-def _nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    near = difflib.get_close_matches(str(word).lower(), list(known), n=1, cutoff=cutoff)
+def _suggestion(word: str, choices: Iterable[str], cutoff: float = 0.6) -> str:
+    near = difflib.get_close_matches(str(word).lower(), list(choices), n=1, cutoff=cutoff)
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
@@ -97,29 +99,31 @@ def _table_path(folder: Path, split: str) -> Path:
     return path
 
 
-def _rows(path: Path) -> list[_Row]:
+def _read_rows(path: Path) -> list[_Row]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
-            columns = _columns(path, next(reader, []))
-            return [_row(path, reader.line_num, columns, cells) for cells in reader if any(c.strip() for c in cells)]
+            columns = _column_indices(path, next(reader, []))
+            return [
+                _parse_row(path, reader.line_num, columns, cells) for cells in reader if any(c.strip() for c in cells)
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"Cannot read {path}: {error}; expected a comma-separated table in UTF-8.") from error
 
 
-def _columns(path: Path, header: list[str]) -> dict[str, int]:
+def _column_indices(path: Path, header: list[str]) -> dict[str, int]:
     """Where the needed columns are."""
     names = ["file" if name.strip() == "file_name" else name.strip() for name in header]
     for needed in ("file", *ATTRIBUTES):
         if needed not in names:
             there = ", ".join(names) or "none"
-            raise DataError(f"{path} has no column '{needed}'{_nearest(needed, names)}; its columns are: {there}.")
+            raise DataError(f"{path} has no column '{needed}'{_suggestion(needed, names)}; its columns are: {there}.")
     return {needed: names.index(needed) for needed in ("file", *ATTRIBUTES)}
 
 
-def _row(path: Path, line: int, columns: Mapping[str, int], cells: list[str]) -> _Row:
+def _parse_row(path: Path, line: int, columns: Mapping[str, int], cells: list[str]) -> _Row:
     values = {name: cells[i].strip() if i < len(cells) else "" for name, i in columns.items()}
-    written, values["age"] = values["age"], _age(values["age"])
+    written, values["age"] = values["age"], _repair_age(values["age"])
     for attribute, known in ATTRIBUTES.items():
         if values[attribute] not in known:
             got, allowed = values[attribute] or "nothing", ", ".join(known)
@@ -129,7 +133,7 @@ def _row(path: Path, line: int, columns: Mapping[str, int], cells: list[str]) ->
     return _Row(line, values["file"], {attribute: values[attribute] for attribute in ATTRIBUTES}, written)
 
 
-def _age(text: str) -> str:
+def _repair_age(text: str) -> str:
     """The age group that was meant: ``9-Mar`` and ``Sep-03`` are 3-9, ``19-Oct`` is 10-19, ``70+`` is more than 70."""
     if text == "70+":
         return "more than 70"
@@ -137,26 +141,26 @@ def _age(text: str) -> str:
     if date is None:
         return text
     day, month = date[1] or date[4], date[2] or date[3]
-    return DATES.get((month, int(day)), text)
+    return DATE_AGES.get((month, int(day)), text)
 
 
-def _unique(path: Path, rows: list[_Row]) -> list[_Row]:
+def _drop_duplicates(path: Path, rows: list[_Row]) -> list[_Row]:
     """The rows without repetitions of the same file."""
     first: dict[str, _Row] = {}
     for row in rows:
         seen = first.setdefault(row.file, row)
         if seen.groups != row.groups:
-            said = f"{_shown(seen)} (line {seen.line}) and {_shown(row)} (line {row.line})"
+            said = f"{_group_names(seen)} (line {seen.line}) and {_group_names(row)} (line {row.line})"
             raise DataError(f"{path} contradicts itself on '{row.file}': {said}; remove one of the two rows.")
     return list(first.values())
 
 
-def _shown(row: _Row) -> str:
+def _group_names(row: _Row) -> str:
     return " / ".join(row.groups.values())
 
 
-def _with_images(folder: Path, path: Path, rows: list[_Row]) -> list[_Row]:
-    there = _files_in(folder, {str(PurePosixPath(row.file).parent) for row in rows})
+def _rows_with_images(folder: Path, path: Path, rows: list[_Row]) -> list[_Row]:
+    there = _existing_files(folder, {str(PurePosixPath(row.file).parent) for row in rows})
     kept = [row for row in rows if row.file in there]
     if not kept:
         first = f"the first, '{rows[0].file}', is not in '{folder}'" if rows else "the table has no rows"
@@ -164,21 +168,21 @@ def _with_images(folder: Path, path: Path, rows: list[_Row]) -> list[_Row]:
     return kept
 
 
-def _files_in(folder: Path, parents: Iterable[str]) -> set[str]:
+def _existing_files(folder: Path, parents: Iterable[str]) -> set[str]:
     """Paths below ``folder`` of what these sub-folders hold; one listing is faster than a question per image."""
     folders = [PurePosixPath(parent) for parent in parents if (folder / parent).is_dir()]
     names = [parent / file.name for parent in folders for file in (folder / parent).iterdir()]
     return {str(name) for name in names if not is_companion(name.name)}
 
 
-def _notes(path: Path, written: list[_Row], named: list[_Row], kept: list[_Row]) -> Iterator[str]:
+def _notes(path: Path, raw_rows: list[_Row], unique_rows: list[_Row], rows: list[_Row]) -> Iterator[str]:
     """One sentence each on what was repaired, and on which rows were left out."""
-    ages = Counter((row.written_age, row.groups["age"]) for row in kept if row.written_age != row.groups["age"])
+    ages = Counter((row.raw_age, row.groups["age"]) for row in rows if row.raw_age != row.groups["age"])
     if ages:
         how = ", ".join(f"'{as_written}' read as '{meant}' ({n})" for (as_written, meant), n in sorted(ages.items()))
         yield f"Ages repaired in {path.name}: {how}."
-    if len(written) > len(named):
-        yield f"Rows of {path.name} left out because they repeat an earlier one: {len(written) - len(named)}."
-    if len(named) > len(kept):
-        missing = len(named) - len(kept)
-        yield f"Rows of {path.name} left out because their image is not there: {missing} of {len(named)}."
+    if len(raw_rows) > len(unique_rows):
+        yield f"Rows of {path.name} left out because they repeat an earlier one: {len(raw_rows) - len(unique_rows)}."
+    if len(unique_rows) > len(rows):
+        missing = len(unique_rows) - len(rows)
+        yield f"Rows of {path.name} left out because their image is not there: {missing} of {len(unique_rows)}."

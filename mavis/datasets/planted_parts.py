@@ -12,11 +12,11 @@ from mavis.core.errors import DataError, UnknownName
 from mavis.core.registry import dataset
 from mavis.core.types import PART_CODES, Batch
 
-PLACES = {"eyes": (0, 0), "nose": (0, 1), "mouth": (1, 0), "ears": (1, 1)}
+PART_POSITIONS = {"eyes": (0, 0), "nose": (0, 1), "mouth": (1, 0), "ears": (1, 1)}
 """Per part the quarter of the image (row, column) in whose middle its square lies."""
 
-SIDES = {"left": ("eyes", "mouth"), "right": ("nose", "ears")}
-TEXTURE = 0.05
+SIDE_PARTS = {"left": ("eyes", "mouth"), "right": ("nose", "ears")}
+TEXTURE_AMPLITUDE = 0.05
 """Largest distance of a square's pixel from the square's level: no two cells matter exactly alike."""
 
 CLASSES = {"shade": ("bright", "dark"), "side": ("left", "right")}
@@ -47,10 +47,10 @@ class PlantedParts:
         numbers = [int(i.rpartition("/")[2]) for i in ids]
         levels = [self._levels(i, n) for i, n in zip(ids, numbers, strict=True)]
         parts = torch.zeros(self.size, self.size, dtype=torch.uint8)
-        for part in PLACES:
-            parts[self._square(part)] = PART_CODES[part]
+        for part in PART_POSITIONS:
+            parts[self._part_slices(part)] = PART_CODES[part]
         return Batch(
-            images=torch.stack([self._image(i, of) for i, of in zip(ids, levels, strict=True)]),
+            images=torch.stack([self._draw_image(i, of) for i, of in zip(ids, levels, strict=True)]),
             labels=torch.tensor([n % 2 for n in numbers]),
             ids=tuple(ids),
             groups={
@@ -60,7 +60,7 @@ class PlantedParts:
             parts=parts.expand(len(ids), -1, -1),
             regions=torch.stack([self._region(n % 2) for n in numbers]),
             rerender=lambda part, number: torch.stack(
-                [self._image(i, self._redrawn(i, of, part, number)) for i, of in zip(ids, levels, strict=True)]
+                [self._draw_image(i, self._redraw_part(i, of, part, number)) for i, of in zip(ids, levels, strict=True)]
             ),
         )
 
@@ -70,48 +70,52 @@ class PlantedParts:
 
     def revision(self, ids: Sequence[str]) -> str:
         """Hash of what decides the images."""
-        return hashing.of_json(["planted_parts", 1, self.target, list(self.reads), self.size, self.seed, sorted(ids)])
+        return hashing.digest_json(
+            ["planted_parts", 1, self.target, list(self.reads), self.size, self.seed, sorted(ids)]
+        )
 
     def _id(self, number: int) -> str:
         return f"planted_parts/{self.target}-{self.seed}/{number:06d}"
 
-    def _bright(self, label: int) -> dict[str, bool]:
+    def _bright_parts(self, label: int) -> dict[str, bool]:
         """Which parts are bright; the ears of a shade have their own will, drawn with their level."""
         if self.target == "side":
-            return {part: part in SIDES[self.classes[label]] for part in PLACES}
-        return dict.fromkeys(PLACES, label == 0)
+            return {part: part in SIDE_PARTS[self.classes[label]] for part in PART_POSITIONS}
+        return dict.fromkeys(PART_POSITIONS, label == 0)
 
     def _levels(self, name: str, number: int) -> dict[str, float]:
         """Brightness of every part: 0.2 to 0.45 above or below grey."""
-        stream, bright = seeding.generator(self.seed, name, "levels"), self._bright(number % 2)
-        far = dict(zip(PLACES, (0.2 + 0.25 * torch.rand(len(PLACES), generator=stream)).tolist(), strict=True))
+        stream, bright = seeding.make_generator(self.seed, name, "levels"), self._bright_parts(number % 2)
+        far = dict(
+            zip(PART_POSITIONS, (0.2 + 0.25 * torch.rand(len(PART_POSITIONS), generator=stream)).tolist(), strict=True)
+        )
         if self.target == "shade":
             bright["ears"] = bool(torch.rand((), generator=stream) < 0.5)
-        return {part: 0.5 + far[part] if bright[part] else 0.5 - far[part] for part in PLACES}
+        return {part: 0.5 + far[part] if bright[part] else 0.5 - far[part] for part in PART_POSITIONS}
 
-    def _redrawn(self, name: str, levels: Mapping[str, float], part: str, number: int) -> dict[str, float]:
+    def _redraw_part(self, name: str, levels: Mapping[str, float], part: str, number: int) -> dict[str, float]:
         """The levels with another one of one part, bright or dark; parts that are not there change nothing."""
-        if part not in PLACES:
+        if part not in PART_POSITIONS:
             return dict(levels)
-        stream = seeding.generator(self.seed, name, part, f"draw {number}")
+        stream = seeding.make_generator(self.seed, name, part, f"draw {number}")
         far, side = torch.rand(2, generator=stream).tolist()
         return {**levels, part: 0.5 + (0.2 + 0.25 * far) * (1 if side < 0.5 else -1)}
 
-    def _image(self, name: str, levels: Mapping[str, float]) -> Tensor:
-        image = torch.rand((3, self.size, self.size), generator=seeding.generator(self.seed, name, "noise"))
+    def _draw_image(self, name: str, levels: Mapping[str, float]) -> Tensor:
+        image = torch.rand((3, self.size, self.size), generator=seeding.make_generator(self.seed, name, "noise"))
         for part, level in levels.items():
-            rows, columns = self._square(part)
-            image[:, rows, columns] = level + TEXTURE * (2 * image[:, rows, columns] - 1)
+            rows, columns = self._part_slices(part)
+            image[:, rows, columns] = level + TEXTURE_AMPLITUDE * (2 * image[:, rows, columns] - 1)
         return image
 
     def _region(self, label: int) -> Tensor:
         region = torch.zeros(self.size, self.size, dtype=torch.bool)
-        for part in SIDES[self.classes[label]] if self.target == "side" else self.reads:
-            region[self._square(part)] = True
+        for part in SIDE_PARTS[self.classes[label]] if self.target == "side" else self.reads:
+            region[self._part_slices(part)] = True
         return region
 
-    def _square(self, part: str) -> tuple[slice, slice]:
-        row, column = (place * self.size // 2 + self.size // 8 for place in PLACES[part])
+    def _part_slices(self, part: str) -> tuple[slice, slice]:
+        row, column = (place * self.size // 2 + self.size // 8 for place in PART_POSITIONS[part])
         return slice(row, row + self.size // 4), slice(column, column + self.size // 4)
 
 
@@ -137,8 +141,8 @@ def planted_parts(
     if target not in CLASSES:
         raise UnknownName("target of planted_parts", target, CLASSES)
     for part in reads:
-        if part not in PLACES:
-            raise UnknownName("part of planted_parts", part, PLACES)
+        if part not in PART_POSITIONS:
+            raise UnknownName("part of planted_parts", part, PART_POSITIONS)
     if size < 32 or size % 16:
         raise DataError(f"planted_parts: size must be a multiple of 16 from 32 on, got {size}.")
     attributes = {target: CLASSES[target], "tint": ("a", "b")}

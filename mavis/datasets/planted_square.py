@@ -13,7 +13,7 @@ from mavis.core.registry import dataset
 from mavis.core.types import Batch
 
 _SHADES = ("bright", "dark")
-_SIDES = ("left", "right")
+_TINTS = ("left", "right")
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class PlantedSquare:
     target: str = "shade"
     name: str = "planted_square"
     classes: tuple[str, ...] = _SHADES
-    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"shade": _SHADES, "tint": _SIDES})
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"shade": _SHADES, "tint": _TINTS})
     mean: Tensor = field(default_factory=lambda: torch.full((3,), 0.5))
     provenance: str = "Drawn by a program; the labels are the numbers it drew with."
 
     def table(self) -> pd.DataFrame:
         """One row per image: ``id`` (index), ``label``, ``shade``, ``tint``."""
-        rows = [(self._id(i), i % 2, _SHADES[i % 2], _SIDES[i // 2 % 2]) for i in range(self.count)]
+        rows = [(self._id(i), i % 2, _SHADES[i % 2], _TINTS[i // 2 % 2]) for i in range(self.count)]
         return pd.DataFrame(rows, columns=["id", "label", "shade", "tint"]).set_index("id")
 
     def load(self, ids: Sequence[str]) -> Batch:
@@ -42,12 +42,12 @@ class PlantedSquare:
         quarter = self.size // 4
         region[quarter : self.size - quarter, quarter : self.size - quarter] = True
         return Batch(
-            images=torch.stack([self._image(i, n, region) for i, n in zip(ids, numbers, strict=True)]),
+            images=torch.stack([self._draw_image(i, n, region) for i, n in zip(ids, numbers, strict=True)]),
             labels=torch.tensor([n % 2 for n in numbers]),
             ids=tuple(ids),
             groups={
                 "shade": tuple(_SHADES[n % 2] for n in numbers),
-                "tint": tuple(_SIDES[n // 2 % 2] for n in numbers),
+                "tint": tuple(_TINTS[n // 2 % 2] for n in numbers),
             },
             regions=region.expand(len(ids), -1, -1),
         )
@@ -58,13 +58,13 @@ class PlantedSquare:
 
     def revision(self, ids: Sequence[str]) -> str:
         """Hash of what decides the images."""
-        return hashing.of_json(["planted_square", 1, self.size, self.seed, sorted(ids)])
+        return hashing.digest_json(["planted_square", 1, self.size, self.seed, sorted(ids)])
 
     def _id(self, number: int) -> str:
         return f"planted_square/{self.seed}/{number:06d}"
 
-    def _image(self, name: str, number: int, region: Tensor) -> Tensor:
-        stream = seeding.generator(self.seed, name, "planted_square")
+    def _draw_image(self, name: str, number: int, region: Tensor) -> Tensor:
+        stream = seeding.make_generator(self.seed, name, "planted_square")
         noise = torch.rand((3, self.size, self.size), generator=stream)
         level = 0.7 + 0.25 * torch.rand((3, 1, 1), generator=stream)
         return torch.where(region, level if number % 2 == 0 else 1 - level, noise)

@@ -14,22 +14,22 @@ from mavis.core.errors import BadParameter, DataError
 from mavis.core.hashing import digest
 from mavis.core.registry import dataset
 from mavis.core.types import Batch
-from mavis.datasets.synthetic.canvas import SIZES
-from mavis.datasets.synthetic.drawing import Drawing, draw
-from mavis.datasets.synthetic.parameters import LABELS, face_of, labels_of, redrawn
+from mavis.datasets.synthetic.canvas import SIZE_RANGE
+from mavis.datasets.synthetic.drawing import Drawing, render_face
+from mavis.datasets.synthetic.parameters import LABELS, resample_part, sample_face, sample_labels
 from mavis.datasets.synthetic.parts import Face
 from mavis.datasets.synthetic.recipe import BALANCED, RECIPES, Recipe
 
 Split = Literal["train", "val", "eval"]
 
-COUNTS: Mapping[str, int] = {"train": 14000, "val": 1400, "eval": 2100}
+DEFAULT_COUNTS: Mapping[str, int] = {"train": 14000, "val": 1400, "eval": 2100}
 """Images of each split, unless another count is asked for."""
 
 SEED = 0
-DRAWING = "1"
+DRAWING_VERSION = "1"
 """Version of the drawing; raised whenever a pixel of any face moves."""
 
-MEANS: Mapping[str, tuple[float, float, float]] = {
+MEAN_COLOURS: Mapping[str, tuple[float, float, float]] = {
     "balanced": (0.5549, 0.5093, 0.4722),
     "biased": (0.5465, 0.4988, 0.4648),
 }
@@ -69,18 +69,22 @@ def synthetic_faces(
     Raises:
         BadParameter: an argument is out of range.
     """
-    for what, value, known in (("target", target, LABELS), ("split", split, COUNTS), ("recipe", recipe, RECIPES)):
+    for what, value, known in (
+        ("target", target, LABELS),
+        ("split", split, DEFAULT_COUNTS),
+        ("recipe", recipe, RECIPES),
+    ):
         if value not in known:
             raise BadParameter(f"The {what} of synthetic_faces is one of {', '.join(known)}; got '{value}'.")
-    for what, number in (("size", size), ("count", COUNTS[split] if count is None else count), ("seed", seed)):
+    for what, number in (("size", size), ("count", DEFAULT_COUNTS[split] if count is None else count), ("seed", seed)):
         if not isinstance(number, int) or isinstance(number, bool):
             raise BadParameter(f"The {what} of synthetic_faces is a whole number; got {number!r}.")
-    if not SIZES[0] <= size <= SIZES[1]:
-        raise BadParameter(f"The size of synthetic_faces is {SIZES[0]} to {SIZES[1]} pixels; got {size}.")
+    if not SIZE_RANGE[0] <= size <= SIZE_RANGE[1]:
+        raise BadParameter(f"The size of synthetic_faces is {SIZE_RANGE[0]} to {SIZE_RANGE[1]} pixels; got {size}.")
     if count is not None and not 1 <= count <= 10**6:
         raise BadParameter(f"The count of synthetic_faces is 1 to 1,000,000; got {count}.")
     return SyntheticFaces(
-        target=target, split=split, size=size, count=count or COUNTS[split], seed=seed, recipe=RECIPES[recipe]
+        target=target, split=split, size=size, count=count or DEFAULT_COUNTS[split], seed=seed, recipe=RECIPES[recipe]
     )
 
 
@@ -98,7 +102,7 @@ class SyntheticFaces:
         self.size = size
         self._split, self._count, self._seed = split, count, seed
         self._recipe = recipe if split == "train" else BALANCED
-        self.mean = torch.tensor(MEANS[self._recipe.name])
+        self.mean = torch.tensor(MEAN_COLOURS[self._recipe.name])
         self.name = self._name(recipe)
         suffix = "" if self._recipe is BALANCED else f"-{self._recipe.name}"
         suffix += "" if seed == SEED else f"-s{seed}"
@@ -110,19 +114,19 @@ class SyntheticFaces:
             "target": (self.target, "race"),
             "split": (self._split, "eval"),
             "size": (self.size, 64),
-            "count": (self._count, COUNTS[self._split]),
+            "count": (self._count, DEFAULT_COUNTS[self._split]),
             "seed": (self._seed, SEED),
             "recipe": (recipe.name, BALANCED.name),
         }
         given = ",".join(f"{name}={value}" for name, (value, usual) in options.items() if value != usual)
         return f"synthetic_faces({given})" if given else "synthetic_faces"
 
-    def _key(self, index: int) -> tuple[int | str, ...]:
+    def _stream_key(self, index: int) -> tuple[int | str, ...]:
         return (self._seed, self._split, self._recipe.name, index)
 
     @cached_property
     def _labels(self) -> pd.DataFrame:
-        rows = [labels_of(self._key(index), self._recipe) for index in range(self._count)]
+        rows = [sample_labels(self._stream_key(index), self._recipe) for index in range(self._count)]
         ids = [f"{self._prefix}{index:06d}" for index in range(self._count)]
         return pd.DataFrame(rows, index=pd.Index(ids, name="id"))
 
@@ -134,7 +138,7 @@ class SyntheticFaces:
 
     def cues(self, ids: Sequence[str]) -> list[int]:
         """Per image the index of the population whose colour its cue has."""
-        return [labels_of(self._key(self._index(name)), self._recipe)["cue"] for name in ids]
+        return [sample_labels(self._stream_key(self._index(name)), self._recipe)["cue"] for name in ids]
 
     def load(self, ids: Sequence[str]) -> Batch:
         """The images of these ids, with part codes, label-carrying regions and re-rendering.
@@ -143,10 +147,10 @@ class SyntheticFaces:
             DataError: an id is not in this data set.
         """
         faces = [self._face(name) for name in ids]
-        drawings = [draw(face, self.size) for face in faces]
+        drawings = [render_face(face, self.size) for face in faces]
         shape = (0, self.size, self.size)
         return Batch(
-            images=_images(drawings, self.size),
+            images=_stack_images(drawings, self.size),
             labels=torch.tensor([face.labels[self.target] for face in faces], dtype=torch.int64),
             ids=tuple(ids),
             groups={name: tuple(values[f.labels[name]] for f in faces) for name, values in LABELS.items()},
@@ -154,8 +158,8 @@ class SyntheticFaces:
             regions=torch.from_numpy(
                 np.stack([d.region(self.target) for d in drawings]) if drawings else np.zeros(shape, np.bool_)
             ),
-            rerender=lambda part, number: _images(
-                [draw(redrawn(face, part, number), self.size) for face in faces], self.size
+            rerender=lambda part, number: _stack_images(
+                [render_face(resample_part(face, part, number), self.size) for face in faces], self.size
             ),
         )
 
@@ -167,12 +171,12 @@ class SyntheticFaces:
     def revision(self, ids: Sequence[str]) -> str:
         """Hash of what decides these images, and of the pixels of the first of them, so that new drawing code shows."""
         ids = sorted(set(ids))
-        sample = draw(self._face(ids[0]), self.size).pixels.tobytes() if ids else b""
-        settings = (DRAWING, str(self._seed), self._recipe.name, str(self.size), self.target)
+        sample = render_face(self._face(ids[0]), self.size).pixels.tobytes() if ids else b""
+        settings = (DRAWING_VERSION, str(self._seed), self._recipe.name, str(self.size), self.target)
         return digest("synthetic_faces", *settings, sample, *ids)
 
     def _face(self, name: str) -> Face:
-        return face_of(self._key(self._index(name)), self._recipe)
+        return sample_face(self._stream_key(self._index(name)), self._recipe)
 
     def _index(self, name: str) -> int:
         match = re.fullmatch(re.escape(self._prefix) + r"(\d{6})", name)
@@ -182,7 +186,7 @@ class SyntheticFaces:
         return int(match[1])
 
 
-def _images(drawings: Sequence[Drawing], size: int) -> Tensor:
+def _stack_images(drawings: Sequence[Drawing], size: int) -> Tensor:
     """``(B,3,H,W)`` float32 in [0,1]."""
     if not drawings:
         return torch.zeros(0, 3, size, size)

@@ -8,187 +8,200 @@ import numpy as np
 from mavis.analysis.findings import CrossChecks
 from mavis.analysis.statistics import bootstrap, multiple_testing, ranking
 from mavis.decision import overall_score
-from mavis.decision.overall_score import Standing, Total
+from mavis.decision.overall_score import OverallScores, ScoreTable
 from mavis.protocol.schema import Protocol
 
 
 @dataclass(frozen=True)
-class Behind:
+class GapToLeader:
     """How far a method is behind the leader.
 
     Attributes:
         mean: difference of the overall scores.
-        bound: lower end of its interval, corrected by Holm over all methods that are compared.
-        worse: shown to be worse by more than matters.
+        lower_bound: lower end of its interval, corrected by Holm over all methods that are compared.
+        is_worse: shown to be worse by more than matters.
     """
 
     mean: float
-    bound: float
-    worse: bool
+    lower_bound: float
+    is_worse: bool
 
 
 @dataclass(frozen=True)
-class Lead:
+class GroupLead:
     """A method that is better than the leader on the images of one group.
 
     Attributes:
         group: its name.
         explainer: the method.
         mean: by how much.
-        bound: lower end, corrected by Holm over all groups and methods.
+        lower_bound: lower end, corrected by Holm over all groups and methods.
     """
 
     group: str
     explainer: str
     mean: float
-    bound: float
+    lower_bound: float
 
 
 @dataclass(frozen=True)
-class Contest:
+class Comparison:
     """What the scores say of the eligible methods.
 
     Attributes:
         order: those that have an overall score, the best first.
-        chosen: those that cannot be told from the leader; the leader first, empty without one.
-        behind: the others, compared with the leader.
-        dominated: methods that are nowhere better than another and somewhere worse; and that other one.
-        p_best: share of the draws in which each leads.
-        by_group: who is better than the leader in a group large enough for a claim.
-        checks: who leads otherwise; None where nobody leads.
+        leading_set: those that cannot be told from the leader; the leader first, empty without one.
+        gaps_to_leader: the others, compared with the leader.
+        dominated_by: methods that are nowhere better than another and somewhere worse; and that other one.
+        prob_best: share of the draws in which each leads.
+        group_leads: who is better than the leader in a group large enough for a claim.
+        cross_checks: who leads otherwise; None where nobody leads.
     """
 
     order: tuple[str, ...]
-    chosen: tuple[str, ...]
-    behind: dict[str, Behind]
-    dominated: dict[str, str]
-    p_best: dict[str, float]
-    by_group: tuple[Lead, ...]
-    checks: CrossChecks | None
+    leading_set: tuple[str, ...]
+    gaps_to_leader: dict[str, GapToLeader]
+    dominated_by: dict[str, str]
+    prob_best: dict[str, float]
+    group_leads: tuple[GroupLead, ...]
+    cross_checks: CrossChecks | None
 
 
-def hold(standing: Standing, eligible: Sequence[str], counts: dict[str, int], protocol: Protocol) -> Contest:
+def compare_eligible(
+    score_table: ScoreTable, eligible: Sequence[str], counts: dict[str, int], protocol: Protocol
+) -> Comparison:
     """Compares the eligible methods.
 
     Args:
-        standing: of all explainers.
+        score_table: of all explainers.
         eligible: methods that passed every gate.
         counts: images per group of the first attribute.
         protocol: the rules.
 
     Source: protocol S12.
     """
-    order = _ordered(standing, standing.total, eligible)
+    order = _order_by_score(score_table, score_table.total, eligible)
     if not order:
-        return Contest((), (), {}, {}, {}, (), None)
-    behind = compared(standing, standing.total, order, protocol)
-    dominated = overall_score.dominated(standing, order, protocol.decide.rope)
-    chosen = (order[0], *(name for name, one in behind.items() if not one.worse and name not in dominated))
-    return Contest(
+        return Comparison((), (), {}, {}, {}, (), None)
+    behind = gaps_to_leader(score_table, score_table.total, order, protocol)
+    dominated = overall_score.find_dominated(score_table, order, protocol.decide.rope)
+    chosen = (order[0], *(name for name, one in behind.items() if not one.is_worse and name not in dominated))
+    return Comparison(
         order=tuple(order),
-        chosen=chosen,
-        behind=behind,
-        dominated=dominated,
-        p_best=_p_best(standing, order),
-        by_group=tuple(_leads(standing, order, counts, protocol)),
-        checks=_cross_checks(standing, order, protocol),
+        leading_set=chosen,
+        gaps_to_leader=behind,
+        dominated_by=dominated,
+        prob_best=_prob_best(score_table, order),
+        group_leads=tuple(_group_leads(score_table, order, counts, protocol)),
+        cross_checks=_cross_checks(score_table, order, protocol),
     )
 
 
-def compared(standing: Standing, total: Total, order: Sequence[str], protocol: Protocol) -> dict[str, Behind]:
+def gaps_to_leader(
+    score_table: ScoreTable, total: OverallScores, order: Sequence[str], protocol: Protocol
+) -> dict[str, GapToLeader]:
     """How far each of the others is behind the first."""
     if len(order) < 2:
         return {}
-    rows = total.overall[:, [standing.place(name) for name in order]]
-    lead = _known(rows[:, :1] - rows[:, 1:])
+    rows = total.overall[:, [score_table.index_of(name) for name in order]]
+    lead = _complete_rows(rows[:, :1] - rows[:, 1:])
     if len(lead) < 2:
-        return {name: Behind(float("nan"), float("nan"), worse=False) for name in order[1:]}
-    worse, bounds = multiple_testing.holm_excluded(lead[1:], protocol.decide.rope, protocol.aggregate.confidence)
+        return {name: GapToLeader(float("nan"), float("nan"), is_worse=False) for name in order[1:]}
+    worse, bounds = multiple_testing.holm_exceeds(lead[1:], protocol.decide.rope, protocol.aggregate.confidence)
     return {
-        name: Behind(float(mean), float(bound), bool(w))
+        name: GapToLeader(float(mean), float(bound), bool(w))
         for name, mean, bound, w in zip(order[1:], lead[0], bounds, worse, strict=True)
     }
 
 
-def _ordered(standing: Standing, total: Total, names: Sequence[str]) -> list[str]:
+def _order_by_score(score_table: ScoreTable, total: OverallScores, names: Sequence[str]) -> list[str]:
     """Those that have a score, the best first; equal ones by name."""
-    scored = [(-total.overall[0, standing.place(n)], n) for n in names if n in standing.skills.explainers]
+    scored = [(-total.overall[0, score_table.index_of(n)], n) for n in names if n in score_table.skills.explainers]
     return [name for score, name in sorted(scored) if not np.isnan(score)]
 
 
-def _known(rows: bootstrap.Floats) -> bootstrap.Floats:
+def _complete_rows(rows: bootstrap.Floats) -> bootstrap.Floats:
     """Rows in which every column has a value."""
     return rows[~np.isnan(rows).any(axis=1)]
 
 
-def _p_best(standing: Standing, order: Sequence[str]) -> dict[str, float]:
-    draws = _known(standing.total.overall[1:, [standing.place(name) for name in order]])
-    return dict(zip(order, ranking.first_shares(draws).tolist(), strict=True)) if len(draws) else {}
+def _prob_best(score_table: ScoreTable, order: Sequence[str]) -> dict[str, float]:
+    draws = _complete_rows(score_table.total.overall[1:, [score_table.index_of(name) for name in order]])
+    return dict(zip(order, ranking.leader_shares(draws).tolist(), strict=True)) if len(draws) else {}
 
 
-def _leads(standing: Standing, order: Sequence[str], counts: dict[str, int], protocol: Protocol) -> list[Lead]:
+def _group_leads(
+    score_table: ScoreTable, order: Sequence[str], counts: dict[str, int], protocol: Protocol
+) -> list[GroupLead]:
     """Per group the method that leads there, where it is shown to be better than the leader by more than matters."""
     pairs, columns = [], []
-    for group in standing.skills.groups:
+    for group in score_table.skills.groups:
         if counts.get(group, 0) < protocol.data.n_per_group.min_claim:
             continue
-        overall = overall_score.within(standing, group).overall
-        first = overall[:, standing.place(order[0])]
+        overall = overall_score.for_group(score_table, group).overall
+        first = overall[:, score_table.index_of(order[0])]
         for name in order[1:]:
-            ahead = overall[:, standing.place(name)] - first
+            ahead = overall[:, score_table.index_of(name)] - first
             if not np.isnan(ahead).any():
                 pairs.append((group, name))
                 columns.append(ahead)
     if not columns:
         return []
     ahead = np.stack(columns, axis=1)
-    better, bounds = multiple_testing.holm_excluded(ahead[1:], protocol.decide.rope, protocol.aggregate.confidence)
-    shown = [Lead(*pair, float(ahead[0, k]), float(bounds[k])) for k, pair in enumerate(pairs) if better[k]]
-    best: dict[str, Lead] = {}
+    better, bounds = multiple_testing.holm_exceeds(ahead[1:], protocol.decide.rope, protocol.aggregate.confidence)
+    shown = [GroupLead(*pair, float(ahead[0, k]), float(bounds[k])) for k, pair in enumerate(pairs) if better[k]]
+    best: dict[str, GroupLead] = {}
     for lead in shown:
         if lead.group not in best or lead.mean > best[lead.group].mean:
             best[lead.group] = lead
     return list(best.values())
 
 
-def _cross_checks(standing: Standing, order: Sequence[str], protocol: Protocol) -> CrossChecks:
+def _cross_checks(score_table: ScoreTable, order: Sequence[str], protocol: Protocol) -> CrossChecks:
     """Who leads under other ways to sum up, among the eligible methods."""
-    places = [standing.place(name) for name in order]
-    scores, weights = standing.total.scores[0][:, places], standing.total.weights
-    skills, category = standing.skills, standing.category
-    rows = [skills.metrics.index(metric) for metric in standing.counting.metrics if metric in skills.metrics]
-    inside = [row for row in rows if category[skills.metrics[row]] == category[standing.primary]]
+    places = [score_table.index_of(name) for name in order]
+    scores, weights = score_table.total.category_scores[0][:, places], score_table.total.weights
+    skills, category = score_table.skills, score_table.category
+    rows = [skills.metrics.index(metric) for metric in score_table.deciding.metrics if metric in skills.metrics]
+    inside = [row for row in rows if category[skills.metrics[row]] == category[score_table.primary]]
     table = skills.macro[:, :, places]
-    points = ranking.borda(scores, weights) / max(1, len(order) - 1)
+    points = ranking.borda_points(scores, weights) / max(1, len(order) - 1)
     mean_rank = ranking.rank_rows(table[0, rows], higher_is_better=True).mean(axis=0)
     alike = concordances(table[:, inside])
-    smaa = ranking.smaa(scores, draws=protocol.aggregate.smaa, seed=protocol.seed)
+    smaa = ranking.smaa_acceptability(scores, n_draws=protocol.aggregate.smaa, seed=protocol.seed)
     return CrossChecks(
         borda=dict(zip(order, points.tolist(), strict=True)),
         mean_rank=dict(zip(order, mean_rank.tolist(), strict=True)),
         smaa=dict(zip(order, smaa.tolist(), strict=True)),
-        concordance=_number(concordances(table[:1, rows])[0]),
-        concordance_within=_number(alike[0]),
-        concordance_upper=_number(bootstrap.percentiles(alike[1:, None], protocol.aggregate.confidence)[1][0]),
-        leaders={label: leaders(standing, label, order, protocol) for label in imputers(standing, protocol)},
+        concordance=_none_if_nan(concordances(table[:1, rows])[0]),
+        concordance_within=_none_if_nan(alike[0]),
+        concordance_upper=_none_if_nan(
+            bootstrap.percentile_interval(alike[1:, None], protocol.aggregate.confidence)[1][0]
+        ),
+        leaders={
+            label: leaders_under_imputer(score_table, label, order, protocol)
+            for label in imputer_metrics(score_table, protocol)
+        },
     )
 
 
-def imputers(standing: Standing, protocol: Protocol) -> list[str]:
+def imputer_metrics(score_table: ScoreTable, protocol: Protocol) -> list[str]:
     """The primary metric once for every imputer, as far as it was run and has a unit."""
-    return [label for label in protocol.decide.imputers if label in standing.skills.metrics]
+    return [label for label in protocol.decide.imputers if label in score_table.skills.metrics]
 
 
-def leaders(standing: Standing, label: str, methods: Sequence[str], protocol: Protocol) -> tuple[str, ...]:
+def leaders_under_imputer(
+    score_table: ScoreTable, label: str, methods: Sequence[str], protocol: Protocol
+) -> tuple[str, ...]:
     """Those that cannot be told from the leader if the primary metric rests on one imputer alone."""
-    total = overall_score.under(standing, label)
-    order = _ordered(standing, total, methods)
-    behind = compared(standing, total, order, protocol)
-    return (*order[:1], *(name for name, one in behind.items() if not one.worse))
+    total = overall_score.with_single_imputer(score_table, label)
+    order = _order_by_score(score_table, total, methods)
+    behind = gaps_to_leader(score_table, total, order, protocol)
+    return (*order[:1], *(name for name, one in behind.items() if not one.is_worse))
 
 
 def concordances(table: bootstrap.Floats) -> bootstrap.Floats:
-    """Kendall's W of many tables at once, as `ranks.kendall_w`.
+    """Kendall's W of many tables at once, as `ranking.kendall_w`.
 
     Args:
         table: ``(tables, metrics, methods)``, higher always better.
@@ -205,5 +218,5 @@ def concordances(table: bootstrap.Floats) -> bootstrap.Floats:
     return found
 
 
-def _number(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if np.isnan(value) else float(value)

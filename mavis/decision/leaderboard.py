@@ -10,21 +10,21 @@ import pandas as pd
 
 from mavis.analysis import skill_scores
 from mavis.analysis.disparity import gaps as disparity
-from mavis.analysis.disparity.gaps import Column, Limits
+from mavis.analysis.disparity.gaps import GapLimits, ScoreColumn
 from mavis.analysis.findings import Estimate, ExplainerEntry, Gap, GroupValue, MetricSummary
-from mavis.analysis.groups import Summary, rules_of, summarise, wide
-from mavis.analysis.skill_scores import Scale
+from mavis.analysis.groups import ScoreSummary, bootstrap_settings, pivot_scores, summarise_scores
+from mavis.analysis.skill_scores import SkillScale
 from mavis.analysis.statistics import ranking
 from mavis.core.traits import ExplainerTraits, MetricTraits, Role
 from mavis.decision import gates, overall_score
-from mavis.decision.overall_score import Standing
+from mavis.decision.overall_score import ScoreTable
 from mavis.protocol.schema import Protocol
 
-ABSENT = Estimate(mean=None, low=None, high=None, n=0)
+NO_ESTIMATE = Estimate(mean=None, low=None, high=None, n=0)
 
 
 @dataclass(frozen=True)
-class Cast:
+class Participants:
     """Who took part: explainers and metrics by name, with what they declare and one line about each explainer.
 
     Attributes:
@@ -32,81 +32,84 @@ class Cast:
         metrics: traits by name, in order of appearance.
         about: one line per explainer.
         missing: why a pair (explainer, metric), or an explainer with the empty metric, was not run.
-        classes: how many the model tells apart.
-        parameters: names of each explainer's parameters.
+        n_classes: how many the model tells apart.
+        parameter_names: names of each explainer's parameters.
     """
 
     explainers: Mapping[str, ExplainerTraits]
     metrics: Mapping[str, MetricTraits]
     about: Mapping[str, str]
     missing: Mapping[tuple[str, str], str]
-    classes: int = 0
-    parameters: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    n_classes: int = 0
+    parameter_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def build(
-    scores: pd.DataFrame, images: pd.DataFrame, cast: Cast, protocol: Protocol, standing: Standing
+def build_leaderboard(
+    scores: pd.DataFrame, images: pd.DataFrame, participants: Participants, protocol: Protocol, score_table: ScoreTable
 ) -> tuple[ExplainerEntry, ...]:
     """The leaderboard of one model, methods by rank, then controls, oracles and references.
 
     Args:
         scores: one model's rows: ``image, explainer, metric, value, status``.
         images: one model's images, index image id; attributes as columns.
-        cast: who took part.
+        participants: who took part.
         protocol: the rules.
-        standing: skills and overall scores of all explainers.
+        score_table: skills and overall scores of all explainers.
     """
     images = images.sort_index()
-    rules = rules_of(protocol, images)
-    values, summary = wide(scores, images), summarise(scores, images, rules)
+    rules = bootstrap_settings(protocol, images)
+    values, summary = pivot_scores(scores, images), summarise_scores(scores, images, rules)
     means = dict(zip(summary.columns, summary.macro, strict=True))
-    ranks = {metric: _ranks(metric, cast, means) for metric in cast.metrics}
-    gaps = _gaps(values, images, summary, cast, protocol, standing.skills.scale)
+    ranks = {metric: _metric_ranks(metric, participants, means) for metric in participants.metrics}
+    gaps = _metric_gaps(values, images, summary, participants, protocol, score_table.skills.scale)
     rows = Counter(zip(scores["explainer"], scores["metric"], scores["status"], strict=True))
     entries = []
-    for name, traits in cast.explainers.items():
-        case = gates.Case(
+    for name, traits in participants.explainers.items():
+        case = gates.GateInput(
             explainer=name,
             traits=traits,
             values=values,
             images=images,
             means=means,
-            metrics=cast.metrics,
-            missing=cast.missing,
-            classes=cast.classes,
-            parameters=cast.parameters.get(name, ()),
+            metrics=participants.metrics,
+            missing=participants.missing,
+            n_classes=participants.n_classes,
+            parameter_names=participants.parameter_names.get(name, ()),
         )
-        judged = gates.judge(case, rules, protocol.gates) if traits.role == "method" else ()
+        judged = gates.evaluate_gates(case, rules, protocol.gates) if traits.role == "method" else ()
         summaries = [
-            _metric(m, name, cast, summary=summary, rows=rows, rank=ranks[m].get(name), gaps=gaps) for m in cast.metrics
+            _metric_summary(m, name, participants, summary=summary, rows=rows, rank=ranks[m].get(name), gaps=gaps)
+            for m in participants.metrics
         ]
         entries.append(
             ExplainerEntry(
                 explainer=name,
                 role=traits.role,
-                about=cast.about.get(name, ""),
+                about=participants.about.get(name, ""),
                 metrics=tuple(summaries),
                 gates=judged,
                 eligible=bool(judged) and all(g.passed or (g.passed is None and g.impossible) for g in judged),
                 rank=None,
-                missing=cast.missing.get((name, "")),
+                missing=participants.missing.get((name, "")),
             )
         )
-    return tuple(sorted(_ranked(entries, standing, protocol), key=_place))
+    return tuple(sorted(_add_ranks(entries, score_table, protocol), key=_sort_key))
 
 
-def _ranked(entries: Sequence[ExplainerEntry], standing: Standing, protocol: Protocol) -> list[ExplainerEntry]:
+def _add_ranks(entries: Sequence[ExplainerEntry], score_table: ScoreTable, protocol: Protocol) -> list[ExplainerEntry]:
     """The entries with their skills, and the methods with their ranks by the overall score."""
     confidence = protocol.aggregate.confidence
-    ranks = overall_score.ranked(standing, [e.explainer for e in entries if e.role == "method"], confidence)
-    dominated = overall_score.dominated(standing, [e.explainer for e in entries if e.eligible], protocol.decide.rope)
+    ranks = overall_score.rank_methods(score_table, [e.explainer for e in entries if e.role == "method"], confidence)
+    dominated = overall_score.find_dominated(
+        score_table, [e.explainer for e in entries if e.eligible], protocol.decide.rope
+    )
     found = []
     for entry in entries:
         name = entry.explainer
         changes: dict[str, Any] = {
-            "skills": overall_score.skills_of(standing, name, confidence),
-            "categories": overall_score.categories_of(standing, name, confidence),
-            "overall": overall_score.overall_of(standing, name, confidence),
+            "skills": overall_score.explainer_skills(score_table, name, confidence),
+            "categories": overall_score.explainer_categories(score_table, name, confidence),
+            "overall": overall_score.explainer_overall(score_table, name, confidence),
             "dominated_by": dominated.get(name),
         }
         if name in ranks:
@@ -116,91 +119,102 @@ def _ranked(entries: Sequence[ExplainerEntry], standing: Standing, protocol: Pro
     return found
 
 
-def _place(entry: ExplainerEntry) -> tuple[int, float, str]:
+def _sort_key(entry: ExplainerEntry) -> tuple[int, float, str]:
     """Methods by rank and, at equal rank, by name; the others as the protocol lists them."""
     order = get_args(Role).index(entry.role)
     rank = entry.rank if entry.rank is not None else float("inf")
     return order, rank, entry.explainer if entry.role == "method" else ""
 
 
-def _ranks(metric: str, cast: Cast, means: Mapping[tuple[str, str], Estimate]) -> dict[str, float]:
+def _metric_ranks(
+    metric: str, participants: Participants, means: Mapping[tuple[str, str], Estimate]
+) -> dict[str, float]:
     """Average ranks of the methods on one metric; none on one that only describes."""
-    upwards = cast.metrics[metric].higher_is_better
+    upwards = participants.metrics[metric].higher_is_better
     if upwards is None:
         return {}
-    methods = [name for name, traits in cast.explainers.items() if traits.role == "method"]
-    numbers = [_or_nan(means.get((name, metric), ABSENT).mean) for name in methods]
+    methods = [name for name, traits in participants.explainers.items() if traits.role == "method"]
+    numbers = [_nan_if_none(means.get((name, metric), NO_ESTIMATE).mean) for name in methods]
     found = ranking.average_ranks(numbers, higher_is_better=upwards)
     return {name: rank for name, rank in zip(methods, found, strict=True) if rank is not None}
 
 
-def _gaps(
-    values: pd.DataFrame, images: pd.DataFrame, summary: Summary, cast: Cast, protocol: Protocol, scale: Scale
+def _metric_gaps(
+    values: pd.DataFrame,
+    images: pd.DataFrame,
+    summary: ScoreSummary,
+    participants: Participants,
+    protocol: Protocol,
+    scale: SkillScale,
 ) -> dict[tuple[str, str], tuple[Gap, ...]]:
     """Gaps of every column whose metric compares explanations; cost has none."""
-    rules, decide = rules_of(protocol, images), protocol.decide
-    limits = Limits(protocol.data.n_per_group.min_claim, protocol.aggregate.permutations, protocol.disparity)
-    compared = {m for m, traits in cast.metrics.items() if traits.category != "cost"}
+    rules, decide = bootstrap_settings(protocol, images), protocol.decide
+    limits = GapLimits(protocol.data.n_per_group.min_claim, protocol.aggregate.permutations, protocol.disparity)
+    compared = {m for m, traits in participants.metrics.items() if traits.category != "cost"}
     places = [place for place, (_, metric) in enumerate(summary.columns) if metric in compared]
     names = [summary.columns[place] for place in places]
-    columns = _columns(names, dict(zip(summary.columns, summary.macro, strict=True)), cast, protocol, scale)
+    columns = _gap_columns(names, dict(zip(summary.columns, summary.macro, strict=True)), participants, protocol, scale)
     scores = values.to_numpy(dtype=np.float64)[:, places]
     found: dict[tuple[str, str], list[Gap]] = {name: [] for name in names}
     for attribute in rules.attributes:
-        groups = [_of(attribute, summary.groups[place]) for place in places]
-        several = disparity.gaps(scores, images, attribute, groups, columns, rules=rules, limits=limits)
+        groups = [_of_attribute(attribute, summary.groups[place]) for place in places]
+        several = disparity.group_gaps(scores, images, attribute, groups, columns, settings=rules, limits=limits)
         for name, one in zip(names, several, strict=True):
             found[name] += [] if one is None else [one]
-    for explainer in cast.explainers:
+    for explainer in participants.explainers:
         tests = [(name, one) for name, some in found.items() for one in some if name[0] == explainer and one.pairs]
         tests = [(name, one) for name, one in tests if name[1] != decide.primary]
-        for (name, one), again in zip(tests, disparity.discoveries([one for _, one in tests]), strict=True):
+        for (name, one), again in zip(
+            tests, disparity.control_false_discoveries([one for _, one in tests]), strict=True
+        ):
             found[name][found[name].index(one)] = again
     return {name: tuple(some) for name, some in found.items()}
 
 
-def _columns(
+def _gap_columns(
     names: Sequence[tuple[str, str]],
     means: Mapping[tuple[str, str], Estimate],
-    cast: Cast,
+    participants: Participants,
     protocol: Protocol,
-    scale: Scale,
-) -> list[Column]:
+    scale: SkillScale,
+) -> list[ScoreColumn]:
     """What the gaps of each (explainer, metric) need to know; pairs are compared of methods and where it decides."""
     decide = protocol.decide
-    units = {m: skill_scores.unit_of(means, m, cast.metrics[m], scale) for _, m in names}
+    units = {m: skill_scores.skill_unit(means, m, participants.metrics[m], scale) for _, m in names}
     places = {name: place for place, name in enumerate(names)}
     asked = {*decide.metrics, *decide.imputers}
     return [
-        Column(
+        ScoreColumn(
             subject=f"{metric} of {explainer}",
-            higher_is_better=cast.metrics[metric].higher_is_better is not False,
+            higher_is_better=participants.metrics[metric].higher_is_better is not False,
             unit=units[metric],
-            asked=metric in asked and explainer in cast.explainers and cast.explainers[explainer].role == "method",
-            confirm=tuple(places[explainer, m] for m in decide.imputers if (explainer, m) in places)
+            compares_pairs=metric in asked
+            and explainer in participants.explainers
+            and participants.explainers[explainer].role == "method",
+            imputer_columns=tuple(places[explainer, m] for m in decide.imputers if (explainer, m) in places)
             if metric == decide.primary
             else (),
-            alone=metric == decide.primary,
+            is_own_family=metric == decide.primary,
         )
         for explainer, metric in names
     ]
 
 
-def _of(attribute: str, groups: Sequence[GroupValue]) -> tuple[GroupValue, ...]:
+def _of_attribute(attribute: str, groups: Sequence[GroupValue]) -> tuple[GroupValue, ...]:
     return tuple(g for g in groups if g.attribute == attribute)
 
 
-def _metric(
+def _metric_summary(
     metric: str,
     explainer: str,
-    cast: Cast,
+    participants: Participants,
     *,
-    summary: Summary,
+    summary: ScoreSummary,
     rows: Counter[tuple[str, str, str]],
     rank: float | None,
     gaps: Mapping[tuple[str, str], tuple[Gap, ...]],
 ) -> MetricSummary:
-    traits, pair = cast.metrics[metric], (explainer, metric)
+    traits, pair = participants.metrics[metric], (explainer, metric)
     place = summary.columns.index(pair) if pair in summary.columns else None
     return MetricSummary(
         metric=metric,
@@ -208,16 +222,16 @@ def _metric(
         higher_is_better=traits.higher_is_better,
         unit=traits.unit,
         chance=traits.chance,
-        estimate=ABSENT if place is None else summary.macro[place],
-        natural_mean=None if place is None else summary.natural[place],
+        estimate=NO_ESTIMATE if place is None else summary.macro[place],
+        weighted_mean=None if place is None else summary.weighted[place],
         undefined=rows[explainer, metric, "undefined"],
         failed=rows[explainer, metric, "error"],
         rank=rank,
         groups=() if place is None else summary.groups[place],
         gaps=gaps.get(pair, ()),
-        missing=cast.missing.get(pair) or cast.missing.get((explainer, "")),
+        missing=participants.missing.get(pair) or participants.missing.get((explainer, "")),
     )
 
 
-def _or_nan(value: float | None) -> float:
+def _nan_if_none(value: float | None) -> float:
     return float("nan") if value is None else value

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mavis.analysis import skill_scores
 from mavis.analysis.findings import AcrossModels, Estimate, ModelFindings, Skill
-from mavis.analysis.groups import estimate
+from mavis.analysis.groups import to_estimate
 from mavis.analysis.skill_scores import Skills
 from mavis.analysis.statistics import bootstrap, ranking
 from mavis.core.traits import MetricTraits
@@ -22,7 +22,7 @@ from mavis.protocol.schema import WORST_GROUP, Condition, Protocol
 
 
 @dataclass(frozen=True)
-class Counting:
+class DecidingMetrics:
     """Which of the metrics named by the protocol count on this model.
 
     Attributes:
@@ -35,130 +35,137 @@ class Counting:
 
 
 @dataclass(frozen=True)
-class Total:
+class OverallScores:
     """The overall score.
 
     Attributes:
         categories: that are there, in the order of the protocol.
         weights: ``(categories,)``, sum 1.
-        scores: ``(1+draws, categories, explainers)``; the first row is the score itself, the others bootstrap draws.
+        category_scores: ``(1+draws, categories, explainers)``; the first row is the score itself, the others bootstrap
+            draws.
         overall: ``(1+draws, explainers)``; NaN for who lacks a category.
     """
 
     categories: tuple[str, ...]
     weights: bootstrap.Floats
-    scores: bootstrap.Floats
+    category_scores: bootstrap.Floats
     overall: bootstrap.Floats
 
 
 @dataclass(frozen=True)
-class Standing:
+class ScoreTable:
     """How all explainers stand on one model.
 
     Attributes:
         skills: on the metrics that count, and on the primary one under every imputer.
-        counting: which metrics count.
+        deciding: which metrics count.
         category: of each of them.
         primary: the faithfulness metric that is looked at per group.
         weights: by category, as the protocol gives them.
-        alike: metrics that share the weight of one.
+        shared_weight: metrics that share the weight of one.
         total: the overall score.
     """
 
     skills: Skills
-    counting: Counting
+    deciding: DecidingMetrics
     category: Mapping[str, str]
     primary: str
     weights: Mapping[str, float]
-    alike: Sequence[Sequence[str]]
-    total: Total
+    shared_weight: Sequence[Sequence[str]]
+    total: OverallScores
 
-    def place(self, explainer: str) -> int:
+    def index_of(self, explainer: str) -> int:
         """Where an explainer stands in the last axis of every array."""
         return self.skills.explainers.index(explainer)
 
-    def has(self, explainer: str) -> bool:
+    def has_score(self, explainer: str) -> bool:
         """Whether it has an overall score."""
         known = self.skills.explainers
         return explainer in known and not np.isnan(self.total.overall[0, known.index(explainer)])
 
 
-def counting(
-    protocol: Protocol, run: Sequence[str], card: Mapping[str, Any], *, truth_verified: bool | None
-) -> Counting:
+def deciding_metrics(
+    protocol: Protocol, run_metrics: Sequence[str], card: Mapping[str, Any], *, truth_verified: bool | None
+) -> DecidingMetrics:
     """The deciding metrics whose condition the model and the data meet.
 
     Args:
         protocol: names them, with their conditions.
-        run: metrics of the run, by label.
+        run_metrics: metrics of the run, by label.
         card: of the model; ``training.augmentation.drop`` above 0 says that it has seen images with removed cells.
         truth_verified: whether the parts that the model uses are known.
     """
     met: dict[Condition, str | None] = {
         "always": None,
-        "drop_augmented": None if _dropped(card) else "the model is not known to be trained on images with holes",
+        "drop_augmented": None
+        if _is_drop_augmented(card)
+        else "the model is not known to be trained on images with holes",
         "reliance": None if truth_verified else "it is not known which parts the model uses",
     }
-    reasons = {m: met[c] if m in run else "it was not run" for m, c in protocol.decide.metrics.items()}
+    reasons = {m: met[c] if m in run_metrics else "it was not run" for m, c in protocol.decide.metrics.items()}
     counted = tuple(metric for metric, why in reasons.items() if why is None)
-    return Counting(counted, tuple(f"{metric}: {why}" for metric, why in reasons.items() if why is not None))
+    return DecidingMetrics(counted, tuple(f"{metric}: {why}" for metric, why in reasons.items() if why is not None))
 
 
-def _dropped(card: Mapping[str, Any]) -> bool:
+def _is_drop_augmented(card: Mapping[str, Any]) -> bool:
     training = card.get("training") or {}
     return float((training.get("augmentation") or {}).get("drop") or 0) > 0
 
 
-def stand(
-    scores: pd.DataFrame, images: pd.DataFrame, metrics: Mapping[str, MetricTraits], counted: Counting, rules: Protocol
-) -> Standing:
+def build_score_table(
+    scores: pd.DataFrame,
+    images: pd.DataFrame,
+    metrics: Mapping[str, MetricTraits],
+    deciding: DecidingMetrics,
+    protocol: Protocol,
+) -> ScoreTable:
     """Skills, categories and overall scores of one model's explainers.
 
     Args:
         scores: one model's rows: ``image, explainer, metric, value, status``.
         images: index image id; attributes as columns.
         metrics: traits by label, of the metrics that were run.
-        counted: which of them count.
-        rules: the protocol.
+        deciding: which of them count.
+        protocol: the protocol.
     """
-    wanted = dict.fromkeys((*counted.metrics, *(label for label in rules.decide.imputers if label in metrics)))
+    wanted = dict.fromkeys((*deciding.metrics, *(label for label in protocol.decide.imputers if label in metrics)))
     category = {label: metrics[label].category for label in wanted}
-    scale = skill_scores.scale_of(scores, rules.explainers.reference)
-    skills = skill_scores.measure(scores, images, {label: metrics[label] for label in wanted}, scale, rules)
-    primary, weights, alike = rules.decide.primary, rules.decide.weights, rules.decide.alike
-    total = combined(skills, _members(counted.metrics, category, skills, alike), primary, weights)
-    return Standing(skills, counted, category, primary, weights, alike, total)
+    scale = skill_scores.choose_scale(scores, protocol.explainers.reference)
+    skills = skill_scores.measure_skills(scores, images, {label: metrics[label] for label in wanted}, scale, protocol)
+    primary, weights, alike = protocol.decide.primary, protocol.decide.weights, protocol.decide.alike
+    total = combine_categories(skills, _category_members(deciding.metrics, category, skills, alike), primary, weights)
+    return ScoreTable(skills, deciding, category, primary, weights, alike, total)
 
 
-def under(standing: Standing, label: str) -> Total:
+def with_single_imputer(score_table: ScoreTable, label: str) -> OverallScores:
     """The overall score with the primary metric of one imputer in place of the one over all of them."""
 
     def swapped(names: Sequence[str]) -> list[str]:
-        return [label if metric == standing.primary else metric for metric in names]
+        return [label if metric == score_table.primary else metric for metric in names]
 
-    alike = [swapped(names) for names in standing.alike]
-    members = _members(swapped(standing.counting.metrics), standing.category, standing.skills, alike)
-    return combined(standing.skills, members, label, standing.weights)
+    alike = [swapped(names) for names in score_table.shared_weight]
+    members = _category_members(swapped(score_table.deciding.metrics), score_table.category, score_table.skills, alike)
+    return combine_categories(score_table.skills, members, label, score_table.weights)
 
 
-def within(standing: Standing, group: str) -> Total:
+def for_group(score_table: ScoreTable, group: str) -> OverallScores:
     """The overall score in one group, over the metrics that have a unit and enough images there."""
-    skills, place = standing.skills, standing.skills.groups.index(group)
-    zero = standing.place(skills.scale.zero)
+    skills, place = score_table.skills, score_table.skills.groups.index(group)
+    zero = score_table.index_of(skills.scale.floor)
     there = ~np.isnan(skills.by_group[0, :, place, zero])
-    kept = [m for m in standing.counting.metrics if m in skills.metrics and there[skills.metrics.index(m)]]
-    members = _members(kept, standing.category, skills, standing.alike)
-    return combined(skills, members, standing.primary, standing.weights, group=place)
+    kept = [m for m in score_table.deciding.metrics if m in skills.metrics and there[skills.metrics.index(m)]]
+    members = _category_members(kept, score_table.category, skills, score_table.shared_weight)
+    return combine_categories(skills, members, score_table.primary, score_table.weights, group_index=place)
 
 
-def combined(
+def combine_categories(
     skills: Skills,
     members: Mapping[str, Mapping[str, float]],
     primary: str,
     weights: Mapping[str, float],
     *,
-    group: int | None = None,
-) -> Total:
+    group_index: int | None = None,
+) -> OverallScores:
     """Weighted mean over the categories that are there; without the primary metric there is no score.
 
     Args:
@@ -166,12 +173,12 @@ def combined(
         members: per category its metrics that have a unit, each with its weight there.
         primary: whose lowest group is the category `WORST_GROUP`.
         weights: per category.
-        group: the place of the only group that is looked at, where it is one.
+        group_index: the place of the only group that is looked at, where it is one.
 
     Source: protocol S9 and S11.6.
     """
     rows, known = len(skills.macro), primary in skills.metrics
-    values = skills.macro if group is None else skills.by_group[:, :, group]
+    values = skills.macro if group_index is None else skills.by_group[:, :, group_index]
     scores = {
         category: np.average(
             values[:, [skills.metrics.index(m) for m in shares]], axis=1, weights=list(shares.values())
@@ -179,81 +186,86 @@ def combined(
         for category, shares in members.items()
         if known and category in weights
     }
-    if known and group is None and WORST_GROUP in weights:
+    if known and group_index is None and WORST_GROUP in weights:
         worst = np.fmin.reduce(skills.by_group[:, skills.metrics.index(primary)], axis=1)
         if not np.isnan(worst).all():
             scores[WORST_GROUP] = worst
     categories = tuple(category for category in weights if category in scores and weights[category] > 0)
     if not categories:
         nothing = np.full((rows, len(skills.explainers)), np.nan)
-        return Total((), np.empty(0), np.empty((rows, 0, len(skills.explainers))), nothing)
+        return OverallScores((), np.empty(0), np.empty((rows, 0, len(skills.explainers))), nothing)
     of_category = np.array([weights[category] for category in categories])
     stacked = np.stack([scores[category] for category in categories], axis=1)
     of_category = of_category / of_category.sum()
-    return Total(categories, of_category, stacked, np.einsum("c,rce->re", of_category, stacked))
+    return OverallScores(categories, of_category, stacked, np.einsum("c,rce->re", of_category, stacked))
 
 
-def _members(
-    labels: Sequence[str], category: Mapping[str, str], skills: Skills, alike: Sequence[Sequence[str]]
+def _category_members(
+    labels: Sequence[str], category: Mapping[str, str], skills: Skills, shared_weight: Sequence[Sequence[str]]
 ) -> dict[str, dict[str, float]]:
     """Per category those of the metrics that have a unit, with their weights: 1, or a part of it among those alike."""
     there = [label for label in labels if label in skills.metrics]
-    sharing = {label: len(set(names) & set(there)) for names in alike for label in names}
+    sharing = {label: len(set(names) & set(there)) for names in shared_weight for label in names}
     found: dict[str, dict[str, float]] = {}
     for label in there:
         found.setdefault(category[label], {})[label] = 1 / sharing.get(label, 1)
     return found
 
 
-def skills_of(standing: Standing, explainer: str, confidence: float) -> tuple[Skill, ...]:
+def explainer_skills(score_table: ScoreTable, explainer: str, confidence: float) -> tuple[Skill, ...]:
     """One explainer's skills on the metrics that count."""
-    skills = standing.skills
+    skills = score_table.skills
     if explainer not in skills.explainers:
         return ()
-    place, found = standing.place(explainer), []
+    place, found = score_table.index_of(explainer), []
     for row, metric in enumerate(skills.metrics):
-        if metric in standing.counting.metrics and not np.isnan(skills.macro[0, row, place]):
+        if metric in score_table.deciding.metrics and not np.isnan(skills.macro[0, row, place]):
             groups = dict(zip(skills.groups, skills.by_group[0, row, :, place].tolist(), strict=True))
             found.append(
                 Skill(
                     metric=metric,
-                    category=standing.category[metric],
-                    skill=_estimate(skills.macro[:, row, place], int(skills.n[row, place]), confidence),
+                    category=score_table.category[metric],
+                    skill=_bootstrap_estimate(
+                        skills.macro[:, row, place], int(skills.n_images[row, place]), confidence
+                    ),
                     groups={name: value for name, value in groups.items() if not np.isnan(value)},
                 )
             )
     return tuple(found)
 
 
-def categories_of(standing: Standing, explainer: str, confidence: float) -> dict[str, Estimate]:
+def explainer_categories(score_table: ScoreTable, explainer: str, confidence: float) -> dict[str, Estimate]:
     """One explainer's score per category; n is the least of its metrics'."""
-    if not standing.has(explainer):
+    if not score_table.has_score(explainer):
         return {}
-    place, total = standing.place(explainer), standing.total
-    n = {category: _images(standing, category, place) for category in total.categories}
-    return {c: _estimate(total.scores[:, k, place], n[c], confidence) for k, c in enumerate(total.categories)}
+    place, total = score_table.index_of(explainer), score_table.total
+    n = {category: _min_images(score_table, category, place) for category in total.categories}
+    return {
+        c: _bootstrap_estimate(total.category_scores[:, k, place], n[c], confidence)
+        for k, c in enumerate(total.categories)
+    }
 
 
-def overall_of(standing: Standing, explainer: str, confidence: float) -> Estimate | None:
+def explainer_overall(score_table: ScoreTable, explainer: str, confidence: float) -> Estimate | None:
     """One explainer's overall score; n is the least of its metrics'."""
-    if not standing.has(explainer):
+    if not score_table.has_score(explainer):
         return None
-    place = standing.place(explainer)
-    n = min(_images(standing, category, place) for category in standing.total.categories)
-    return _estimate(standing.total.overall[:, place], n, confidence)
+    place = score_table.index_of(explainer)
+    n = min(_min_images(score_table, category, place) for category in score_table.total.categories)
+    return _bootstrap_estimate(score_table.total.overall[:, place], n, confidence)
 
 
-def _images(standing: Standing, category: str, place: int) -> int:
+def _min_images(score_table: ScoreTable, category: str, index: int) -> int:
     """Images behind the category's metric that has the fewest."""
-    known = [metric for metric in standing.counting.metrics if metric in standing.skills.metrics]
-    labels = [metric for metric in known if standing.category[metric] == category] or [standing.primary]
-    return min(int(standing.skills.n[standing.skills.metrics.index(metric), place]) for metric in labels)
+    known = [metric for metric in score_table.deciding.metrics if metric in score_table.skills.metrics]
+    labels = [metric for metric in known if score_table.category[metric] == category] or [score_table.primary]
+    return min(int(score_table.skills.n_images[score_table.skills.metrics.index(metric), index]) for metric in labels)
 
 
-def _estimate(rows: bootstrap.Floats, n: int, confidence: float) -> Estimate:
+def _bootstrap_estimate(rows: bootstrap.Floats, n: int, confidence: float) -> Estimate:
     """The first row, with the interval of the others."""
-    low, high = bootstrap.percentiles(rows[1:, None], confidence)
-    return estimate(float(rows[0]), float(low[0]), float(high[0]), n)
+    low, high = bootstrap.percentile_interval(rows[1:, None], confidence)
+    return to_estimate(float(rows[0]), float(low[0]), float(high[0]), n)
 
 
 @dataclass(frozen=True)
@@ -265,30 +277,30 @@ class Rank:
     high: float
 
 
-def ranked(standing: Standing, methods: Sequence[str], confidence: float) -> dict[str, Rank]:
+def rank_methods(score_table: ScoreTable, methods: Sequence[str], confidence: float) -> dict[str, Rank]:
     """Ranks by the overall score among the methods that have one."""
-    names = [name for name in methods if standing.has(name)]
+    names = [name for name in methods if score_table.has_score(name)]
     if not names:
         return {}
-    overall = standing.total.overall[:, [standing.place(name) for name in names]]
+    overall = score_table.total.overall[:, [score_table.index_of(name) for name in names]]
     found = ranking.rank_rows(overall[:1], higher_is_better=True)[0]
     low, high = ranking.rank_intervals(overall[1:], confidence)
     return {n: Rank(float(r), float(lo), float(hi)) for n, r, lo, hi in zip(names, found, low, high, strict=True)}
 
 
-def dominated(standing: Standing, methods: Sequence[str], rope: float, share: float = 0.95) -> dict[str, str]:
+def find_dominated(score_table: ScoreTable, methods: Sequence[str], rope: float, share: float = 0.95) -> dict[str, str]:
     """Methods that are nowhere better than another and somewhere worse, in this share of the draws; and that other one.
 
     Only a method with a higher overall score counts as the other, so nobody is dominated in a circle.
 
     Source: protocol S12.
     """
-    names = [name for name in methods if standing.has(name)]
+    names = [name for name in methods if score_table.has_score(name)]
     if len(names) < 2:
         return {}
-    places = [standing.place(name) for name in names]
-    often = ranking.dominance(standing.total.scores[1:][:, :, places], rope)
-    overall = standing.total.overall[0, places]
+    places = [score_table.index_of(name) for name in names]
+    often = ranking.dominance_shares(score_table.total.category_scores[1:][:, :, places], rope)
+    overall = score_table.total.overall[0, places]
     found = {}
     for k, name in enumerate(names):
         above = [j for j in range(len(names)) if overall[j] > overall[k] and often[j, k] >= share]
@@ -297,7 +309,7 @@ def dominated(standing: Standing, methods: Sequence[str], rope: float, share: fl
     return found
 
 
-def across(models: Sequence[ModelFindings], protocol: Protocol) -> AcrossModels | None:
+def compare_across_models(models: Sequence[ModelFindings], protocol: Protocol) -> AcrossModels | None:
     """Methods compared over models as blocks; None with fewer models than the protocol asks for.
 
     Models count as independent, so checkpoints of one training run must not stand side by side here.
@@ -310,18 +322,22 @@ def across(models: Sequence[ModelFindings], protocol: Protocol) -> AcrossModels 
     if len(tables) < protocol.aggregate.min_blocks or len(names) < 3:
         return None
     overall = np.array([[one[name] for name in names] for one in tables])
-    found = ranking.friedman(ranking.rank_rows(overall, higher_is_better=True), ties=True)
-    first, second = _first_two(found.mean_ranks, overall.mean(axis=0))
-    pair = ranking.signed_rank(overall[:, first] - overall[:, second], rope=protocol.decide.rope, seed=protocol.seed)
+    found = ranking.friedman(ranking.rank_rows(overall, higher_is_better=True), correct_ties=True)
+    first, second = _top_two(found.mean_ranks, overall.mean(axis=0))
+    pair = ranking.bayesian_signed_rank(
+        overall[:, first] - overall[:, second], rope=protocol.decide.rope, seed=protocol.seed
+    )
     return AcrossModels(
         blocks=len(tables),
         mean_ranks=dict(zip(names, found.mean_ranks.tolist(), strict=True)),
-        friedman_p=1.0 if np.isnan(found.f_p) else found.f_p,
-        critical_difference=ranking.nemenyi_difference(len(names), len(tables), 1 - protocol.aggregate.confidence),
+        friedman_p=1.0 if np.isnan(found.f_p_value) else found.f_p_value,
+        critical_difference=ranking.nemenyi_critical_difference(
+            len(names), len(tables), 1 - protocol.aggregate.confidence
+        ),
         leader_vs_next={"below": pair.below, "within": pair.within, "above": pair.above},
     )
 
 
-def _first_two(mean_ranks: bootstrap.Floats, overall: bootstrap.Floats) -> NDArray[np.intp]:
+def _top_two(mean_ranks: bootstrap.Floats, overall: bootstrap.Floats) -> NDArray[np.intp]:
     """Places of the best mean rank and the next; equal ones by their mean score."""
     return np.lexsort((-overall, mean_ranks))[:2]

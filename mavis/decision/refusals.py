@@ -10,8 +10,8 @@ import numpy as np
 
 from mavis.analysis.findings import ExplainerEntry, MetricSummary, Refusal, Reliability, Validity
 from mavis.analysis.statistics import bootstrap, multiple_testing
-from mavis.decision.comparison import Contest
-from mavis.decision.overall_score import Standing
+from mavis.decision.comparison import Comparison
+from mavis.decision.overall_score import ScoreTable
 from mavis.protocol.schema import Protocol
 
 
@@ -21,21 +21,21 @@ class Evidence:
 
     Attributes:
         entries: its leaderboard.
-        standing: skills and overall scores of all explainers.
+        score_table: skills and overall scores of all explainers.
         validity: of the model.
-        counts: images per group of the first attribute.
+        group_counts: images per group of the first attribute.
         reliability: of the imputers; empty where it was not measured.
         stochastic: explainers that draw random numbers.
-        models: how many models are in the run.
+        n_models: how many models are in the run.
     """
 
     entries: tuple[ExplainerEntry, ...]
-    standing: Standing
+    score_table: ScoreTable
     validity: Validity
-    counts: Mapping[str, int]
+    group_counts: Mapping[str, int]
     reliability: tuple[Reliability, ...] = ()
     stochastic: frozenset[str] = frozenset()
-    models: int = 1
+    n_models: int = 1
 
     @property
     def eligible(self) -> list[str]:
@@ -43,41 +43,41 @@ class Evidence:
         return [entry.explainer for entry in self.entries if entry.eligible]
 
 
-def grounds(evidence: Evidence, contest: Contest, protocol: Protocol) -> list[Refusal]:
+def find_refusals(evidence: Evidence, comparison: Comparison, protocol: Protocol) -> list[Refusal]:
     """Every ground on which nothing may be recommended, the weightiest first.
 
     Args:
         evidence: see `Evidence`.
-        contest: what the scores say of the eligible methods.
+        comparison: what the scores say of the eligible methods.
         protocol: the rules.
 
     Source: protocol S13.
     """
     before = [
-        *_model(evidence.validity, protocol),
-        *_sample(evidence.counts, protocol),
-        *_imputers(evidence.reliability, protocol),
-        *_leak(evidence.validity, protocol),
-        *_changed(protocol),
+        *_weak_model(evidence.validity, protocol),
+        *_small_groups(evidence.group_counts, protocol),
+        *_no_reliable_imputer(evidence.reliability, protocol),
+        *_training_leakage(evidence.validity, protocol),
+        *_protocol_overrides(protocol),
     ]
     if not evidence.eligible:
-        words = f"no method passed every gate: {_stopped(evidence.entries)}."
+        words = f"no method passed every gate: {_gate_failures(evidence.entries)}."
         return [*before, Refusal(code="R3", reason=words)]
-    if not contest.chosen:
+    if not comparison.leading_set:
         return [*before, _no_score(evidence, protocol)]
     return [
         *before,
-        *_controls(evidence, contest, protocol),
-        *_oracles(evidence, protocol),
-        *_concordance(contest, protocol),
-        *_imputer_leaders(evidence, contest, protocol),
-        *_groups(contest, protocol),
-        *_missing(evidence, contest, protocol),
-        *_number(contest, protocol),
+        *_unbeaten_controls(evidence, comparison, protocol),
+        *_oracle_order(evidence, protocol),
+        *_low_concordance(comparison, protocol),
+        *_imputer_disagreement(evidence, comparison, protocol),
+        *_group_reversal(comparison, protocol),
+        *_missing_scores(evidence, comparison, protocol),
+        *_too_few_or_tied(comparison, protocol),
     ]
 
 
-def _model(validity: Validity, protocol: Protocol) -> Iterator[Refusal]:
+def _weak_model(validity: Validity, protocol: Protocol) -> Iterator[Refusal]:
     """R1: overall, or in a group of the first attribute."""
     found = validity.balanced_accuracy
     if not validity.better_than_chance:
@@ -98,7 +98,7 @@ def _model(validity: Validity, protocol: Protocol) -> Iterator[Refusal]:
         yield Refusal(code="R1", reason=words)
 
 
-def _sample(counts: Mapping[str, int], protocol: Protocol) -> Iterator[Refusal]:
+def _small_groups(counts: Mapping[str, int], protocol: Protocol) -> Iterator[Refusal]:
     """R2: groups with too few images."""
     least = protocol.data.n_per_group.min_report
     small = [f"{name} ({n})" for name, n in sorted(counts.items()) if n < least]
@@ -107,12 +107,12 @@ def _sample(counts: Mapping[str, int], protocol: Protocol) -> Iterator[Refusal]:
         yield Refusal(code="R2", reason=words)
 
 
-def unreliable(reliability: Sequence[Reliability]) -> set[str]:
+def unreliable_imputers(reliability: Sequence[Reliability]) -> set[str]:
     """Imputers under which the model does not know enough images any more."""
     return {one.imputer for one in reliability if one.reliable is False}
 
 
-def _imputers(reliability: Sequence[Reliability], protocol: Protocol) -> Iterator[Refusal]:
+def _no_reliable_imputer(reliability: Sequence[Reliability], protocol: Protocol) -> Iterator[Refusal]:
     """R7: none of the imputers that the primary metric rests on is reliable."""
     used = protocol.metrics.get(protocol.decide.primary, {}).get("imputers")
     judged = [one for one in reliability if one.reliable is not None and (used is None or one.imputer in used)]
@@ -125,7 +125,7 @@ def _imputers(reliability: Sequence[Reliability], protocol: Protocol) -> Iterato
         yield Refusal(code="R7", reason=words)
 
 
-def _leak(validity: Validity, protocol: Protocol) -> Iterator[Refusal]:
+def _training_leakage(validity: Validity, protocol: Protocol) -> Iterator[Refusal]:
     """R8: images that the model was trained on."""
     leak = validity.leak
     if leak is not None and leak.excessive and leak.rate is not None and protocol.data.leak is not None:
@@ -136,7 +136,7 @@ def _leak(validity: Validity, protocol: Protocol) -> Iterator[Refusal]:
         yield Refusal(code="R8", reason=words)
 
 
-def _changed(protocol: Protocol) -> Iterator[Refusal]:
+def _protocol_overrides(protocol: Protocol) -> Iterator[Refusal]:
     """R11: a frozen protocol is followed, or it is not that protocol."""
     if protocol.status == "frozen" and protocol.overrides:
         changed = ", ".join(protocol.overrides)
@@ -147,7 +147,7 @@ def _changed(protocol: Protocol) -> Iterator[Refusal]:
         yield Refusal(code="R11", reason=words)
 
 
-def _stopped(entries: Sequence[ExplainerEntry]) -> str:
+def _gate_failures(entries: Sequence[ExplainerEntry]) -> str:
     """At which gates the methods ended, e.g. "G3 stops saliency; G5 is not assessed for gradcam"."""
     said: dict[str, list[str]] = {}
     for entry in entries:
@@ -160,81 +160,91 @@ def _stopped(entries: Sequence[ExplainerEntry]) -> str:
 
 def _no_score(evidence: Evidence, protocol: Protocol) -> Refusal:
     """Why no eligible method has an overall score: the primary metric has no unit (R4), or it has no values (R10)."""
-    skills, primary = evidence.standing.skills, protocol.decide.primary
-    why = skills.absent.get(primary)
-    if primary in skills.flat:
+    skills, primary = evidence.score_table.skills, protocol.decide.primary
+    why = skills.unscaled_reasons.get(primary)
+    if primary in skills.flat_metrics:
         return Refusal(code="R4", reason=f"{why}: a map that knows nothing does as well.")
     return Refusal(code="R10", reason=f"{why or f'no eligible method has {primary} and all that decides with it'}.")
 
 
-def _controls(evidence: Evidence, contest: Contest, protocol: Protocol) -> Iterator[Refusal]:
+def _unbeaten_controls(evidence: Evidence, comparison: Comparison, protocol: Protocol) -> Iterator[Refusal]:
     """R4: a control that the leader is not shown to beat on the primary metric.
 
     On that metric alone, since a map that ignores the image is perfectly robust.
     """
-    leader, primary = contest.chosen[0], protocol.decide.primary
+    leader, primary = comparison.leading_set[0], protocol.decide.primary
     controls = [e.explainer for e in evidence.entries if e.role == "control"]
-    ahead = _ahead(evidence.standing, primary, leader, controls)
-    for name, lead in _not_excluded(ahead, protocol.decide.rope, protocol):
+    ahead = _skill_leads(evidence.score_table, primary, leader, controls)
+    for name, lead in _leads_within_margin(ahead, protocol.decide.rope, protocol):
         words = (
             f"the control {name} does as well as the leader {leader} on {primary}: {leader} is ahead by "
-            f"{lead.mean:.3f} of the scale, perhaps only {lead.bound:.3f} (more than {protocol.decide.rope:g} matters)."
+            f"{lead.mean:.3f} of the scale, perhaps only {lead.lower_bound:.3f} (more than "
+            f"{protocol.decide.rope:g} matters)."
         )
         yield Refusal(code="R4", reason=words)
 
 
-def _oracles(evidence: Evidence, protocol: Protocol) -> Iterator[Refusal]:
+def _oracle_order(evidence: Evidence, protocol: Protocol) -> Iterator[Refusal]:
     """R4: with planted truth, a control shown to beat the oracle, or another oracle not shown to be worse."""
-    standing, primary, rope = evidence.standing, protocol.decide.primary, protocol.decide.rope
-    known = standing.skills.scale.one
+    standing, primary, rope = evidence.score_table, protocol.decide.primary, protocol.decide.rope
+    known = standing.skills.scale.ceiling
     others = {e.explainer: e.role for e in evidence.entries if e.role in ("control", "oracle") and e.explainer != known}
     if known not in {e.explainer for e in evidence.entries if e.role == "oracle"}:
         return
     controls = [name for name, role in others.items() if role == "control"]
-    behind = {name: -column for name, column in _ahead(standing, primary, known, controls).items()}
-    shown = behind.keys() - {name for name, _ in _not_excluded(behind, rope, protocol)}
+    behind = {name: -column for name, column in _skill_leads(standing, primary, known, controls).items()}
+    shown = behind.keys() - {name for name, _ in _leads_within_margin(behind, rope, protocol)}
     for name in sorted(shown):
         words = f"the control {name} beats the {known} on {primary}, by {behind[name][0]:.3f} of the scale."
         yield Refusal(code="R4", reason=words)
     oracles = [name for name, role in others.items() if role == "oracle"]
-    for name, lead in _not_excluded(_ahead(standing, primary, known, oracles), rope, protocol):
-        words = f"{primary} does not put the {known} before {name}: ahead by {lead.mean:.3f}, perhaps {lead.bound:.3f}."
+    for name, lead in _leads_within_margin(_skill_leads(standing, primary, known, oracles), rope, protocol):
+        words = (
+            f"{primary} does not put the {known} before {name}: ahead by {lead.mean:.3f}, "
+            f"perhaps {lead.lower_bound:.3f}."
+        )
         yield Refusal(code="R4", reason=words)
 
 
 @dataclass(frozen=True)
-class _Lead:
+class _SkillLead:
     mean: float
-    bound: float
+    lower_bound: float
 
 
-def _ahead(standing: Standing, metric: str, name: str, others: Sequence[str]) -> dict[str, bootstrap.Floats]:
+def _skill_leads(
+    score_table: ScoreTable, metric: str, leader: str, opponents: Sequence[str]
+) -> dict[str, bootstrap.Floats]:
     """``(1+draws,)`` by which one explainer's skill is above that of others that have one."""
-    skills = standing.skills
-    if metric not in skills.metrics or name not in skills.explainers:
+    skills = score_table.skills
+    if metric not in skills.metrics or leader not in skills.explainers:
         return {}
     rows = skills.macro[:, skills.metrics.index(metric)]
-    found = {n: rows[:, standing.place(name)] - rows[:, standing.place(n)] for n in others if n in skills.explainers}
+    found = {
+        n: rows[:, score_table.index_of(leader)] - rows[:, score_table.index_of(n)]
+        for n in opponents
+        if n in skills.explainers
+    }
     return {n: column for n, column in found.items() if not np.isnan(column).any()}
 
 
-def _not_excluded(
+def _leads_within_margin(
     columns: Mapping[str, bootstrap.Floats], margin: float, protocol: Protocol
-) -> list[tuple[str, _Lead]]:
+) -> list[tuple[str, _SkillLead]]:
     """Those of the leads that are not shown to be larger than the margin."""
     if not columns:
         return []
     draws = np.stack([column[1:] for column in columns.values()], axis=1)
-    larger, bounds = multiple_testing.holm_excluded(draws, margin, protocol.aggregate.confidence)
+    larger, bounds = multiple_testing.holm_exceeds(draws, margin, protocol.aggregate.confidence)
     found = zip(columns.items(), larger, bounds, strict=True)
-    return [(name, _Lead(float(column[0]), float(bound))) for (name, column), large, bound in found if not large]
+    return [(name, _SkillLead(float(column[0]), float(bound))) for (name, column), large, bound in found if not large]
 
 
-def _concordance(contest: Contest, protocol: Protocol) -> Iterator[Refusal]:
+def _low_concordance(comparison: Comparison, protocol: Protocol) -> Iterator[Refusal]:
     """R5: the metrics of the primary one's category are shown to contradict each other."""
-    checks, least = contest.checks, protocol.decide.min_concordance
+    checks, least = comparison.cross_checks, protocol.decide.min_concordance
     upper = checks.concordance_upper if checks else None
-    if checks is not None and upper is not None and len(contest.order) > 2 and upper < least:
+    if checks is not None and upper is not None and len(comparison.order) > 2 and upper < least:
         words = (
             f"the metrics that should measure the same as {protocol.decide.primary} order the methods differently: "
             f"Kendall's W {checks.concordance_within:.2f}, at most {upper:.2f}; at least {least:.2f} is asked for."
@@ -242,46 +252,47 @@ def _concordance(contest: Contest, protocol: Protocol) -> Iterator[Refusal]:
         yield Refusal(code="R5", reason=words)
 
 
-def _imputer_leaders(evidence: Evidence, contest: Contest, protocol: Protocol) -> Iterator[Refusal]:
+def _imputer_disagreement(evidence: Evidence, comparison: Comparison, protocol: Protocol) -> Iterator[Refusal]:
     """R5: what removed cells show decides who leads."""
-    if contest.checks is None:
+    if comparison.cross_checks is None:
         return
-    bad = unreliable(evidence.reliability)
+    bad = unreliable_imputers(evidence.reliability)
     trusted = {
         label: names
-        for label, names in contest.checks.leaders.items()
+        for label, names in comparison.cross_checks.leaders.items()
         if names and not bad & set(protocol.metrics.get(label, {}).get("imputers", ()))
     }
-    if trusted and not set(contest.chosen).intersection(*trusted.values()):
+    if trusted and not set(comparison.leading_set).intersection(*trusted.values()):
         said = "; ".join(f"{label}: {', '.join(names)}" for label, names in trusted.items())
         words = f"who leads depends on what removed parts show, and nobody is among the first every time ({said})."
         yield Refusal(code="R5", reason=words)
 
 
-def _groups(contest: Contest, protocol: Protocol) -> Iterator[Refusal]:
+def _group_reversal(comparison: Comparison, protocol: Protocol) -> Iterator[Refusal]:
     """R9: who is shown to be worse over all images is shown to be better in a group."""
-    other = [lead for lead in contest.by_group if lead.explainer not in contest.chosen]
+    other = [lead for lead in comparison.group_leads if lead.explainer not in comparison.leading_set]
     if other:
         said = ", ".join(f"{lead.explainer} for {lead.group} (by {lead.mean:.3f})" for lead in other)
         words = (
-            f"the best method differs between groups of {protocol.data.groups[0]}: {contest.chosen[0]} leads over all, "
+            f"the best method differs between groups of {protocol.data.groups[0]}: {comparison.leading_set[0]} "
+            "leads over all, "
             f"but is beaten by {said}, as labelled."
         )
         yield Refusal(code="R9", reason=words)
 
 
-def _missing(evidence: Evidence, contest: Contest, protocol: Protocol) -> Iterator[Refusal]:
+def _missing_scores(evidence: Evidence, comparison: Comparison, protocol: Protocol) -> Iterator[Refusal]:
     """R10: too many scores are missing in a group, or far more in one group than in another."""
     for entry in evidence.entries:
         summary = next((m for m in entry.metrics if m.metric == protocol.decide.primary), None)
-        if entry.explainer in contest.chosen and summary is not None:
-            words = _lacking(summary, protocol)
+        if entry.explainer in comparison.leading_set and summary is not None:
+            words = _missing_scores_text(summary, protocol)
             if words:
                 yield Refusal(code="R10", reason=f"{entry.explainer} has no {summary.metric} for {words}")
                 return
 
 
-def _lacking(summary: MetricSummary, protocol: Protocol) -> str | None:
+def _missing_scores_text(summary: MetricSummary, protocol: Protocol) -> str | None:
     """Which groups of the first attribute lack how many scores, where that is too many."""
     rules, found = protocol.decide, {}
     for group in summary.groups:
@@ -303,18 +314,19 @@ def _lacking(summary: MetricSummary, protocol: Protocol) -> str | None:
     return None
 
 
-def _number(contest: Contest, protocol: Protocol) -> Iterator[Refusal]:
+def _too_few_or_tied(comparison: Comparison, protocol: Protocol) -> Iterator[Refusal]:
     """R12, or else R6: too few methods to choose from, or no basis to prefer one."""
-    number, best = len(contest.order), max(contest.p_best.values(), default=0.0)
+    number, best = len(comparison.order), max(comparison.prob_best.values(), default=0.0)
     if number < protocol.decide.min_candidates:
         words = (
             f"methods that passed every gate and have a score: {number}; fewer than {protocol.decide.min_candidates} "
             f"are a comparison, not a recommendation."
         )
         yield Refusal(code="R12", reason=words)
-    elif len(contest.chosen) * 2 > number and best < 0.5:
+    elif len(comparison.leading_set) * 2 > number and best < 0.5:
         words = (
-            f"{len(contest.chosen)} of {number} eligible methods are not shown to differ and none leads in half of the "
+            f"{len(comparison.leading_set)} of {number} eligible methods are not shown to differ and none leads in "
+            "half of the "
             f"draws: no basis to prefer."
         )
         yield Refusal(code="R6", reason=words)

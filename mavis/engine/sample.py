@@ -7,14 +7,14 @@ import pandas as pd
 import torch
 
 from mavis.core.errors import DataError, UnknownName
-from mavis.core.group_attributes import attributes, joined
+from mavis.core.group_attributes import base_attributes, group_labels
 from mavis.core.model_pass import Pass
 from mavis.core.types import Dataset, Model
-from mavis.datasets.loading.image_statistics import appearance
-from mavis.datasets.loading.sampling import first_per_group, sample
+from mavis.datasets.loading.image_statistics import image_statistics
+from mavis.datasets.loading.sampling import first_per_group, stratified_sample
 from mavis.protocol.schema import Protocol
 
-REFERENCE = 20
+REFERENCE_SIZE = 20
 """Images that stand for the data set: baselines of expected gradients, and the mean map."""
 
 
@@ -25,27 +25,27 @@ class Sample:
     Attributes:
         data: where they come from.
         ids: in the order in which they are evaluated.
-        varied: those that get maps under other inputs and weights.
-        shown: those whose maps are kept for the gallery, one per group.
+        variant_ids: those that get maps under other inputs and weights.
+        gallery_ids: those whose maps are kept for the gallery, one per group.
         table: index id; ``label``, the group attributes, the column that names persons if there is one, and ``weight``:
             for how many images of the data set, of the same group of the first attribute, each stands.
         notes: what was repaired, left out or could not be read.
         revision: content hash.
-        reference: ids of the images that stand for the data set.
-        truth: whether there is planted truth.
-        rerender: whether parts can be drawn anew.
+        reference_ids: ids of the images that stand for the data set.
+        has_truth: whether there is planted truth.
+        can_rerender: whether parts can be drawn anew.
     """
 
     data: Dataset
     ids: tuple[str, ...]
-    varied: frozenset[str]
-    shown: frozenset[str]
+    variant_ids: frozenset[str]
+    gallery_ids: frozenset[str]
     table: pd.DataFrame
     notes: tuple[str, ...]
     revision: str
-    reference: tuple[str, ...]
-    truth: bool
-    rerender: bool
+    reference_ids: tuple[str, ...]
+    has_truth: bool
+    can_rerender: bool
 
 
 def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
@@ -56,9 +56,9 @@ def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
     """
     table, primary = data.table(), protocol.data.groups[0]
     for attribute in protocol.data.groups:
-        joined(table, attribute)
-    persons = _persons(table, protocol.data.identity)
-    ids = sample(table, primary, protocol.data.n_per_group.target, limit, protocol.seed)
+        group_labels(table, attribute)
+    persons = _person_columns(table, protocol.data.identity)
+    ids = stratified_sample(table, primary, protocol.data.n_per_group.target, limit, protocol.seed)
     bad = data.unreadable(ids)
     if len(bad) > protocol.data.max_unreadable * len(ids):
         name, why = next(iter(bad.items()))
@@ -68,14 +68,14 @@ def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
         )
     ids = [i for i in ids if i not in bad]
     rest = [str(i) for i in table.index if i not in bad]
-    groups = joined(table, primary)
+    groups = group_labels(table, primary)
     batch = data.load(ids[:1])
     return Sample(
         data=data,
         ids=tuple(ids),
-        varied=frozenset(first_per_group(ids, groups, protocol.variants.per_group, protocol.seed)),
-        shown=frozenset(first_per_group(ids, groups, 1, protocol.seed)),
-        table=table.loc[ids, list(dict.fromkeys(["label", *attributes(protocol.data.groups), *persons]))].assign(
+        variant_ids=frozenset(first_per_group(ids, groups, protocol.variants.per_group, protocol.seed)),
+        gallery_ids=frozenset(first_per_group(ids, groups, 1, protocol.seed)),
+        table=table.loc[ids, list(dict.fromkeys(["label", *base_attributes(protocol.data.groups), *persons]))].assign(
             weight=groups[ids].map(groups.value_counts() / groups[ids].value_counts())
         ),
         notes=(
@@ -83,13 +83,13 @@ def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
             *(f"{name} could not be read and was left out: {why}" for name, why in bad.items()),
         ),
         revision=data.revision(ids),
-        reference=_reference(data, rest, ids, joined(table, primary), protocol.seed),
-        truth=batch.regions is not None,
-        rerender=batch.rerender is not None and batch.parts is not None,
+        reference_ids=_draw_reference(data, rest, ids, group_labels(table, primary), protocol.seed),
+        has_truth=batch.regions is not None,
+        can_rerender=batch.rerender is not None and batch.parts is not None,
     )
 
 
-def _persons(table: pd.DataFrame, column: str | None) -> tuple[str, ...]:
+def _person_columns(table: pd.DataFrame, column: str | None) -> tuple[str, ...]:
     """The column that names who is shown, if the protocol names one.
 
     Raises:
@@ -105,20 +105,20 @@ def _persons(table: pd.DataFrame, column: str | None) -> tuple[str, ...]:
     return (column,)
 
 
-def _reference(
-    data: Dataset, every: Sequence[str], sampled: Sequence[str], groups: pd.Series, seed: int
+def _draw_reference(
+    data: Dataset, ids: Sequence[str], sampled_ids: Sequence[str], groups: pd.Series, seed: int
 ) -> tuple[str, ...]:
-    """`REFERENCE` images or fewer, as many of each group; images that are not explained, where there are enough."""
-    taken = set(sampled)
-    free = [i for i in every if i not in taken]
-    pool = free if len(free) >= REFERENCE else list(every)
-    count = max(1, REFERENCE // groups.loc[pool].nunique())
-    found = sorted(first_per_group(pool, groups, count, seed))[:REFERENCE]
+    """At most `REFERENCE_SIZE` images, balanced over the groups; images that are not explained if there are enough."""
+    taken = set(sampled_ids)
+    free = [i for i in ids if i not in taken]
+    pool = free if len(free) >= REFERENCE_SIZE else list(ids)
+    count = max(1, REFERENCE_SIZE // groups.loc[pool].nunique())
+    found = sorted(first_per_group(pool, groups, count, seed))[:REFERENCE_SIZE]
     bad = data.unreadable(found)
     return tuple(i for i in found if i not in bad)
 
 
-def predictions(model: Model, drawn: Sample, chunk: int) -> pd.DataFrame:
+def prediction_table(model: Model, sample: Sample, chunk: int) -> pd.DataFrame:
     """What a model says of every image, and what gaps between groups are held equal in: one row each.
 
     ``model, image, label, predicted, probability``, attributes, ``correct`` (0 or 1), ``weight`` and, of
@@ -126,14 +126,14 @@ def predictions(model: Model, drawn: Sample, chunk: int) -> pd.DataFrame:
     ``cue`` is the class that it speaks for.
     """
     said, looks = [], []
-    for start in range(0, len(drawn.ids), chunk):
-        batch = drawn.data.load(drawn.ids[start : start + chunk])
-        looks.append(appearance(batch.images, drawn.data.mean))
+    for start in range(0, len(sample.ids), chunk):
+        batch = sample.data.load(sample.ids[start : start + chunk])
+        looks.append(image_statistics(batch.images, sample.data.mean))
         batch = batch.to(model.device)
-        run = Pass(model, batch, drawn.data.mean.to(model.device), 0, chunk)
-        said.append(run.predict(batch.images).softmax(1).max(1))
-    table = drawn.table.rename_axis("image").reset_index()
-    cues = getattr(drawn.data, "cues", None)
+        model_pass = Pass(model, batch, sample.data.mean.to(model.device), 0, chunk)
+        said.append(model_pass.predict(batch.images).softmax(1).max(1))
+    table = sample.table.rename_axis("image").reset_index()
+    cues = getattr(sample.data, "cues", None)
     predicted = torch.cat([s.indices for s in said]).cpu().numpy()
     return table.assign(
         model=model.name,
@@ -141,5 +141,5 @@ def predictions(model: Model, drawn: Sample, chunk: int) -> pd.DataFrame:
         probability=torch.cat([s.values for s in said]).cpu().double().numpy(),
         correct=(table["label"] == predicted).astype(int),
         **{name: torch.cat([look[name] for look in looks]).numpy() for name in looks[0]},
-        cue=cues(drawn.ids) if cues and drawn.data.target == "race" else -1,
+        cue=cues(sample.ids) if cues and sample.data.target == "race" else -1,
     )

@@ -29,10 +29,10 @@ import pyarrow.parquet as pq
 
 from mavis.core.errors import StoreError
 
-IDENTITY = ("protocol_sha256", "overrides", "models", "data", "explainers", "seed", "mavis", "versions", "format")
+IDENTITY_KEYS = ("protocol_sha256", "overrides", "models", "data", "explainers", "seed", "mavis", "versions", "format")
 FORMAT = 2
 
-Measured = Literal["reliability", "leak", "reliance"]
+ModelCheck = Literal["reliability", "leak", "reliance"]
 """What is measured of models and images before any map is made."""
 
 
@@ -75,36 +75,36 @@ class Store:
     folder: Path
 
     @classmethod
-    def opened(cls, folder: Path, identity: Mapping[str, Any]) -> "Store":
+    def open_or_create(cls, folder: Path, identity: Mapping[str, Any]) -> "Store":
         """Opens a directory for a run, new or to be continued.
 
         Args:
             folder: made if it is not there.
-            identity: what the numbers will belong to; the keys `IDENTITY` and any others.
+            identity: what the numbers will belong to; the keys `IDENTITY_KEYS` and any others.
 
         Raises:
             StoreError: it is no folder, holds something else, or belongs to another run; then it says what differs.
         """
         store = cls(folder)
         path = folder / "run.json"
-        wanted = json.loads(json.dumps({**identity, "format": FORMAT}, default=str))
+        new_identity = json.loads(json.dumps({**identity, "format": FORMAT}, default=str))
         if path.is_file():
             found = store.identity()
-            differing = [key for key in IDENTITY if found.get(key) != wanted.get(key)]
+            differing = [key for key in IDENTITY_KEYS if found.get(key) != new_identity.get(key)]
             if differing:
                 raise StoreError(
                     f"{folder} holds a run with other {', '.join(differing)}; "
                     f"give another --out, or repeat its command."
                 )
-        elif folder.exists() and _foreign(folder):
+        elif folder.exists() and _holds_other_files(folder):
             raise StoreError(f"{folder} is no empty folder and holds no run; give another --out.")
         else:
             (folder / "parts").mkdir(parents=True, exist_ok=True)
-            _write(path, lambda file: file.write(json.dumps(wanted, indent=2).encode()))
+            _write_atomically(path, lambda file: file.write(json.dumps(new_identity, indent=2).encode()))
         return store
 
     @classmethod
-    def existing(cls, folder: Path) -> "Store":
+    def open_existing(cls, folder: Path) -> "Store":
         """Opens a directory to read.
 
         Raises:
@@ -129,99 +129,107 @@ class Store:
 
     def write_images(self, images: pd.DataFrame) -> None:
         """The table of images, one row per model and image."""
-        _write(self.folder / "images.parquet", lambda file: images.to_parquet(file, index=False))
+        _write_atomically(self.folder / "images.parquet", lambda file: images.to_parquet(file, index=False))
 
     def images(self) -> pd.DataFrame:
         """The table of images."""
         path = self.folder / "images.parquet"
         if not path.is_file():
             raise StoreError(f"{self.folder} holds no images.parquet; the run stopped before it began.")
-        return self._frame(path)
+        return self._read_table(path)
 
-    def write_measured(self, what: Measured, found: pd.DataFrame) -> None:
+    def write_check(self, check: ModelCheck, table: pd.DataFrame) -> None:
         """A table of what was measured before any map was made."""
-        _write(self.folder / f"{what}.parquet", lambda file: found.to_parquet(file, index=False))
+        _write_atomically(self.folder / f"{check}.parquet", lambda file: table.to_parquet(file, index=False))
 
-    def has(self, what: Measured) -> bool:
+    def has_check(self, check: ModelCheck) -> bool:
         """Whether it was measured already."""
-        return (self.folder / f"{what}.parquet").is_file()
+        return (self.folder / f"{check}.parquet").is_file()
 
-    def measured(self, what: Measured) -> pd.DataFrame:
+    def read_check(self, check: ModelCheck) -> pd.DataFrame:
         """The table of what was measured; empty where it was not."""
-        return self._frame(self.folder / f"{what}.parquet") if self.has(what) else pd.DataFrame()
+        return self._read_table(self.folder / f"{check}.parquet") if self.has_check(check) else pd.DataFrame()
 
-    def done(self, block: str) -> bool:
+    def has_block(self, block_id: str) -> bool:
         """Whether a block's scores are there."""
-        return self._part(block).is_file()
+        return self._block_file(block_id).is_file()
 
-    def write(self, block: str, result: BlockResult) -> None:
+    def write_block(self, block_id: str, result: BlockResult) -> None:
         """A block's results; its scores last, since they say that it is done."""
         (self.folder / "parts").mkdir(exist_ok=True)
-        _write(self._part(block, ".curves.parquet"), lambda file: result.curves.to_parquet(file, index=False))
-        _write(self._part(block, ".agreement.parquet"), lambda file: result.agreement.to_parquet(file, index=False))
-        _write(self._part(block, ".maps.npz"), lambda file: np.savez_compressed(file, **result.maps))  # type: ignore[arg-type]
+        _write_atomically(
+            self._block_file(block_id, ".curves.parquet"), lambda file: result.curves.to_parquet(file, index=False)
+        )
+        _write_atomically(
+            self._block_file(block_id, ".agreement.parquet"),
+            lambda file: result.agreement.to_parquet(file, index=False),
+        )
+        _write_atomically(
+            self._block_file(block_id, ".maps.npz"),
+            lambda file: np.savez_compressed(file, **result.maps),  # type: ignore[arg-type]
+        )
         table = pa.Table.from_pandas(result.scores, preserve_index=False)
         log = json.dumps(result.log.__dict__).encode()
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"mavis.log": log})
-        _write(self._part(block), lambda file: pq.write_table(table, file))
+        _write_atomically(self._block_file(block_id), lambda file: pq.write_table(table, file))
 
-    def table(self) -> pd.DataFrame:
+    def scores(self) -> pd.DataFrame:
         """All scores so far."""
-        return self._concatenated(self._parts())
+        return self._concatenate(self._score_files())
 
     def curves(self) -> pd.DataFrame:
         """All curves so far."""
-        return self._concatenated([self._part(path.stem, ".curves.parquet") for path in self._parts()])
+        return self._concatenate([self._block_file(path.stem, ".curves.parquet") for path in self._score_files()])
 
     def agreement(self) -> pd.DataFrame:
         """All agreement so far."""
-        return self._concatenated([self._part(path.stem, ".agreement.parquet") for path in self._parts()])
+        return self._concatenate([self._block_file(path.stem, ".agreement.parquet") for path in self._score_files()])
 
     def maps(self) -> dict[tuple[str, str, str], np.ndarray]:
         """Maps and images kept for the gallery, by (model, explainer or "", image)."""
         found = {}
-        for path in self._parts():
-            model = self._log(path).model
-            for key, values in self._arrays(self._part(path.stem, ".maps.npz")).items():
+        for path in self._score_files():
+            model = self._read_log(path).model
+            for key, values in self._read_arrays(self._block_file(path.stem, ".maps.npz")).items():
                 explainer, _, image = key.partition("|")
                 found[model, explainer, image] = values
         return found
 
     def logs(self) -> list[BlockLog]:
         """How every finished block went."""
-        return [self._log(path) for path in self._parts()]
+        return [self._read_log(path) for path in self._score_files()]
 
-    def _part(self, block: str, suffix: str = ".parquet") -> Path:
-        return self.folder / "parts" / f"{block}{suffix}"
+    def _block_file(self, block_id: str, suffix: str = ".parquet") -> Path:
+        return self.folder / "parts" / f"{block_id}{suffix}"
 
-    def _parts(self) -> list[Path]:
+    def _score_files(self) -> list[Path]:
         return sorted(p for p in (self.folder / "parts").glob("*.parquet") if p.name.count(".") == 1)
 
-    def _log(self, path: Path) -> BlockLog:
+    def _read_log(self, path: Path) -> BlockLog:
         try:
             return BlockLog(**json.loads(pq.read_schema(path).metadata[b"mavis.log"]))
         except Exception as error:
-            raise _damaged(path, error) from error
+            raise _damage_error(path, error) from error
 
-    def _arrays(self, path: Path) -> dict[str, np.ndarray]:
+    def _read_arrays(self, path: Path) -> dict[str, np.ndarray]:
         try:
             with path.open("rb") as file, np.load(file) as kept:  # np.load leaves a damaged file open
                 return {key: kept[key] for key in kept.files}
         except Exception as error:
-            raise _damaged(path, error) from error
+            raise _damage_error(path, error) from error
 
-    def _frame(self, path: Path) -> pd.DataFrame:
+    def _read_table(self, path: Path) -> pd.DataFrame:
         try:
             return pd.read_parquet(path)
         except Exception as error:
-            raise _damaged(path, error) from error
+            raise _damage_error(path, error) from error
 
-    def _concatenated(self, paths: list[Path]) -> pd.DataFrame:
-        frames = [frame for frame in map(self._frame, paths) if len(frame)]
+    def _concatenate(self, paths: list[Path]) -> pd.DataFrame:
+        frames = [frame for frame in map(self._read_table, paths) if len(frame)]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def _damaged(path: Path, error: Exception) -> StoreError:
+def _damage_error(path: Path, error: Exception) -> StoreError:
     """What to say of a file that cannot be read; damaged bytes make the readers raise almost anything.
 
     Without its scores a block is done again, so these are what to delete, whichever of its files is damaged.
@@ -230,14 +238,14 @@ def _damaged(path: Path, error: Exception) -> StoreError:
     return StoreError(f"{path} is damaged ({type(error).__name__}); delete {scores} and repeat the command.")
 
 
-def _foreign(folder: Path) -> bool:
+def _holds_other_files(folder: Path) -> bool:
     """Whether this is anything but an empty folder or one in which another process is about to begin the same run."""
     if not folder.is_dir():
         return True
     return any(p.name != "parts" and not p.name.startswith(".run.json.") for p in folder.iterdir())
 
 
-def _write(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
+def _write_atomically(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
     """Writes under a temporary name in the same folder, flushes to disk, renames."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -16,12 +16,12 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from mavis.core import devices
-from mavis.core.attribution_maps import upsampled
+from mavis.core.attribution_maps import upsample
 from mavis.core.errors import ModelError
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
 from mavis.core.registry import explainer
-from mavis.explainers.cam import patches
+from mavis.explainers.cam import patch_grid
 
 _SOFTMAX = (torch.softmax, torch.Tensor.softmax, functional.softmax)
 
@@ -35,15 +35,15 @@ _SOFTMAX = (torch.softmax, torch.Tensor.softmax, functional.softmax)
 def attention_rollout() -> Explainer:
     """Attention, averaged over heads and with the identity, multiplied through all layers: the same for every class."""
 
-    def explain(run: Pass, _: Tensor) -> Tensor:
-        with torch.no_grad(), _Recorder() as recorder:
-            run.net(run.images)
-        layers = [kept.of(kept.source, run) for kept in _checked(run, recorder)]
-        identity = torch.eye(layers[0].shape[-1], device=run.images.device)
+    def explain(model_pass: Pass, _: Tensor) -> Tensor:
+        with torch.no_grad(), _AttentionRecorder() as recorder:
+            model_pass.net(model_pass.images)
+        layers = [kept.by_head(kept.source, model_pass) for kept in _global_attention_calls(model_pass, recorder)]
+        identity = torch.eye(layers[0].shape[-1], device=model_pass.images.device)
         product = identity
         for attention in layers:
             product = (attention.mean(1) + identity) / 2 @ product
-        return _read(run, product)
+        return _patch_map(model_pass, product)
 
     return explain
 
@@ -61,12 +61,12 @@ def gradient_rollout() -> Explainer:
     read from R − I; a class token takes the same from both, and where patches are averaged I only adds a constant.
     """
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        layers = _weighted(run, targets)
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        layers = _attention_times_gradient(model_pass, targets)
         beyond = torch.zeros_like(layers[0])
         for attention in layers:
             beyond = beyond + attention + attention @ beyond
-        return _read(run, beyond)
+        return _patch_map(model_pass, beyond)
 
     return explain
 
@@ -83,11 +83,11 @@ def attention_x_gradient() -> Explainer:
     Differs: Grad-SAM averages over all layers and over the rows of all tokens. Here only what the logits read counts:
     in the last layer other rows than the class token's have no gradient.
     """
-    return lambda run, targets: _read(run, _weighted(run, targets)[-1])
+    return lambda model_pass, targets: _patch_map(model_pass, _attention_times_gradient(model_pass, targets)[-1])
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _AttentionCall:
     """Attention probabilities of one call.
 
     Attributes:
@@ -98,40 +98,40 @@ class _Kept:
     source: Tensor
     shape: torch.Size
 
-    def of(self, values: Tensor, run: Pass) -> Tensor:
+    def by_head(self, values: Tensor, model_pass: Pass) -> Tensor:
         """``(B,heads,N,N)`` from the source's values or its gradient."""
-        return values.detach().reshape(self.shape)[: len(run)]
+        return values.detach().reshape(self.shape)[: len(model_pass)]
 
 
-class _Recorder(TorchFunctionMode):
+class _AttentionRecorder(TorchFunctionMode):
     """Keeps the attention probabilities of every call while it is open, where gradients reach them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.kept: list[_Kept] = []
+        self.calls: list[_AttentionCall] = []
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if func is functional.scaled_dot_product_attention:
-            return self._scaled_dot_product(*args, **kwargs)
+            return self._record_scaled_dot_product(*args, **kwargs)
         if func is functional.multi_head_attention_forward:
-            return self._multi_head(func, *args, **kwargs)
+            return self._record_multi_head(func, *args, **kwargs)
         result = func(*args, **kwargs)
         if func in _SOFTMAX and result.dim() == 4 and result.shape[2] == result.shape[3]:
-            self.kept.append(_Kept(result, result.shape))
+            self.calls.append(_AttentionCall(result, result.shape))
         return result
 
-    def _scaled_dot_product(self, *args: Any, **kwargs: Any) -> Tensor:
+    def _record_scaled_dot_product(self, *args: Any, **kwargs: Any) -> Tensor:
         output, probabilities = _attend(*args, **kwargs)
-        self.kept.append(_Kept(probabilities, probabilities.shape))
+        self.calls.append(_AttentionCall(probabilities, probabilities.shape))
         return output
 
-    def _multi_head(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+    def _record_multi_head(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
         output, each = func(*args, **{**kwargs, "need_weights": True, "average_attn_weights": False})
         source = each if each._base is None else each._base  # the output was computed from what `each` is a view of
-        self.kept.append(_Kept(source, each.shape))
+        self.calls.append(_AttentionCall(source, each.shape))
         if not kwargs.get("need_weights", True):
             return output, None
         return output, each.mean(1) if kwargs.get("average_attn_weights", True) else each
@@ -157,39 +157,42 @@ def _attend(
     return probabilities @ value, probabilities
 
 
-def _weighted(run: Pass, targets: Tensor) -> tuple[Tensor, ...]:
+def _attention_times_gradient(model_pass: Pass, targets: Tensor) -> tuple[Tensor, ...]:
     """Per layer ``(B,N,N)``: the mean over heads of attention times its gradient, positive part."""
     key = ("attention x gradient", *targets.tolist())
-    return run.once(key, lambda: _compute_weighted(run, targets))
+    return model_pass.compute_once(key, lambda: _compute_attention_times_gradient(model_pass, targets))
 
 
-def _compute_weighted(run: Pass, targets: Tensor) -> tuple[Tensor, ...]:
-    images = run.images.detach().requires_grad_()
-    with torch.enable_grad(), _Recorder() as recorder:
-        chosen = run.net(images).gather(1, targets[:, None]).sum()
-    kept = _checked(run, recorder)
+def _compute_attention_times_gradient(model_pass: Pass, targets: Tensor) -> tuple[Tensor, ...]:
+    images = model_pass.images.detach().requires_grad_()
+    with torch.enable_grad(), _AttentionRecorder() as recorder:
+        chosen = model_pass.net(images).gather(1, targets[:, None]).sum()
+    kept = _global_attention_calls(model_pass, recorder)
     gradients = torch.autograd.grad(chosen, [one.source for one in kept])
     pairs = zip(kept, gradients, strict=True)
-    return tuple((one.of(gradient, run) * one.of(one.source, run)).relu().mean(1) for one, gradient in pairs)
+    return tuple(
+        (one.by_head(gradient, model_pass) * one.by_head(one.source, model_pass)).relu().mean(1)
+        for one, gradient in pairs
+    )
 
 
-def _checked(run: Pass, recorder: _Recorder) -> list[_Kept]:
+def _global_attention_calls(model_pass: Pass, recorder: _AttentionRecorder) -> list[_AttentionCall]:
     """What was kept, if every layer attends from all tokens of an image to all."""
-    name, batch = run.model.name, len(run) + -len(run) % devices.grain()
-    if not recorder.kept:
+    name, batch = model_pass.model.name, len(model_pass) + -len(model_pass) % devices.batch_multiple()
+    if not recorder.calls:
         raise ModelError(f"'{name}' has no attention layers; leave out the explainers that read attention.")
-    if any(one.shape[0] != batch for one in recorder.kept):
+    if any(one.shape[0] != batch for one in recorder.calls):
         raise ModelError(f"'{name}' attends to a part of the image at a time, which cannot be followed; use gradcam.")
-    if len({side for one in recorder.kept for side in one.shape[2:]}) > 1:
+    if len({side for one in recorder.calls for side in one.shape[2:]}) > 1:
         raise ModelError(f"'{name}' attends to other tokens in one layer than in another; use gradcam.")
-    return recorder.kept
+    return recorder.calls
 
 
-def _read(run: Pass, relevance: Tensor) -> Tensor:
+def _patch_map(model_pass: Pass, relevance: Tensor) -> Tensor:
     """``(B,1,H,W)`` from what tokens take from tokens, ``(B,N,N)``."""
-    size = (run.images.shape[2], run.images.shape[3])
-    h, w = patches(relevance.shape[-1], size)
+    size = (model_pass.images.shape[2], model_pass.images.shape[3])
+    h, w = patch_grid(relevance.shape[-1], size)
     extra = relevance.shape[-1] - h * w
-    averages = any(getattr(module, "global_pool", "") == "avg" for module in run.model.net.modules())
+    averages = any(getattr(module, "global_pool", "") == "avg" for module in model_pass.model.net.modules())
     row = relevance[:, 0] if extra and not averages else relevance[:, extra:].mean(1)
-    return upsampled(row[:, extra:].unflatten(1, (h, w))[:, None], size)
+    return upsample(row[:, extra:].unflatten(1, (h, w))[:, None], size)

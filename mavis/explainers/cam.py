@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from mavis.core.attribution_maps import upsampled
-from mavis.core.devices import precise
+from mavis.core.attribution_maps import upsample
+from mavis.core.devices import upcast
 from mavis.core.errors import BadParameter, ModelError
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
@@ -22,7 +22,7 @@ from mavis.core.registry import explainer, explainers
 Size = tuple[int, int]
 """Height and width."""
 
-EXTRA_TOKENS = 8
+MAX_EXTRA_TOKENS = 8
 """Most tokens that stand before the patches: class, distillation and register tokens."""
 
 
@@ -33,9 +33,9 @@ def cam() -> Explainer:
     Needs a network that ends in global average pooling and one linear layer.
     """
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        weights = _head(run).weight.detach()[targets]
-        return _weighted(run, weights[:, :, None, None], cut=False)
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        weights = _classifier_head(model_pass).weight.detach()[targets]
+        return _class_activation_map(model_pass, weights[:, :, None, None], apply_relu=False)
 
     return explain
 
@@ -66,11 +66,11 @@ def gradcam_plus_plus() -> Explainer:
     Differs: pytorch-grad-cam adds 1e-6 to the denominator.
     """
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        gradient, activations = _gradients(run, targets), _activations(run)
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        gradient, activations = _gradients(model_pass, targets), _activations(model_pass)
         square, cube = gradient**2, gradient**3
-        alpha = _ratio(square, 2 * square + activations.sum((2, 3), keepdim=True) * cube)
-        return _weighted(run, (alpha * gradient.relu()).sum((2, 3), keepdim=True))
+        alpha = _divide_or_zero(square, 2 * square + activations.sum((2, 3), keepdim=True) * cube)
+        return _class_activation_map(model_pass, (alpha * gradient.relu()).sum((2, 3), keepdim=True))
 
     return explain
 
@@ -87,7 +87,9 @@ def hirescam() -> Explainer:
 
     Differs: pytorch-grad-cam cuts negative values.
     """
-    return lambda run, targets: _weighted(run, _gradients(run, targets), cut=False)
+    return lambda model_pass, targets: _class_activation_map(
+        model_pass, _gradients(model_pass, targets), apply_relu=False
+    )
 
 
 @explainer(
@@ -98,7 +100,7 @@ def hirescam() -> Explainer:
 )
 def layercam() -> Explainer:
     """Positive gradient times activation at every place, summed over the channels, negative values cut."""
-    return lambda run, targets: _weighted(run, _gradients(run, targets).relu())
+    return lambda model_pass, targets: _class_activation_map(model_pass, _gradients(model_pass, targets).relu())
 
 
 @explainer(
@@ -117,10 +119,10 @@ def xgradcam() -> Explainer:
     Differs: pytorch-grad-cam adds 1e-7 to the sum.
     """
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        gradient, activations = _gradients(run, targets), _activations(run)
-        weighted, whole = (precise(x).sum((2, 3), keepdim=True) for x in (gradient * activations, activations))
-        return _weighted(run, _ratio(weighted, whole).to(gradient.dtype))
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        gradient, activations = _gradients(model_pass, targets), _activations(model_pass)
+        weighted, whole = (upcast(x).sum((2, 3), keepdim=True) for x in (gradient * activations, activations))
+        return _class_activation_map(model_pass, _divide_or_zero(weighted, whole).to(gradient.dtype))
 
     return explain
 
@@ -135,11 +137,11 @@ def eigencam() -> Explainer:
     Differs: pytorch-grad-cam subtracts each channel's mean first and leaves the sign to chance.
     """
 
-    def explain(run: Pass, _: Tensor) -> Tensor:
-        activations = _activations(run)
-        first = _first_component(activations.flatten(2).transpose(1, 2))
+    def explain(model_pass: Pass, _: Tensor) -> Tensor:
+        activations = _activations(model_pass)
+        first = _project_on_first_component(activations.flatten(2).transpose(1, 2))
         small = first.unflatten(1, activations.shape[2:])[:, None]
-        return upsampled(small.to(activations.dtype), _size(run))
+        return upsample(small.to(activations.dtype), _image_size(model_pass))
 
     return explain
 
@@ -161,15 +163,15 @@ def scorecam() -> Explainer:
     the same for every channel, drops out of the softmax. pytorch-grad-cam enlarges with corners aligned.
     """
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        activations, mean = _activations(run), run.mean[None, :, None, None]
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        activations, mean = _activations(model_pass), model_pass.mean[None, :, None, None]
 
         def seen(rows: Tensor, channels: Tensor) -> Tensor:
-            kept = _unit(upsampled(activations[rows, channels][:, None], _size(run)))
-            return run.predict(torch.lerp(mean, run.images[rows], kept))
+            kept = _min_max_scale(upsample(activations[rows, channels][:, None], _image_size(model_pass)))
+            return model_pass.predict(torch.lerp(mean, model_pass.images[rows], kept))
 
-        weights = _per_channel(run, targets, seen).softmax(1)
-        return _weighted(run, weights[:, :, None, None])
+        weights = _target_logits_per_channel(model_pass, targets, seen).softmax(1)
+        return _class_activation_map(model_pass, weights[:, :, None, None])
 
     return explain
 
@@ -190,10 +192,12 @@ def ablationcam() -> Explainer:
     pytorch-grad-cam does too, and puts −1e7 in place of zero wherever the layer's lowest value is not zero.
     """
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        whole = run.logits.gather(1, targets[:, None])
-        drops = whole - _per_channel(run, targets, lambda rows, channels: _without(run, rows, channels))
-        return _weighted(run, drops[:, :, None, None])
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        whole = model_pass.logits.gather(1, targets[:, None])
+        drops = whole - _target_logits_per_channel(
+            model_pass, targets, lambda rows, channels: _logits_without_channels(model_pass, rows, channels)
+        )
+        return _class_activation_map(model_pass, drops[:, :, None, None])
 
     return explain
 
@@ -213,11 +217,11 @@ def guided_gradcam() -> Explainer:
         ModelError: the model has no ReLU to guide.
     """
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        if not any(isinstance(module, nn.ReLU) for module in run.model.net.modules()):
-            raise ModelError(f"'{run.model.name}' has no ReLU, so guided is plain backpropagation; use gradcam.")
-        guided: Tensor = explainers["guided_backprop"].make()(run, targets)
-        return guided * _gradcam(run, targets)
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        if not any(isinstance(module, nn.ReLU) for module in model_pass.model.net.modules()):
+            raise ModelError(f"'{model_pass.model.name}' has no ReLU, so guided is plain backpropagation; use gradcam.")
+        guided: Tensor = explainers["guided_backprop"].create()(model_pass, targets)
+        return guided * _gradcam(model_pass, targets)
 
     return explain
 
@@ -241,23 +245,28 @@ def layercam_fusion(gamma: float = 2.0) -> Explainer:
     if gamma <= 0:
         raise BadParameter(f"layercam_fusion: gamma must be above 0, got {gamma}.")
 
-    def scaled(run: Pass, gradient: Tensor, activations: Tensor) -> Tensor:
+    def scaled(model_pass: Pass, gradient: Tensor, activations: Tensor) -> Tensor:
         small = (gradient.relu() * activations).sum(1, keepdim=True).relu()
-        return torch.tanh(gamma * upsampled(_ratio(small, small.amax((2, 3), keepdim=True)), _size(run)))
+        return torch.tanh(
+            gamma * upsample(_divide_or_zero(small, small.amax((2, 3), keepdim=True)), _image_size(model_pass))
+        )
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        images = run.images.detach().requires_grad_()
-        with torch.enable_grad(), _stages(run) as stages:
-            chosen = run.net(images).gather(1, targets[:, None]).sum()
-        outputs = _one_per_resolution(run, stages)
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        images = model_pass.images.detach().requires_grad_()
+        with torch.enable_grad(), _record_stages(model_pass) as stages:
+            chosen = model_pass.net(images).gather(1, targets[:, None]).sum()
+        outputs = _stage_outputs(model_pass, stages)
         pairs = zip(torch.autograd.grad(chosen, outputs, materialize_grads=True), outputs, strict=True)
-        layers = [[spatial(side.detach()[: len(run)], _size(run)) for side in pair] for pair in pairs]
-        return torch.stack([scaled(run, *layer) for layer in layers]).amax(0)
+        layers = [
+            [channels_first(side.detach()[: len(model_pass)], _image_size(model_pass)) for side in pair]
+            for pair in pairs
+        ]
+        return torch.stack([scaled(model_pass, *layer) for layer in layers]).amax(0)
 
     return explain
 
 
-def spatial(values: Tensor, size: Size) -> Tensor:
+def channels_first(values: Tensor, size: Size) -> Tensor:
     """A layer's output with channels first, on its grid: ``(B,C,h,w)``.
 
     Args:
@@ -268,10 +277,10 @@ def spatial(values: Tensor, size: Size) -> Tensor:
         ModelError: another shape, or tokens that are no grid.
     """
     if values.dim() == 4:
-        first, last = (_distortion(values.shape[i : i + 2], size) for i in (2, 1))
+        first, last = (_aspect_distortion(values.shape[i : i + 2], size) for i in (2, 1))
         return values if first <= last else values.movedim(-1, 1)
     if values.dim() == 3:
-        h, w = patches(values.shape[1], size)
+        h, w = patch_grid(values.shape[1], size)
         grid: Tensor = values[:, -h * w :].transpose(1, 2).unflatten(2, (h, w))
         return grid
     raise ModelError(
@@ -280,91 +289,93 @@ def spatial(values: Tensor, size: Size) -> Tensor:
     )
 
 
-def patches(tokens: int, size: Size) -> Size:
+def patch_grid(n_tokens: int, size: Size) -> Size:
     """The grid of a transformer's patches, after as few extra tokens as may be.
 
     Args:
-        tokens: patches and at most `EXTRA_TOKENS` others, fewer than there are patches.
+        n_tokens: patches and at most `MAX_EXTRA_TOKENS` others, fewer than there are patches.
         size: of the images, which has the grid's proportions.
 
     Raises:
         ModelError: there is no such grid.
     """
     H, W = size
-    for count in range(tokens, max(tokens // 2, tokens - 1 - EXTRA_TOKENS), -1):
+    for count in range(n_tokens, max(n_tokens // 2, n_tokens - 1 - MAX_EXTRA_TOKENS), -1):
         h = max(1, round(math.sqrt(count * H / W)))
         w = count // h
         if h * w == count and h * W == w * H:
             return h, w
     raise ModelError(
-        f"{tokens} tokens are no grid of patches of an image of {H} × {W} px after at most {EXTRA_TOKENS} others; "
+        f"{n_tokens} tokens are no grid of patches of an image of {H} × {W} px after at most {MAX_EXTRA_TOKENS} "
+        "others; "
         "choose a layer whose output is (B,C,h,w), or tokens of square patches."
     )
 
 
-def _distortion(grid: torch.Size, size: Size) -> float:
+def _aspect_distortion(grid: torch.Size, size: Size) -> float:
     return abs(math.log(grid[0] * size[1] / (grid[1] * size[0])))
 
 
-def _size(run: Pass) -> Size:
-    return run.images.shape[2], run.images.shape[3]
+def _image_size(model_pass: Pass) -> Size:
+    return model_pass.images.shape[2], model_pass.images.shape[3]
 
 
-def _activations(run: Pass) -> Tensor:
+def _activations(model_pass: Pass) -> Tensor:
     """``(B,C,h,w)``."""
-    return spatial(run.activations, _size(run))
+    return channels_first(model_pass.activations, _image_size(model_pass))
 
 
-def _gradients(run: Pass, targets: Tensor) -> Tensor:
+def _gradients(model_pass: Pass, targets: Tensor) -> Tensor:
     """``(B,C,h,w)``, of the target logits with respect to the activations."""
-    whole = run.activation_gradients(targets)
-    found = spatial(whole, _size(run))
+    whole = model_pass.activation_gradients(targets)
+    found = channels_first(whole, _image_size(model_pass))
     if whole.dim() == 3 and whole.any() and not found.any():
         raise ModelError(
-            f"Of '{run.model.cam_layer}' the logits of '{run.model.name}' read the class token only, so its patches "
+            f"Of '{model_pass.model.cam_layer}' the logits of '{model_pass.model.name}' read the class token only, "
+            "so its patches "
             "have no gradient; choose an earlier CAM layer, such as the last block's first norm."
         )
     return found
 
 
-def _gradcam(run: Pass, targets: Tensor) -> Tensor:
-    return _weighted(run, _gradients(run, targets).mean((2, 3), keepdim=True))
+def _gradcam(model_pass: Pass, targets: Tensor) -> Tensor:
+    return _class_activation_map(model_pass, _gradients(model_pass, targets).mean((2, 3), keepdim=True))
 
 
-def _weighted(run: Pass, weights: Tensor, *, cut: bool = True) -> Tensor:
+def _class_activation_map(model_pass: Pass, weights: Tensor, *, apply_relu: bool = True) -> Tensor:
     """Sum over channels of weights ``(B,C,1,1)`` or ``(B,C,h,w)`` times activations, cut at zero, enlarged."""
-    values = (weights * _activations(run)).sum(1, keepdim=True)
-    return upsampled(values.relu() if cut else values, _size(run))
+    values = (weights * _activations(model_pass)).sum(1, keepdim=True)
+    return upsample(values.relu() if apply_relu else values, _image_size(model_pass))
 
 
-def _ratio(a: Tensor, b: Tensor) -> Tensor:
+def _divide_or_zero(a: Tensor, b: Tensor) -> Tensor:
     """a/b, zero where b is."""
     return (a / b).masked_fill(b == 0, 0.0)
 
 
-def _unit(values: Tensor) -> Tensor:
+def _min_max_scale(values: Tensor) -> Tensor:
     """Each of ``(N,1,H,W)`` scaled to [0,1]; zero where it is constant."""
     low = values.amin((2, 3), keepdim=True)
     spread = values.amax((2, 3), keepdim=True) - low
-    return (values - low) * _ratio(torch.ones_like(spread), spread)
+    return (values - low) * _divide_or_zero(torch.ones_like(spread), spread)
 
 
-def _head(run: Pass) -> nn.Linear:
+def _classifier_head(model_pass: Pass) -> nn.Linear:
     """The one linear layer that reads the pooled CAM layer."""
-    linear = [module for module in run.model.net.modules() if isinstance(module, nn.Linear)]
-    channels = _activations(run).shape[1]
+    linear = [module for module in model_pass.model.net.modules() if isinstance(module, nn.Linear)]
+    channels = _activations(model_pass).shape[1]
     if len(linear) != 1 or linear[0].in_features != channels:
         raise ModelError(
             f"CAM needs one linear layer of {channels} inputs after global average pooling; "
-            f"'{run.model.name}' has {len(linear)} linear layers. Use gradcam, which equals CAM there."
+            f"'{model_pass.model.name}' has {len(linear)} linear layers. Use gradcam, which equals CAM there."
         )
     return linear[0]
 
 
-def _first_component(matrices: Tensor) -> Tensor:
+def _project_on_first_component(matrices: Tensor) -> Tensor:
     """Rows of each of ``(B,n,C)`` projected on its first right singular vector: ``(B,n)``, double, of positive sum."""
     finite = matrices.isfinite().all(2).all(1)[:, None]
-    matrices = precise(matrices.where(finite[..., None], 0.0))
+    matrices = upcast(matrices.where(finite[..., None], 0.0))
     wide = matrices.shape[1] <= matrices.shape[2]
     square, vectors = torch.linalg.eigh(matrices @ matrices.mT if wide else matrices.mT @ matrices)
     last = vectors[:, :, -1]
@@ -372,78 +383,84 @@ def _first_component(matrices: Tensor) -> Tensor:
     return torch.where(found.sum(1, keepdim=True) < 0, -found, found).where(finite, torch.nan)
 
 
-def _per_channel(run: Pass, targets: Tensor, ask: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def _target_logits_per_channel(
+    model_pass: Pass, targets: Tensor, predict: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
     """What the model says of every channel of the CAM layer, as many at once as fit a call.
 
     Args:
-        run: the pass.
+        model_pass: the pass.
         targets: ``(B,)``.
-        ask: ``(rows (N,), channels (N,)) -> logits (N,K)``.
+        predict: ``(rows (N,), channels (N,)) -> logits (N,K)``.
 
     Returns:
         ``(B,C)``, target logits.
     """
-    B, C = _activations(run).shape[:2]
+    B, C = _activations(model_pass).shape[:2]
     every = torch.arange(B * C, device=targets.device)
-    logits = torch.cat([ask(part // C, part % C) for part in every.split(run.chunk)])
+    logits = torch.cat([predict(part // C, part % C) for part in every.split(model_pass.chunk)])
     found: Tensor = logits.gather(1, targets.repeat_interleave(C)[:, None]).unflatten(0, (B, C))
     return found[..., 0]
 
 
-def _without(run: Pass, rows: Tensor, channels: Tensor) -> Tensor:
+def _logits_without_channels(model_pass: Pass, rows: Tensor, channels: Tensor) -> Tensor:
     """Logits ``(N,K)`` of the images ``rows (N,)``, one of the CAM layer's ``channels (N,)`` put to zero in each."""
     order = torch.arange(len(rows), device=rows.device)
 
     def silence(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
         output = output.clone()
-        first = output.dim() == 4 and spatial(output, _size(run)) is output
+        first = output.dim() == 4 and channels_first(output, _image_size(model_pass)) is output
         (output if first else output.movedim(-1, 1))[order, channels] = 0
         return output
 
-    handle = run.model.net.get_submodule(str(run.model.cam_layer)).register_forward_hook(silence)
+    handle = model_pass.model.net.get_submodule(str(model_pass.model.cam_layer)).register_forward_hook(silence)
     try:
-        return run.predict(run.images[rows])
+        return model_pass.predict(model_pass.images[rows])
     finally:
         handle.remove()
 
 
-class _Stages:
+class _StageRecorder:
     """The outputs of a network's modules, one per resolution, up to the CAM layer's.
 
     Attributes:
-        found: by height and width, in the order of the first forward: depth of the module in the tree, and output.
-        cam: the CAM layer's height and width, once it has been passed.
+        outputs: by height and width, in the order of the first forward: depth of the module in the tree, and output.
+        cam_size: the CAM layer's height and width, once it has been passed.
     """
 
     def __init__(self, size: Size) -> None:
         self.size = size
-        self.found: dict[Size, tuple[int, Tensor]] = {}
-        self.cam: Size | None = None
+        self.outputs: dict[Size, tuple[int, Tensor]] = {}
+        self.cam_size: Size | None = None
 
-    def see(self, depth: int, output: object, *, is_cam: bool) -> None:
+    def record(self, depth: int, output: object, *, is_cam: bool) -> None:
         """Notes a module's output, unless one of a module higher up in the tree is known; the CAM layer's is the last.
 
         What has three channels is an image still, normalised.
         """
-        if self.cam or not isinstance(output, Tensor) or not (is_cam or output.dim() == 4):
+        if self.cam_size or not isinstance(output, Tensor) or not (is_cam or output.dim() == 4):
             return
-        channels, h, w = spatial(output, self.size).shape[1:]
-        known = self.found[h, w][0] if (h, w) in self.found else depth
+        channels, h, w = channels_first(output, self.size).shape[1:]
+        known = self.outputs[h, w][0] if (h, w) in self.outputs else depth
         if is_cam or (depth <= known and channels > 3):
-            self.found[h, w] = depth, output
-        self.cam = (h, w) if is_cam else None
+            self.outputs[h, w] = depth, output
+        self.cam_size = (h, w) if is_cam else None
 
 
 @contextmanager
-def _stages(run: Pass) -> Iterator[_Stages]:
+def _record_stages(model_pass: Pass) -> Iterator[_StageRecorder]:
     """Notes the outputs of every module while it is open; leaves no hook behind."""
-    stages = _Stages(_size(run))
+    stages = _StageRecorder(_image_size(model_pass))
 
-    def noting(name: str) -> Callable[..., None]:
-        depth, is_cam = name.count("."), name == run.model.cam_layer
-        return lambda _, __, output: stages.see(depth, output, is_cam=is_cam)
+    def record_module(name: str) -> Callable[..., None]:
+        depth, is_cam = name.count("."), name == model_pass.model.cam_layer
+        return lambda _, __, output: stages.record(depth, output, is_cam=is_cam)
 
-    handles = [module.register_forward_hook(noting(name)) for name, module in run.model.net.named_modules() if name]
+    handles = [
+        module.register_forward_hook(record_module(name))
+        for name, module in model_pass.model.net.named_modules()
+        if name
+    ]
     try:
         yield stages
     finally:
@@ -451,13 +468,13 @@ def _stages(run: Pass) -> Iterator[_Stages]:
             handle.remove()
 
 
-def _one_per_resolution(run: Pass, stages: _Stages) -> list[Tensor]:
+def _stage_outputs(model_pass: Pass, recorder: _StageRecorder) -> list[Tensor]:
     """From fine to coarse; what is coarser than the CAM layer, or finer than a layer before it, is no stage."""
-    least = stages.cam or (0, 0)
+    least = recorder.cam_size or (0, 0)
     kept: list[tuple[Size, Tensor]] = []
-    for (h, w), (_, output) in stages.found.items():
+    for (h, w), (_, output) in recorder.outputs.items():
         if h >= least[0] and w >= least[1] and not (kept and (h >= kept[-1][0][0] or w >= kept[-1][0][1])):
             kept.append(((h, w), output))
     if len(kept) < 2:
-        raise ModelError(f"'{run.model.name}' has one resolution down to its CAM layer; use layercam.")
+        raise ModelError(f"'{model_pass.model.name}' has one resolution down to its CAM layer; use layercam.")
     return [output for _, output in kept]

@@ -9,25 +9,25 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from mavis.core.attribution_maps import pooled
-from mavis.core.devices import precise
+from mavis.core.attribution_maps import pool_channels
+from mavis.core.devices import upcast
 from mavis.core.errors import BadParameter, DataError
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.filters import gaussian_blur
 from mavis.core.registry import Entry, explainer, explainers
-from mavis.core.types import Batch, Reference
+from mavis.core.types import Batch, ReferenceImages
 
 
-def _noise(run: Pass) -> Tensor:
-    shape = (1, *run.images.shape[2:])
-    return run.draw("random map", lambda g: torch.randn(shape, generator=g), fresh=True)
+def _random_map(model_pass: Pass) -> Tensor:
+    shape = (1, *model_pass.images.shape[2:])
+    return model_pass.draw("random map", lambda g: torch.randn(shape, generator=g), per_variant=True)
 
 
 @explainer("random", source="protocol 2.11", needs=set(), role="control", stochastic=True)
 def random() -> Explainer:
     """Independent normal numbers; fresh ones for every variant of the image or the model."""
-    return lambda run, _: _noise(run)
+    return lambda model_pass, _: _random_map(model_pass)
 
 
 @explainer("blurred_random", source="protocol 2.11", needs=set(), role="control", stochastic=True)
@@ -37,17 +37,17 @@ def blurred_random(sigma: float = 0.125) -> Explainer:
     Args:
         sigma: of the blur, as a share of the image's height.
     """
-    return lambda run, _: gaussian_blur(_noise(run), sigma * run.images.shape[2])
+    return lambda model_pass, _: gaussian_blur(_random_map(model_pass), sigma * model_pass.images.shape[2])
 
 
 @explainer("sobel", source="Adebayo et al. 2018, section 5 (edge detector)", needs=set(), role="control", signed=False)
 def sobel() -> Explainer:
     """Edge strength of the image."""
 
-    def explain(run: Pass, _: Tensor) -> Tensor:
-        across = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], device=run.images.device)
+    def explain(model_pass: Pass, _: Tensor) -> Tensor:
+        across = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], device=model_pass.images.device)
         kernels = torch.stack([across, across.T])[:, None]
-        grey = torch.nn.functional.pad(run.images.mean(1, keepdim=True), (1,) * 4, mode="replicate")
+        grey = torch.nn.functional.pad(model_pass.images.mean(1, keepdim=True), (1,) * 4, mode="replicate")
         edges: Tensor = torch.linalg.vector_norm(torch.nn.functional.conv2d(grey, kernels), dim=1, keepdim=True)
         return edges
 
@@ -62,11 +62,11 @@ def centre_gaussian(sigma: float = 0.25) -> Explainer:
         sigma: as a share of the image's height.
     """
 
-    def explain(run: Pass, _: Tensor) -> Tensor:
-        H, W = run.images.shape[2:]
-        y = torch.linspace(-0.5, 0.5, H, device=run.images.device)[:, None]
-        x = torch.linspace(-0.5, 0.5, W, device=run.images.device) * (W / H)
-        return torch.exp(-(x**2 + y**2) / (2 * sigma**2)).expand(len(run), 1, H, W)
+    def explain(model_pass: Pass, _: Tensor) -> Tensor:
+        H, W = model_pass.images.shape[2:]
+        y = torch.linspace(-0.5, 0.5, H, device=model_pass.images.device)[:, None]
+        x = torch.linspace(-0.5, 0.5, W, device=model_pass.images.device) * (W / H)
+        return torch.exp(-(x**2 + y**2) / (2 * sigma**2)).expand(len(model_pass), 1, H, W)
 
     return explain
 
@@ -74,13 +74,13 @@ def centre_gaussian(sigma: float = 0.25) -> Explainer:
 @explainer("input_dev", source="protocol 2.11", needs=set(), role="control", signed=False)
 def input_dev() -> Explainer:
     """How far each pixel is from the data set's mean colour: what stands out, whatever the model."""
-    return lambda run, _: (run.images - run.mean[None, :, None, None]).abs().sum(1, keepdim=True)
+    return lambda model_pass, _: (model_pass.images - model_pass.mean[None, :, None, None]).abs().sum(1, keepdim=True)
 
 
 @explainer("constant", source="protocol 3 (invalid maps)", needs=set(), role="control", signed=False)
 def constant() -> Explainer:
     """One everywhere: a map that says nothing, and is never valid."""
-    return lambda run, _: torch.ones_like(run.images[:, :1])
+    return lambda model_pass, _: torch.ones_like(model_pass.images[:, :1])
 
 
 @explainer("mean_map", source="protocol 2.11", needs={"gradient"}, role="control", reference=True)
@@ -97,35 +97,35 @@ def mean_map(of: str = "saliency") -> Explainer:
     method = explainers[of]
     if method.traits.role != "method":
         raise BadParameter(f"mean_map: 'of' must be a method, got the {method.traits.role} '{of}'.")
-    made: Explainer = method.make()
+    made: Explainer = method.create()
     known: WeakKeyDictionary[nn.Module, dict[object, Tensor]] = WeakKeyDictionary()
 
-    def explain(run: Pass, _: Tensor) -> Tensor:
-        reference = run.reference
+    def explain(model_pass: Pass, _: Tensor) -> Tensor:
+        reference = model_pass.reference
         if reference is None:
             raise DataError("mean_map needs reference images of the data set, and the pass has none.")
-        key = (run.model.revision, run.seed, reference.ids, *run.mean.tolist())
-        kept = known.setdefault(run.model.net, {})
+        key = (model_pass.model.revision, model_pass.seed, reference.ids, *model_pass.mean.tolist())
+        kept = known.setdefault(model_pass.model.net, {})
         if key not in kept:
-            kept[key] = _maps(run, reference, method, made)
-        return _mean_of_others(kept[key], run.ids, reference.ids)
+            kept[key] = _reference_maps(model_pass, reference, method, made)
+        return _leave_one_out_mean(kept[key], model_pass.ids, reference.ids)
 
     return explain
 
 
-def _maps(run: Pass, reference: Reference, method: Entry, made: Explainer) -> Tensor:
+def _reference_maps(model_pass: Pass, reference: ReferenceImages, method: Entry, explain: Explainer) -> Tensor:
     """``(R,H,W)``, a method's maps of the reference images for their predicted classes."""
     found = []
-    for rows in torch.arange(len(reference.ids), device=run.images.device).split(run.chunk):
+    for rows in torch.arange(len(reference.ids), device=model_pass.images.device).split(model_pass.chunk):
         images, ids = reference.images[rows], tuple(reference.ids[row] for row in rows)
         batch = Batch(images, torch.zeros_like(rows), ids)
-        one = replace(run, batch=batch, _computed={}, _used=set())
-        found.append(pooled(made(one, one.logits.argmax(1)), images, method.traits.pooling))
+        one = replace(model_pass, batch=batch, _computed={}, _used=set())
+        found.append(pool_channels(explain(one, one.logits.argmax(1)), images, method.traits.pooling))
     return torch.cat(found)
 
 
-def _mean_of_others(maps: Tensor, ids: tuple[str, ...], of: tuple[str, ...]) -> Tensor:
+def _leave_one_out_mean(maps: Tensor, ids: tuple[str, ...], reference_ids: tuple[str, ...]) -> Tensor:
     """``(B,1,H,W)``: per image the mean of the maps ``(R,H,W)`` that have another id."""
-    other = precise(torch.tensor([[mine != theirs for theirs in of] for mine in ids], device=maps.device))
-    total = torch.einsum("br,rhw->bhw", other, precise(maps))
+    other = upcast(torch.tensor([[mine != theirs for theirs in reference_ids] for mine in ids], device=maps.device))
+    total = torch.einsum("br,rhw->bhw", other, upcast(maps))
     return (total / other.sum(1).clamp_min(1)[:, None, None])[:, None].float()

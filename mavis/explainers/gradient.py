@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mavis.core.devices import precise
+from mavis.core.devices import upcast
 from mavis.core.errors import BadParameter
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
@@ -19,7 +19,7 @@ def saliency() -> Explainer:
     Returns the signed gradient; as a map its channels are pooled by their Euclidean length.
     Differs: the paper takes the largest absolute value over the channels.
     """
-    return lambda run, targets: run.input_gradient(targets)
+    return lambda model_pass, targets: model_pass.input_gradient(targets)
 
 
 @explainer("input_x_gradient", source="Shrikumar et al. 2016, arXiv 1605.01713")
@@ -35,9 +35,9 @@ def input_x_gradient(zero: Literal["mean", "black"] = "mean") -> Explainer:
     if zero not in ("mean", "black"):
         raise BadParameter(f"input_x_gradient: zero must be 'mean' or 'black', got '{zero}'.")
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        origin = run.mean[None, :, None, None] if zero == "mean" else 0.0
-        return (run.images - origin) * run.input_gradient(targets)
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        origin = model_pass.mean[None, :, None, None] if zero == "mean" else 0.0
+        return (model_pass.images - origin) * model_pass.input_gradient(targets)
 
     return explain
 
@@ -52,9 +52,9 @@ def smoothgrad(samples: int = 16, noise: float = 0.1) -> Explainer:
 
     Differs: the noise is a share of the input range, not of each image's own range.
     """
-    at_least("smoothgrad", "samples", samples, 1)
-    at_least("smoothgrad", "noise", noise, 0)
-    return lambda run, targets: _noisy(run, targets, samples, noise)[0]
+    check_at_least("smoothgrad", "samples", samples, 1)
+    check_at_least("smoothgrad", "noise", noise, 0)
+    return lambda model_pass, targets: _noisy_gradient_moments(model_pass, targets, samples, noise)[0]
 
 
 @explainer(
@@ -74,9 +74,9 @@ def smoothgrad_squared(samples: int = 16, noise: float = 0.1) -> Explainer:
     Differs: the noise is a share of the input range, not of each image's own range; the mean over the copies where
     the paper has the sum.
     """
-    at_least("smoothgrad_squared", "samples", samples, 1)
-    at_least("smoothgrad_squared", "noise", noise, 0)
-    return lambda run, targets: _noisy(run, targets, samples, noise)[1]
+    check_at_least("smoothgrad_squared", "samples", samples, 1)
+    check_at_least("smoothgrad_squared", "noise", noise, 0)
+    return lambda model_pass, targets: _noisy_gradient_moments(model_pass, targets, samples, noise)[1]
 
 
 @explainer(
@@ -96,44 +96,46 @@ def vargrad(samples: int = 16, noise: float = 0.1) -> Explainer:
     Differs: the noise is a share of the input range, not of each image's own range. Captum divides by the number of
     copies, so its values are (samples − 1)/samples of these.
     """
-    at_least("vargrad", "samples", samples, 2)
-    at_least("vargrad", "noise", noise, 0)
-    return lambda run, targets: _noisy(run, targets, samples, noise)[2]
+    check_at_least("vargrad", "samples", samples, 2)
+    check_at_least("vargrad", "noise", noise, 0)
+    return lambda model_pass, targets: _noisy_gradient_moments(model_pass, targets, samples, noise)[2]
 
 
-def at_least(name: str, parameter: str, value: float, least: float) -> None:
+def check_at_least(name: str, parameter: str, value: float, min_value: float) -> None:
     """Raises BadParameter for a parameter of an explainer that is too small."""
-    if not value >= least:
-        raise BadParameter(f"{name}: {parameter} must be at least {least}, got {value}.")
+    if not value >= min_value:
+        raise BadParameter(f"{name}: {parameter} must be at least {min_value}, got {value}.")
 
 
-def _noisy(run: Pass, targets: Tensor, samples: int, noise: float) -> tuple[Tensor, ...]:
+def _noisy_gradient_moments(model_pass: Pass, targets: Tensor, samples: int, noise: float) -> tuple[Tensor, ...]:
     """Mean, mean square and variance of the gradients at noisy copies, ``(B,3,H,W)`` each; once in a pass."""
-    step = max(1, run.chunk // samples)
-    every = range(len(run))
+    step = max(1, model_pass.chunk // samples)
+    every = range(len(model_pass))
     groups = [every[first : first + step] for first in every[::step]]
 
     def compute() -> tuple[Tensor, ...]:
-        found = [_moments(_noisy_gradients(run, targets, samples, noise, rows)) for rows in groups]
+        found = [_moments(_noisy_gradients(model_pass, targets, samples, noise, rows)) for rows in groups]
         return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
 
-    return run.once(("noisy gradients", tuple(targets.tolist()), samples, noise), compute)
+    return model_pass.compute_once(("noisy gradients", tuple(targets.tolist()), samples, noise), compute)
 
 
-def _noisy_gradients(run: Pass, targets: Tensor, samples: int, noise: float, rows: range) -> Tensor:
+def _noisy_gradients(model_pass: Pass, targets: Tensor, samples: int, noise: float, rows: range) -> Tensor:
     """``(b,samples,3,H,W)`` for some rows of the batch."""
     among = slice(rows.start, rows.stop)
-    shape = (samples, *run.images.shape[1:])
-    draws = run.draw("smoothgrad", lambda g: torch.randn(shape, generator=g).mul_(noise), ids=run.ids[among])
-    copies = draws.add_(run.images[among, None])
-    gradients = run.gradient(copies.flatten(0, 1), targets[among].repeat_interleave(samples))
+    shape = (samples, *model_pass.images.shape[1:])
+    draws = model_pass.draw(
+        "smoothgrad", lambda g: torch.randn(shape, generator=g).mul_(noise), ids=model_pass.ids[among]
+    )
+    copies = draws.add_(model_pass.images[among, None])
+    gradients = model_pass.gradient(copies.flatten(0, 1), targets[among].repeat_interleave(samples))
     found: Tensor = gradients.unflatten(0, (len(rows), samples))
     return found
 
 
 def _moments(gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Over the second dimension: mean, mean square, unbiased variance (0 for a single sample)."""
-    samples, gradients = gradients.shape[1], precise(gradients)
+    samples, gradients = gradients.shape[1], upcast(gradients)
     mean = gradients.mean(1)
     spread = (gradients - mean[:, None]).square().sum(1)
     square, variance = spread / samples + mean**2, spread / max(1, samples - 1)

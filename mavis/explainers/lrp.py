@@ -9,8 +9,8 @@ from mavis.core.errors import BadParameter
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
 from mavis.core.registry import explainer
-from mavis.explainers.lrp_graph import Followed
-from mavis.explainers.lrp_rules import Composite, Rules
+from mavis.explainers.lrp_graph import RelevanceTracer
+from mavis.explainers.lrp_rules import Composite, LrpRules
 
 
 @explainer(
@@ -42,17 +42,17 @@ def lrp(rule: Composite = "epsilon_plus", epsilon: float = 1e-6, gamma: float = 
     the image itself is scaled and shifted; within DenseNet values would grow. A constant that the network adds is a
     bias under ``epsilon``; under the other rules it takes nothing.
     """
-    _check(rule, epsilon, gamma, alpha)
-    rules = Rules(rule, epsilon, gamma, alpha)
+    _check_parameters(rule, epsilon, gamma, alpha)
+    rules = LrpRules(rule, epsilon, gamma, alpha)
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        parts = zip(run.images.split(run.chunk), targets.split(run.chunk), strict=True)
-        return torch.cat([_relevance(run, rules, images, chosen) for images, chosen in parts])
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        parts = zip(model_pass.images.split(model_pass.chunk), targets.split(model_pass.chunk), strict=True)
+        return torch.cat([_relevance(model_pass, rules, images, chosen) for images, chosen in parts])
 
     return explain
 
 
-def _check(rule: str, epsilon: float, gamma: float, alpha: float) -> None:
+def _check_parameters(rule: str, epsilon: float, gamma: float, alpha: float) -> None:
     if rule not in get_args(Composite):
         raise BadParameter(f"lrp: rule must be one of {', '.join(get_args(Composite))}, got '{rule}'.")
     if not (epsilon > 0 and gamma >= 0 and alpha >= 1):
@@ -62,11 +62,11 @@ def _check(rule: str, epsilon: float, gamma: float, alpha: float) -> None:
         )
 
 
-def _relevance(run: Pass, rules: Rules, images: Tensor, targets: Tensor) -> Tensor:
+def _relevance(model_pass: Pass, rules: LrpRules, images: Tensor, targets: Tensor) -> Tensor:
     """``(N,3,H,W)``: the relevance of every value of N images."""
     images = images.detach().requires_grad_()
-    with Followed(run.model, rules, images) as followed:
-        logits = run.net(images)
+    with RelevanceTracer(model_pass.model, rules, images) as followed:
+        logits = model_pass.net(images)
     followed.check(logits)
     chosen = logits.detach().gather(1, targets[:, None])
     start = torch.zeros_like(logits).scatter(1, targets[:, None], chosen)

@@ -14,14 +14,14 @@ from torch.overrides import TorchFunctionMode
 
 from mavis.core.errors import ModelError
 from mavis.core.types import Model
-from mavis.explainers.lrp_rules import Layer, Rules, Share, handed_on
+from mavis.explainers.lrp_rules import LinearLayer, LrpRules, RelevanceRule, pass_through
 
-PICKED = frozenset({"adaptive_max_pool2d", "chunk", "getitem", "max_pool2d", "narrow", "select", "split", "unbind"})
-JOINED = frozenset({"cat", "concat", "expand", "expand_as", "pad", "repeat", "stack"})
-ORDERED = frozenset({"flip", "movedim", "permute", "pixel_shuffle", "roll", "swapaxes", "transpose"})
-SHAPED = frozenset({"flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view"})
-KEPT = frozenset({"clone", "contiguous", "double", "dropout", "dropout2d", "float", "requires_grad", "to"})
-MOVED = PICKED | JOINED | ORDERED | SHAPED | KEPT
+SELECTIONS = frozenset({"adaptive_max_pool2d", "chunk", "getitem", "max_pool2d", "narrow", "select", "split", "unbind"})
+JOINS = frozenset({"cat", "concat", "expand", "expand_as", "pad", "repeat", "stack"})
+PERMUTATIONS = frozenset({"flip", "movedim", "permute", "pixel_shuffle", "roll", "swapaxes", "transpose"})
+RESHAPES = frozenset({"flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view"})
+IDENTITIES = frozenset({"clone", "contiguous", "double", "dropout", "dropout2d", "float", "requires_grad", "to"})
+REARRANGEMENTS = SELECTIONS | JOINS | PERMUTATIONS | RESHAPES | IDENTITIES
 """Each output value is one of the input's: autograd sends its relevance there."""
 
 ACTIVATIONS = frozenset({"hardtanh", "leaky_relu", "relu", "relu6"})
@@ -33,7 +33,7 @@ CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
 
 
 @dataclass(frozen=True)
-class _Call:
+class _TorchCall:
     """A call of a function of torch that reads signals.
 
     Attributes:
@@ -54,7 +54,7 @@ class _Call:
         return getattr(self.func, "__name__", "").strip("_")
 
     @property
-    def in_place(self) -> bool:
+    def is_in_place(self) -> bool:
         """Whether the caller means its first argument to be overwritten; it never is."""
         name = getattr(self.func, "__name__", "")
         return bool(self.kwargs.get("inplace")) or (name.endswith("_") and not name.endswith("__"))
@@ -63,27 +63,27 @@ class _Call:
         """Whether a value is one of the signals."""
         return any(value is signal for signal in self.signals)
 
-    def on(self, *values: Tensor) -> Any:
+    def apply_to(self, *values: Tensor) -> Any:
         """The function's result with other values in place of the signals."""
         other = {id(signal): value for signal, value in zip(self.signals, values, strict=True)}
         args = [other.get(id(arg), arg) for arg in self.args]
         return self.func(*args, **{name: other.get(id(arg), arg) for name, arg in self.kwargs.items()})
 
-    def named(self, *names: str) -> dict[str, Any]:
+    def arguments_by_name(self, *names: str) -> dict[str, Any]:
         """The arguments by name."""
         return {**dict(zip(names, self.args, strict=False)), **self.kwargs}
 
 
-class Followed(TorchFunctionMode):
+class RelevanceTracer(TorchFunctionMode):
     """While open, every call of torch that reads a signal (what depends on the image) gets the backward of its rule."""
 
-    def __init__(self, model: Model, rules: Rules, images: Tensor) -> None:
+    def __init__(self, model: Model, rules: LrpRules, images: Tensor) -> None:
         super().__init__()
         self.model, self.rules = model, rules
         self.signals = {id(images): images}
-        self.colours = {id(images)}  # signals that are the image itself, moved, scaled or shifted
+        self.image_signals = {id(images)}  # signals that are the image itself, moved, scaled or shifted
         self.overwritten: list[Tensor] = []
-        self.layers: dict[int, tuple[Layer, Tensor]] = {}
+        self.layers: dict[int, tuple[LinearLayer, Tensor]] = {}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -95,11 +95,11 @@ class Followed(TorchFunctionMode):
         signals = tuple(tensor for key, tensor in read.items() if key in self.signals)
         if not signals:
             return func(*args, **kwargs)
-        call = _Call(func, args, kwargs, signals)
-        result = self._result(call)
-        if call.in_place and id(args[0]) in self.signals:
+        call = _TorchCall(func, args, kwargs, signals)
+        result = self._dispatch(call)
+        if call.is_in_place and id(args[0]) in self.signals:
             self.overwritten.append(self.signals.pop(id(args[0])))
-        self._remember(call, result)
+        self._register_signals(call, result)
         return result
 
     def check(self, tensor: Tensor) -> None:
@@ -110,91 +110,99 @@ class Followed(TorchFunctionMode):
                 "that torch does not show, as scripted modules do. Leave out lrp for this model."
             )
 
-    def _remember(self, call: _Call, result: Any) -> None:
+    def _register_signals(self, call: _TorchCall, result: Any) -> None:
         made = {id(tensor): tensor for tensor in _tensors(result) if tensor.requires_grad}
         self.signals |= made
-        if call.name in MOVED | ARITHMETIC and all(id(signal) in self.colours for signal in call.signals):
-            self.colours |= made.keys()
+        if call.name in REARRANGEMENTS | ARITHMETIC and all(
+            id(signal) in self.image_signals for signal in call.signals
+        ):
+            self.image_signals |= made.keys()
 
-    def _result(self, call: _Call) -> Any:
+    def _dispatch(self, call: _TorchCall) -> Any:
         if call.name in CONVOLUTIONS or call.name == "linear":
-            return self._weighted(call)
+            return self._apply_linear(call)
         if call.name == "batch_norm":
-            return self._normalised(call)
+            return self._apply_batch_norm(call)
         if call.name in ACTIVATIONS:
-            return _shared(lambda signal: call.on(signal.clone()), handed_on, *call.signals)
+            return _apply_with_rule(lambda signal: call.apply_to(signal.clone()), pass_through, *call.signals)
         if call.name in SUMS:
-            return _shared(call.on, self.rules.proportional(call.on), *call.signals)
+            return _apply_with_rule(call.apply_to, self.rules.proportional(call.apply_to), *call.signals)
         if call.name in ARITHMETIC:
-            return self._combined(call)
+            return self._apply_arithmetic(call)
         result = call.func(*call.args, **call.kwargs)
-        if call.name not in MOVED and any(tensor.requires_grad for tensor in _tensors(result)):
-            raise self._no_rule(call)
+        if call.name not in REARRANGEMENTS and any(tensor.requires_grad for tensor in _tensors(result)):
+            raise self._no_rule_error(call)
         return result
 
-    def _weighted(self, call: _Call) -> Tensor:
-        given, rest = call.named("input", "weight", "bias"), call.args[3:]
+    def _apply_linear(self, call: _TorchCall) -> Tensor:
+        given, rest = call.arguments_by_name("input", "weight", "bias"), call.args[3:]
         source, weight, bias = given.pop("input"), given.pop("weight"), given.pop("bias", None)
         if len(call.signals) > 1:
-            raise self._no_rule(call)
+            raise self._no_rule_error(call)
 
         def layer_of(signal: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
             out: Tensor = call.func(signal, weight, bias, *rest, **given)
             return out
 
-        layer = Layer(layer_of, weight, bias, dense=call.name == "linear")
-        out = _shared(layer, self.rules.of(layer), source)
+        layer = LinearLayer(layer_of, weight, bias, is_dense=call.name == "linear")
+        out = _apply_with_rule(layer, self.rules.for_layer(layer), source)
         self.layers[id(out)] = layer, source
         return out
 
-    def _normalised(self, call: _Call) -> Tensor:
+    def _apply_batch_norm(self, call: _TorchCall) -> Tensor:
         """Batch normalisation, as part of the layer before it, or as a layer where there is none."""
-        given = call.named("input", "mean", "var", "weight", "bias", "training", "momentum", "eps")
+        given = call.arguments_by_name("input", "mean", "var", "weight", "bias", "training", "momentum", "eps")
         if given.get("training"):
-            raise self._no_rule(call)
-        source, scale, shift = given["input"], *_affine(given)
-        if id(source) in self.colours:
-            return self._scaled(call)
-        layer = Layer(_per_channel, scale, shift, dense=False)
+            raise self._no_rule_error(call)
+        source, scale, shift = given["input"], *_batch_norm_scale_and_shift(given)
+        if id(source) in self.image_signals:
+            return self._apply_constant(call)
+        layer = LinearLayer(_scale_and_shift, scale, shift, is_dense=False)
         if id(source) in self.layers:
             before, source = self.layers[id(source)]
-            layer = before.normalised(scale, shift)
+            layer = before.fold_batch_norm(scale, shift)
         with torch.no_grad():
-            value = call.on(*call.signals)
-        return _shared(lambda _: value, self.rules.of(layer), source)
+            value = call.apply_to(*call.signals)
+        return _apply_with_rule(lambda _: value, self.rules.for_layer(layer), source)
 
-    def _combined(self, call: _Call) -> Tensor:
+    def _apply_arithmetic(self, call: _TorchCall) -> Tensor:
         """Sums of signals are shared in proportion; products of signals have no rule."""
         call = replace(call, func=getattr(torch, call.name))
         alone = sum(map(call.reads, [*call.args, *call.kwargs.values()])) < 2
         if call.name in ("mul", "div") and not (alone and call.reads(call.args[0])):
-            raise self._no_rule(call)
-        return self._scaled(call) if alone else _shared(call.on, self.rules.proportional(call.on), *call.signals)
+            raise self._no_rule_error(call)
+        return (
+            self._apply_constant(call)
+            if alone
+            else _apply_with_rule(call.apply_to, self.rules.proportional(call.apply_to), *call.signals)
+        )
 
-    def _scaled(self, call: _Call) -> Tensor:
+    def _apply_constant(self, call: _TorchCall) -> Tensor:
         """A signal and a constant; the image takes all, whatever units the network measures it in."""
-        image = id(call.signals[0]) in self.colours
-        return _shared(call.on, handed_on if image else self.rules.of_constant(call.on), *call.signals)
+        image = id(call.signals[0]) in self.image_signals
+        return _apply_with_rule(
+            call.apply_to, pass_through if image else self.rules.for_constant(call.apply_to), *call.signals
+        )
 
-    def _no_rule(self, call: _Call) -> ModelError:
+    def _no_rule_error(self, call: _TorchCall) -> ModelError:
         plain = call.name.replace("_", "").removesuffix("forward")
         found = (n for n, module in self.model.net.named_modules() if type(module).__name__.lower() == plain)
         place = next((f" (module '{name}')" for name in found if name), "")
         return ModelError(f"LRP has no rule for {call.name}{place}; leave out lrp for '{self.model.name}'.")
 
 
-def _shared(operation: Callable[..., Tensor], share: Share, *signals: Tensor) -> Tensor:
+def _apply_with_rule(operation: Callable[..., Tensor], rule: RelevanceRule, *signals: Tensor) -> Tensor:
     """The operation's result, whose relevance will go to the signals by a rule."""
-    out: Tensor = _Shared.apply(operation, share, *signals)  # type: ignore[no-untyped-call] # torch's stubs
+    out: Tensor = _RuleFunction.apply(operation, rule, *signals)  # type: ignore[no-untyped-call] # torch's stubs
     return out
 
 
-class _Shared(torch.autograd.Function):
+class _RuleFunction(torch.autograd.Function):
     """An operation whose backward is a rule."""
 
     @staticmethod
-    def forward(ctx: Any, operation: Callable[..., Tensor], share: Share, *signals: Tensor) -> Tensor:
-        ctx.share = share
+    def forward(ctx: Any, operation: Callable[..., Tensor], rule: RelevanceRule, *signals: Tensor) -> Tensor:
+        ctx.share = rule
         ctx.save_for_backward(*signals)
         return operation(*signals)
 
@@ -203,15 +211,15 @@ class _Shared(torch.autograd.Function):
         return None, None, *ctx.share(relevance, *ctx.saved_tensors)
 
 
-def _affine(given: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+def _batch_norm_scale_and_shift(arguments: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     """Scale and shift of a batch normalisation, one value per channel each."""
-    mean, weight, bias = given["mean"], given.get("weight"), given.get("bias")
-    scale = (given["var"] + given.get("eps", 1e-5)).rsqrt()
+    mean, weight, bias = arguments["mean"], arguments.get("weight"), arguments.get("bias")
+    scale = (arguments["var"] + arguments.get("eps", 1e-5)).rsqrt()
     scale = scale if weight is None else scale * weight
     return scale, (0 if bias is None else bias) - mean * scale
 
 
-def _per_channel(signal: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
+def _scale_and_shift(signal: Tensor, scale: Tensor, shift: Tensor | None) -> Tensor:
     shape = (-1, *[1] * (signal.dim() - 2))
     out = signal * scale.view(shape)
     return out if shift is None else out + shift.view(shape)

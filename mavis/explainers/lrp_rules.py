@@ -12,39 +12,41 @@ from torch import Tensor
 
 Composite = Literal["epsilon", "gamma", "alpha_beta", "epsilon_plus"]
 
-Share = Callable[..., tuple[Tensor, ...]]
+RelevanceRule = Callable[..., tuple[Tensor, ...]]
 """``(relevance of the output, *inputs) -> relevance of each input``, of the input's shape."""
 
 
 @dataclass(frozen=True)
-class Layer:
+class LinearLayer:
     """A convolution or a fully connected layer.
 
     Attributes:
         call: ``(input, weight, bias) -> output``.
         weight: as torch has it.
         bias: one value per output channel, or None.
-        dense: whether it is fully connected.
+        is_dense: whether it is fully connected.
     """
 
     call: Callable[[Tensor, Tensor, Tensor | None], Tensor]
     weight: Tensor
     bias: Tensor | None
-    dense: bool
+    is_dense: bool
 
-    def normalised(self, scale: Tensor, shift: Tensor) -> "Layer":
+    def fold_batch_norm(self, scale: Tensor, shift: Tensor) -> "LinearLayer":
         """The layer with the output ``scale`` times this one's, plus ``shift``, each ``(output channels,)``."""
         weight = self.weight * scale.view(-1, *[1] * (self.weight.dim() - 1))
         return replace(self, weight=weight, bias=shift if self.bias is None else self.bias * scale + shift)
 
-    def moved(self, strength: float, sign: int) -> "Layer":
+    def amplify(self, strength: float, sign: int) -> "LinearLayer":
         """The layer with its positive (or negative) weights and biases increased by ``strength`` times themselves."""
-        bias = None if self.bias is None else self.bias + strength * part(self.bias, sign)
-        return replace(self, weight=self.weight + strength * part(self.weight, sign), bias=bias)
+        bias = None if self.bias is None else self.bias + strength * sign_part(self.bias, sign)
+        return replace(self, weight=self.weight + strength * sign_part(self.weight, sign), bias=bias)
 
-    def only(self, sign: int) -> "Layer":
+    def keep_sign(self, sign: int) -> "LinearLayer":
         """The layer with its positive (or negative) weights and biases only."""
-        return replace(self, weight=part(self.weight, sign), bias=None if self.bias is None else part(self.bias, sign))
+        return replace(
+            self, weight=sign_part(self.weight, sign), bias=None if self.bias is None else sign_part(self.bias, sign)
+        )
 
     def __call__(self, signal: Tensor) -> Tensor:
         """The output."""
@@ -52,7 +54,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Rules:
+class LrpRules:
     """A rule for each layer: the chosen one for convolutions, epsilon for what is fully connected.
 
     Attributes:
@@ -67,77 +69,77 @@ class Rules:
     gamma: float
     alpha: float
 
-    def of(self, layer: Layer) -> Share:
+    def for_layer(self, layer: LinearLayer) -> RelevanceRule:
         """The rule for a layer."""
-        if layer.dense or self.composite == "epsilon":
+        if layer.is_dense or self.composite == "epsilon":
             return self.proportional(layer)
         if self.composite == "gamma":
             return self._gamma(layer)
         return self._alpha_beta(layer, 1.0 if self.composite == "epsilon_plus" else self.alpha)
 
-    def of_constant(self, operation: Callable[..., Tensor]) -> Share:
+    def for_constant(self, operation: Callable[..., Tensor]) -> RelevanceRule:
         """The rule for a signal to which a constant is added, or that is multiplied by one."""
-        return self.proportional(operation) if self.composite == "epsilon" else handed_on
+        return self.proportional(operation) if self.composite == "epsilon" else pass_through
 
-    def proportional(self, operation: Callable[..., Tensor]) -> Share:
+    def proportional(self, operation: Callable[..., Tensor]) -> RelevanceRule:
         """Each input's share is what it adds to the output; of an operation that is linear but for a bias."""
 
-        def share(relevance: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        def propagate(relevance: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
             leaves = [signal.detach().requires_grad_() for signal in inputs]
             with torch.enable_grad():
                 out = operation(*leaves)
-            rates = torch.autograd.grad(out, leaves, relevance / stabilised(out.detach(), self.epsilon))
+            rates = torch.autograd.grad(out, leaves, relevance / stabilise(out.detach(), self.epsilon))
             return tuple(leaf.detach() * rate for leaf, rate in zip(leaves, rates, strict=True))
 
-        return share
+        return propagate
 
-    def _alpha_beta(self, layer: Layer, alpha: float) -> Share:
-        raising = self._by_sign(layer.only(1), layer.only(-1))
-        lowering = self._by_sign(layer.only(-1), layer.only(1))
+    def _alpha_beta(self, layer: LinearLayer, alpha: float) -> RelevanceRule:
+        raising = self._split_by_sign(layer.keep_sign(1), layer.keep_sign(-1))
+        lowering = self._split_by_sign(layer.keep_sign(-1), layer.keep_sign(1))
 
-        def share(relevance: Tensor, signal: Tensor) -> tuple[Tensor]:
+        def propagate(relevance: Tensor, signal: Tensor) -> tuple[Tensor]:
             found = alpha * raising(relevance, signal)
             return (found - (alpha - 1) * lowering(relevance, signal) if alpha != 1 else found,)
 
-        return share
+        return propagate
 
-    def _gamma(self, layer: Layer) -> Share:
-        raised = self._by_sign(layer.moved(self.gamma, 1), layer.moved(self.gamma, -1))
-        lowered = self._by_sign(layer.moved(self.gamma, -1), layer.moved(self.gamma, 1))
+    def _gamma(self, layer: LinearLayer) -> RelevanceRule:
+        raised = self._split_by_sign(layer.amplify(self.gamma, 1), layer.amplify(self.gamma, -1))
+        lowered = self._split_by_sign(layer.amplify(self.gamma, -1), layer.amplify(self.gamma, 1))
 
-        def share(relevance: Tensor, signal: Tensor) -> tuple[Tensor]:
+        def propagate(relevance: Tensor, signal: Tensor) -> tuple[Tensor]:
             out = layer(signal)
             return (raised(relevance * (out > 0), signal) + lowered(relevance * (out < 0), signal),)
 
-        return share
+        return propagate
 
-    def _by_sign(self, above: Layer, below: Layer) -> Callable[[Tensor, Tensor], Tensor]:
+    def _split_by_sign(self, above: LinearLayer, below: LinearLayer) -> Callable[[Tensor, Tensor], Tensor]:
         """Proportional sharing where positive inputs meet one layer, and negative ones the weights of another."""
 
         def operation(positive: Tensor, *negative: Tensor) -> Tensor:
             out = above(positive)
             return out + below.call(negative[0], below.weight, None) if negative else out
 
-        def share(relevance: Tensor, signal: Tensor) -> Tensor:
-            parts = [part(signal, 1)]
+        def propagate(relevance: Tensor, signal: Tensor) -> Tensor:
+            parts = [sign_part(signal, 1)]
             if (signal < 0).any():  # behind a ReLU there are none, and half of the work is saved
-                parts.append(part(signal, -1))
+                parts.append(sign_part(signal, -1))
             found = self.proportional(operation)(relevance, *parts)
             return torch.stack(found).sum(0)
 
-        return share
+        return propagate
 
 
-def handed_on(relevance: Tensor, signal: Tensor) -> tuple[Tensor]:
+def pass_through(relevance: Tensor, signal: Tensor) -> tuple[Tensor]:
     """The rule of operations with one input per output: all of it, whatever the constants are."""
     return (relevance.sum_to_size(signal.shape),)
 
 
-def part(values: Tensor, sign: int) -> Tensor:
+def sign_part(values: Tensor, sign: int) -> Tensor:
     """The positive part for 1, the negative one for −1."""
     return values.clamp(min=0) if sign > 0 else values.clamp(max=0)
 
 
-def stabilised(values: Tensor, epsilon: float) -> Tensor:
+def stabilise(values: Tensor, epsilon: float) -> Tensor:
     """Away from zero by ``epsilon``; zero counts as positive."""
     return torch.where(values < 0, values - epsilon, values + epsilon)

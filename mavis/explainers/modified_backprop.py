@@ -11,30 +11,30 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mavis.core.attribution_maps import upsampled
-from mavis.core.devices import precise
+from mavis.core.attribution_maps import upsample
+from mavis.core.devices import upcast
 from mavis.core.errors import ModelError
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
 from mavis.core.registry import explainer
-from mavis.explainers.gradient import at_least
+from mavis.explainers.gradient import check_at_least
 
-Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
+ForwardHook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
 
-ELEMENTWISE = (
+ELEMENTWISE_ACTIVATIONS = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish),
     *(nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.LogSigmoid, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish),
 )
 """Activations of one value each, for which the rescale rule is defined."""
 
-RESCALED = (*ELEMENTWISE, nn.MaxPool2d)
+RESCALE_MODULES = (*ELEMENTWISE_ACTIVATIONS, nn.MaxPool2d)
 
-AFFINE = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.BatchNorm1d)
+AFFINE_MODULES = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.BatchNorm1d)
 
-NEAR = 1e-7
+MIN_DIFFERENCE = 1e-7
 """Differences below this count as none: the slope is the gradient there."""
 
-TOLERANCE = 1e-3
+COMPLETENESS_TOLERANCE = 1e-3
 """How far terms may miss what they must add up to, as a part of their absolute sum."""
 
 
@@ -46,8 +46,8 @@ TOLERANCE = 1e-3
 )
 def guided_backprop() -> Explainer:
     """Gradient in which every ReLU passes only positive signals back, where it fired."""
-    return lambda run, targets: run.once(
-        ("guided gradient", *targets.tolist()), lambda: (_gradient_under(run, targets, _guide),)
+    return lambda model_pass, targets: model_pass.compute_once(
+        ("guided gradient", *targets.tolist()), lambda: (_gradient_with_relu_hook(model_pass, targets, _guide),)
     )[0]
 
 
@@ -62,7 +62,7 @@ def deconvnet() -> Explainer:
 
     Differs: starts from the target logit, as Captum does; the paper starts from one activation of an inner layer.
     """
-    return lambda run, targets: _gradient_under(run, targets, _deconvolve)
+    return lambda model_pass, targets: _gradient_with_relu_hook(model_pass, targets, _deconvolve)
 
 
 @explainer("deeplift", source="Shrikumar et al. 2017, section 3.5.1 (rescale), arXiv 1704.02685", complete=True)
@@ -78,8 +78,8 @@ def deeplift() -> Explainer:
         ModelError: the values do not add up: the model multiplies signals, or is nonlinear outside of modules.
     """
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        return _against(run, targets, run.mean[None, :, None, None].expand_as(run.images[:1]))
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        return _deeplift(model_pass, targets, model_pass.mean[None, :, None, None].expand_as(model_pass.images[:1]))
 
     return explain
 
@@ -100,11 +100,11 @@ def deeplift_shap(baselines: int = 5) -> Explainer:
     Raises:
         ModelError: as `deeplift`.
     """
-    at_least("deeplift_shap", "baselines", baselines, 1)
+    check_at_least("deeplift_shap", "baselines", baselines, 1)
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        starts = _starts(run, baselines)
-        return torch.stack([_against(run, targets, start[None]) for start in starts]).mean(0)
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        starts = _baseline_images(model_pass, baselines)
+        return torch.stack([_deeplift(model_pass, targets, start[None]) for start in starts]).mean(0)
 
     return explain
 
@@ -130,17 +130,17 @@ def fullgrad() -> Explainer:
             not piecewise linear, or adds constants outside of such layers.
     """
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        parts = zip(run.images.split(run.chunk), targets.split(run.chunk), strict=True)
-        return torch.cat([_full_gradient(run, images, target) for images, target in parts])
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        parts = zip(model_pass.images.split(model_pass.chunk), targets.split(model_pass.chunk), strict=True)
+        return torch.cat([_full_gradient_map(model_pass, images, target) for images, target in parts])
 
     return explain
 
 
 @contextmanager
-def _hooked(net: nn.Module, kinds: tuple[type[nn.Module], ...], hook: Hook) -> Iterator[None]:
+def _forward_hooks(net: nn.Module, module_types: tuple[type[nn.Module], ...], hook: ForwardHook) -> Iterator[None]:
     """A forward hook on every module of some kinds while the context is open."""
-    handles = [module.register_forward_hook(hook) for module in net.modules() if isinstance(module, kinds)]
+    handles = [module.register_forward_hook(hook) for module in net.modules() if isinstance(module, module_types)]
     try:
         yield
     finally:
@@ -148,39 +148,40 @@ def _hooked(net: nn.Module, kinds: tuple[type[nn.Module], ...], hook: Hook) -> I
             handle.remove()
 
 
-def _answered(run: Pass, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _logits_and_gradients(model_pass: Pass, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Target logits ``(n,)`` and their gradients ``(n,3,H,W)`` of images for which one model call is enough."""
     leaf = images.detach().requires_grad_()
-    chosen = run.net(leaf).gather(1, targets[:, None])[:, 0]
+    chosen = model_pass.net(leaf).gather(1, targets[:, None])[:, 0]
     gradient: Tensor = torch.autograd.grad(chosen.sum(), leaf)[0]
     return chosen.detach(), gradient
 
 
-def _same_with_gradient(values: Tensor, source: Tensor, slope: Tensor | float = 1.0) -> Tensor:
+def _replace_gradient(values: Tensor, source: Tensor, slope: Tensor | float = 1.0) -> Tensor:
     """The values, but as a function of ``source`` with a slope."""
     return values.detach() + slope * (source - source.detach())
 
 
-def _check_sum(run: Pass, method: str, total: Tensor, due: Tensor, size: Tensor) -> None:
+def _check_completeness(model_pass: Pass, method: str, total: Tensor, expected: Tensor, magnitude: Tensor) -> None:
     """Raises ModelError where the terms of an image, of a size in all, do not add up to what is due; ``(n,)`` each."""
-    if ((total - due).abs() > TOLERANCE * size).any():
+    if ((total - expected).abs() > COMPLETENESS_TOLERANCE * magnitude).any():
         raise ModelError(
-            f"'{run.model.name}' has parts for which {method} has no rule: its values miss the logit by more than "
-            f"{TOLERANCE:g} of their size. Leave it out for this model, or give activations as modules."
+            f"'{model_pass.model.name}' has parts for which {method} has no rule: its values miss the logit by "
+            "more than "
+            f"{COMPLETENESS_TOLERANCE:g} of their size. Leave it out for this model, or give activations as modules."
         )
 
 
 # Rectified signals.
 
 
-def _gradient_under(run: Pass, targets: Tensor, hook: Hook) -> Tensor:
+def _gradient_with_relu_hook(model_pass: Pass, targets: Tensor, hook: ForwardHook) -> Tensor:
     """The gradient of the target logits under a hook on every ReLU; once in a pass."""
 
     def compute() -> tuple[Tensor, ...]:
-        with _hooked(run.model.net, (nn.ReLU,), hook):
-            return (run.gradient(run.images, targets),)
+        with _forward_hooks(model_pass.model.net, (nn.ReLU,), hook):
+            return (model_pass.gradient(model_pass.images, targets),)
 
-    return run.once(("gradient under", hook, tuple(targets.tolist())), compute)[0]
+    return model_pass.compute_once(("gradient under", hook, tuple(targets.tolist())), compute)[0]
 
 
 def _guide(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
@@ -190,7 +191,7 @@ def _guide(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
 
 def _deconvolve(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
     """The same values, with the gradient of the identity, its negative part cut."""
-    passed = _same_with_gradient(output, inputs[0])
+    passed = _replace_gradient(output, inputs[0])
     if passed.requires_grad:
         passed.register_hook(torch.relu)
     return passed
@@ -199,138 +200,140 @@ def _deconvolve(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Ten
 # Rescaled differences.
 
 
-def _against(run: Pass, targets: Tensor, start: Tensor) -> Tensor:
+def _deeplift(model_pass: Pass, targets: Tensor, baseline: Tensor) -> Tensor:
     """DeepLIFT's values ``(B,3,H,W)`` from one baseline ``(1,3,H,W)``."""
-    met, logits = _met(run, start)
+    met, logits = _baseline_activations(model_pass, baseline)
 
     def values(images: Tensor, targets: Tensor) -> Tensor:
         left = iter(met)
 
         def rescale(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            return _rescaled(module, inputs[0], output, *next(left))
+            return _rescale(module, inputs[0], output, *next(left))
 
-        with _hooked(run.model.net, RESCALED, rescale):
-            chosen, slopes = _answered(run, images, targets)
-        found, before = slopes * (images - start), logits[0, targets]
-        size = precise(found).abs().sum((1, 2, 3)) + chosen.abs() + before.abs()
-        _check_sum(run, "DeepLIFT", precise(found).sum((1, 2, 3)), chosen - before, size)
+        with _forward_hooks(model_pass.model.net, RESCALE_MODULES, rescale):
+            chosen, slopes = _logits_and_gradients(model_pass, images, targets)
+        found, before = slopes * (images - baseline), logits[0, targets]
+        size = upcast(found).abs().sum((1, 2, 3)) + chosen.abs() + before.abs()
+        _check_completeness(model_pass, "DeepLIFT", upcast(found).sum((1, 2, 3)), chosen - before, size)
         return found
 
-    parts = zip(run.images.split(run.chunk), targets.split(run.chunk), strict=True)
+    parts = zip(model_pass.images.split(model_pass.chunk), targets.split(model_pass.chunk), strict=True)
     return torch.cat([values(images, target) for images, target in parts])
 
 
-def _met(run: Pass, start: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+def _baseline_activations(model_pass: Pass, baseline: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
     """What each nonlinear module is given for the baseline and answers, in the order of the calls; the logits."""
     met: list[tuple[Tensor, Tensor]] = []
 
     def note(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         met.append((inputs[0][:1], output[:1]))
 
-    with _hooked(run.model.net, RESCALED, note):
-        logits = run.predict(start)
-    run.meter.discount(1, logits)
+    with _forward_hooks(model_pass.model.net, RESCALE_MODULES, note):
+        logits = model_pass.predict(baseline)
+    model_pass.meter.subtract_padding(1, logits)
     return met, logits
 
 
-def _starts(run: Pass, count: int) -> Tensor:
-    """``(R,3,H,W)``, R = ``count`` or fewer: reference images, or the mean colour."""
-    if run.reference is None:
-        return run.mean[None, :, None, None].expand_as(run.images[:1])
-    images = run.reference.images
-    places = torch.linspace(0, len(images) - 1, min(count, len(images)), device=images.device)
+def _baseline_images(model_pass: Pass, n_baselines: int) -> Tensor:
+    """``(R,3,H,W)``, R = ``n_baselines`` or fewer: reference images, or the mean colour."""
+    if model_pass.reference is None:
+        return model_pass.mean[None, :, None, None].expand_as(model_pass.images[:1])
+    images = model_pass.reference.images
+    places = torch.linspace(0, len(images) - 1, min(n_baselines, len(images)), device=images.device)
     return images[places.round().long()]
 
 
-def _rescaled(module: nn.Module, x: Tensor, y: Tensor, x0: Tensor, y0: Tensor) -> Tensor:
+def _rescale(module: nn.Module, x: Tensor, y: Tensor, x0: Tensor, y0: Tensor) -> Tensor:
     """The output of a nonlinear module, as a function of its input with the slope between the two images."""
     if isinstance(module, nn.MaxPool2d):
-        return _rescaled_pool(module, x, y, x0, y0)
+        return _rescale_max_pool(module, x, y, x0, y0)
     change, answer = x.detach() - x0, y.detach() - y0
-    far = change.abs() > NEAR
+    far = change.abs() > MIN_DIFFERENCE
     slope = torch.where(far, answer / change, 0.0)
-    return torch.where(far, _same_with_gradient(y, x, slope), y)
+    return torch.where(far, _replace_gradient(y, x, slope), y)
 
 
-def _rescaled_pool(module: nn.MaxPool2d, x: Tensor, y: Tensor, x0: Tensor, y0: Tensor) -> Tensor:
+def _rescale_max_pool(module: nn.MaxPool2d, x: Tensor, y: Tensor, x0: Tensor, y0: Tensor) -> Tensor:
     """A rise of the maximum is due to where the image has it, a fall to where the baseline had it."""
     change, top = x.detach() - x0, torch.maximum(y.detach(), y0)
     shares = []
     for highest, answer, flat in ((x.detach(), top - y0, 1.0), (x0, y.detach() - top, 0.0)):
-        at = _places(module, highest).expand_as(y)
-        moved = _taken(change, at)
-        slope = torch.where(moved.abs() > NEAR, answer / moved, flat)
-        shares.append(slope * _taken(x, at))
-    return _same_with_gradient(y, shares[0] + shares[1])
+        at = _max_indices(module, highest).expand_as(y)
+        moved = _gather_pixels(change, at)
+        slope = torch.where(moved.abs() > MIN_DIFFERENCE, answer / moved, flat)
+        shares.append(slope * _gather_pixels(x, at))
+    return _replace_gradient(y, shares[0] + shares[1])
 
 
-def _places(module: nn.MaxPool2d, x: Tensor) -> Tensor:
+def _max_indices(module: nn.MaxPool2d, x: Tensor) -> Tensor:
     """Where in its row-by-row image each maximum stands: ``(n,C,h,w)`` int64."""
     shape = (module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode)
     found: Tensor = nn.functional.max_pool2d(x, *shape, return_indices=True)[1]
     return found
 
 
-def _taken(values: Tensor, at: Tensor) -> Tensor:
+def _gather_pixels(values: Tensor, indices: Tensor) -> Tensor:
     """``values (n,C,H,W)`` at places ``(n,C,h,w)``."""
-    found: Tensor = values.flatten(2).gather(2, at.flatten(2)).view_as(at)
+    found: Tensor = values.flatten(2).gather(2, indices.flatten(2)).view_as(indices)
     return found
 
 
 # Full gradients.
 
 
-def _full_gradient(run: Pass, images: Tensor, targets: Tensor) -> Tensor:
-    terms = Terms(images)
-    with _hooked(run.model.net, AFFINE, terms.visit):
-        chosen, _ = _answered(run, images, targets)
-    if not terms.placed:
-        raise ModelError(f"'{run.model.name}' has no convolution or batch norm with a bias; use input_x_gradient.")
-    _check_sum(run, "FullGrad", terms.total, chosen, terms.size + chosen.abs())
+def _full_gradient_map(model_pass: Pass, images: Tensor, targets: Tensor) -> Tensor:
+    terms = FullGradTerms(images)
+    with _forward_hooks(model_pass.model.net, AFFINE_MODULES, terms.hook):
+        chosen, _ = _logits_and_gradients(model_pass, images, targets)
+    if not terms.has_spatial_bias:
+        raise ModelError(
+            f"'{model_pass.model.name}' has no convolution or batch norm with a bias; use input_x_gradient."
+        )
+    _check_completeness(model_pass, "FullGrad", terms.total, chosen, terms.magnitude + chosen.abs())
     return terms.map
 
 
-class Terms:
+class FullGradTerms:
     """FullGrad's terms of some images, added up as the backward pass comes by.
 
     Attributes:
         map: ``(n,1,H,W)``, absolute values of the terms that have a place.
         total: ``(n,)`` double, sum of all signed terms.
-        size: ``(n,)`` double, sum of their absolute values.
-        placed: whether any bias has a place in the image.
+        magnitude: ``(n,)`` double, sum of their absolute values.
+        has_spatial_bias: whether any bias has a place in the image.
     """
 
     def __init__(self, images: Tensor) -> None:
         self.map = torch.zeros_like(images[:, :1])
-        self.total = precise(torch.zeros_like(images[:, 0, 0, 0]))
-        self.size = torch.zeros_like(self.total)
-        self.placed = False
-        self._begun = False
+        self.total = upcast(torch.zeros_like(images[:, 0, 0, 0]))
+        self.magnitude = torch.zeros_like(self.total)
+        self.has_spatial_bias = False
+        self._has_seen_input = False
 
-    def visit(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def hook(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """The hook of an affine layer."""
-        if not self._begun:
-            self._begun = True
-            self._await(inputs[0], inputs[0].detach()[: len(self.map)], placed=inputs[0].ndim == 4)
-        bias = _bias(module)
+        if not self._has_seen_input:
+            self._has_seen_input = True
+            self._on_gradient(inputs[0], inputs[0].detach()[: len(self.map)], is_spatial=inputs[0].ndim == 4)
+        bias = _effective_bias(module)
         if bias is not None:
             last = isinstance(module, nn.Linear)
             placed = output.ndim == 4 and not last
-            self._await(output, bias if last else bias.view(-1, *(1,) * (output.ndim - 2)), placed=placed)
-            self.placed |= placed
+            self._on_gradient(output, bias if last else bias.view(-1, *(1,) * (output.ndim - 2)), is_spatial=placed)
+            self.has_spatial_bias |= placed
 
-    def _await(self, tensor: Tensor, factor: Tensor, *, placed: bool) -> None:
+    def _on_gradient(self, tensor: Tensor, factor: Tensor, *, is_spatial: bool) -> None:
         if tensor.requires_grad:
-            tensor.register_hook(lambda gradient: self._add(gradient[: len(self.map)] * factor, placed=placed))
+            tensor.register_hook(lambda gradient: self._add(gradient[: len(self.map)] * factor, is_spatial=is_spatial))
 
-    def _add(self, term: Tensor, *, placed: bool) -> None:
+    def _add(self, term: Tensor, *, is_spatial: bool) -> None:
         self.total += term.flatten(1).sum(1)
-        self.size += term.abs().flatten(1).sum(1)
-        if placed:
-            self.map += upsampled(term.abs().sum(1, keepdim=True), (self.map.shape[2], self.map.shape[3]))
+        self.magnitude += term.abs().flatten(1).sum(1)
+        if is_spatial:
+            self.map += upsample(term.abs().sum(1, keepdim=True), (self.map.shape[2], self.map.shape[3]))
 
 
-def _bias(module: Any) -> Tensor | None:
+def _effective_bias(module: Any) -> Tensor | None:
     """What an affine layer answers to zero, ``(C,)``; None for nothing."""
     bias: Tensor | None = module.bias
     if getattr(module, "running_mean", None) is None:

@@ -26,12 +26,18 @@ def oracle(draws: int = 4) -> Explainer:
     if draws < 1:
         raise BadParameter(f"oracle: draws must be at least 1, got {draws}.")
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        batch = run.batch
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        batch = model_pass.batch
         rerender = batch.rerender
         if rerender is not None:
             every = [(part, number) for part in PART_CODES for number in range(draws)]
-            return sum((_fall(run, targets, rerender(*one).to(run.images)) for one in every), _zeros(run)) / draws
+            return (
+                sum(
+                    (_logit_drop_map(model_pass, targets, rerender(*one).to(model_pass.images)) for one in every),
+                    _zeros(model_pass),
+                )
+                / draws
+            )
         if batch.regions is not None:
             return batch.regions[:, None].float()
         raise DataError("The oracle needs data with planted truth; leave it out of --explainers for this data.")
@@ -47,16 +53,16 @@ def anti_oracle(draws: int = 4) -> Explainer:
         draws: as for `oracle`.
     """
     known = oracle(draws)
-    return lambda run, targets: -known(run, targets)
+    return lambda model_pass, targets: -known(model_pass, targets)
 
 
-def _zeros(run: Pass) -> Tensor:
-    return torch.zeros_like(run.images[:, :1])
+def _zeros(model_pass: Pass) -> Tensor:
+    return torch.zeros_like(model_pass.images[:, :1])
 
 
-def _fall(run: Pass, targets: Tensor, redrawn: Tensor) -> Tensor:
+def _logit_drop_map(model_pass: Pass, targets: Tensor, redrawn: Tensor) -> Tensor:
     """``(B,1,H,W)``: the fall of the target logit, spread over the pixels that differ."""
-    change = (run.images - redrawn).abs().sum(1, keepdim=True)
+    change = (model_pass.images - redrawn).abs().sum(1, keepdim=True)
     total = change.sum((1, 2, 3), keepdim=True)
-    fall = (run.logits - run.predict(redrawn)).gather(1, targets[:, None])[:, :, None, None]
+    fall = (model_pass.logits - model_pass.predict(redrawn)).gather(1, targets[:, None])[:, :, None, None]
     return torch.where(total > 0, fall * change / total.where(total > 0, torch.ones_like(total)), 0.0)

@@ -12,27 +12,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mavis.core.devices import precise
+from mavis.core.devices import upcast
 from mavis.core.errors import BadParameter
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.filters import gaussian_blur
 from mavis.core.registry import explainer
-from mavis.explainers.gradient import at_least
+from mavis.explainers.gradient import check_at_least
 
-Rule = Literal["gausslegendre", "riemann_left", "riemann_middle", "riemann_right", "riemann_trapezoid"]
-Start = Literal["mean", "blur", "black", "several"]
+QuadratureRule = Literal["gausslegendre", "riemann_left", "riemann_middle", "riemann_right", "riemann_trapezoid"]
+Baseline = Literal["mean", "blur", "black", "several"]
 
-BLUR = 0.0625
+BLUR_SIGMA = 0.0625
 """Standard deviation of the baseline ``blur`` as a share of the image's height, as of the imputer of that name."""
 
-Path = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+IntegrationPath = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """``(rows (n,), numbers (n,)) -> (points (n,3,H,W), increments)`` of image ``rows[i]`` and point ``numbers[i]``;
 increments have the points' shape, or ``(n,1,1,1)``."""
 
 
 @explainer("integrated_gradients", source="Sundararajan et al. 2017, equation 3, arXiv 1703.01365", complete=True)
-def integrated_gradients(steps: int = 16, baseline: Start = "mean", rule: Rule = "gausslegendre") -> Explainer:
+def integrated_gradients(
+    steps: int = 16, baseline: Baseline = "mean", rule: QuadratureRule = "gausslegendre"
+) -> Explainer:
     """Gradients averaged on the straight line from a baseline to the image, times the difference.
 
     Args:
@@ -44,14 +46,19 @@ def integrated_gradients(steps: int = 16, baseline: Start = "mean", rule: Rule =
     Differs: complete only from the mean colour, which is the default. Captum's weights of ``riemann_trapezoid`` add
     up to (steps − 1)/steps; these add up to 1.
     """
-    at_least("integrated_gradients", "steps", steps, 2)
-    _check_word("integrated_gradients", "baseline", baseline, get_args(Start))
-    _check_word("integrated_gradients", "rule", rule, get_args(Rule))
+    check_at_least("integrated_gradients", "steps", steps, 2)
+    _check_choice("integrated_gradients", "baseline", baseline, get_args(Baseline))
+    _check_choice("integrated_gradients", "rule", rule, get_args(QuadratureRule))
     names = ("mean", "blur", "black") if baseline == "several" else (baseline,)
     nodes, weights = _quadrature(rule, steps)
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        return torch.stack([_straight(run, targets, _baseline(run, name), nodes, weights) for name in names]).mean(0)
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        return torch.stack(
+            [
+                _integrate_straight_line(model_pass, targets, _baseline_images(model_pass, name), nodes, weights)
+                for name in names
+            ]
+        ).mean(0)
 
     return explain
 
@@ -73,9 +80,11 @@ def expected_gradients(samples: int = 32, noise: float = 0.0) -> Explainer:
         noise: standard deviation of normal noise added to the image before its line is drawn, as a share of the input
             range [0,1]; above 0 it is GradientSHAP.
     """
-    at_least("expected_gradients", "samples", samples, 1)
-    at_least("expected_gradients", "noise", noise, 0)
-    return lambda run, targets: _summed(run, targets, samples, _random_lines(run, samples, noise))
+    check_at_least("expected_gradients", "samples", samples, 1)
+    check_at_least("expected_gradients", "noise", noise, 0)
+    return lambda model_pass, targets: _integrate(
+        model_pass, targets, samples, _random_line_path(model_pass, samples, noise)
+    )
 
 
 @explainer("blur_ig", source="Xu et al. 2020, equation 5, arXiv 2004.03383")
@@ -90,10 +99,10 @@ def blur_ig(steps: int = 16, sigma: float = 0.2) -> Explainer:
     authors' program extrapolates the derivative at the sharper end. So the map of a linear model is exact. The border
     is mirrored where theirs is black.
     """
-    at_least("blur_ig", "steps", steps, 2)
+    check_at_least("blur_ig", "steps", steps, 2)
     if not 0 < sigma <= 0.5:
         raise BadParameter(f"blur_ig: sigma is a share of the image's height in (0, 0.5], got {sigma}.")
-    return lambda run, targets: _summed(run, targets, steps, _sharpening(run, steps, sigma))
+    return lambda model_pass, targets: _integrate(model_pass, targets, steps, _blur_path(model_pass, steps, sigma))
 
 
 @explainer("guided_ig", source="Kapishnikov et al. 2021, section 4, arXiv 2106.09788", complete=True)
@@ -111,28 +120,28 @@ def guided_ig(steps: int = 32, fraction: float = 0.25, max_dist: float = 0.1) ->
     the values that move were chosen for being small, so the map falls short of complete however many steps there are.
     Its ``max_dist`` of 0.02, meant for 200 steps, would leave few steps no choice.
     """
-    at_least("guided_ig", "steps", steps, 2)
+    check_at_least("guided_ig", "steps", steps, 2)
     if not 0 < fraction <= 1 or not 0 <= max_dist <= 1:
         raise BadParameter(
             f"guided_ig: expected fraction in (0, 1] and max_dist in [0, 1], got {fraction} and {max_dist}."
         )
-    return lambda run, targets: _guided(run, targets, steps, fraction, max_dist)
+    return lambda model_pass, targets: _integrate_guided_path(model_pass, targets, steps, fraction, max_dist)
 
 
-def _check_word(name: str, parameter: str, word: str, known: tuple[str, ...]) -> None:
-    if word not in known:
-        raise BadParameter(f"{name}: {parameter} must be one of {', '.join(known)}, got '{word}'.")
+def _check_choice(name: str, parameter: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise BadParameter(f"{name}: {parameter} must be one of {', '.join(choices)}, got '{value}'.")
 
 
-def _summed(run: Pass, targets: Tensor, count: int, path: Path) -> Tensor:
-    """Gradient times increment, added up over each image's ``count`` points: ``(B,3,H,W)``."""
-    total = precise(torch.zeros_like(run.images))
-    for first in range(0, len(run) * count, run.chunk):
-        pairs = torch.arange(first, min(first + run.chunk, len(run) * count), device=targets.device)
-        low, high, rows = first // count, (first + len(pairs) - 1) // count + 1, pairs // count
-        points, increments = path(rows, pairs % count)
-        values = precise(run.gradient(points, targets[rows]) * increments)
-        own = precise(rows == torch.arange(low, high, device=rows.device)[:, None])
+def _integrate(model_pass: Pass, targets: Tensor, n_points: int, path: IntegrationPath) -> Tensor:
+    """Gradient times increment, added up over each image's ``n_points`` points: ``(B,3,H,W)``."""
+    total = upcast(torch.zeros_like(model_pass.images))
+    for first in range(0, len(model_pass) * n_points, model_pass.chunk):
+        pairs = torch.arange(first, min(first + model_pass.chunk, len(model_pass) * n_points), device=targets.device)
+        low, high, rows = first // n_points, (first + len(pairs) - 1) // n_points + 1, pairs // n_points
+        points, increments = path(rows, pairs % n_points)
+        values = upcast(model_pass.gradient(points, targets[rows]) * increments)
+        own = upcast(rows == torch.arange(low, high, device=rows.device)[:, None])
         total[low:high] += (own @ values.flatten(1)).view_as(total[low:high])
     return total.float()
 
@@ -140,14 +149,14 @@ def _summed(run: Pass, targets: Tensor, count: int, path: Path) -> Tensor:
 # Straight lines.
 
 
-def _baseline(run: Pass, name: str) -> Tensor:
+def _baseline_images(model_pass: Pass, name: str) -> Tensor:
     """``(B,3,H,W)``, or ``(1,3,1,1)`` for a colour."""
     if name == "blur":
-        return gaussian_blur(run.images, BLUR * run.images.shape[2])
-    return (run.mean if name == "mean" else torch.zeros_like(run.mean))[None, :, None, None]
+        return gaussian_blur(model_pass.images, BLUR_SIGMA * model_pass.images.shape[2])
+    return (model_pass.mean if name == "mean" else torch.zeros_like(model_pass.mean))[None, :, None, None]
 
 
-def _quadrature(rule: Rule, steps: int) -> tuple[Tensor, Tensor]:
+def _quadrature(rule: QuadratureRule, steps: int) -> tuple[Tensor, Tensor]:
     """Points in [0,1] and their weights, which add up to 1."""
     weights = np.full(steps, 1 / steps)
     match rule:
@@ -163,60 +172,65 @@ def _quadrature(rule: Rule, steps: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(nodes).float(), torch.from_numpy(weights).float()
 
 
-def _straight(run: Pass, targets: Tensor, start: Tensor, nodes: Tensor, weights: Tensor) -> Tensor:
-    """Integrated gradients from ``start``, ``(B,3,H,W)`` or a colour ``(1,3,1,1)``, with nodes and weights ``(S,)``."""
-    way = run.images - start
+def _integrate_straight_line(
+    model_pass: Pass, targets: Tensor, baseline: Tensor, nodes: Tensor, weights: Tensor
+) -> Tensor:
+    """Integrated gradients from a baseline, ``(B,3,H,W)`` or a colour ``(1,3,1,1)``; nodes and weights ``(S,)``."""
+    way = model_pass.images - baseline
     nodes, weights = (values.to(way)[:, None, None, None] for values in (nodes, weights))
 
     def line(rows: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        begin = start if len(start) == 1 else start[rows]
+        begin = baseline if len(baseline) == 1 else baseline[rows]
         return begin + nodes[numbers] * way[rows], weights[numbers]
 
-    return _summed(run, targets, len(nodes), line) * way
+    return _integrate(model_pass, targets, len(nodes), line) * way
 
 
-def _random_lines(run: Pass, samples: int, noise: float) -> Path:
+def _random_line_path(model_pass: Pass, samples: int, noise: float) -> IntegrationPath:
     """From a random reference image, or the mean colour, to the image; each point anywhere on its own line."""
-    starts = run.mean[None, :, None, None].expand_as(run.images[:1])
-    if run.reference is not None:
-        starts = run.reference.images
-    drawn = run.draw("expected_gradients", lambda g: torch.rand((samples, 2), generator=g))
+    starts = model_pass.mean[None, :, None, None].expand_as(model_pass.images[:1])
+    if model_pass.reference is not None:
+        starts = model_pass.reference.images
+    drawn = model_pass.draw("expected_gradients", lambda g: torch.rand((samples, 2), generator=g))
     which = (drawn[..., 0] * len(starts)).long().clamp_max(len(starts) - 1)
     places = drawn[..., 1, None, None, None]
 
     def path(rows: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         start = starts[which[rows, numbers]]
-        way = run.images[rows] + _grain(run, samples, noise, rows, numbers) - start
+        way = model_pass.images[rows] + _image_noise(model_pass, samples, noise, rows, numbers) - start
         return start + places[rows, numbers] * way, way / samples
 
     return path
 
 
-def _grain(run: Pass, samples: int, noise: float, rows: Tensor, numbers: Tensor) -> Tensor | float:
+def _image_noise(model_pass: Pass, samples: int, noise: float, rows: Tensor, indices: Tensor) -> Tensor | float:
     """Normal noise of each sample, drawn only for the images at hand."""
     if noise == 0:
         return 0.0
     first, last = int(rows[0]), int(rows[-1])
-    shape = (samples, *run.images.shape[1:])
-    drawn = run.draw(
-        "expected_gradients noise", lambda g: torch.randn(shape, generator=g) * noise, ids=run.ids[first : last + 1]
+    shape = (samples, *model_pass.images.shape[1:])
+    drawn = model_pass.draw(
+        "expected_gradients noise",
+        lambda g: torch.randn(shape, generator=g) * noise,
+        ids=model_pass.ids[first : last + 1],
     )
-    return drawn[rows - first, numbers]
+    return drawn[rows - first, indices]
 
 
 # Blur.
 
 
-def _sharpening(run: Pass, steps: int, sigma: float) -> Path:
+def _blur_path(model_pass: Pass, steps: int, sigma: float) -> IntegrationPath:
     """Points in the middle of each step, the first the sharpest; increments from its blurrier end to its sharper."""
-    sides = run.images.shape[2:]
+    sides = model_pass.images.shape[2:]
     sigmas = [sigma * sides[0] * half / (2 * steps) for half in range(2 * steps + 1)]
     down, across = (
-        torch.stack([_blurring(side, value, min(sides) - 1) for value in sigmas]).to(run.images) for side in sides
+        torch.stack([_blur_matrix(side, value, min(sides) - 1) for value in sigmas]).to(model_pass.images)
+        for side in sides
     )
 
     def blurred(rows: Tensor, half: Tensor) -> Tensor:
-        return down[half, None] @ run.images[rows] @ across[half, None].mT
+        return down[half, None] @ model_pass.images[rows] @ across[half, None].mT
 
     def path(rows: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         sharper, middle, blurrier = (blurred(rows, 2 * numbers + end) for end in range(3))
@@ -225,11 +239,11 @@ def _sharpening(run: Pass, steps: int, sigma: float) -> Path:
     return path
 
 
-def _blurring(side: int, sigma: float, most: int) -> Tensor:
-    """``(side,side)``: `filters.gaussian_blur` along one axis, as a matrix; its reach is ``most`` or less."""
+def _blur_matrix(side: int, sigma: float, max_radius: int) -> Tensor:
+    """``(side,side)``: `filters.gaussian_blur` along one axis, as a matrix; its reach is ``max_radius`` or less."""
     if sigma == 0:
         return torch.eye(side)
-    radius = max(1, min(int(3 * sigma + 0.5), most))
+    radius = max(1, min(int(3 * sigma + 0.5), max_radius))
     offsets = torch.arange(-radius, radius + 1)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     places = (torch.arange(side)[:, None] + offsets).abs()
@@ -240,51 +254,57 @@ def _blurring(side: int, sigma: float, most: int) -> Tensor:
 # The adaptive path.
 
 
-def _guided(run: Pass, targets: Tensor, steps: int, fraction: float, max_dist: float) -> Tensor:
+def _integrate_guided_path(model_pass: Pass, targets: Tensor, steps: int, fraction: float, max_dist: float) -> Tensor:
     """Follows the path of all images at once; a place on it is the share of the way that each value has gone."""
-    start = run.mean[None, :, None, None]
-    way = run.images - start
+    start = model_pass.mean[None, :, None, None]
+    way = model_pass.images - start
     gone, total = torch.zeros_like(way), torch.zeros_like(way)
-    gradient = run.gradient(start + gone * way, targets)
+    gradient = model_pass.gradient(start + gone * way, targets)
     for step in range(1, steps):
         share = step / (steps - 1)
         behind, ahead = max(share - max_dist, 0.0), min(share + max_dist, 1.0)
-        before, gone = gone, _moved(gone.clamp_min(behind), way.abs(), gradient.abs(), share, ahead, fraction)
-        last, gradient = gradient, run.gradient(start + gone * way, targets)
+        before, gone = gone, _advance(gone.clamp_min(behind), way.abs(), gradient.abs(), share, ahead, fraction)
+        last, gradient = gradient, model_pass.gradient(start + gone * way, targets)
         total += (gone - before) * way * (last + gradient) / 2
     return total
 
 
-def _moved(gone: Tensor, length: Tensor, size: Tensor, share: float, ahead: float, fraction: float) -> Tensor:
+def _advance(
+    progress: Tensor, length: Tensor, gradient_size: Tensor, share: float, max_progress: float, fraction: float
+) -> Tensor:
     """Moves the values with the smallest gradients on until the whole image has gone its share of the way.
 
     Args:
-        gone: ``(B,3,H,W)`` in [0,1], the share of its way that each value has gone.
+        progress: ``(B,3,H,W)`` in [0,1], the share of its way that each value has gone.
         length: of each value's way.
-        size: of its gradient.
+        gradient_size: of its gradient.
         share: of the whole way, to be reached.
-        ahead: the furthest that a value may go.
+        max_progress: the furthest that a value may go.
         fraction: of the values, to be moved together.
     """
-    whole = _sum(length)
+    whole = _sum_per_image(length)
     for _ in range(math.ceil(1 / fraction) + 1):
-        missing = share * whole - _sum(gone * length)
+        missing = share * whole - _sum_per_image(progress * length)
         missing = torch.where(missing > 1e-6 * whole, missing, 0.0)
         if not missing.any():
             break
-        chosen = _smallest(torch.where((gone < ahead) & (length > 0), size, torch.inf), fraction)
-        room = _sum(chosen * (ahead - gone) * length)
+        chosen = _smallest_mask(
+            torch.where((progress < max_progress) & (length > 0), gradient_size, torch.inf), fraction
+        )
+        room = _sum_per_image(chosen * (max_progress - progress) * length)
         part = torch.where(room > 0, missing / room, 0.0).clamp_max(1.0)
-        gone = torch.where(chosen, torch.lerp(gone, torch.full_like(gone, ahead), part.to(gone.dtype)), gone)
-    return gone
+        progress = torch.where(
+            chosen, torch.lerp(progress, torch.full_like(progress, max_progress), part.to(progress.dtype)), progress
+        )
+    return progress
 
 
-def _sum(values: Tensor) -> Tensor:
+def _sum_per_image(values: Tensor) -> Tensor:
     """``(B,1,1,1)``, of each image, in the widest type."""
-    return precise(values).sum((1, 2, 3), keepdim=True)
+    return upcast(values).sum((1, 2, 3), keepdim=True)
 
 
-def _smallest(sizes: Tensor, fraction: float) -> Tensor:
+def _smallest_mask(sizes: Tensor, fraction: float) -> Tensor:
     """``(B,3,H,W)`` bool: the smallest of each image's sizes, a fraction of all; infinite ones are never chosen."""
     flat = sizes.flatten(1)
     place = int(fraction * (flat.shape[1] - 1)) + 1

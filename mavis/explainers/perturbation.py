@@ -6,8 +6,14 @@ from torch import Tensor, nn
 from mavis.core.errors import BadParameter
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
-from mavis.core.perturbation.feature_groups import Unit, check_unit, logits_of, logits_without, units_of
-from mavis.core.perturbation.imputers import Imputer, imputer_of
+from mavis.core.perturbation.feature_groups import (
+    Unit,
+    build_feature_mask,
+    check_unit,
+    logits_without_pixels,
+    logits_without_units,
+)
+from mavis.core.perturbation.imputers import Imputer, get_imputer
 from mavis.core.registry import explainer
 
 
@@ -20,21 +26,23 @@ def occlusion(window: float = 0.125, stride: float = 0.0625, imputer: str = "mea
     Args:
         window: side of the square as a share of the image's side, (0, 1].
         stride: step as a share of the image's side, (0, window], so that no pixel is left out.
-        imputer: what the square shows, as in `imputers.imputer_of`.
+        imputer: what the square shows, as in `imputers.get_imputer`.
 
     Differs: the square shows the data set's mean colour, the paper's is grey. Where the step does not divide the image,
     the last squares stand further in; Captum cuts them off at the border.
     """
     if not 0 < stride <= window <= 1:
         raise BadParameter(f"occlusion: expected 0 < stride <= window <= 1, got stride={stride}, window={window}.")
-    shown = imputer_of(imputer)
+    shown = get_imputer(imputer)
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        squares = _squares(run.images, window, stride)
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        squares = _sliding_windows(model_pass.images, window, stride)
         count = len(squares)
-        rows = torch.arange(len(run), device=targets.device).repeat_interleave(count)
-        said = logits_of(run, targets, shown, rows, lambda part: squares.index_select(0, part % count))
-        drops = run.logits.gather(1, targets[:, None]) - said.unflatten(0, (len(run), count))
+        rows = torch.arange(len(model_pass), device=targets.device).repeat_interleave(count)
+        said = logits_without_pixels(
+            model_pass, targets, shown, rows, lambda part: squares.index_select(0, part % count)
+        )
+        drops = model_pass.logits.gather(1, targets[:, None]) - said.unflatten(0, (len(model_pass), count))
         total = torch.einsum("bm,mhw->bhw", drops, squares.float())
         return (total / squares.float().sum(0))[:, None]
 
@@ -54,19 +62,21 @@ def feature_ablation(unit: Unit = "cell", cells: int = 8, imputer: str = "mean")
     Args:
         unit: ``cell`` of a grid, ``segment`` (superpixel), or ``part``: a face part, where the data know them.
         cells: cells per side, or about the root of the number of superpixels; without meaning for parts.
-        imputer: what a removed unit shows, as in `imputers.imputer_of`.
+        imputer: what a removed unit shows, as in `imputers.get_imputer`.
 
     Differs: the unit shows something else instead of every value that it could have. Captum writes the whole drop on
     each pixel of the unit; here the pixels share it, so that a large unit does not count more for its size.
     """
     check_unit("feature_ablation", unit, cells)
-    shown = imputer_of(imputer)
+    shown = get_imputer(imputer)
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        units = units_of(run, unit, cells)
-        each = torch.eye(units.there.shape[1], dtype=torch.bool, device=targets.device).expand(len(run), -1, -1)
-        said = logits_without(run, targets, units, shown, each, units.there)
-        return units.spread(run.logits.gather(1, targets[:, None]) - said)
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        units = build_feature_mask(model_pass, unit, cells)
+        each = torch.eye(units.is_present.shape[1], dtype=torch.bool, device=targets.device).expand(
+            len(model_pass), -1, -1
+        )
+        said = logits_without_units(model_pass, targets, units, shown, each, units.is_present)
+        return units.to_pixels(model_pass.logits.gather(1, targets[:, None]) - said)
 
     return explain
 
@@ -80,7 +90,7 @@ def cell_occlusion(cells: int = 16, imputer: str = "mean") -> Explainer:
 
     Args:
         cells: cells per side; for a protocol with another ``grid``, that number.
-        imputer: what a removed cell shows, as in `imputers.imputer_of`.
+        imputer: what a removed cell shows, as in `imputers.get_imputer`.
     """
     check_unit("cell_occlusion", "cell", cells)
     return feature_ablation("cell", cells, imputer)
@@ -96,7 +106,7 @@ def rise(masks: int = 256, cells: int = 7, keep: float = 0.5, imputer: str = "me
         masks: masks per image, at least 2; half of them are the complements of the other half.
         cells: side of the coarse grid that is enlarged and shifted at random.
         keep: share of coarse cells that are kept, (0, 1).
-        imputer: into what a masked image fades, as in `imputers.imputer_of`: the image with every pixel removed.
+        imputer: into what a masked image fades, as in `imputers.get_imputer`: the image with every pixel removed.
 
     Differs: what is masked shows the data set's mean colour, not black; masks come in complementary pairs when
     ``keep`` is one half, which lowers the variance; the constant that only shifts the map is kept out by weighting
@@ -107,16 +117,18 @@ def rise(masks: int = 256, cells: int = 7, keep: float = 0.5, imputer: str = "me
             f"rise: expected an even number of masks, cells >= 1 and 0 < keep < 1, "
             f"got masks={masks}, cells={cells}, keep={keep}."
         )
-    shown = imputer_of(imputer)
+    shown = get_imputer(imputer)
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        return torch.cat([_rise(run.alone(row), targets[row : row + 1]) for row in range(len(run))])
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        return torch.cat(
+            [_rise(model_pass.single_image(row), targets[row : row + 1]) for row in range(len(model_pass))]
+        )
 
     def _rise(one: Pass, target: Tensor) -> Tensor:
         size = (one.images.shape[2], one.images.shape[3])
         drawn = one.draw("rise", lambda g: _coarse_masks(g, masks, cells, keep, size))[0]
         kept = _soft_masks(drawn, cells, size)
-        empty = _empty(one, shown)
+        empty = _impute_all(one, shown)
         faded = (torch.lerp(empty, one.images, part[:, None]) for part in kept.split(one.chunk))
         answers = torch.cat([one.predict(part).softmax(1)[:, target[0]] for part in faded])
         return torch.einsum("m,mhw->hw", answers - answers.mean(), kept)[None, None] / (masks * keep)
@@ -124,13 +136,15 @@ def rise(masks: int = 256, cells: int = 7, keep: float = 0.5, imputer: str = "me
     return explain
 
 
-def _empty(run: Pass, imputer: Imputer) -> Tensor:
+def _impute_all(model_pass: Pass, imputer: Imputer) -> Tensor:
     """``(B,3,H,W)``: the images with every pixel removed."""
-    every = torch.ones((len(run), 1, *run.images.shape[2:]), dtype=torch.bool, device=run.images.device)
-    return imputer(run)(torch.arange(len(run), device=run.images.device), every)[:, 0]
+    every = torch.ones(
+        (len(model_pass), 1, *model_pass.images.shape[2:]), dtype=torch.bool, device=model_pass.images.device
+    )
+    return imputer(model_pass)(torch.arange(len(model_pass), device=model_pass.images.device), every)[:, 0]
 
 
-def _squares(images: Tensor, window: float, stride: float) -> Tensor:
+def _sliding_windows(images: Tensor, window: float, stride: float) -> Tensor:
     """``(M,H,W)`` bool, one square each; the last row and column of squares end at the border."""
 
     def spans(side: int) -> Tensor:
@@ -144,25 +158,26 @@ def _squares(images: Tensor, window: float, stride: float) -> Tensor:
     return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(0, 1)
 
 
-def _coarse_masks(stream: torch.Generator, count: int, cells: int, keep: float, size: tuple[int, int]) -> Tensor:
-    """``(count,cells²+2)``: random grids of zeros and ones, row by row, and how far each is shifted down and right."""
-    half = count // 2
-    coarse = (torch.rand((half, cells**2), generator=stream) < keep).float()
-    other = 1 - coarse if keep == 0.5 else (torch.rand(coarse.shape, generator=stream) < keep).float()
-    shifts = [torch.randint(-(-side // cells), (half, 1), generator=stream) for side in size]
+def _coarse_masks(generator: torch.Generator, n_masks: int, cells: int, keep: float, size: tuple[int, int]) -> Tensor:
+    """``(n_masks,cells²+2)``: random grids of zeros and ones, row by row, and their shifts down and right."""
+    half = n_masks // 2
+    coarse = (torch.rand((half, cells**2), generator=generator) < keep).float()
+    other = 1 - coarse if keep == 0.5 else (torch.rand(coarse.shape, generator=generator) < keep).float()
+    shifts = [torch.randint(-(-side // cells), (half, 1), generator=generator) for side in size]
     return torch.cat([torch.cat([coarse, other]), torch.cat(shifts, 1).repeat(2, 1)], 1)
 
 
-def _soft_masks(drawn: Tensor, cells: int, size: tuple[int, int]) -> Tensor:
+def _soft_masks(coarse_masks: Tensor, cells: int, size: tuple[int, int]) -> Tensor:
     """``(M,H,W)`` in [0,1]: coarse grids ``(M,cells²+2)`` enlarged bilinearly by one cell more, then shifted."""
     rows, columns = (
-        _enlarging(cells, side, drawn.device)[shift.long()] for side, shift in zip(size, drawn[:, -2:].T, strict=True)
+        _interpolation_weights(cells, side, coarse_masks.device)[shift.long()]
+        for side, shift in zip(size, coarse_masks[:, -2:].T, strict=True)
     )
-    coarse = drawn[:, :-2].reshape(-1, cells, cells)
+    coarse = coarse_masks[:, :-2].reshape(-1, cells, cells)
     return (rows @ coarse @ columns.mT).clamp(0, 1)
 
 
-def _enlarging(cells: int, side: int, device: torch.device) -> Tensor:
+def _interpolation_weights(cells: int, side: int, device: torch.device) -> Tensor:
     """``(S,side,cells)``: per shift by S = 0, 1 … pixels less than a cell, the weight of each cell in each pixel."""
     step = -(-side // cells)
     basis = torch.eye(cells, device=device)[None]

@@ -10,12 +10,18 @@ from math import comb
 import torch
 from torch import Tensor
 
-from mavis.core.devices import precise
+from mavis.core.devices import upcast
 from mavis.core.errors import BadParameter
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
-from mavis.core.perturbation.feature_groups import Unit, Units, check_unit, logits_without, units_of
-from mavis.core.perturbation.imputers import imputer_of
+from mavis.core.perturbation.feature_groups import (
+    FeatureMask,
+    Unit,
+    build_feature_mask,
+    check_unit,
+    logits_without_units,
+)
+from mavis.core.perturbation.imputers import get_imputer
 from mavis.core.registry import explainer
 
 
@@ -44,7 +50,7 @@ def lime(
         cells: cells per side, or about the root of the number of superpixels; without meaning for parts.
         kernel_width: how fast samples count less with their distance, above 0.
         ridge: penalty on the sum of squared weights, above 0; the intercept is free.
-        imputer: what removed units show, as in `imputers.imputer_of`.
+        imputer: what removed units show, as in `imputers.get_imputer`.
 
     Differs: the logit is fitted, not the probability, and all units are kept, not only the K largest. Distance, width
     and penalty are those of the authors' program; the paper has the Euclidean distance of the images. The program
@@ -56,19 +62,21 @@ def lime(
         raise BadParameter(
             f"lime: kernel_width and ridge must be above 0, got kernel_width={kernel_width!r}, ridge={ridge!r}."
         )
-    shown = imputer_of(imputer)
+    shown = get_imputer(imputer)
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        units = units_of(run, unit, cells)
-        width = units.there.shape[1]
-        drawn = run.draw("lime", lambda g: torch.rand((samples, units.most), generator=g) < 0.5)[..., :width]
-        kept = drawn & units.there[:, None]
-        said = logits_without(run, targets, units, shown, ~kept, _all(kept))
-        answers = torch.cat([_whole(run, targets), said], 1)
-        kept = torch.cat([units.there[:, None], kept], 1)
-        share = precise(kept.sum(2)) / units.counts[:, None]
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        units = build_feature_mask(model_pass, unit, cells)
+        width = units.is_present.shape[1]
+        drawn = model_pass.draw("lime", lambda g: torch.rand((samples, units.max_units), generator=g) < 0.5)[
+            ..., :width
+        ]
+        kept = drawn & units.is_present[:, None]
+        said = logits_without_units(model_pass, targets, units, shown, ~kept, _all_true(kept))
+        answers = torch.cat([_target_logits(model_pass, targets), said], 1)
+        kept = torch.cat([units.is_present[:, None], kept], 1)
+        share = upcast(kept.sum(2)) / units.n_units[:, None]
         near = torch.exp(-((1 - share.sqrt()) ** 2) / (2 * kernel_width**2))
-        return units.spread(ridge_weights(kept, answers, near, ridge))
+        return units.to_pixels(ridge_coefficients(kept, answers, near, ridge))
 
     return explain
 
@@ -91,23 +99,23 @@ def kernel_shap(samples: int = 512, unit: Unit = "cell", cells: int = 8, imputer
         samples: sets of units per image, an even number of at least 2; several times the number of units.
         unit: ``cell`` of a grid, ``segment`` (superpixel), or ``part``: a face part, where the data know them.
         cells: cells per side, or about the root of the number of superpixels; without meaning for parts.
-        imputer: what removed units show, as in `imputers.imputer_of`.
+        imputer: what removed units show, as in `imputers.get_imputer`.
 
     Differs: sets are drawn by the kernel's weights and then count equally, their sizes in fixed proportion, not drawn;
     the values' sum is exact, where Captum gives the whole and the empty image a large weight in the regression.
     """
     check_unit("kernel_shap", unit, cells)
     _check_count("kernel_shap", "samples", samples, 2, even=True)
-    shown = imputer_of(imputer)
+    shown = get_imputer(imputer)
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        units = units_of(run, unit, cells)
-        kept, weights = _coalitions(run, units, samples)
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        units = build_feature_mask(model_pass, unit, cells)
+        kept, weights = _coalitions(model_pass, units, samples)
         nothing = torch.zeros_like(kept[:, :1])
-        asked = torch.cat([weights > 0, _all(nothing)], 1)
-        said = logits_without(run, targets, units, shown, ~torch.cat([kept, nothing], 1), asked)
-        ends = said[:, -1:], _whole(run, targets)
-        return units.spread(shapley_regression(kept, said[:, :-1], weights, ends, units))
+        asked = torch.cat([weights > 0, _all_true(nothing)], 1)
+        said = logits_without_units(model_pass, targets, units, shown, ~torch.cat([kept, nothing], 1), asked)
+        ends = said[:, -1:], _target_logits(model_pass, targets)
+        return units.to_pixels(shapley_regression(kept, said[:, :-1], weights, ends, units))
 
     return explain
 
@@ -131,73 +139,79 @@ def shapley_sampling(permutations: int = 8, unit: Unit = "cell", cells: int = 8,
         permutations: orders per image, an even number of at least 2.
         unit: ``cell`` of a grid, ``segment`` (superpixel), or ``part``: a face part, where the data know them.
         cells: cells per side, or about the root of the number of superpixels; without meaning for parts.
-        imputer: what removed units show, as in `imputers.imputer_of`.
+        imputer: what removed units show, as in `imputers.get_imputer`.
 
     Differs: orders in pairs; Captum draws each by itself.
     """
     check_unit("shapley_sampling", unit, cells)
     _check_count("shapley_sampling", "permutations", permutations, 2, even=True)
-    shown = imputer_of(imputer)
+    shown = get_imputer(imputer)
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        units = units_of(run, unit, cells)
-        places = _orders(run, units, permutations)
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        units = build_feature_mask(model_pass, unit, cells)
+        places = _orders(model_pass, units, permutations)
         steps = torch.arange(places.shape[2], device=places.device)
         kept = places[:, :, None] < steps[:, None]
-        asked = ((steps > 0) & (steps < units.counts[:, None]))[:, None].repeat(1, permutations, 1)
+        asked = ((steps > 0) & (steps < units.n_units[:, None]))[:, None].repeat(1, permutations, 1)
         asked[:, 0, 0] = True
-        said = logits_without(run, targets, units, shown, ~kept.flatten(1, 2), asked.flatten(1)).view(asked.shape)
+        said = logits_without_units(model_pass, targets, units, shown, ~kept.flatten(1, 2), asked.flatten(1)).view(
+            asked.shape
+        )
         said[:, :, 0] = said[:, :1, 0]
         asked[:, :, 0] = True
-        return units.spread(mean_contributions(places, said, asked, _whole(run, targets)))
+        return units.to_pixels(mean_marginal_contributions(places, said, asked, _target_logits(model_pass, targets)))
 
     return explain
 
 
-def ridge_weights(kept: Tensor, answers: Tensor, counted: Tensor, ridge: float) -> Tensor:
+def ridge_coefficients(coalitions: Tensor, outputs: Tensor, sample_weights: Tensor, ridge: float) -> Tensor:
     """Weights of a linear model with free intercept, per image.
 
     Args:
-        kept: ``(B,M,n)`` bool, which units each sample has.
-        answers: ``(B,M)`` float64.
-        counted: ``(B,M)`` float64, how much each sample counts.
+        coalitions: ``(B,M,n)`` bool, which units each sample has.
+        outputs: ``(B,M)`` float64.
+        sample_weights: ``(B,M)`` float64, how much each sample counts.
         ridge: penalty on the sum of squared weights.
 
     Returns:
         ``(B,n)`` float64.
     """
-    share = (counted / counted.sum(1, keepdim=True))[:, None]
-    z = precise(kept) - share @ precise(kept)
-    y = answers
-    weighted = z.mT * counted[:, None]
+    share = (sample_weights / sample_weights.sum(1, keepdim=True))[:, None]
+    z = upcast(coalitions) - share @ upcast(coalitions)
+    y = outputs
+    weighted = z.mT * sample_weights[:, None]
     penalty = ridge * torch.eye(z.shape[2], dtype=z.dtype, device=z.device)
     solved: Tensor = torch.linalg.solve(weighted @ z + penalty, (weighted @ y[..., None])[..., 0])
     return solved
 
 
 def shapley_regression(
-    kept: Tensor, answers: Tensor, weights: Tensor, ends: tuple[Tensor, Tensor], units: Units
+    coalitions: Tensor,
+    outputs: Tensor,
+    sample_weights: Tensor,
+    empty_and_full: tuple[Tensor, Tensor],
+    units: FeatureMask,
 ) -> Tensor:
     """Values that add up to the whole and come nearest to the answers, per image.
 
     The sum is taken out of the unknowns: an even share of the whole, and a rest that adds up to nothing.
 
     Args:
-        kept: ``(B,M,n)`` bool, sets of units.
-        answers: ``(B,M)`` float64, what each is worth.
-        weights: ``(B,M)`` float64, how much it counts.
-        ends: ``(B,1)`` float64 each, what none and what all units are worth.
+        coalitions: ``(B,M,n)`` bool, sets of units.
+        outputs: ``(B,M)`` float64, what each is worth.
+        sample_weights: ``(B,M)`` float64, how much it counts.
+        empty_and_full: ``(B,1)`` float64 each, what none and what all units are worth.
         units: of the images.
 
     Returns:
         ``(B,n)`` float64, 0 for units that an image does not have.
     """
-    there, count = precise(units.there), precise(units.counts)[:, None]
-    even = (ends[1] - ends[0]) / count
-    size = precise(kept.sum(2))
-    z = precise(kept) - there[:, None] * (size / count)[..., None]
-    y = answers - ends[0] - even * size
-    weighted = z.mT * (weights / weights.sum(1, keepdim=True).clamp_min(1e-30))[:, None]
+    there, count = upcast(units.is_present), upcast(units.n_units)[:, None]
+    even = (empty_and_full[1] - empty_and_full[0]) / count
+    size = upcast(coalitions.sum(2))
+    z = upcast(coalitions) - there[:, None] * (size / count)[..., None]
+    y = outputs - empty_and_full[0] - even * size
+    weighted = z.mT * (sample_weights / sample_weights.sum(1, keepdim=True).clamp_min(1e-30))[:, None]
     # The rest is free along none but its own directions; too few samples leave others, and these get nothing.
     nothing = torch.finfo(z.dtype).eps ** (2 / 3) + (1 - there)
     fixed = torch.diag_embed(nothing) + there[:, :, None] * there[:, None] / count[..., None]
@@ -205,78 +219,82 @@ def shapley_regression(
     return (rest + even) * there
 
 
-def mean_contributions(places: Tensor, said: Tensor, asked: Tensor, whole: Tensor) -> Tensor:
+def mean_marginal_contributions(
+    positions: Tensor, prefix_outputs: Tensor, is_evaluated: Tensor, full_output: Tensor
+) -> Tensor:
     """What each unit adds when it joins those before it, averaged over orders.
 
     Args:
-        places: ``(B,P,n)`` int64, when each unit joins in each of P orders.
-        said: ``(B,P,n)`` float64, what the units that joined before step 0, 1 … are worth together.
-        asked: ``(B,P,n)`` bool, false from where on all units of the image have joined.
-        whole: ``(B,1)`` float64, what all units are worth.
+        positions: ``(B,P,n)`` int64, when each unit joins in each of P orders.
+        prefix_outputs: ``(B,P,n)`` float64, what the units that joined before step 0, 1 … are worth together.
+        is_evaluated: ``(B,P,n)`` bool, false from where on all units of the image have joined.
+        full_output: ``(B,1)`` float64, what all units are worth.
 
     Returns:
         ``(B,n)`` float64.
     """
-    ends = whole[:, None].expand(-1, said.shape[1], 1)
-    added = torch.cat([torch.where(asked, said, ends), ends], 2).diff(dim=2)
-    return added.gather(2, places).mean(1)
+    ends = full_output[:, None].expand(-1, prefix_outputs.shape[1], 1)
+    added = torch.cat([torch.where(is_evaluated, prefix_outputs, ends), ends], 2).diff(dim=2)
+    return added.gather(2, positions).mean(1)
 
 
-def _orders(run: Pass, units: Units, count: int) -> Tensor:
-    """``(B,count,n)`` int64: when each unit joins; the second half of the orders are the first half reversed."""
-    places = _places(run, "shapley_sampling", units, count // 2)
-    reverse = units.counts[:, None, None] - 1 - places
-    return torch.cat([places, torch.where(units.there[:, None], reverse, places)], 1)
+def _orders(model_pass: Pass, units: FeatureMask, n_orders: int) -> Tensor:
+    """``(B,n_orders,n)`` int64: when each unit joins; the second half of the orders are the first half reversed."""
+    places = _random_positions(model_pass, "shapley_sampling", units, n_orders // 2)
+    reverse = units.n_units[:, None, None] - 1 - places
+    return torch.cat([places, torch.where(units.is_present[:, None], reverse, places)], 1)
 
 
-def _places(run: Pass, component: str, units: Units, count: int) -> Tensor:
-    """``(B,count,n)`` int64: random orders of each image's units; those it does not have come last."""
-    drawn = run.draw(component, lambda g: torch.rand((count, units.most), generator=g))
-    drawn = drawn[..., : units.there.shape[1]].masked_fill(~units.there[:, None], torch.inf)
+def _random_positions(model_pass: Pass, component: str, units: FeatureMask, n_orders: int) -> Tensor:
+    """``(B,n_orders,n)`` int64: random orders of each image's units; those it does not have come last."""
+    drawn = model_pass.draw(component, lambda g: torch.rand((n_orders, units.max_units), generator=g))
+    drawn = drawn[..., : units.is_present.shape[1]].masked_fill(~units.is_present[:, None], torch.inf)
     return drawn.argsort(dim=2, stable=True).argsort(2)
 
 
-def _coalitions(run: Pass, units: Units, samples: int) -> tuple[Tensor, Tensor]:
+def _coalitions(model_pass: Pass, units: FeatureMask, samples: int) -> tuple[Tensor, Tensor]:
     """Every set of units once, or random pairs: sets ``(B,samples,n)`` bool, and what each counts ``(B,samples)``."""
-    places = _places(run, "kernel_shap", units, samples // 2)
-    kept = torch.zeros((len(run), samples, places.shape[2]), dtype=torch.bool, device=places.device)
-    weights = precise(torch.zeros(kept.shape[:2], device=places.device))
-    for n in units.counts.unique().tolist():
-        rows = units.counts == n
+    places = _random_positions(model_pass, "kernel_shap", units, samples // 2)
+    kept = torch.zeros((len(model_pass), samples, places.shape[2]), dtype=torch.bool, device=places.device)
+    weights = upcast(torch.zeros(kept.shape[:2], device=places.device))
+    for n in units.n_units.unique().tolist():
+        rows = units.n_units == n
         if 2**n - 2 <= samples:
             sets = torch.tensor(list(product((False, True), repeat=n))[1:-1], dtype=torch.bool).view(-1, n)
             kept[rows, : len(sets), :n] = sets.to(kept.device)
-            weights[rows, : len(sets)] = _kernel(n)[sets.sum(1)].to(weights)
+            weights[rows, : len(sets)] = _shapley_kernel(n)[sets.sum(1)].to(weights)
         else:
-            first = places[rows][..., :n] < _sizes(n, samples // 2).to(kept.device)[:, None]
+            first = places[rows][..., :n] < _coalition_sizes(n, samples // 2).to(kept.device)[:, None]
             kept[rows, :, :n] = torch.cat([first, ~first], 1)
             weights[rows] = 1.0
     return kept, weights
 
 
-def _kernel(n: int) -> Tensor:
-    """``(n,)``: the Shapley kernel of one set of 0, 1 … n−1 of n units, equation in theorem 2."""
-    return torch.tensor([0.0, *((n - 1) / (comb(n, s) * s * (n - s)) for s in range(1, n))], dtype=torch.float64)
+def _shapley_kernel(n_units: int) -> Tensor:
+    """``(n_units,)``: the Shapley kernel of one set of 0, 1 … n−1 of n units, equation in theorem 2."""
+    return torch.tensor(
+        [0.0, *((n_units - 1) / (comb(n_units, s) * s * (n_units - s)) for s in range(1, n_units))], dtype=torch.float64
+    )
 
 
-def _sizes(n: int, count: int) -> Tensor:
-    """``(count,)`` int64: set sizes in the proportions that the Shapley kernel gives all sets of a size."""
-    s = torch.arange(1, n, dtype=torch.float64)
-    shares = (1 / (s * (n - s))).cumsum(0)
-    return torch.searchsorted(shares / shares[-1], (torch.arange(count, dtype=torch.float64) + 0.5) / count) + 1
+def _coalition_sizes(n_units: int, n_samples: int) -> Tensor:
+    """``(n_samples,)`` int64: set sizes in the proportions that the Shapley kernel gives all sets of a size."""
+    s = torch.arange(1, n_units, dtype=torch.float64)
+    shares = (1 / (s * (n_units - s))).cumsum(0)
+    return torch.searchsorted(shares / shares[-1], (torch.arange(n_samples, dtype=torch.float64) + 0.5) / n_samples) + 1
 
 
-def _whole(run: Pass, targets: Tensor) -> Tensor:
+def _target_logits(model_pass: Pass, targets: Tensor) -> Tensor:
     """``(B,1)`` float64, the target logit of the images as they are."""
-    return precise(run.logits.gather(1, targets[:, None]))
+    return upcast(model_pass.logits.gather(1, targets[:, None]))
 
 
-def _all(sets: Tensor) -> Tensor:
+def _all_true(sets: Tensor) -> Tensor:
     """``(B,M)`` bool: every set is asked."""
     return torch.ones(sets.shape[:2], dtype=torch.bool, device=sets.device)
 
 
-def _check_count(explainer: str, parameter: str, count: int, least: int, *, even: bool = False) -> None:
-    if not isinstance(count, int) or count < least or (even and count % 2):
+def _check_count(explainer: str, parameter: str, count: int, min_count: int, *, even: bool = False) -> None:
+    if not isinstance(count, int) or count < min_count or (even and count % 2):
         kind = "an even number" if even else "a whole number"
-        raise BadParameter(f"{explainer}: {parameter} must be {kind}, at least {least}, got {count!r}.")
+        raise BadParameter(f"{explainer}: {parameter} must be {kind}, at least {min_count}, got {count!r}.")

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from mavis.core.attribution_maps import Maps
-from mavis.core.devices import precise
+from mavis.core.devices import upcast
 from mavis.core.errors import BadParameter
-from mavis.core.metric_types import Answers, Metric, PartProbe, Probe, ProbeMetric
+from mavis.core.metric_types import MaskProbe, Metric, PartProbe, ProbeMetric, ProbeOutputs
 from mavis.core.registry import metric
-from mavis.metrics.faithfulness_correlation import each_alone
+from mavis.metrics.faithfulness_correlation import single_cell_probe
 
-Told = Mapping[Probe | PartProbe, Answers]
+OutputsByProbe = Mapping[MaskProbe | PartProbe, ProbeOutputs]
 
 
 @metric(
@@ -37,11 +37,11 @@ def completeness(imputer: str = "mean", eps: float = 0.01) -> Metric:
     """
     if not eps > 0:
         raise BadParameter(f"completeness: eps must be above 0, got {eps!r}.")
-    probe = Probe("everything", imputer, lambda _, cells: torch.ones((1, cells), dtype=torch.bool))
+    probe = MaskProbe("everything", imputer, lambda _, cells: torch.ones((1, cells), dtype=torch.bool))
 
-    def score(maps: Maps, told: Told) -> Tensor:
-        fall = precise(told[probe].drops[:, 0])
-        error = (precise(maps.values).sum((1, 2)) - fall).abs()
+    def score(maps: Maps, outputs: OutputsByProbe) -> Tensor:
+        fall = upcast(outputs[probe].drops[:, 0])
+        error = (upcast(maps.values).sum((1, 2)) - fall).abs()
         return (error / fall.abs().clamp_min(eps)).float()
 
     return ProbeMetric((probe,), score)
@@ -69,16 +69,16 @@ def non_sensitivity(imputer: str = "mean", eps: float = 1e-3) -> Metric:
     """
     if not 0 <= eps < 1:
         raise BadParameter(f"non_sensitivity: eps is a part of the largest value in [0,1), got {eps!r}.")
-    probe = each_alone(imputer)
+    probe = single_cell_probe(imputer)
 
-    def score(maps: Maps, told: Told) -> Tensor:
-        differ = _indifferent(maps.cells, eps) != _indifferent(told[probe].drops, eps)
-        return precise(differ).mean(1).float()
+    def score(maps: Maps, outputs: OutputsByProbe) -> Tensor:
+        differ = _is_near_zero(maps.cells, eps) != _is_near_zero(outputs[probe].drops, eps)
+        return upcast(differ).mean(1).float()
 
     return ProbeMetric((probe,), score)
 
 
-def _indifferent(values: Tensor, eps: float) -> Tensor:
+def _is_near_zero(values: Tensor, eps: float) -> Tensor:
     """``(B,n)`` bool: values of at most a part ``eps`` of the image's largest; every one of an image of zeros."""
-    size = precise(values.abs())
+    size = upcast(values.abs())
     return size <= eps * size.amax(1, keepdim=True)

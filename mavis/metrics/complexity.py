@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mavis.core.attribution_maps import Maps
-from mavis.core.devices import precise
+from mavis.core.devices import upcast
 from mavis.core.errors import BadParameter
 from mavis.core.metric_types import MapMetric, Metric
 from mavis.core.registry import metric
@@ -25,7 +25,7 @@ def gini() -> Metric:
     """
 
     def score(maps: Maps, _: object) -> Tensor:
-        ordered = precise(maps.ascending_magnitude)
+        ordered = upcast(maps.ascending_magnitude)
         n = ordered.shape[1]
         weights = 2 * torch.arange(1, n + 1, device=ordered.device) - n - 1
         total = ordered.sum(1)
@@ -49,7 +49,7 @@ def entropy() -> Metric:
     """
 
     def score(maps: Maps, _: object) -> Tensor:
-        magnitude = precise(maps.ascending_magnitude)
+        magnitude = upcast(maps.ascending_magnitude)
         total = magnitude.sum(1, keepdim=True)
         shares = magnitude / total.where(total > 0, torch.ones_like(total))
         bits = torch.special.entr(shares).sum(1) / torch.log(torch.tensor(float(magnitude.shape[1])))
@@ -69,7 +69,7 @@ def hoyer() -> Metric:
     """Hoyer's sparseness (√n − l1/l2)/(√n − 1) of the cell values: 0 for a constant map, 1 for a single cell."""
 
     def score(maps: Maps, _: object) -> Tensor:
-        magnitude = precise(maps.ascending_magnitude)
+        magnitude = upcast(maps.ascending_magnitude)
         largest = magnitude[:, -1:]  # divided by it, no square is too small for a device without doubles
         shares = magnitude / largest.where(largest > 0, torch.ones_like(largest))
         root = magnitude.shape[1] ** 0.5
@@ -99,9 +99,9 @@ def effective_complexity(threshold: float = 1e-5) -> Metric:
         raise BadParameter(f"effective_complexity: threshold is a part of the maximum in [0,1), got {threshold}.")
 
     def score(maps: Maps, _: object) -> Tensor:
-        magnitude = precise(maps.ascending_magnitude)
+        magnitude = upcast(maps.ascending_magnitude)
         largest = magnitude[:, -1:]
-        share = precise(magnitude > threshold * largest).mean(1)
+        share = upcast(magnitude > threshold * largest).mean(1)
         return torch.where(largest[:, 0] > 0, share, 1.0).float()
 
     return MapMetric(score)

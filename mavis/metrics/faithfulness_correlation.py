@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from mavis.core.attribution_maps import Maps, cell_index, pearson, ranks, spearman
-from mavis.core.devices import precise
+from mavis.core.devices import upcast
 from mavis.core.errors import BadParameter
-from mavis.core.metric_types import Answers, Metric, PartProbe, Probe, ProbeMetric
+from mavis.core.metric_types import MaskProbe, Metric, PartProbe, ProbeMetric, ProbeOutputs
 from mavis.core.model_pass import Pass
 from mavis.core.registry import metric
 
-Told = Mapping[Probe | PartProbe, Answers]
+OutputsByProbe = Mapping[MaskProbe | PartProbe, ProbeOutputs]
 
-_FLAT = "the model's answers do not vary"
+_CONSTANT_OUTPUTS = "the model's answers do not vary"
 
 
 @metric(
@@ -33,7 +33,7 @@ _FLAT = "the model's answers do not vary"
     chance=0.0,
     perfect=1.0,
     needs={"forward"},
-    undefined=_FLAT,
+    undefined=_CONSTANT_OUTPUTS,
 )
 def single_deletion(imputer: str = "mean") -> Metric:
     """Spearman correlation between a cell's value and the fall of the target logit when that cell alone is removed.
@@ -43,10 +43,10 @@ def single_deletion(imputer: str = "mean") -> Metric:
 
     Differs: the model is not fine-tuned on images with removed cells; the shipped ones have seen them in training.
     """
-    probe = each_alone(imputer)
+    probe = single_cell_probe(imputer)
 
-    def score(maps: Maps, told: Told) -> Tensor:
-        return _agreement(spearman, _sums(maps), told[probe].drops, maps.valid)
+    def score(maps: Maps, outputs: OutputsByProbe) -> Tensor:
+        return _correlation(spearman, _cell_sums(maps), outputs[probe].drops, maps.valid)
 
     return ProbeMetric((probe,), score)
 
@@ -59,7 +59,7 @@ def single_deletion(imputer: str = "mean") -> Metric:
     range=(-1, 1),
     chance=0.0,
     needs={"forward"},
-    undefined=_FLAT,
+    undefined=_CONSTANT_OUTPUTS,
 )
 def faithfulness_estimate(imputer: str = "mean") -> Metric:
     """Pearson correlation between a cell's value and the fall of the target's probability when it alone is removed.
@@ -69,11 +69,11 @@ def faithfulness_estimate(imputer: str = "mean") -> Metric:
 
     Differs: Quantus takes the logit unless told otherwise, and removes one channel of one pixel at a time.
     """
-    probe = each_alone(imputer)
+    probe = single_cell_probe(imputer)
 
-    def score(maps: Maps, told: Told) -> Tensor:
-        falls = told[probe].whole[:, None] - told[probe].probabilities
-        return _agreement(pearson, _sums(maps), falls, maps.valid)
+    def score(maps: Maps, outputs: OutputsByProbe) -> Tensor:
+        falls = outputs[probe].original_probability[:, None] - outputs[probe].probabilities
+        return _correlation(pearson, _cell_sums(maps), falls, maps.valid)
 
     return ProbeMetric((probe,), score)
 
@@ -86,7 +86,7 @@ def faithfulness_estimate(imputer: str = "mean") -> Metric:
     range=(-1, 1),
     chance=0.0,
     needs={"forward"},
-    undefined=_FLAT,
+    undefined=_CONSTANT_OUTPUTS,
 )
 def faithfulness_correlation(size: float = 0.3, subsets: int = 100, imputer: str = "mean") -> Metric:
     """Pearson correlation, over random subsets of cells of one size, of their summed values and the fall of the logit.
@@ -98,8 +98,8 @@ def faithfulness_correlation(size: float = 0.3, subsets: int = 100, imputer: str
 
     Differs: Quantus removes single channels of pixels, so that a map with one number per pixel cannot be right.
     """
-    probe = random_subsets(size, subsets, imputer)
-    return ProbeMetric((probe,), lambda maps, told: _over_subsets(maps, told[probe]))
+    probe = random_subset_probe(size, subsets, imputer)
+    return ProbeMetric((probe,), lambda maps, outputs: _subset_correlation(maps, outputs[probe]))
 
 
 @metric(
@@ -110,7 +110,7 @@ def faithfulness_correlation(size: float = 0.3, subsets: int = 100, imputer: str
     range=(-1, 1),
     chance=0.0,
     needs={"forward"},
-    undefined=f"{_FLAT} at any size",
+    undefined=f"{_CONSTANT_OUTPUTS} at any size",
 )
 def sensitivity_n(sizes: Sequence[float] = (0.1, 0.3, 0.5), subsets: int = 100, imputer: str = "mean") -> Metric:
     """Mean, over sizes of random subsets, of the Pearson correlation of summed values and the fall of the logit.
@@ -126,10 +126,10 @@ def sensitivity_n(sizes: Sequence[float] = (0.1, 0.3, 0.5), subsets: int = 100, 
     """
     if not sizes:
         raise BadParameter(f"sensitivity_n: sizes must be a list of shares of the cells in (0,1), got {sizes!r}.")
-    probes = tuple(random_subsets(size, subsets, imputer) for size in sizes)
+    probes = tuple(random_subset_probe(size, subsets, imputer) for size in sizes)
 
-    def score(maps: Maps, told: Told) -> Tensor:
-        return torch.stack([_over_subsets(maps, told[probe]) for probe in probes]).nanmean(0)
+    def score(maps: Maps, outputs: OutputsByProbe) -> Tensor:
+        return torch.stack([_subset_correlation(maps, outputs[probe]) for probe in probes]).nanmean(0)
 
     return ProbeMetric(probes, score)
 
@@ -142,7 +142,7 @@ def sensitivity_n(sizes: Sequence[float] = (0.1, 0.3, 0.5), subsets: int = 100, 
     range=(-1, 1),
     chance=0.0,
     needs={"forward"},
-    undefined=_FLAT,
+    undefined=_CONSTANT_OUTPUTS,
 )
 def monotonicity_nguyen(draws: int = 4) -> Metric:
     """Spearman correlation between a cell's absolute value and the mean squared change when it shows random noise.
@@ -155,13 +155,13 @@ def monotonicity_nguyen(draws: int = 4) -> Metric:
     Differs: the change of the target logit stands for the paper's expected loss. Quantus divides it by the squared
     answer to the whole image, which changes no rank.
     """
-    if not _whole(draws, 1):
+    if not _is_whole_number(draws, 1):
         raise BadParameter(f"monotonicity_nguyen: draws must be a whole number, at least 1, got {draws!r}.")
-    probes = tuple(each_alone(f"noise:draw={draw}") for draw in range(draws))
+    probes = tuple(single_cell_probe(f"noise:draw={draw}") for draw in range(draws))
 
-    def score(maps: Maps, told: Told) -> Tensor:
-        change = torch.stack([precise(told[probe].drops).square() for probe in probes]).mean(0)
-        return _agreement(spearman, _sums(maps).abs(), change, maps.valid)
+    def score(maps: Maps, outputs: OutputsByProbe) -> Tensor:
+        change = torch.stack([upcast(outputs[probe].drops).square() for probe in probes]).mean(0)
+        return _correlation(spearman, _cell_sums(maps).abs(), change, maps.valid)
 
     return ProbeMetric(probes, score)
 
@@ -195,10 +195,10 @@ def infidelity(scale: str = "fitted", size: float = 0.3, subsets: int = 100, imp
     """
     if scale not in ("fitted", "none"):
         raise BadParameter(f"infidelity: scale must be 'fitted' or 'none', got {scale!r}.")
-    probe = random_subsets(size, subsets, imputer)
+    probe = random_subset_probe(size, subsets, imputer)
 
-    def score(maps: Maps, told: Told) -> Tensor:
-        predicted, falls = _subset_sums(maps, told[probe]), precise(told[probe].drops)
+    def score(maps: Maps, outputs: OutputsByProbe) -> Tensor:
+        predicted, falls = _subset_sums(maps, outputs[probe]), upcast(outputs[probe].drops)
         if scale == "fitted":
             predicted = predicted * _best_factor(predicted, falls)[:, None]
         return (predicted - falls).square().mean(1).float()
@@ -238,33 +238,33 @@ def part_faithfulness(draws: int = 4, min_range: float = 0.1) -> Metric:
     look at the sizes: there a shuffled map scores what the falls and the sizes have in common. The protocol takes a
     tenth of the logit's standard deviation over the data as smallest range.
     """
-    if not _whole(draws, 1) or not min_range > 0:
+    if not _is_whole_number(draws, 1) or not min_range > 0:
         raise BadParameter(
             f"part_faithfulness: draws must be a whole number, at least 1, and min_range above 0, "
             f"got draws={draws!r} and min_range={min_range!r}."
         )
     probe = PartProbe(draws)
 
-    def score(maps: Maps, told: Told) -> Tensor:
-        parts, falls = told[probe].removed, told[probe].drops
-        sizes = precise(parts).sum(2)
+    def score(maps: Maps, outputs: OutputsByProbe) -> Tensor:
+        parts, falls = outputs[probe].removed, outputs[probe].drops
+        sizes = upcast(parts).sum(2)
         there = sizes > 0
-        sums = torch.einsum("bpn,bn->bp", precise(parts), precise(maps.values.flatten(1)))
+        sums = torch.einsum("bpn,bn->bp", upcast(parts), upcast(maps.values.flatten(1)))
         low, high = (falls.masked_fill(~there, fill) for fill in (torch.inf, -torch.inf))
         enough = (there.sum(1) >= 4) & (high.amax(1) - low.amin(1) >= min_range)
-        by_size = _ranks_among(sizes, there)
-        said, answered = (_beyond(_ranks_among(values, there), by_size) for values in (sums, falls))
-        return torch.where(enough, _agreement(pearson, said, answered, maps.valid), torch.nan)
+        by_size = _ranks_of_present(sizes, there)
+        said, answered = (_residuals(_ranks_of_present(values, there), by_size) for values in (sums, falls))
+        return torch.where(enough, _correlation(pearson, said, answered, maps.valid), torch.nan)
 
     return ProbeMetric((probe,), score)
 
 
-def each_alone(imputer: str) -> Probe:
+def single_cell_probe(imputer: str) -> MaskProbe:
     """Every cell removed alone: as many questions as cells."""
-    return Probe("each cell alone", imputer, lambda _, cells: torch.eye(cells, dtype=torch.bool))
+    return MaskProbe("each cell alone", imputer, lambda _, cells: torch.eye(cells, dtype=torch.bool))
 
 
-def random_subsets(size: float, count: int, imputer: str) -> Probe:
+def random_subset_probe(size: float, n_subsets: int, imputer: str) -> MaskProbe:
     """Random subsets of the cells, of one size, drawn per image.
 
     Raises:
@@ -272,37 +272,39 @@ def random_subsets(size: float, count: int, imputer: str) -> Probe:
     """
     if not 0 < size < 1:
         raise BadParameter(f"The size of a subset is a share of the cells in (0,1), got {size!r}.")
-    if not _whole(count, 3):
-        raise BadParameter(f"subsets must be a whole number, at least 3, got {count!r}.")
-    name = f"subsets {size} {count}"
+    if not _is_whole_number(n_subsets, 3):
+        raise BadParameter(f"subsets must be a whole number, at least 3, got {n_subsets!r}.")
+    name = f"subsets {size} {n_subsets}"
 
-    def masks(run: Pass, cells: int) -> Tensor:
+    def masks(model_pass: Pass, cells: int) -> Tensor:
         chosen = math.floor(size * cells + 0.5)
-        return run.draw(name, lambda g: torch.rand((count, cells), generator=g).argsort(1) < chosen)
+        return model_pass.draw(name, lambda g: torch.rand((n_subsets, cells), generator=g).argsort(1) < chosen)
 
-    return Probe(name, imputer, masks)
+    return MaskProbe(name, imputer, masks)
 
 
-def _agreement(correlate: Callable[[Tensor, Tensor], Tensor], found: Tensor, answers: Tensor, valid: Tensor) -> Tensor:
+def _correlation(
+    correlate: Callable[[Tensor, Tensor], Tensor], attributions: Tensor, outputs: Tensor, valid: Tensor
+) -> Tensor:
     """Correlation of each row, 0 where the map does not vary, NaN where the answers do not."""
-    speaks = valid & (found.amax(1) > found.amin(1))
-    answered = answers.amax(1) > answers.amin(1)
-    return torch.where(answered, torch.where(speaks, correlate(found, answers), 0.0), torch.nan)
+    speaks = valid & (attributions.amax(1) > attributions.amin(1))
+    answered = outputs.amax(1) > outputs.amin(1)
+    return torch.where(answered, torch.where(speaks, correlate(attributions, outputs), 0.0), torch.nan)
 
 
-def _over_subsets(maps: Maps, answers: Answers) -> Tensor:
-    return _agreement(pearson, _subset_sums(maps, answers), answers.drops, maps.valid)
+def _subset_correlation(maps: Maps, outputs: ProbeOutputs) -> Tensor:
+    return _correlation(pearson, _subset_sums(maps, outputs), outputs.drops, maps.valid)
 
 
-def _subset_sums(maps: Maps, answers: Answers) -> Tensor:
+def _subset_sums(maps: Maps, outputs: ProbeOutputs) -> Tensor:
     """``(B,M)`` double: the map summed over the pixels of each question's cells."""
-    return (precise(answers.removed) @ _sums(maps)[:, :, None])[:, :, 0]
+    return (upcast(outputs.removed) @ _cell_sums(maps)[:, :, None])[:, :, 0]
 
 
-def _sums(maps: Maps) -> Tensor:
+def _cell_sums(maps: Maps) -> Tensor:
     """``(B,n)`` double: the map summed over each cell's pixels. Equal cells of equal size come out equal."""
     rows, columns = (cell_index(side, maps.grid).bincount() for side in maps.values.shape[1:])
-    return precise(maps.cells) * (rows[:, None] * columns).flatten().to(maps.cells.device)
+    return upcast(maps.cells) * (rows[:, None] * columns).flatten().to(maps.cells.device)
 
 
 def _best_factor(predicted: Tensor, falls: Tensor) -> Tensor:
@@ -312,19 +314,19 @@ def _best_factor(predicted: Tensor, falls: Tensor) -> Tensor:
     return factor.clamp_min(0)
 
 
-def _ranks_among(values: Tensor, there: Tensor) -> Tensor:
+def _ranks_of_present(values: Tensor, present: Tensor) -> Tensor:
     """``(B,P)`` double: average ranks among those that are there; the others get the mean rank, and no weight by it."""
-    found = precise(ranks(values.masked_fill(~there, torch.inf)))
-    mean = (found * there).sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp_min(1)
-    return torch.where(there, found, mean)
+    found = upcast(ranks(values.masked_fill(~present, torch.inf)))
+    mean = (found * present).sum(1, keepdim=True) / present.sum(1, keepdim=True).clamp_min(1)
+    return torch.where(present, found, mean)
 
 
-def _beyond(values: Tensor, known: Tensor) -> Tensor:
+def _residuals(values: Tensor, covariate: Tensor) -> Tensor:
     """``(B,P)`` double: what a line through other ranks leaves of these; exactly zero where they are the same."""
-    values, known = (rows - rows.mean(1, keepdim=True) for rows in (values, known))
-    slope = (values * known).sum(1, keepdim=True) / known.square().sum(1, keepdim=True).clamp_min(0.5)
-    return values - slope * known
+    values, covariate = (rows - rows.mean(1, keepdim=True) for rows in (values, covariate))
+    slope = (values * covariate).sum(1, keepdim=True) / covariate.square().sum(1, keepdim=True).clamp_min(0.5)
+    return values - slope * covariate
 
 
-def _whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _is_whole_number(value: object, min_value: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= min_value

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from mavis.core.metric_types import Fade, Metric, SweepMetric
+from mavis.core.metric_types import Metric, SoftMasking, SweepMetric
 from mavis.core.registry import metric
-from mavis.metrics.faithfulness_removal import RISE, UNSURE, check_share, share_of
+from mavis.metrics.faithfulness_removal import LOW_PROBABILITY, MIN_RISE, check_share, share_of
 
 
 @metric(
@@ -20,7 +20,7 @@ from mavis.metrics.faithfulness_removal import RISE, UNSURE, check_share, share_
     higher_is_better=False,
     range=(0, 1),
     needs={"forward"},
-    undefined=UNSURE,
+    undefined=LOW_PROBABILITY,
 )
 def average_drop(imputer: str = "mean", min_probability: float = 0.01) -> Metric:
     """Fall of the target's probability, as a share of it, when the image is faded where the map is low.
@@ -34,7 +34,9 @@ def average_drop(imputer: str = "mean", min_probability: float = 0.01) -> Metric
     Differs: the image is faded into the data set's mean colour, not black; a share, not per cent.
     """
     check_share("average_drop", "min_probability", min_probability)
-    return _of_faded(imputer, lambda whole, faded: share_of((whole - faded).clamp_min(0), whole, min_probability))
+    return _soft_masking_metric(
+        imputer, lambda whole, faded: share_of((whole - faded).clamp_min(0), whole, min_probability)
+    )
 
 
 @metric(
@@ -53,7 +55,7 @@ def average_increase(imputer: str = "mean") -> Metric:
 
     Differs: the image is faded into the data set's mean colour, not black; rises below 0.00001 do not count.
     """
-    return _of_faded(imputer, lambda whole, faded: (faded - whole > RISE).float())
+    return _soft_masking_metric(imputer, lambda whole, faded: (faded - whole > MIN_RISE).float())
 
 
 @metric(
@@ -76,10 +78,12 @@ def average_gain(imputer: str = "mean", min_room: float = 1e-4) -> Metric:
     Differs: the image is faded into the data set's mean colour, not black.
     """
     check_share("average_gain", "min_room", min_room)
-    return _of_faded(imputer, lambda whole, faded: share_of((faded - whole).clamp_min(0), 1 - whole, min_room))
+    return _soft_masking_metric(
+        imputer, lambda whole, faded: share_of((faded - whole).clamp_min(0), 1 - whole, min_room)
+    )
 
 
-def _of_faded(imputer: str, read: Callable[[Tensor, Tensor], Tensor]) -> Metric:
+def _soft_masking_metric(imputer: str, score: Callable[[Tensor, Tensor], Tensor]) -> Metric:
     """Reads the probabilities ``(B,)`` of the whole and of the faded image."""
-    fade = Fade(imputer)
-    return SweepMetric((fade,), lambda curves: read(curves[fade].y[:, 0], curves[fade].y[:, 1]))
+    fade = SoftMasking(imputer)
+    return SweepMetric((fade,), lambda curves: score(curves[fade].y[:, 0], curves[fade].y[:, 1]))

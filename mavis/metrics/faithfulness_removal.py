@@ -11,20 +11,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mavis.core.devices import precise
+from mavis.core.devices import upcast
 from mavis.core.errors import BadParameter
-from mavis.core.metric_types import Curve, CurveValues, Metric, Question, SweepMetric, evenly
+from mavis.core.metric_types import Curve, CurveQuery, CurveValues, Metric, SweepMetric, even_fractions
 from mavis.core.registry import metric
 
-IMPUTERS = ("mean", "blur")
-POINTS = 11
-RISE = 1e-5
+DEFAULT_IMPUTERS = ("mean", "blur")
+DEFAULT_POINTS = 11
+MIN_RISE = 1e-5
 """A probability has risen when it is higher by more than this: rounding alone moves it by less."""
 
-Curves = Mapping[Question, CurveValues]
-Pair = tuple[Curve, Curve]
+Curves = Mapping[CurveQuery, CurveValues]
+CurvePair = tuple[Curve, Curve]
 
-UNSURE = "the target's probability for the whole image is below min_probability"
+LOW_PROBABILITY = "the target's probability for the whole image is below min_probability"
 
 
 # Areas under one curve.
@@ -38,7 +38,7 @@ UNSURE = "the target's probability for the whole image is below min_probability"
     range=(0, 1),
     needs={"forward"},
 )
-def deletion(imputer: str = "mean", points: int = POINTS) -> Metric:
+def deletion(imputer: str = "mean", points: int = DEFAULT_POINTS) -> Metric:
     """Area under the target's probability while the most influential cells are removed first.
 
     Args:
@@ -47,7 +47,7 @@ def deletion(imputer: str = "mean", points: int = POINTS) -> Metric:
 
     Differs: removed cells show the data set's mean colour, not black.
     """
-    return _of_one(_curve(imputer, "mif", points), CurveValues.area)
+    return _single_curve_metric(_curve(imputer, "mif", points), CurveValues.area)
 
 
 @metric(
@@ -58,7 +58,7 @@ def deletion(imputer: str = "mean", points: int = POINTS) -> Metric:
     range=(0, 1),
     needs={"forward"},
 )
-def insertion(imputer: str = "blur", points: int = POINTS) -> Metric:
+def insertion(imputer: str = "blur", points: int = DEFAULT_POINTS) -> Metric:
     """Area under the target's probability while the most influential cells are put back first.
 
     To put the most influential cells back is to remove the least influential ones in reverse, so this is the area
@@ -68,7 +68,7 @@ def insertion(imputer: str = "blur", points: int = POINTS) -> Metric:
         imputer: what cells show before they are put back.
         points: fractions put back, evenly from 0 to 1, at least 3.
     """
-    return _of_one(_curve(imputer, "lif", points), CurveValues.area)
+    return _single_curve_metric(_curve(imputer, "lif", points), CurveValues.area)
 
 
 @metric(
@@ -79,7 +79,7 @@ def insertion(imputer: str = "blur", points: int = POINTS) -> Metric:
     needs={"forward"},
     unit="logit",
 )
-def pixel_flipping(imputer: str = "mean", points: int = POINTS) -> Metric:
+def pixel_flipping(imputer: str = "mean", points: int = DEFAULT_POINTS) -> Metric:
     """Pixel flipping, or selectivity: area under the target's logit while the most influential cells are removed first.
 
     Also known as selectivity (Montavon et al. 2018), who gave the curve of Bach et al. its area: one number, so one
@@ -94,7 +94,9 @@ def pixel_flipping(imputer: str = "mean", points: int = POINTS) -> Metric:
     this one without its first trapezoid; they show the image's own minimum and take the softmax; PixelFlipping removes
     the channels of a pixel one by one.
     """
-    return _of_one(_curve(imputer, "mif", points), lambda curve: torch.trapezoid(curve.logit, curve.x, dim=1))
+    return _single_curve_metric(
+        _curve(imputer, "mif", points), lambda curve: torch.trapezoid(curve.logit, curve.x, dim=1)
+    )
 
 
 @metric(
@@ -104,7 +106,7 @@ def pixel_flipping(imputer: str = "mean", points: int = POINTS) -> Metric:
     higher_is_better=True,
     range=(None, 1),
     needs={"forward"},
-    undefined=f"{UNSURE}, or all of it is one superpixel",
+    undefined=f"{LOW_PROBABILITY}, or all of it is one superpixel",
 )
 def irof(imputer: str = "mean", points: int = 21, min_probability: float = 0.01) -> Metric:
     """Area over the target's probability, as a share of the whole image's, while superpixels are removed MIF.
@@ -125,7 +127,7 @@ def irof(imputer: str = "mean", points: int = 21, min_probability: float = 0.01)
         ordered = ((found.x > 0) & (found.x < 1)).any(1)
         return torch.where(ordered, over, torch.nan)
 
-    return _of_one(Curve(imputer, "mif", evenly(points), "segment"), score)
+    return _single_curve_metric(Curve(imputer, "mif", even_fractions(points), "segment"), score)
 
 
 # Falls from the whole image.
@@ -139,7 +141,7 @@ def irof(imputer: str = "mean", points: int = 21, min_probability: float = 0.01)
     range=(-1, 1),
     needs={"forward"},
 )
-def aopc(imputer: str = "mean", points: int = POINTS) -> Metric:
+def aopc(imputer: str = "mean", points: int = DEFAULT_POINTS) -> Metric:
     """Area over the perturbation curve: mean fall of the target's probability while cells are removed MIF.
 
     The mean is over all points of the curve, that of the whole image included. One image's maps come in the same order
@@ -152,7 +154,9 @@ def aopc(imputer: str = "mean", points: int = POINTS) -> Metric:
     Differs: the probability, not the score before the softmax; the mean colour, and all cells. As in the paper, over
     the first regions and with noise, it is `region_perturbation`.
     """
-    return _of_one(_curve(imputer, "mif", points), lambda curve: _mean(curve.y[:, :1] - curve.y))
+    return _single_curve_metric(
+        _curve(imputer, "mif", points), lambda curve: _mean_over_points(curve.y[:, :1] - curve.y)
+    )
 
 
 @metric(
@@ -163,7 +167,7 @@ def aopc(imputer: str = "mean", points: int = POINTS) -> Metric:
     range=(-1, 1),
     needs={"forward"},
 )
-def region_perturbation(imputer: str = "noise", regions: float = 0.15, points: int = POINTS) -> Metric:
+def region_perturbation(imputer: str = "noise", regions: float = 0.15, points: int = DEFAULT_POINTS) -> Metric:
     """Mean fall of the target's probability while the first regions, most influential first, turn to uniform noise.
 
     Args:
@@ -175,8 +179,8 @@ def region_perturbation(imputer: str = "noise", regions: float = 0.15, points: i
     here the cells of the grid go in 10 steps under one draw of the noise. Quantus returns the fall after each step.
     """
     check_share("region_perturbation", "regions", regions)
-    curve = Curve(imputer, "mif", tuple(regions * step for step in evenly(points)))
-    return _of_one(curve, lambda found: _mean(found.y[:, :1] - found.y))
+    curve = Curve(imputer, "mif", tuple(regions * step for step in even_fractions(points)))
+    return _single_curve_metric(curve, lambda found: _mean_over_points(found.y[:, :1] - found.y))
 
 
 @metric(
@@ -202,8 +206,8 @@ def sufficiency(imputer: str = "mean", kept: Sequence[float] = (0.05, 0.1, 0.2, 
         raise BadParameter("sufficiency: kept must be a list of shares in (0,1], got none.")
     for share in kept:
         check_share("sufficiency", "kept", share)
-    curve = Curve(imputer, "lif", (0.0, *sorted({_removed(share) for share in kept})))
-    return _of_one(curve, lambda found: _mean(found.y[:, :1] - found.y[:, 1:]))
+    curve = Curve(imputer, "lif", (0.0, *sorted({_fraction_removed(share) for share in kept})))
+    return _single_curve_metric(curve, lambda found: _mean_over_points(found.y[:, :1] - found.y[:, 1:]))
 
 
 # Least against most influential first: a map without information scores 0.
@@ -218,7 +222,7 @@ def sufficiency(imputer: str = "mean", kept: Sequence[float] = (0.05, 0.1, 0.2, 
     chance=0.0,
     needs={"forward"},
 )
-def srg(imputers: Sequence[str] = IMPUTERS, points: int = POINTS) -> Metric:
+def srg(imputers: Sequence[str] = DEFAULT_IMPUTERS, points: int = DEFAULT_POINTS) -> Metric:
     """Symmetric relevance gain: area with the least influential removed first minus that with the most influential.
 
     A random order scores 0 in expectation whatever the model.
@@ -229,10 +233,10 @@ def srg(imputers: Sequence[str] = IMPUTERS, points: int = POINTS) -> Metric:
 
     Differs: cells of a regular grid, not superpixels.
     """
-    pairs = _pairs(imputers, points)
+    pairs = _curve_pairs(imputers, points)
 
     def score(curves: Curves) -> Tensor:
-        return torch.stack([_gain(curves, pair) for pair in pairs]).mean(0)
+        return torch.stack([_symmetric_gain(curves, pair) for pair in pairs]).mean(0)
 
     return SweepMetric(tuple(curve for pair in pairs for curve in pair), score)
 
@@ -247,7 +251,7 @@ def srg(imputers: Sequence[str] = IMPUTERS, points: int = POINTS) -> Metric:
     needs={"forward"},
     undefined="removing everything changes the target's probability too little (headroom) to share out",
 )
-def nsrg(imputers: Sequence[str] = IMPUTERS, points: int = POINTS, min_headroom: float = 0.1) -> Metric:
+def nsrg(imputers: Sequence[str] = DEFAULT_IMPUTERS, points: int = DEFAULT_POINTS, min_headroom: float = 0.1) -> Metric:
     """Symmetric relevance gain as a share of its headroom, so that unequal confidence does not look like a gap.
 
     Each imputer's gain is divided by the fall of the probability from the whole to the fully removed image; the mean
@@ -260,10 +264,10 @@ def nsrg(imputers: Sequence[str] = IMPUTERS, points: int = POINTS, min_headroom:
     """
     if not min_headroom > 0:
         raise BadParameter(f"nsrg: min_headroom must be above 0, got {min_headroom}.")
-    pairs = _pairs(imputers, points)
+    pairs = _curve_pairs(imputers, points)
 
     def score(curves: Curves) -> Tensor:
-        gain = torch.stack([_gain(curves, pair) for pair in pairs])
+        gain = torch.stack([_symmetric_gain(curves, pair) for pair in pairs])
         headroom = torch.stack([curves[most].y[:, 0] - curves[most].y[:, -1] for most, _ in pairs])
         enough = headroom >= min_headroom
         shares = torch.where(enough, gain / headroom.where(enough, torch.ones_like(headroom)), 0.0)
@@ -283,7 +287,7 @@ def nsrg(imputers: Sequence[str] = IMPUTERS, points: int = POINTS, min_headroom:
     chance=0.0,
     needs={"forward"},
 )
-def abpc(imputer: str = "mean", points: int = POINTS) -> Metric:
+def abpc(imputer: str = "mean", points: int = DEFAULT_POINTS) -> Metric:
     """Area between the perturbation curves: mean over all points of the probability under LIF minus that under MIF.
 
     It is the `aopc` of MIF minus that of LIF. At both ends the curves meet, so where the points are evenly spaced it is
@@ -295,7 +299,7 @@ def abpc(imputer: str = "mean", points: int = POINTS) -> Metric:
 
     Differs: the probability, not the score before the softmax; the mean colour, not noise.
     """
-    return _mean_gap(_pair(imputer, evenly(points)))
+    return _mean_gap_metric(_curve_pair(imputer, even_fractions(points)))
 
 
 @metric(
@@ -307,7 +311,7 @@ def abpc(imputer: str = "mean", points: int = POINTS) -> Metric:
     chance=0.0,
     needs={"forward"},
 )
-def road_gap(imputer: str = "linear", points: int = POINTS) -> Metric:
+def road_gap(imputer: str = "linear", points: int = DEFAULT_POINTS) -> Metric:
     """ROAD: mean over 10 to 90 % removed of the target's probability under LIF minus that under MIF, noisily imputed.
 
     Args:
@@ -317,7 +321,7 @@ def road_gap(imputer: str = "linear", points: int = POINTS) -> Metric:
     Differs: cells, not pixels; the probability of each image, not the accuracy over images: for that see
     `road_accuracy`.
     """
-    return _mean_gap(_pair(imputer, evenly(points)[1:-1]))
+    return _mean_gap_metric(_curve_pair(imputer, even_fractions(points)[1:-1]))
 
 
 # Decisions.
@@ -331,7 +335,7 @@ def road_gap(imputer: str = "linear", points: int = POINTS) -> Metric:
     range=(0, 1),
     needs={"forward"},
 )
-def road_accuracy(imputer: str = "linear", points: int = POINTS) -> Metric:
+def road_accuracy(imputer: str = "linear", points: int = DEFAULT_POINTS) -> Metric:
     """ROAD: share of 10 to 90 % removed, most influential cells first, at which the target is the predicted class.
 
     Args:
@@ -341,8 +345,8 @@ def road_accuracy(imputer: str = "linear", points: int = POINTS) -> Metric:
     Differs: cells, not pixels; the paper's target is the label, here it is the explained class. Quantus fails for a
     colour image with a map of one channel, and returns the accuracy of its first batch alone.
     """
-    curve = Curve(imputer, "mif", evenly(points)[1:-1])
-    return _of_one(curve, lambda found: _mean(found.kept))
+    curve = Curve(imputer, "mif", even_fractions(points)[1:-1])
+    return _single_curve_metric(curve, lambda found: _mean_over_points(found.top1))
 
 
 @metric(
@@ -353,7 +357,7 @@ def road_accuracy(imputer: str = "linear", points: int = POINTS) -> Metric:
     range=(0, 1),
     needs={"forward"},
 )
-def monotonicity_arya(imputer: str = "mean", points: int = POINTS) -> Metric:
+def monotonicity_arya(imputer: str = "mean", points: int = DEFAULT_POINTS) -> Metric:
     """Whether cells that are put back, least influential first, never lower the target's probability: 1 or 0.
 
     Read backwards this is the curve of removing the most influential cells first. As in AIX360 the image with nothing
@@ -366,57 +370,57 @@ def monotonicity_arya(imputer: str = "mean", points: int = POINTS) -> Metric:
     Differs: cells in 10 steps, not every feature by itself; falls below 0.00001 do not count; of tied maps the mean
     curve is read. Quantus never puts anything back, so there every map passes.
     """
-    curve = Curve(imputer, "mif", evenly(points)[:-1])
-    return _of_one(curve, lambda found: (found.y.diff(dim=1) <= RISE).all(1).float())
+    curve = Curve(imputer, "mif", even_fractions(points)[:-1])
+    return _single_curve_metric(curve, lambda found: (found.y.diff(dim=1) <= MIN_RISE).all(1).float())
 
 
 # What they ask, and how they read it.
 
 
 def _curve(imputer: str, order: Literal["mif", "lif"], points: int) -> Curve:
-    return Curve(imputer, order, evenly(points))
+    return Curve(imputer, order, even_fractions(points))
 
 
-def _pair(imputer: str, fractions: tuple[float, ...]) -> Pair:
+def _curve_pair(imputer: str, fractions: tuple[float, ...]) -> CurvePair:
     """Most and least influential first."""
     return Curve(imputer, "mif", fractions), Curve(imputer, "lif", fractions)
 
 
-def _pairs(imputers: Sequence[str], points: int) -> list[Pair]:
+def _curve_pairs(imputers: Sequence[str], points: int) -> list[CurvePair]:
     """Most and least influential first, per imputer."""
     if isinstance(imputers, str) or not imputers:
         raise BadParameter(f"imputers must be a list of names, got {imputers!r}.")
-    return [_pair(name, evenly(points)) for name in imputers]
+    return [_curve_pair(name, even_fractions(points)) for name in imputers]
 
 
-def _of_one(curve: Curve, read: Callable[[CurveValues], Tensor]) -> Metric:
-    return SweepMetric((curve,), lambda curves: read(curves[curve]))
+def _single_curve_metric(curve: Curve, score: Callable[[CurveValues], Tensor]) -> Metric:
+    return SweepMetric((curve,), lambda curves: score(curves[curve]))
 
 
-def _mean_gap(pair: Pair) -> Metric:
+def _mean_gap_metric(pair: CurvePair) -> Metric:
     most, least = pair
-    return SweepMetric(pair, lambda curves: _mean(curves[least].y - curves[most].y))
+    return SweepMetric(pair, lambda curves: _mean_over_points(curves[least].y - curves[most].y))
 
 
-def _gain(curves: Curves, pair: Pair) -> Tensor:
+def _symmetric_gain(curves: Curves, pair: CurvePair) -> Tensor:
     most, least = pair
     return curves[least].area() - curves[most].area()
 
 
-def _mean(values: Tensor) -> Tensor:
+def _mean_over_points(values: Tensor) -> Tensor:
     """``(B,S)`` -> ``(B,)``, summed in double."""
-    return precise(values).mean(1).float()
+    return upcast(values).mean(1).float()
 
 
-def share_of(part: Tensor, whole: Tensor, least: float) -> Tensor:
-    """``(B,)``: part / whole; NaN where the whole is below ``least``."""
-    enough = whole >= least
-    return torch.where(enough, part / whole.where(enough, torch.ones_like(whole)), torch.nan)
+def share_of(part: Tensor, total: Tensor, min_total: float) -> Tensor:
+    """``(B,)``: part / total; NaN where the total is below ``min_total``."""
+    enough = total >= min_total
+    return torch.where(enough, part / total.where(enough, torch.ones_like(total)), torch.nan)
 
 
-def _removed(kept: float) -> float:
+def _fraction_removed(fraction_kept: float) -> float:
     """The fraction removed, free of binary noise, so that it is the same number as in other metrics' curves."""
-    return round(1 - kept, 9)
+    return round(1 - fraction_kept, 9)
 
 
 def check_share(name: str, parameter: str, share: float) -> None:

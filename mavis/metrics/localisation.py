@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from mavis.core.attribution_maps import Maps
-from mavis.core.devices import precise
+from mavis.core.devices import upcast
 from mavis.core.errors import BadParameter
 from mavis.core.metric_types import MapMetric, Metric
 from mavis.core.registry import metric
 from mavis.core.types import PART_CODES, Batch
 
-_EMPTY = "the region is empty or covers the whole image"
+_UNDEFINED_REGION = "the region is empty or covers the whole image"
 
 
 @metric(
@@ -23,7 +23,7 @@ _EMPTY = "the region is empty or covers the whole image"
     higher_is_better=True,
     range=(0, 1),
     truth=True,
-    undefined=_EMPTY,
+    undefined=_UNDEFINED_REGION,
 )
 def relevance_mass() -> Metric:
     """Share of the map's positive mass that lies in the region.
@@ -32,7 +32,7 @@ def relevance_mass() -> Metric:
 
     Differs: Quantus sums signed values, so its ratio can leave [0,1].
     """
-    return MapMetric(lambda maps, batch: _mass(maps, _region(batch)))
+    return MapMetric(lambda maps, batch: _relevance_mass(maps, _region_mask(batch)))
 
 
 @metric(
@@ -43,11 +43,13 @@ def relevance_mass() -> Metric:
     range=(None, 1),
     chance=0.0,
     truth=True,
-    undefined=_EMPTY,
+    undefined=_UNDEFINED_REGION,
 )
 def relevance_mass_skill() -> Metric:
     """Relevance mass beyond the region's share of the image, as a part of what is possible beyond it."""
-    return MapMetric(lambda maps, batch: _beyond_area(_mass(maps, _region(batch)), _region(batch)))
+    return MapMetric(
+        lambda maps, batch: _correct_for_area(_relevance_mass(maps, _region_mask(batch)), _region_mask(batch))
+    )
 
 
 @metric(
@@ -58,7 +60,7 @@ def relevance_mass_skill() -> Metric:
     range=(0, None),
     chance=1.0,
     truth=True,
-    undefined=f"{_EMPTY}, or more of it than max_size",
+    undefined=f"{_UNDEFINED_REGION}, or more of it than max_size",
 )
 def attribution_localisation(max_size: float = 1.0) -> Metric:
     """Relevance mass over the region's share of the image: 1 for a uniform map, at most 1/share.
@@ -74,9 +76,9 @@ def attribution_localisation(max_size: float = 1.0) -> Metric:
         raise BadParameter(f"attribution_localisation: max_size is a share of the image in (0,1], got {max_size}.")
 
     def score(maps: Maps, batch: Batch) -> Tensor:
-        region = _region(batch)
-        area = precise(region).mean(1)
-        return torch.where(area <= max_size, _mass(maps, region) / area, torch.nan).float()
+        region = _region_mask(batch)
+        area = upcast(region).mean(1)
+        return torch.where(area <= max_size, _relevance_mass(maps, region) / area, torch.nan).float()
 
     return MapMetric(score)
 
@@ -88,14 +90,14 @@ def attribution_localisation(max_size: float = 1.0) -> Metric:
     higher_is_better=True,
     range=(0, 1),
     truth=True,
-    undefined=_EMPTY,
+    undefined=_UNDEFINED_REGION,
 )
 def relevance_rank() -> Metric:
     """Share of the K highest pixels that lie in the region, K the region's size; expectation over ties.
 
     Differs: Quantus leaves ties to its sort, so a constant map scores by where the region is.
     """
-    return MapMetric(lambda maps, batch: _rank(maps, _region(batch)))
+    return MapMetric(lambda maps, batch: _relevance_rank(maps, _region_mask(batch)))
 
 
 @metric(
@@ -106,11 +108,13 @@ def relevance_rank() -> Metric:
     range=(None, 1),
     chance=0.0,
     truth=True,
-    undefined=_EMPTY,
+    undefined=_UNDEFINED_REGION,
 )
 def relevance_rank_skill() -> Metric:
     """Relevance rank beyond the region's share of the image, as a part of what is possible beyond it."""
-    return MapMetric(lambda maps, batch: _beyond_area(_rank(maps, _region(batch)), _region(batch)))
+    return MapMetric(
+        lambda maps, batch: _correct_for_area(_relevance_rank(maps, _region_mask(batch)), _region_mask(batch))
+    )
 
 
 @metric(
@@ -120,7 +124,7 @@ def relevance_rank_skill() -> Metric:
     higher_is_better=True,
     range=(0, 1),
     truth=True,
-    undefined=_EMPTY,
+    undefined=_UNDEFINED_REGION,
 )
 def region_iou() -> Metric:
     """Intersection over union of the region and the map's K highest pixels, K the region's size.
@@ -131,7 +135,7 @@ def region_iou() -> Metric:
     """
 
     def score(maps: Maps, batch: Batch) -> Tensor:
-        rank = _rank(maps, _region(batch))
+        rank = _relevance_rank(maps, _region_mask(batch))
         return rank / (2 - rank)
 
     return MapMetric(score)
@@ -144,7 +148,7 @@ def region_iou() -> Metric:
     higher_is_better=True,
     range=(0, 1),
     truth=True,
-    undefined=_EMPTY,
+    undefined=_UNDEFINED_REGION,
 )
 def top_k_intersection(k: float = 0.05) -> Metric:
     """Share of the k highest pixels that lie in the region; expectation over ties.
@@ -161,9 +165,9 @@ def top_k_intersection(k: float = 0.05) -> Metric:
         )
 
     def score(maps: Maps, batch: Batch) -> Tensor:
-        region = _region(batch)
-        count = _count(k, region.shape[1])
-        return _where_usable(region, _hits(maps, region, torch.full_like(maps.order[:, 0], count)) / count)
+        region = _region_mask(batch)
+        count = _n_top_pixels(k, region.shape[1])
+        return _nan_without_region(region, _hits(maps, region, torch.full_like(maps.order[:, 0], count)) / count)
 
     return MapMetric(score)
 
@@ -176,17 +180,17 @@ def top_k_intersection(k: float = 0.05) -> Metric:
     range=(0, 1),
     chance=0.5,
     truth=True,
-    undefined=_EMPTY,
+    undefined=_UNDEFINED_REGION,
 )
 def pixel_auroc() -> Metric:
     """Chance that a pixel of the region is higher than one outside; a tie counts half."""
 
     def score(maps: Maps, batch: Batch) -> Tensor:
-        region = _region(batch)
-        inside = precise(region.sum(1))
+        region = _region_mask(batch)
+        inside = upcast(region.sum(1))
         outside = region.shape[1] - inside
-        twice_rank = precise(((maps.above + maps.upto) * _in_order(maps, region)).sum(1))
-        return _where_usable(region, 1 - (twice_rank - inside.square()) / (2 * inside * outside))
+        twice_rank = upcast(((maps.n_higher + maps.n_at_least) * _region_by_rank(maps, region)).sum(1))
+        return _nan_without_region(region, 1 - (twice_rank - inside.square()) / (2 * inside * outside))
 
     return MapMetric(score)
 
@@ -198,7 +202,7 @@ def pixel_auroc() -> Metric:
     higher_is_better=True,
     range=(0, 1),
     truth=True,
-    undefined=_EMPTY,
+    undefined=_UNDEFINED_REGION,
 )
 def average_precision() -> Metric:
     """Mean over the region's pixels of the region's share among all pixels that are at least as high.
@@ -207,10 +211,10 @@ def average_precision() -> Metric:
     """
 
     def score(maps: Maps, batch: Batch) -> Tensor:
-        region = _region(batch)
-        inside = _in_order(maps, region)
-        precision = precise(_counted(inside).gather(1, maps.upto)) / maps.upto
-        return _where_usable(region, (precision * inside).sum(1) / region.sum(1))
+        region = _region_mask(batch)
+        inside = _region_by_rank(maps, region)
+        precision = upcast(_cumulative_count(inside).gather(1, maps.n_at_least)) / maps.n_at_least
+        return _nan_without_region(region, (precision * inside).sum(1) / region.sum(1))
 
     return MapMetric(score)
 
@@ -222,7 +226,7 @@ def average_precision() -> Metric:
     higher_is_better=True,
     range=(0, 1),
     truth=True,
-    undefined=_EMPTY,
+    undefined=_UNDEFINED_REGION,
 )
 def pointing_game(tolerance: int = 0) -> Metric:
     """Whether the map's maximum lies in the region; with several equal maxima, the share of them that does.
@@ -238,10 +242,10 @@ def pointing_game(tolerance: int = 0) -> Metric:
         raise BadParameter(f"pointing_game: tolerance is a whole number of cells, at least 0, got {tolerance!r}.")
 
     def score(maps: Maps, batch: Batch) -> Tensor:
-        region = _region(batch)
+        region = _region_mask(batch)
         flat = maps.values.flatten(1)
         top = flat == flat.amax(1, keepdim=True)
-        return _where_usable(region, (top & _widened(region, maps, tolerance)).sum(1) / top.sum(1))
+        return _nan_without_region(region, (top & _dilate(region, maps, tolerance)).sum(1) / top.sum(1))
 
     return MapMetric(score)
 
@@ -260,14 +264,14 @@ def cue_mass() -> Metric:
 
     High on a model that uses the cue and low on one that does not is right; on one model alone it only describes.
     """
-    return MapMetric(lambda maps, batch: _mass(maps, _part(batch, "cue")))
+    return MapMetric(lambda maps, batch: _relevance_mass(maps, _part_mask(batch, "cue")))
 
 
-def _describe(part: str) -> None:
+def _register_part_energy(part: str) -> None:
     """Registers ``part_energy_<part>``."""
 
     def part_energy() -> Metric:
-        return MapMetric(lambda maps, batch: _mass(maps, _part(batch, part)))
+        return MapMetric(lambda maps, batch: _relevance_mass(maps, _part_mask(batch, part)))
 
     part_energy.__doc__ = f"Share of the map's positive mass that lies on the part '{part}'; it only describes."
     metric(
@@ -283,77 +287,79 @@ def _describe(part: str) -> None:
 
 for _name in PART_CODES:
     if _name != "cue":
-        _describe(_name)
+        _register_part_energy(_name)
 
 
-def _region(batch: Batch) -> Tensor:
+def _region_mask(batch: Batch) -> Tensor:
     """``(B,H·W)`` bool; empty where the data have none."""
     if batch.regions is None:
         return torch.zeros_like(batch.images[:, 0], dtype=torch.bool).flatten(1)
     return batch.regions.flatten(1)
 
 
-def _part(batch: Batch, part: str) -> Tensor:
+def _part_mask(batch: Batch, part: str) -> Tensor:
     """``(B,H·W)`` bool, where the part is; empty where the data have no parts."""
     if batch.parts is None:
         return torch.zeros_like(batch.images[:, 0], dtype=torch.bool).flatten(1)
     return (batch.parts == PART_CODES[part]).flatten(1)
 
 
-def _where_usable(region: Tensor, values: Tensor) -> Tensor:
+def _nan_without_region(region: Tensor, values: Tensor) -> Tensor:
     return torch.where(region.any(1) & ~region.all(1), values.float(), torch.nan)
 
 
-def _mass(maps: Maps, region: Tensor) -> Tensor:
+def _relevance_mass(maps: Maps, region: Tensor) -> Tensor:
     total = maps.positive.sum(1)
     share = (maps.positive * region).sum(1) / total.where(total > 0, torch.ones_like(total))
-    return _where_usable(region, torch.where(total > 0, share, precise(region).mean(1)))
+    return _nan_without_region(region, torch.where(total > 0, share, upcast(region).mean(1)))
 
 
-def _beyond_area(values: Tensor, region: Tensor) -> Tensor:
+def _correct_for_area(values: Tensor, region: Tensor) -> Tensor:
     area = region.float().mean(1)
     return (values - area) / (1 - area)
 
 
-def _rank(maps: Maps, region: Tensor) -> Tensor:
+def _relevance_rank(maps: Maps, region: Tensor) -> Tensor:
     size = region.sum(1)
-    return _where_usable(region, _hits(maps, region, size) / size.clamp_min(1))
+    return _nan_without_region(region, _hits(maps, region, size) / size.clamp_min(1))
 
 
 def _hits(maps: Maps, region: Tensor, counts: Tensor) -> Tensor:
     """How many of the ``counts (B,)`` highest pixels lie in the region, expected over the orders of equal pixels."""
-    hits, last = _counted(_in_order(maps, region)), (counts - 1).clamp_min(0)[:, None]
-    above, upto = maps.above.gather(1, last), maps.upto.gather(1, last)
+    hits, last = _cumulative_count(_region_by_rank(maps, region)), (counts - 1).clamp_min(0)[:, None]
+    above, upto = maps.n_higher.gather(1, last), maps.n_at_least.gather(1, last)
     sure = hits.gather(1, above)
     tied = hits.gather(1, upto) - sure
-    return precise(sure + (counts[:, None] - above) * precise(tied) / (upto - above))[:, 0]
+    return upcast(sure + (counts[:, None] - above) * upcast(tied) / (upto - above))[:, 0]
 
 
-def _in_order(maps: Maps, region: Tensor) -> Tensor:
+def _region_by_rank(maps: Maps, region: Tensor) -> Tensor:
     """``(B,H·W)`` bool, whether the pixel at each place, from the highest on, lies in the region."""
     return region.gather(1, maps.order)
 
 
-def _counted(inside: Tensor) -> Tensor:
+def _cumulative_count(inside: Tensor) -> Tensor:
     """``(B,n)`` bool -> ``(B,n+1)`` int64: how many of the first 0, 1 … n are true."""
     return torch.nn.functional.pad(inside.cumsum(1), (1, 0))
 
 
-def _count(k: float, pixels: int) -> int:
-    count = k if isinstance(k, int) else max(1, round(k * pixels))
-    if count > pixels:
-        raise BadParameter(f"top_k_intersection: k is at most the image's {pixels} pixels, got {k}; lower it.")
+def _n_top_pixels(k: float, n_pixels: int) -> int:
+    count = k if isinstance(k, int) else max(1, round(k * n_pixels))
+    if count > n_pixels:
+        raise BadParameter(f"top_k_intersection: k is at most the image's {n_pixels} pixels, got {k}; lower it.")
     return count
 
 
-def _widened(region: Tensor, maps: Maps, cells: int) -> Tensor:
+def _dilate(region: Tensor, maps: Maps, n_cells: int) -> Tensor:
     """The region ``(B,H·W)`` with all pixels at most so many cells away from it."""
-    if not cells:
+    if not n_cells:
         return region
-    rows, columns = (_near(side, round(cells * side / maps.grid), region.device) for side in maps.values.shape[-2:])
+    rows, columns = (
+        _band_matrix(side, round(n_cells * side / maps.grid), region.device) for side in maps.values.shape[-2:]
+    )
     return ((rows @ region.view(maps.values.shape).float() @ columns) > 0).flatten(1)
 
 
-def _near(side: int, distance: int, device: torch.device) -> Tensor:
+def _band_matrix(side: int, distance: int, device: torch.device) -> Tensor:
     place = torch.arange(side, device=device)
     return ((place[:, None] - place).abs() <= distance).float()

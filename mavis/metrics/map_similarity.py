@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from mavis.core.devices import precise
+from mavis.core.devices import upcast
 from mavis.core.errors import ContractError
 
 _RADIUS = 3
@@ -39,13 +39,13 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     if min(a.shape[-2:]) < 2 * _RADIUS + 1:
         raise ContractError(f"SSIM needs maps of at least 7 × 7 px, got {tuple(a.shape[-2:])}; use larger images.")
     reach = _range(torch.stack([a, b], dim=1))
-    x, y = precise(a) / reach, precise(b) / reach
+    x, y = upcast(a) / reach, upcast(b) / reach
     mx, my = _smooth(x), _smooth(y)
     vx, vy = _smooth(x * x) - mx * mx, _smooth(y * y) - my * my
     vxy = _smooth(x * y) - mx * my
     luminance = (2 * mx * my + _K1**2) / (mx * mx + my * my + _K1**2)
     structure = (2 * vxy + _K2**2) / (vx + vy + _K2**2)
-    varied = _varied(a) | _varied(b)
+    varied = _has_variation(a) | _has_variation(b)
     return torch.where(varied, (luminance * structure).mean((1, 2)), torch.nan).float()
 
 
@@ -70,11 +70,11 @@ def hog(values: Tensor) -> Tensor:
     side = min(_CELL, min(values.shape[-2:]) // _BLOCK)
     if side < 1:
         raise ContractError(f"HOG needs maps of at least 3 × 3 px, got {tuple(values.shape[-2:])}; use larger images.")
-    rows, columns = _gradient(precise(values))
-    magnitude, direction = torch.hypot(rows, columns), _direction(rows, columns)
-    cells = torch.stack([_cells(magnitude * (direction == bin_), side) for bin_ in range(_ORIENTATIONS)], dim=-1)
+    rows, columns = _gradient(upcast(values))
+    magnitude, direction = torch.hypot(rows, columns), _orientation_bins(rows, columns)
+    cells = torch.stack([_cell_means(magnitude * (direction == bin_), side) for bin_ in range(_ORIENTATIONS)], dim=-1)
     blocks = cells.unfold(1, _BLOCK, 1).unfold(2, _BLOCK, 1).permute(0, 1, 2, 4, 5, 3).flatten(3)
-    return _unit(_unit(blocks).clamp(max=_CLIP)).flatten(1)
+    return _l2_normalise(_l2_normalise(blocks).clamp(max=_CLIP)).flatten(1)
 
 
 def hog_similarity(a: Tensor, b: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ def hog_similarity(a: Tensor, b: Tensor) -> Tensor:
     Source: Adebayo et al. 2018, arXiv 1810.03292; protocol 2.10.
     Differs: the paper takes Pearson's correlation of the two histograms, its code Spearman's.
     """
-    x, y = (hog(precise(values) / _range(values[:, None])) for values in (a, b))
+    x, y = (hog(upcast(values) / _range(values[:, None])) for values in (a, b))
     lengths = x.square().sum(1).sqrt() * y.square().sum(1).sqrt()
     return ((x * y).sum(1) / lengths).clamp(max=1).float()  # 0/0 is the NaN of a map without edges
 
@@ -110,7 +110,7 @@ def histogram_entropy(values: Tensor, bins: int = 100) -> Tensor:
     Source: Hedström et al. 2023 (eMPRT), arXiv 2401.06465.
     Differs: the bins' borders are computed in double; those of Quantus have the map's own precision.
     """
-    flat = precise(values.flatten(1)).contiguous()
+    flat = upcast(values.flatten(1)).contiguous()
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
     borders = low + torch.arange(1, bins, device=flat.device, dtype=flat.dtype) * ((high - low) / bins)
     place = torch.searchsorted(borders, flat, right=True)
@@ -120,14 +120,14 @@ def histogram_entropy(values: Tensor, bins: int = 100) -> Tensor:
     return torch.where(flat.isfinite().all(1), entropy, torch.nan).float()
 
 
-def _varied(values: Tensor) -> Tensor:
+def _has_variation(values: Tensor) -> Tensor:
     """``(B,)`` bool: whether a map has more than one value."""
     return values.amax((1, 2)) > values.amin((1, 2))
 
 
 def _range(values: Tensor) -> Tensor:
     """Highest minus lowest value of ``(B,M,H,W)`` as ``(B,1,1)``; 1 where there is only one."""
-    flat = precise(values).flatten(1)
+    flat = upcast(values).flatten(1)
     reach = flat.amax(1) - flat.amin(1)
     return torch.where(reach == 0, 1, reach)[:, None, None]
 
@@ -151,7 +151,7 @@ def _gradient(values: Tensor) -> tuple[Tensor, Tensor]:
     return rows, columns
 
 
-def _direction(rows: Tensor, columns: Tensor) -> Tensor:
+def _orientation_bins(rows: Tensor, columns: Tensor) -> Tensor:
     """Bin of the angle in [0°,180°); opposite gradients are turned the same way first, so that theirs agree exactly."""
     turn = torch.where((rows < 0) | ((rows == 0) & (columns < 0)), -1, 1)
     angle = torch.atan2(rows * turn, columns * turn)
@@ -159,11 +159,11 @@ def _direction(rows: Tensor, columns: Tensor) -> Tensor:
     return torch.bucketize(angle.contiguous(), borders, right=True)
 
 
-def _cells(values: Tensor, side: int) -> Tensor:
+def _cell_means(values: Tensor, side: int) -> Tensor:
     """Mean of every whole cell: ``(B,H,W)`` -> ``(B,H//side,W//side)``."""
     return torch.nn.functional.avg_pool2d(values, side)
 
 
-def _unit(blocks: Tensor) -> Tensor:
+def _l2_normalise(blocks: Tensor) -> Tensor:
     """Brings the last dimension to length 1; zeros stay."""
     return blocks / (blocks.square().sum(-1, keepdim=True) + _EPS**2).sqrt()

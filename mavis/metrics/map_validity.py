@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mavis.core.metric_types import Explained, MapMetric, Metric, VariantMetric
+from mavis.core.metric_types import Explanation, MapMetric, Metric, VariantMetric
 from mavis.core.perturbation.variants import Repeated
 from mavis.core.registry import metric
 
@@ -24,7 +24,7 @@ def repeatability() -> Metric:
     Differs: the protocol divides by the first map's largest value, which a map of zeros does not have.
     """
 
-    def compare(before: Explained, after: Explained) -> Tensor:
+    def compare(before: Explanation, after: Explanation) -> Tensor:
         first, second = (found.maps.values.flatten(1) for found in (before, after))
         largest = torch.maximum(first.abs().amax(1), second.abs().amax(1))
         apart = (first - second).abs().amax(1)

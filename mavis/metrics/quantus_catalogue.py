@@ -11,7 +11,7 @@ from mavis.core.types import Capability
 
 
 @dataclass(frozen=True)
-class Known:
+class QuantusEntry:
     """What is declared of one Quantus metric, without importing it.
 
     Attributes:
@@ -20,12 +20,12 @@ class Known:
         higher_is_better: the direction of what is returned here.
         range: lowest and highest value; None where unbounded.
         source: the paper that Quantus names.
-        about: one line on what it is.
+        summary: one line on what it is.
         faulty: what is wrong with it and what to use instead; empty where nothing is known to be.
         needs: what it asks of the model, beyond what the explainer does.
         truth: reads the region.
         chance: expected value of a map without information, where known.
-        closed: parameters of its own that cannot be set, since it ignores them or turns wrong with them.
+        excluded_parameters: parameters of its own that cannot be set, since it ignores them or turns wrong with them.
     """
 
     name: str
@@ -33,15 +33,15 @@ class Known:
     higher_is_better: bool
     range: tuple[float | None, float | None]
     source: str
-    about: str
+    summary: str
     faulty: str = ""
     needs: Capability | None = "forward"
     truth: bool = False
     chance: float | None = None
-    closed: frozenset[str] = frozenset()
+    excluded_parameters: frozenset[str] = frozenset()
 
     @property
-    def again(self) -> bool:
+    def re_explains(self) -> bool:
         """Explains changed images or changed models."""
         return self.category in ("robustness", "randomisation") or self.name == "InputInvariance"
 
@@ -55,7 +55,7 @@ class Known:
         """What the registry is told."""
         without = ["a map is constant, not finite or below zero everywhere", "Quantus raised an error"]
         without += ["the region is empty or covers the whole image"] if self.truth else []
-        without += ["the explainer cannot explain changed images"] if self.again else []
+        without += ["the explainer cannot explain changed images"] if self.re_explains else []
         return MetricTraits(
             source=f"Quantus 0.6; {self.source}",
             category=self.category,
@@ -71,356 +71,356 @@ class Known:
 
 _CHANNELS = "it removes the channels of a pixel one by one, so exact attributions of a linear model"
 _TIES = "regions of equal value are removed in array order, and 'black' is the darkest value of the image itself"
-_ALONE = "it compares the images of a batch with each other, so the score depends on the batch and is 0 for one image"
+_BATCH = "it compares the images of a batch with each other, so the score depends on the batch and is 0 for one image"
 _WEIGHTS = "layers of equal shape are given equal weights and BatchNorm is set to one instead of drawn"
 
-METRICS: tuple[Known, ...] = (
-    Known(
+QUANTUS_METRICS: tuple[QuantusEntry, ...] = (
+    QuantusEntry(
         "FaithfulnessCorrelation",
         "faithfulness",
         higher_is_better=True,
         range=(-1, 1),
         source="Bhatt et al. 2020, arXiv 2005.00631",
-        about="Correlation of what random subsets hold with the fall of the output without them.",
+        summary="Correlation of what random subsets hold with the fall of the output without them.",
         faulty=f"{_CHANNELS} score below 1; use 'faithfulness_correlation'",
     ),
-    Known(
+    QuantusEntry(
         "FaithfulnessEstimate",
         "faithfulness",
         higher_is_better=True,
         range=(-1, 1),
         source="Alvarez-Melis & Jaakkola 2018, arXiv 1806.07538",
-        about="Correlation of each feature's value with the fall of the output without it.",
+        summary="Correlation of each feature's value with the fall of the output without it.",
         faulty=f"{_CHANNELS} score below 1; use 'faithfulness_estimate'",
     ),
-    Known(
+    QuantusEntry(
         "PixelFlipping",
         "faithfulness",
         higher_is_better=False,
         range=(0, 1),
         source="Bach et al. 2015",
-        about="Mean probability while pixels are removed, the highest first.",
+        summary="Mean probability while pixels are removed, the highest first.",
         faulty="it removes the channels of a pixel one by one, in three times the steps; use 'pixel_flipping'",
     ),
-    Known(
+    QuantusEntry(
         "RegionPerturbation",
         "faithfulness",
         higher_is_better=True,
         range=(-1, 1),
         source="Samek et al. 2017, arXiv 1509.06321",
-        about="Mean fall of the probability while square regions are removed, the highest first.",
+        summary="Mean fall of the probability while square regions are removed, the highest first.",
         faulty=f"{_TIES}; use 'region_perturbation'",
-        closed=frozenset({"order"}),
+        excluded_parameters=frozenset({"order"}),
     ),
-    Known(
+    QuantusEntry(
         "Monotonicity",
         "faithfulness",
         higher_is_better=True,
         range=(0, 1),
         source="Arya et al. 2019, arXiv 1909.03012",
-        about="Whether the probability never falls while pixels are put back, the lowest first.",
+        summary="Whether the probability never falls while pixels are put back, the lowest first.",
         faulty="it puts back the baseline and never the image, so every map scores 1; use 'monotonicity_arya'",
     ),
-    Known(
+    QuantusEntry(
         "MonotonicityCorrelation",
         "faithfulness",
         higher_is_better=True,
         range=(-1, 1),
         source="Nguyen & Martínez 2020, arXiv 2007.07584",
-        about="Rank correlation of each feature's value with how much the output varies when it is drawn anew.",
+        summary="Rank correlation of each feature's value with how much the output varies when it is drawn anew.",
         faulty=f"{_CHANNELS} score below 1; use 'monotonicity_nguyen'",
     ),
-    Known(
+    QuantusEntry(
         "Selectivity",
         "faithfulness",
         higher_is_better=False,
         range=(0, 1),
         source="Montavon et al. 2018",
-        about="Mean probability while square regions are removed, the highest first.",
+        summary="Mean probability while square regions are removed, the highest first.",
         faulty=f"{_TIES}; use 'pixel_flipping'",
     ),
-    Known(
+    QuantusEntry(
         "SensitivityN",
         "faithfulness",
         higher_is_better=True,
         range=(-1, 1),
         source="Ancona et al. 2018, arXiv 1711.06104",
-        about="Correlation of attributions with the fall of the output while features are removed.",
+        summary="Correlation of attributions with the fall of the output while features are removed.",
         faulty="it compares the fall without all features so far with the value of the last one, over a batch, so that "
         "one image raises; use 'sensitivity_n'",
     ),
-    Known(
+    QuantusEntry(
         "IROF",
         "faithfulness",
         higher_is_better=True,
         range=(None, None),
         source="Rieger & Hansen 2020, arXiv 2003.08747",
-        about="Area over the curve of the probability while superpixels are removed, the highest first.",
+        summary="Area over the curve of the probability while superpixels are removed, the highest first.",
         faulty="it raises for colour images with one map per image; use 'irof'",
     ),
-    Known(
+    QuantusEntry(
         "ROAD",
         "faithfulness",
         higher_is_better=False,
         range=(0, 1),
         source="Rong et al. 2022, arXiv 2202.00449",
-        about="How often the prediction stays while the highest pixels are imputed, mean over shares.",
+        summary="How often the prediction stays while the highest pixels are imputed, mean over shares.",
         faulty="it raises for colour images with one map per image; use 'road_accuracy'",
     ),
-    Known(
+    QuantusEntry(
         "Infidelity",
         "faithfulness",
         higher_is_better=False,
         range=(0, None),
         source="Yeh et al. 2019, arXiv 1901.09392",
-        about="Mean squared difference between what perturbations should and do change.",
+        summary="Mean squared difference between what perturbations should and do change.",
         faulty="every perturbation adds to the last instead of starting from the image; use 'infidelity'",
     ),
-    Known(
+    QuantusEntry(
         "Sufficiency",
         "faithfulness",
         higher_is_better=True,
         range=(0, 1),
         source="Dasgupta et al. 2022, arXiv 2202.00734",
-        about="Share of the images with similar maps that have the same prediction.",
-        faulty=f"{_ALONE}; use 'consistency', of the same paper",
+        summary="Share of the images with similar maps that have the same prediction.",
+        faulty=f"{_BATCH}; use 'consistency', of the same paper",
     ),
-    Known(
+    QuantusEntry(
         "Continuity",
         "robustness",
         higher_is_better=False,
         range=(0, None),
         source="Montavon et al. 2018",
-        about="Largest change of the map while the image is shifted sideways, over the change of the image.",
-        closed=frozenset(
+        summary="Largest change of the map while the image is shifted sideways, over the change of the image.",
+        excluded_parameters=frozenset(
             {"perturb_func", "perturb_baseline", "perturb_func_kwargs", "return_nan_when_prediction_changes"}
         ),
     ),
-    Known(
+    QuantusEntry(
         "LocalLipschitzEstimate",
         "robustness",
         higher_is_better=False,
         range=(0, None),
         source="Alvarez-Melis & Jaakkola 2018, arXiv 1806.08049",
-        about="Largest change of the map under Gaussian noise, over the change of the image.",
+        summary="Largest change of the map under Gaussian noise, over the change of the image.",
     ),
-    Known(
+    QuantusEntry(
         "MaxSensitivity",
         "robustness",
         higher_is_better=False,
         range=(0, None),
         source="Yeh et al. 2019, arXiv 1901.09392",
-        about="Largest relative change of the map under uniform noise.",
+        summary="Largest relative change of the map under uniform noise.",
     ),
-    Known(
+    QuantusEntry(
         "AvgSensitivity",
         "robustness",
         higher_is_better=False,
         range=(0, None),
         source="Yeh et al. 2019, arXiv 1901.09392",
-        about="Mean relative change of the map under uniform noise.",
+        summary="Mean relative change of the map under uniform noise.",
     ),
-    Known(
+    QuantusEntry(
         "Consistency",
         "robustness",
         higher_is_better=True,
         range=(0, 1),
         source="Dasgupta et al. 2022, arXiv 2202.00734",
-        about="Share of the images with equal (discretised) maps that have the same prediction.",
-        faulty=f"{_ALONE}; use 'consistency'",
+        summary="Share of the images with equal (discretised) maps that have the same prediction.",
+        faulty=f"{_BATCH}; use 'consistency'",
     ),
-    Known(
+    QuantusEntry(
         "RelativeInputStability",
         "robustness",
         higher_is_better=False,
         range=(0, None),
         source="Agarwal et al. 2022, arXiv 2203.06877",
-        about="Largest relative change of the map over that of the image; none where a draw changes the prediction.",
+        summary="Largest relative change of the map over that of the image; none where a draw changes the prediction.",
     ),
-    Known(
+    QuantusEntry(
         "RelativeOutputStability",
         "robustness",
         higher_is_better=False,
         range=(0, None),
         source="Agarwal et al. 2022, arXiv 2203.06877",
-        about="Largest relative change of the map over that of the logits; none where a draw changes the prediction.",
+        summary="Largest relative change of the map over that of the logits; none where a draw changes the prediction.",
     ),
-    Known(
+    QuantusEntry(
         "RelativeRepresentationStability",
         "robustness",
         higher_is_better=False,
         range=(0, None),
         source="Agarwal et al. 2022, arXiv 2203.06877",
-        about="Largest relative change of the map over that of the layers; none where a draw changes the prediction.",
+        summary="Largest relative change of the map over that of the layers; none where a draw changes the prediction.",
         needs="activations",
     ),
-    Known(
+    QuantusEntry(
         "PointingGame",
         "localisation",
         higher_is_better=True,
         range=(0, 1),
         source="Zhang et al. 2018, arXiv 1608.00507",
-        about="Whether the map's maximum lies in the region.",
+        summary="Whether the map's maximum lies in the region.",
         faulty="one of several equal maxima in the region is a hit, and so is an empty region; use 'pointing_game'",
         needs=None,
         truth=True,
     ),
-    Known(
+    QuantusEntry(
         "TopKIntersection",
         "localisation",
         higher_is_better=True,
         range=(0, None),
         source="Theiner et al. 2021, arXiv 2104.14995",
-        about="Share of the k highest pixels that lies in the region.",
+        summary="Share of the k highest pixels that lies in the region.",
         faulty="equal pixels count in array order; use 'top_k_intersection'",
         needs=None,
         truth=True,
     ),
-    Known(
+    QuantusEntry(
         "RelevanceMassAccuracy",
         "localisation",
         higher_is_better=True,
         range=(None, None),
         source="Arras et al. 2022, arXiv 2003.07258",
-        about="Share of the map's sum that lies in the region.",
+        summary="Share of the map's sum that lies in the region.",
         faulty="it sums signed values, so maps with both signs leave [0,1]; use 'relevance_mass'",
         needs=None,
         truth=True,
     ),
-    Known(
+    QuantusEntry(
         "RelevanceRankAccuracy",
         "localisation",
         higher_is_better=True,
         range=(0, 1),
         source="Arras et al. 2022, arXiv 2003.07258",
-        about="Share of the K highest pixels that lies in the region, K the region's size.",
+        summary="Share of the K highest pixels that lies in the region, K the region's size.",
         faulty="equal pixels count in array order; use 'relevance_rank'",
         needs=None,
         truth=True,
     ),
-    Known(
+    QuantusEntry(
         "AttributionLocalisation",
         "localisation",
         higher_is_better=True,
         range=(0, 1),
         source="Kohlbrenner et al. 2020, arXiv 1910.09840",
-        about="Share of the map's absolute sum that lies in the region.",
+        summary="Share of the map's absolute sum that lies in the region.",
         needs=None,
         truth=True,
-        closed=frozenset({"weighted", "max_size"}),
+        excluded_parameters=frozenset({"weighted", "max_size"}),
     ),
-    Known(
+    QuantusEntry(
         "AUC",
         "localisation",
         higher_is_better=True,
         range=(0, 1),
         source="Fawcett 2006",
-        about="Area under the ROC curve of the map against the region.",
+        summary="Area under the ROC curve of the map against the region.",
         needs=None,
         truth=True,
         chance=0.5,
     ),
-    Known(
+    QuantusEntry(
         "Focus",
         "localisation",
         higher_is_better=True,
         range=(0, 1),
         source="Arias-Duart et al. 2022, arXiv 2109.15035",
-        about="Share of the positive sum that lies on the tiles of the target's class, in mosaics of four images.",
+        summary="Share of the positive sum that lies on the tiles of the target's class, in mosaics of four images.",
         faulty="it scores mosaics of four images, which a run does not have, and raises without; use 'relevance_mass'",
         needs=None,
     ),
-    Known(
+    QuantusEntry(
         "Sparseness",
         "complexity",
         higher_is_better=True,
         range=(0, 1),
         source="Chalasani et al. 2020, arXiv 1810.06583",
-        about="Gini index of the absolute pixel values.",
+        summary="Gini index of the absolute pixel values.",
         needs=None,
     ),
-    Known(
+    QuantusEntry(
         "Complexity",
         "complexity",
         higher_is_better=False,
         range=(0, None),
         source="Bhatt et al. 2020, arXiv 2005.00631",
-        about="Entropy, in nats, of the absolute pixel values taken as shares.",
+        summary="Entropy, in nats, of the absolute pixel values taken as shares.",
         needs=None,
     ),
-    Known(
+    QuantusEntry(
         "EffectiveComplexity",
         "complexity",
         higher_is_better=False,
         range=(0, None),
         source="Nguyen & Martínez 2020, arXiv 2007.07584",
-        about="Number of pixels whose absolute value, as a part of the largest, is above eps.",
+        summary="Number of pixels whose absolute value, as a part of the largest, is above eps.",
         needs=None,
     ),
-    Known(
+    QuantusEntry(
         "MPRT",
         "randomisation",
         higher_is_better=False,
         range=(-1, 1),
         source="Adebayo et al. 2018, arXiv 1810.03292",
-        about="Rank correlation of the map with those of the model randomised layer by layer, mean over layers.",
+        summary="Rank correlation of the map with those of the model randomised layer by layer, mean over layers.",
         faulty=f"{_WEIGHTS}, and its average takes in the model as it was; use 'mprt_top_down'",
         needs="weights",
     ),
-    Known(
+    QuantusEntry(
         "SmoothMPRT",
         "randomisation",
         higher_is_better=False,
         range=(-1, 1),
         source="Hedström et al. 2023, arXiv 2401.06465",
-        about="As MPRT, on means of maps over noisy images.",
+        summary="As MPRT, on means of maps over noisy images.",
         faulty="it never calls the explainer, but scores plain gradients instead; use 'smooth_mprt'",
         needs="weights",
     ),
-    Known(
+    QuantusEntry(
         "EfficientMPRT",
         "randomisation",
         higher_is_better=True,
         range=(None, None),
         source="Hedström et al. 2023, arXiv 2401.06465",
-        about="Relative rise of the map's histogram entropy when the model is randomised.",
+        summary="Relative rise of the map's histogram entropy when the model is randomised.",
         faulty=f"{_WEIGHTS}; use 'efficient_mprt'",
         needs="weights",
     ),
-    Known(
+    QuantusEntry(
         "RandomLogit",
         "randomisation",
         higher_is_better=False,
         range=(-1, 1),
         source="Sixt et al. 2020, arXiv 1912.09818",
-        about="Structural similarity of the map with that of another class.",
+        summary="Structural similarity of the map with that of another class.",
         faulty="it assumes 1000 classes, and flattens maps before it compares their structure; use 'random_logit'",
     ),
-    Known(
+    QuantusEntry(
         "Completeness",
         "axioms",
         higher_is_better=True,
         range=(0, 1),
         source="Sundararajan et al. 2017, arXiv 1703.01365",
-        about="Whether the map adds up to the change of the output.",
+        summary="Whether the map adds up to the change of the output.",
         faulty="it divides the map by its maximum and asks for equality, so complete maps fail; use 'completeness'",
     ),
-    Known(
+    QuantusEntry(
         "NonSensitivity",
         "axioms",
         higher_is_better=False,
         range=(0, None),
         source="Nguyen & Martínez 2020, arXiv 2007.07584",
-        about="Number of features where the map says that they matter and the model does not, or the reverse.",
+        summary="Number of features where the map says that they matter and the model does not, or the reverse.",
         faulty=f"{_CHANNELS} score above 0; use 'non_sensitivity'",
     ),
-    Known(
+    QuantusEntry(
         "InputInvariance",
         "axioms",
         higher_is_better=True,
         range=(0, 1),
         source="Kindermans et al. 2019, arXiv 1711.00867",
-        about="Whether the map stays when the image is shifted and the first layer takes the shift back.",
+        summary="Whether the map stays when the image is shifted and the first layer takes the shift back.",
         faulty="the first layer takes the shift back only if it is a convolution with bias and without padding; use "
         "'input_invariance'",
         needs="weights",

@@ -12,16 +12,16 @@ from torch import Tensor
 
 from mavis.core.attribution_maps import Maps, spearman
 from mavis.core.errors import BadParameter
-from mavis.core.metric_types import Explained, Metric, VariantMetric
+from mavis.core.metric_types import Explanation, Metric, VariantMetric
 from mavis.core.perturbation.variants import OtherClass, Randomised, Smoothed, Variant, cascade
 from mavis.core.registry import metric
 from mavis.core.types import Model
 from mavis.metrics.map_similarity import histogram_entropy, hog_similarity, ssim
 
 Similarity = Literal["spearman", "ssim", "hog"]
-Compare = Callable[[Explained, Explained], Tensor]
+Compare = Callable[[Explanation, Explanation], Tensor]
 
-_CONSTANT = "the map, or that of the randomised model, is constant"
+_CONSTANT_MAP = "the map, or that of the randomised model, is constant"
 
 
 @metric(
@@ -31,7 +31,7 @@ _CONSTANT = "the map, or that of the randomised model, is constant"
     higher_is_better=False,
     range=(-1, 1),
     needs={"weights"},
-    undefined=_CONSTANT,
+    undefined=_CONSTANT_MAP,
 )
 def mprt(repeats: int = 1, similarity: Similarity = "spearman") -> Metric:
     """Similarity of absolute values before and after all parameters are drawn anew; by default Spearman's over cells.
@@ -45,8 +45,8 @@ def mprt(repeats: int = 1, similarity: Similarity = "spearman") -> Metric:
 
     Differs: full randomisation only; the original model is never averaged in (as Quantus does).
     """
-    _at_least("mprt", "repeats", repeats, 1)
-    return VariantMetric([Randomised(number) for number in range(repeats)], _alike(similarity, magnitude=True))
+    _check_at_least("mprt", "repeats", repeats, 1)
+    return VariantMetric([Randomised(number) for number in range(repeats)], _compare_by(similarity, absolute=True))
 
 
 @metric(
@@ -69,7 +69,7 @@ def mprt_top_down(repeats: int = 1, similarity: Similarity = "spearman") -> Metr
 
     Differs: Quantus averages the original model in, and re-seeds every layer alike.
     """
-    return _cascading("mprt_top_down", "top_down", repeats, similarity)
+    return _cascading_metric("mprt_top_down", "top_down", repeats, similarity)
 
 
 @metric(
@@ -92,7 +92,7 @@ def mprt_bottom_up(repeats: int = 1, similarity: Similarity = "spearman") -> Met
 
     Differs: Quantus averages the original model in, and re-seeds every layer alike.
     """
-    return _cascading("mprt_bottom_up", "bottom_up", repeats, similarity)
+    return _cascading_metric("mprt_bottom_up", "bottom_up", repeats, similarity)
 
 
 @metric(
@@ -102,7 +102,7 @@ def mprt_bottom_up(repeats: int = 1, similarity: Similarity = "spearman") -> Met
     higher_is_better=False,
     range=(-1, 1),
     needs={"weights"},
-    undefined=_CONSTANT,
+    undefined=_CONSTANT_MAP,
 )
 def smooth_mprt(samples: int = 8, noise: float = 0.1, repeats: int = 1, similarity: Similarity = "spearman") -> Metric:
     """Similarity as in `mprt`, of maps averaged over noisy copies of the image.
@@ -117,12 +117,12 @@ def smooth_mprt(samples: int = 8, noise: float = 0.1, repeats: int = 1, similari
 
     Differs: full randomisation only, as in `mprt`; averaged are maps, their channels already pooled.
     """
-    _at_least("smooth_mprt", "repeats", repeats, 1)
+    _check_at_least("smooth_mprt", "repeats", repeats, 1)
     if samples < 1 or not 0 < noise < float("inf"):
         raise BadParameter(f"smooth_mprt: samples >= 1 and noise > 0 expected, got samples={samples}, noise={noise}.")
     variants = [Smoothed(Randomised(number), samples, noise) for number in range(repeats)]
     against = Smoothed(Variant(), samples, noise)
-    return VariantMetric(variants, _alike(similarity, magnitude=True), against=against)
+    return VariantMetric(variants, _compare_by(similarity, absolute=True), base_variant=against)
 
 
 @metric(
@@ -132,7 +132,7 @@ def smooth_mprt(samples: int = 8, noise: float = 0.1, repeats: int = 1, similari
     higher_is_better=True,
     range=(-1, None),
     needs={"weights"},
-    undefined=_CONSTANT,
+    undefined=_CONSTANT_MAP,
 )
 def efficient_mprt(repeats: int = 1, bins: int = 100) -> Metric:
     """Relative rise of the entropy of the map's histogram when all parameters are drawn anew.
@@ -145,10 +145,10 @@ def efficient_mprt(repeats: int = 1, bins: int = 100) -> Metric:
 
     Differs: Quantus chooses the number of bins for a batch unless told.
     """
-    _at_least("efficient_mprt", "repeats", repeats, 1)
-    _at_least("efficient_mprt", "bins", bins, 2)
+    _check_at_least("efficient_mprt", "repeats", repeats, 1)
+    _check_at_least("efficient_mprt", "bins", bins, 2)
 
-    def rise(before: Explained, after: Explained) -> Tensor:
+    def rise(before: Explanation, after: Explanation) -> Tensor:
         first, then = (histogram_entropy(found.maps.values, bins) for found in (before, after))
         return torch.where(before.maps.valid & after.maps.valid, (then - first) / first, torch.nan)
 
@@ -176,54 +176,56 @@ def random_logit(draws: int = 1, similarity: Similarity = "spearman") -> Metric:
     Differs: the paper and Quantus compare by SSIM. Quantus assumes 1000 classes unless told, and draws one for each
     place in the batch.
     """
-    _at_least("random_logit", "draws", draws, 1)
-    alike = _alike(similarity, magnitude=False)
+    _check_at_least("random_logit", "draws", draws, 1)
+    alike = _compare_by(similarity, absolute=False)
 
-    def compare(before: Explained, after: Explained) -> Tensor:
+    def compare(before: Explanation, after: Explanation) -> Tensor:
         return torch.where(before.targets != after.targets, alike(before, after), torch.nan)
 
     return VariantMetric([OtherClass(number) for number in range(draws)], compare)
 
 
-def _cascading(name: str, order: Literal["top_down", "bottom_up"], repeats: int, similarity: Similarity) -> Metric:
-    _at_least(name, "repeats", repeats, 1)
+def _cascading_metric(
+    name: str, order: Literal["top_down", "bottom_up"], repeats: int, similarity: Similarity
+) -> Metric:
+    _check_at_least(name, "repeats", repeats, 1)
 
     def steps(model: Model) -> list[Randomised]:
         return [step for number in range(repeats) for step in cascade(model, number, order)]
 
-    return VariantMetric(steps, _alike(similarity, magnitude=True))
+    return VariantMetric(steps, _compare_by(similarity, absolute=True))
 
 
-def _alike(similarity: Similarity, *, magnitude: bool) -> Compare:
+def _compare_by(similarity: Similarity, *, absolute: bool) -> Compare:
     """How alike two maps are, of their absolute values if asked."""
     if similarity not in get_args(Similarity):
         raise BadParameter(f"similarity must be one of {', '.join(get_args(Similarity))}, got '{similarity}'.")
-    read = torch.abs if magnitude else torch.clone
+    read = torch.abs if absolute else torch.clone
     if similarity == "spearman":
         return lambda before, after: spearman(read(before.maps.cells), read(after.maps.cells))
-    return partial(_structure, {"ssim": ssim, "hog": hog_similarity}[similarity], read)
+    return partial(_compare_pixels, {"ssim": ssim, "hog": hog_similarity}[similarity], read)
 
 
-def _structure(
+def _compare_pixels(
     similarity: Callable[[Tensor, Tensor], Tensor],
-    read: Callable[[Tensor], Tensor],
-    before: Explained,
-    after: Explained,
+    transform: Callable[[Tensor], Tensor],
+    before: Explanation,
+    after: Explanation,
 ) -> Tensor:
-    a, b = (read(_unit(found.maps)) for found in (before, after))
-    return torch.where(_varied(a) & _varied(b), similarity(a, b), torch.nan)
+    a, b = (transform(_rms_normalise(found.maps)) for found in (before, after))
+    return torch.where(_has_variation(a) & _has_variation(b), similarity(a, b), torch.nan)
 
 
-def _unit(maps: Maps) -> Tensor:
+def _rms_normalise(maps: Maps) -> Tensor:
     """``(B,H,W)``, divided by the root of the mean square."""
-    return maps.unit.view_as(maps.values)
+    return maps.rms_normalised.view_as(maps.values)
 
 
-def _varied(values: Tensor) -> Tensor:
+def _has_variation(values: Tensor) -> Tensor:
     flat = values.flatten(1)
     return flat.amax(1) > flat.amin(1)
 
 
-def _at_least(name: str, parameter: str, value: int, least: int) -> None:
-    if value < least:
-        raise BadParameter(f"{name}: {parameter} must be at least {least}, got {value}.")
+def _check_at_least(name: str, parameter: str, value: int, min_value: int) -> None:
+    if value < min_value:
+        raise BadParameter(f"{name}: {parameter} must be at least {min_value}, got {value}.")

@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 
 from mavis.core.attribution_maps import cell_means, spearman
-from mavis.core.devices import precise
+from mavis.core.devices import upcast
 from mavis.core.errors import BadParameter
-from mavis.core.metric_types import Explained, Metric, VariantMetric
+from mavis.core.metric_types import Explanation, Metric, VariantMetric
 from mavis.core.perturbation.variants import Flip, Noise, Replicate, Shifted
 from mavis.core.registry import metric
 
-Compare = Callable[[Explained, Explained], Tensor]
+Compare = Callable[[Explanation, Explanation], Tensor]
 
 _UNDEFINED = "no draw of the noise left the prediction as it was, or the map is zero"
-_LEAST = 1e-6
+_MIN_DENOMINATOR = 1e-6
 """Below this a denominator counts as this, and so does a ratio before its logarithm is taken."""
-RADIUS = 8 / 255
-DRAWS = 3
+DEFAULT_RADIUS = 8 / 255
+DEFAULT_DRAWS = 3
 
 
 @metric(
@@ -36,14 +36,14 @@ DRAWS = 3
     needs={"forward"},
     undefined=_UNDEFINED,
 )
-def avg_sensitivity(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
+def avg_sensitivity(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS) -> Metric:
     """Mean relative change of the map under small uniform noise, over draws that leave the prediction as it was.
 
     Args:
         radius: largest change of a pixel value, in units of the input range, (0, 1].
         draws: noisy copies per image, at least 1.
     """
-    return _sensitivity(radius, draws, "mean", _relative_change)
+    return _sensitivity_metric(radius, draws, "mean", _relative_change)
 
 
 @metric(
@@ -55,7 +55,7 @@ def avg_sensitivity(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
     needs={"forward"},
     undefined=_UNDEFINED,
 )
-def max_sensitivity(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
+def max_sensitivity(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS) -> Metric:
     """Largest relative change of the map under small uniform noise, over draws that leave the prediction as it was.
 
     Args:
@@ -64,7 +64,7 @@ def max_sensitivity(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
 
     Differs: relative to the map's length, as in Quantus; the paper's is absolute.
     """
-    return _sensitivity(radius, draws, "max", _relative_change)
+    return _sensitivity_metric(radius, draws, "max", _relative_change)
 
 
 @metric(
@@ -77,14 +77,14 @@ def max_sensitivity(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
     needs={"forward"},
     undefined=_UNDEFINED,
 )
-def avg_sensitivity_normalised(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
+def avg_sensitivity_normalised(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS) -> Metric:
     """Mean change of the map's pattern: both maps are first divided by the root of their mean square.
 
     Args:
         radius: largest change of a pixel value, in units of the input range, (0, 1].
         draws: noisy copies per image, at least 1.
     """
-    return _sensitivity(radius, draws, "mean", _pattern_change)
+    return _sensitivity_metric(radius, draws, "mean", _pattern_change)
 
 
 @metric(
@@ -96,7 +96,7 @@ def avg_sensitivity_normalised(radius: float = RADIUS, draws: int = DRAWS) -> Me
     needs={"forward"},
     undefined="no draw of the noise changed the image and left the prediction as it was",
 )
-def local_lipschitz(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
+def local_lipschitz(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS) -> Metric:
     """Largest change of the map for the change of the image that caused it, both as Euclidean lengths.
 
     It has the unit of the map: read it between images or models, not between explainers of unlike scale.
@@ -108,7 +108,7 @@ def local_lipschitz(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
     Differs: uniform noise in a box where the paper searches a ball, and only draws that leave the prediction as it
     was. Quantus takes normal noise, and any draw.
     """
-    return _sensitivity(radius, draws, "max", _steepness)
+    return _sensitivity_metric(radius, draws, "max", _lipschitz_ratio)
 
 
 @metric(
@@ -120,7 +120,7 @@ def local_lipschitz(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
     needs={"forward"},
     undefined=f"{_UNDEFINED}, or the image is black",
 )
-def relative_input_stability(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
+def relative_input_stability(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS) -> Metric:
     """Log10 of the largest ratio of the map's relative change to the image's, each pixel by pixel.
 
     A map that does not move has −6, the least ratio told apart. Pixels near zero weigh most, in map and image.
@@ -132,7 +132,7 @@ def relative_input_stability(radius: float = RADIUS, draws: int = DRAWS) -> Metr
     Differs: the logarithm; and what is divided by counts at least 1e-6 of the root mean square of the map or image,
     so that no scale matters. Quantus replaces exact zeros by 1e-6, and has no value if any draw changes the prediction.
     """
-    return _sensitivity(radius, draws, "max", _stability(_image_change))
+    return _sensitivity_metric(radius, draws, "max", _log_stability(_image_change))
 
 
 @metric(
@@ -144,7 +144,7 @@ def relative_input_stability(radius: float = RADIUS, draws: int = DRAWS) -> Metr
     needs={"forward"},
     undefined=_UNDEFINED,
 )
-def relative_output_stability(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
+def relative_output_stability(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS) -> Metric:
     """Log10 of the largest ratio of the map's relative change, pixel by pixel, to the change of the logits.
 
     A map that does not move has −6, the least ratio told apart. It falls as the scale of the logits grows: read it
@@ -156,7 +156,7 @@ def relative_output_stability(radius: float = RADIUS, draws: int = DRAWS) -> Met
 
     Differs: as `relative_input_stability`.
     """
-    return _sensitivity(radius, draws, "max", _stability(_logit_change))
+    return _sensitivity_metric(radius, draws, "max", _log_stability(_logit_change))
 
 
 @metric(
@@ -168,7 +168,7 @@ def relative_output_stability(radius: float = RADIUS, draws: int = DRAWS) -> Met
     needs={"forward", "activations"},
     undefined=f"{_UNDEFINED}, or the CAM layer is silent",
 )
-def relative_representation_stability(radius: float = RADIUS, draws: int = DRAWS) -> Metric:
+def relative_representation_stability(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS) -> Metric:
     """Log10 of the largest ratio of the map's relative change to that of the CAM layer's output, value by value.
 
     A map that does not move has −6, the least ratio told apart. Silent units that wake weigh most.
@@ -179,7 +179,7 @@ def relative_representation_stability(radius: float = RADIUS, draws: int = DRAWS
 
     Differs: as `relative_input_stability`; and Quantus reads every layer unless told which.
     """
-    return _sensitivity(radius, draws, "max", _stability(_activation_change))
+    return _sensitivity_metric(radius, draws, "max", _log_stability(_activation_change))
 
 
 @metric(
@@ -191,7 +191,7 @@ def relative_representation_stability(radius: float = RADIUS, draws: int = DRAWS
     needs={"forward"},
     undefined="no noisy copy has the same top cells, or the map is constant",
 )
-def consistency(radius: float = RADIUS, draws: int = DRAWS, top: int = 3) -> Metric:
+def consistency(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS, top: int = 3) -> Metric:
     """Among noisy copies whose map has the same top cells as the image's, the share with the same prediction.
 
     Args:
@@ -206,12 +206,12 @@ def consistency(radius: float = RADIUS, draws: int = DRAWS, top: int = 3) -> Met
     if top < 1:
         raise BadParameter(f"consistency: top must be at least 1 cell, got {top}.")
 
-    def compare(before: Explained, after: Explained) -> Tensor:
-        kept = before.run.logits.argmax(1) == after.run.logits.argmax(1)
-        alike = (_top(before, top) == _top(after, top)).all(1) & before.maps.valid
+    def compare(before: Explanation, after: Explanation) -> Tensor:
+        kept = before.model_pass.logits.argmax(1) == after.model_pass.logits.argmax(1)
+        alike = (_top_cells(before, top) == _top_cells(after, top)).all(1) & before.maps.valid
         return torch.where(alike, kept.float(), torch.nan)
 
-    return VariantMetric(_noisy(radius, draws), compare)
+    return VariantMetric(_noise_variants(radius, draws), compare)
 
 
 @metric(
@@ -233,9 +233,9 @@ def flip_equivariance(max_prob_diff: float = 0.05) -> Metric:
     if not 0 <= max_prob_diff <= 1:
         raise BadParameter(f"flip_equivariance: max_prob_diff is a probability in [0,1], got {max_prob_diff}.")
 
-    def compare(before: Explained, after: Explained) -> Tensor:
+    def compare(before: Explanation, after: Explanation) -> Tensor:
         back = cell_means(after.maps.values.flip(-1), after.maps.grid)
-        near = (_probability(before) - _probability(after)).abs() <= max_prob_diff
+        near = (_target_probability(before) - _target_probability(after)).abs() <= max_prob_diff
         return torch.where(near, spearman(before.maps.cells, back), torch.nan)
 
     return VariantMetric([Flip()], compare)
@@ -286,76 +286,80 @@ def input_invariance(shift: float = -1.0) -> Metric:
     return VariantMetric([Shifted(shift)], _relative_change)
 
 
-def _noisy(radius: float, draws: int) -> list[Noise]:
+def _noise_variants(radius: float, draws: int) -> list[Noise]:
     if not 0 < radius <= 1 or draws < 1:
         raise BadParameter(f"Expected 0 < radius <= 1 and draws >= 1, got radius={radius}, draws={draws}.")
     return [Noise(radius, number) for number in range(draws)]
 
 
-def _sensitivity(radius: float, draws: int, reduce: Literal["mean", "max"], compare: Compare) -> Metric:
-    return VariantMetric(_noisy(radius, draws), compare, reduce, same_prediction=True)
+def _sensitivity_metric(radius: float, draws: int, reduce: Literal["mean", "max"], compare: Compare) -> Metric:
+    return VariantMetric(_noise_variants(radius, draws), compare, reduce, same_prediction=True)
 
 
-def _relative_change(before: Explained, after: Explained) -> Tensor:
-    return _ratio(after.maps.distance(before.maps), before.maps.length)
+def _relative_change(before: Explanation, after: Explanation) -> Tensor:
+    return _divide_or_nan(after.maps.distance(before.maps), before.maps.norm)
 
 
-def _pattern_change(before: Explained, after: Explained) -> Tensor:
-    return _ratio(_length(after.maps.unit - before.maps.unit), _length(before.maps.unit))
+def _pattern_change(before: Explanation, after: Explanation) -> Tensor:
+    return _divide_or_nan(
+        _l2_norm(after.maps.rms_normalised - before.maps.rms_normalised), _l2_norm(before.maps.rms_normalised)
+    )
 
 
-def _steepness(before: Explained, after: Explained) -> Tensor:
-    return _ratio(after.maps.distance(before.maps), _length(after.run.images - before.run.images))
+def _lipschitz_ratio(before: Explanation, after: Explanation) -> Tensor:
+    return _divide_or_nan(
+        after.maps.distance(before.maps), _l2_norm(after.model_pass.images - before.model_pass.images)
+    )
 
 
-def _ratio(change: Tensor, cause: Tensor) -> Tensor:
+def _divide_or_nan(change: Tensor, cause: Tensor) -> Tensor:
     """``(B,)`` float32; NaN where the cause is zero."""
     return torch.where(cause > 0, change / cause, torch.nan).float()
 
 
-def _stability(cause: Compare) -> Compare:
+def _log_stability(cause: Compare) -> Compare:
     """Log10 of the map's relative change over that of something else."""
 
-    def compare(before: Explained, after: Explained) -> Tensor:
-        change = _percentage(before.maps.values, after.maps.values)
-        return (change / cause(before, after).clamp_min(_LEAST)).clamp_min(_LEAST).log10().float()
+    def compare(before: Explanation, after: Explanation) -> Tensor:
+        change = _relative_change_norm(before.maps.values, after.maps.values)
+        return (change / cause(before, after).clamp_min(_MIN_DENOMINATOR)).clamp_min(_MIN_DENOMINATOR).log10().float()
 
     return compare
 
 
-def _image_change(before: Explained, after: Explained) -> Tensor:
-    return _percentage(before.run.images, after.run.images)
+def _image_change(before: Explanation, after: Explanation) -> Tensor:
+    return _relative_change_norm(before.model_pass.images, after.model_pass.images)
 
 
-def _logit_change(before: Explained, after: Explained) -> Tensor:
-    return _length(precise(after.run.logits) - precise(before.run.logits))
+def _logit_change(before: Explanation, after: Explanation) -> Tensor:
+    return _l2_norm(upcast(after.model_pass.logits) - upcast(before.model_pass.logits))
 
 
-def _activation_change(before: Explained, after: Explained) -> Tensor:
-    return _percentage(before.run.activations, after.run.activations)
+def _activation_change(before: Explanation, after: Explanation) -> Tensor:
+    return _relative_change_norm(before.model_pass.activations, after.model_pass.activations)
 
 
-def _percentage(before: Tensor, after: Tensor) -> Tensor:
+def _relative_change_norm(before: Tensor, after: Tensor) -> Tensor:
     """Length of the relative change value by value, ``(B,…)`` -> ``(B,)``; NaN where everything was zero."""
-    before, after = precise(before.flatten(1)), precise(after.flatten(1))
+    before, after = upcast(before.flatten(1)), upcast(after.flatten(1))
     scale = before.square().mean(1, keepdim=True).sqrt()
-    change = (after - before) / before.abs().maximum(_LEAST * scale)
-    return torch.where(scale[:, 0] > 0, _length(change), torch.nan)
+    change = (after - before) / before.abs().maximum(_MIN_DENOMINATOR * scale)
+    return torch.where(scale[:, 0] > 0, _l2_norm(change), torch.nan)
 
 
-def _length(values: Tensor) -> Tensor:
+def _l2_norm(values: Tensor) -> Tensor:
     """``(B,…)`` -> ``(B,)``, double."""
-    length: Tensor = torch.linalg.vector_norm(precise(values.flatten(1)), dim=1)
+    length: Tensor = torch.linalg.vector_norm(upcast(values.flatten(1)), dim=1)
     return length
 
 
-def _top(found: Explained, count: int) -> Tensor:
+def _top_cells(explained: Explanation, n_cells: int) -> Tensor:
     """``(B,n)`` bool: the highest cells, with those tied with the last of them."""
-    cells = found.maps.cells
-    last = cells.topk(min(count, cells.shape[1]), dim=1).values[:, -1:]
+    cells = explained.maps.cells
+    last = cells.topk(min(n_cells, cells.shape[1]), dim=1).values[:, -1:]
     return cells >= last
 
 
-def _probability(found: Explained) -> Tensor:
+def _target_probability(explained: Explanation) -> Tensor:
     """``(B,)``: of the explained class."""
-    return precise(found.run.logits).softmax(1).gather(1, found.targets[:, None])[:, 0]
+    return upcast(explained.model_pass.logits).softmax(1).gather(1, explained.targets[:, None])[:, 0]

@@ -17,7 +17,7 @@ from mavis.models.loading import wrappers
 
 
 @model("onnx", about="onnx:FILE[@SIZE], with the extra onnx; black box: predictions only")
-def onnx(spec: str) -> wrappers.Unclassed:
+def onnx(spec: str) -> wrappers.DeferredModel:
     """The classifier of a file: images ``(N,3,H,W)`` float32 in [0,1] -> logits, normalisation inside.
 
     Args:
@@ -26,28 +26,28 @@ def onnx(spec: str) -> wrappers.Unclassed:
     Raises:
         ModelError: onnxruntime is not installed; the file cannot be read, or takes something else than images.
     """
-    path, size = _taken_apart(spec)
+    path, size = _split_spec(spec)
     session = _Session(path)
-    side = session.size or size or wrappers.SIZE
+    side = session.size or size or wrappers.DEFAULT_SIZE
     if size not in (None, side):
         raise ModelError(f"'{path}' takes images of {side} px; write onnx:{path}.")
-    return wrappers.Unclassed(path.stem, lambda classes: _made(session, path, side, classes), side)
+    return wrappers.DeferredModel(path.stem, lambda classes: _build_model(session, path, side, classes), side)
 
 
-def _taken_apart(spec: str) -> tuple[Path, int | None]:
+def _split_spec(spec: str) -> tuple[Path, int | None]:
     found = re.fullmatch(r"(.+)@(\d+)", spec)
     if found is None or Path(spec).is_file():
         return Path(spec), None
     return Path(found[1]), int(found[2])
 
 
-def _made(session: "_Session", path: Path, size: int, classes: tuple[str, ...]) -> Model:
+def _build_model(session: "_Session", path: Path, size: int, classes: tuple[str, ...]) -> Model:
     return Model(
         name=path.stem,
-        net=wrappers.Asked(session),
+        net=wrappers.BlackBox(session),
         classes=classes,
-        revision=hashing.of_file(path)[:32],
-        can=frozenset({"forward"}),
+        revision=hashing.digest_file(path)[:32],
+        capabilities=frozenset({"forward"}),
         size=size,
         card={"about": f"ONNX file {path.name}"},
     )
@@ -58,11 +58,11 @@ class _Session:
 
     Attributes:
         size: side of the images that the file asks for, or None where it leaves it open.
-        batch: number of images that it takes at once, or None for any.
+        batch_size: number of images that it takes at once, or None for any.
     """
 
     def __init__(self, path: Path) -> None:
-        runtime = _library()
+        runtime = _import_onnxruntime()
         if not path.is_file():
             raise ModelError(f"There is no file '{path}'; write --model onnx:FILE.")
         options = runtime.SessionOptions()
@@ -76,25 +76,25 @@ class _Session:
         if len(inputs) != 1 or len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3):
             raise ModelError(f"'{path}' must take images (N,3,H,W), got {[(one.name, one.shape) for one in inputs]}.")
         self._name = inputs[0].name
-        self.batch = shape[0] if isinstance(shape[0], int) else None
+        self.batch_size = shape[0] if isinstance(shape[0], int) else None
         self.size = shape[2] if isinstance(shape[2], int) else None
 
     def __call__(self, images: Tensor) -> np.ndarray:
         """``(N,3,H,W)`` -> ``(N,K)``."""
         pixels = images.detach().cpu().numpy()
-        step = self.batch or len(pixels)
+        step = self.batch_size or len(pixels)
         return np.concatenate(
-            [self._answer(pixels[first : first + step], step) for first in range(0, len(pixels), step)]
+            [self._predict_batch(pixels[first : first + step], step) for first in range(0, len(pixels), step)]
         )
 
-    def _answer(self, pixels: np.ndarray, step: int) -> np.ndarray:
+    def _predict_batch(self, pixels: np.ndarray, batch_size: int) -> np.ndarray:
         """Of at most as many images as the file takes; where it wants more, the last one fills up."""
-        full = np.concatenate([pixels, np.repeat(pixels[-1:], step - len(pixels), axis=0)])
+        full = np.concatenate([pixels, np.repeat(pixels[-1:], batch_size - len(pixels), axis=0)])
         answer: np.ndarray = self._session.run(None, {self._name: full})[0]
         return answer[: len(pixels)]
 
 
-def _library() -> ModuleType:
+def _import_onnxruntime() -> ModuleType:
     try:
         import onnxruntime
     except ImportError as error:

@@ -19,13 +19,13 @@ class MaskMean(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``(B,3,H,W)`` -> ``(B,2)``."""
-        mean = (images * _middle(images)).sum((1, 2, 3)) / (3 * _middle(images).sum())
+        mean = (images * _middle_mask(images)).sum((1, 2, 3)) / (3 * _middle_mask(images).sum())
         return torch.stack([mean, 1 - mean], dim=1)
 
     def contributions(self, images: Tensor, targets: Tensor) -> Tensor:
         """The model is linear: weight times distance from grey."""
-        mask = _middle(images)
-        return _signed(_bright(images) * mask / mask.sum(), targets)
+        mask = _middle_mask(images)
+        return _sign_for_targets(_brightness(images) * mask / mask.sum(), targets)
 
 
 class PartSum(nn.Module):
@@ -36,12 +36,12 @@ class PartSum(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """``(B,3,H,W)`` -> ``(B,2)``."""
         parts = [weight * _evidence(images, part) for part, weight in self.WEIGHTS.items()]
-        return _both_ways(torch.stack(parts).sum(0))
+        return _bright_and_dark(torch.stack(parts).sum(0))
 
     def contributions(self, images: Tensor, targets: Tensor) -> Tensor:
         """The model is linear: weight times distance from grey."""
-        weights = torch.stack([w * _share(images, part) for part, w in self.WEIGHTS.items()]).sum(0)
-        return _signed(2 * _bright(images) * weights, targets)
+        weights = torch.stack([w * _part_weights(images, part) for part, w in self.WEIGHTS.items()]).sum(0)
+        return _sign_for_targets(2 * _brightness(images) * weights, targets)
 
 
 class BothParts(nn.Module):
@@ -49,13 +49,15 @@ class BothParts(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``(B,3,H,W)`` -> ``(B,2)``."""
-        found: Tensor = _both_ways(_evidence(images, "eyes")).relu() * _both_ways(_evidence(images, "nose")).relu()
+        found: Tensor = (
+            _bright_and_dark(_evidence(images, "eyes")).relu() * _bright_and_dark(_evidence(images, "nose")).relu()
+        )
         return found
 
     def contributions(self, images: Tensor, targets: Tensor) -> Tensor:
         """Each part has half of the product (Shapley), shared out as its pixels make up its evidence."""
         half: Tensor = self(images).gather(1, targets[:, None])[:, :, None, None] / 2
-        return half * (_parted(images, "eyes") + _parted(images, "nose"))
+        return half * (_evidence_shares(images, "eyes") + _evidence_shares(images, "nose"))
 
 
 class DisconnectedHalves(nn.Module):
@@ -65,23 +67,26 @@ class DisconnectedHalves(nn.Module):
         """``(B,3,H,W)`` -> ``(B,2)``."""
         middle = images.shape[3] // 2
         sides = {"left": images[..., :middle], "right": images[..., middle:]}
-        return torch.stack([self._answer(sides[side], parts) for side, parts in SIDES.items()], dim=1)
+        return torch.stack([self._half_logits(sides[side], parts) for side, parts in SIDE_PARTS.items()], dim=1)
 
     def contributions(self, images: Tensor, targets: Tensor) -> Tensor:
         """Each part of the target's half has its bright evidence, pixel by pixel; the other half has none."""
-        maps = [sum((self._of(images, part) for part in parts), images.new_zeros(())) for parts in SIDES.values()]
+        maps = [
+            sum((self._part_contributions(images, part) for part in parts), images.new_zeros(()))
+            for parts in SIDE_PARTS.values()
+        ]
         return torch.cat(maps, dim=1)[torch.arange(len(images)), targets][:, None]
 
     @staticmethod
-    def _of(images: Tensor, part: str) -> Tensor:
+    def _part_contributions(images: Tensor, part: str) -> Tensor:
         """``(B,1,H,W)``: a part's evidence where it is bright, else nothing."""
-        return _evidence(images, part).relu()[:, None, None, None] * _parted(images, part)
+        return _evidence(images, part).relu()[:, None, None, None] * _evidence_shares(images, part)
 
     @staticmethod
-    def _answer(half: Tensor, parts: tuple[str, ...]) -> Tensor:
+    def _half_logits(half: Tensor, parts: tuple[str, ...]) -> Tensor:
         """``(B,)``: bright evidence of the two squares, one above the other, of half an image ``(B,3,H,W/2)``."""
         H, W = half.shape[2:]
-        rows = [PLACES[part][0] * H // 2 + H // 8 for part in parts]
+        rows = [PART_POSITIONS[part][0] * H // 2 + H // 8 for part in parts]
         squares = [half[:, :, top : top + H // 4, W // 4 : W - W // 4] for top in rows]
         return sum(((2 * square.mean((1, 2, 3)) - 1).relu() for square in squares), half.new_zeros(()))
 
@@ -102,57 +107,57 @@ class SingleLogit(nn.Module):
         """``(B,3,H,W)`` -> ``(B,1)``."""
         bright = images.mean(1, keepdim=True) - 0.5
         channels = self.relu(torch.cat([bright, -bright], dim=1))
-        found: Tensor = self.SCALE * ((channels[:, 1:] - channels[:, :1]) * _share(images, "eyes")).sum((2, 3))
+        found: Tensor = self.SCALE * ((channels[:, 1:] - channels[:, :1]) * _part_weights(images, "eyes")).sum((2, 3))
         return found
 
     def contributions(self, images: Tensor, targets: Tensor) -> Tensor:
         """Together the two channels are linear; the first class's map is the second's with its sign turned."""
-        return _signed(self.SCALE / 2 * _bright(images) * _share(images, "eyes"), targets)
+        return _sign_for_targets(self.SCALE / 2 * _brightness(images) * _part_weights(images, "eyes"), targets)
 
 
-PLACES = {"eyes": (0, 0), "nose": (0, 1), "mouth": (1, 0), "ears": (1, 1)}
+PART_POSITIONS = {"eyes": (0, 0), "nose": (0, 1), "mouth": (1, 0), "ears": (1, 1)}
 """Per part of `planted_parts` the quarter of the image (row, column) in whose middle its square lies."""
 
-SIDES = {"left": ("eyes", "mouth"), "right": ("nose", "ears")}
+SIDE_PARTS = {"left": ("eyes", "mouth"), "right": ("nose", "ears")}
 
 
-def _share(images: Tensor, part: str) -> Tensor:
+def _part_weights(images: Tensor, part: str) -> Tensor:
     """``(H,W)``: 1/n on the n pixels of a part's square, a quarter of the image's side; 0 elsewhere."""
     H, W = images.shape[2:]
-    row, column = PLACES[part]
+    row, column = PART_POSITIONS[part]
     mask = torch.zeros(H, W, device=images.device, dtype=images.dtype)
     top, left = row * H // 2 + H // 8, column * W // 2 + W // 8
     mask[top : top + H // 4, left : left + W // 4] = 1
     return mask / mask.sum()
 
 
-def _bright(images: Tensor) -> Tensor:
+def _brightness(images: Tensor) -> Tensor:
     """``(B,1,H,W)``: how much brighter than grey."""
     return images.mean(1, keepdim=True) - 0.5
 
 
 def _evidence(images: Tensor, part: str) -> Tensor:
     """``(B,)`` in [−1,1]: how bright a part is, −1 for black, 1 for white, 0 for grey."""
-    return 2 * (_bright(images)[:, 0] * _share(images, part)).sum((1, 2))
+    return 2 * (_brightness(images)[:, 0] * _part_weights(images, part)).sum((1, 2))
 
 
-def _parted(images: Tensor, part: str) -> Tensor:
+def _evidence_shares(images: Tensor, part: str) -> Tensor:
     """``(B,1,H,W)``: which part of a square's evidence each of its pixels is; sums to 1, zero for a grey square."""
-    own, whole = 2 * _bright(images) * _share(images, part), _evidence(images, part)[:, None, None, None]
+    own, whole = 2 * _brightness(images) * _part_weights(images, part), _evidence(images, part)[:, None, None, None]
     return torch.where(whole == 0, 0.0, own / whole.where(whole != 0, torch.ones_like(whole)))
 
 
-def _both_ways(evidence: Tensor) -> Tensor:
+def _bright_and_dark(evidence: Tensor) -> Tensor:
     """``(B,)`` -> ``(B,2)``: for bright and for dark."""
     return torch.stack([evidence, -evidence], dim=1)
 
 
-def _signed(values: Tensor, targets: Tensor) -> Tensor:
+def _sign_for_targets(values: Tensor, targets: Tensor) -> Tensor:
     """Maps ``(B,1,H,W)`` of the first class as those of the targets; the second class's have the other sign."""
     return values * (1 - 2 * targets)[:, None, None, None]
 
 
-def _middle(images: Tensor) -> Tensor:
+def _middle_mask(images: Tensor) -> Tensor:
     """``(H,W)``, 1 in the square between a quarter and three quarters of each side."""
     H, W = images.shape[2:]
     mask = torch.zeros(H, W, device=images.device, dtype=images.dtype)
@@ -172,13 +177,13 @@ def mask_mean() -> Model:
         net=MaskMean(),
         classes=("bright", "dark"),
         revision=hashing.digest("mask_mean", "mean over the middle quarter", "1"),
-        can=frozenset({"forward", "gradient"}),
+        capabilities=frozenset({"forward", "gradient"}),
         output="logit",
         card={"target": "shade", "about": "hand-wired, no training"},
     )
 
 
-def _wired(name: str, net: nn.Module, classes: tuple[str, ...], about: str, **traits: Any) -> Model:
+def _hand_wired_model(name: str, net: nn.Module, classes: tuple[str, ...], about: str, **traits: Any) -> Model:
     """A model for `planted_parts`; its curves are taken on the logit unless said otherwise."""
     traits = {"output": "logit", **traits}
     return Model(
@@ -186,7 +191,7 @@ def _wired(name: str, net: nn.Module, classes: tuple[str, ...], about: str, **tr
         net=net,
         classes=classes,
         revision=hashing.digest(name, about, "1"),
-        can=frozenset({"forward", "gradient", *traits.pop("can", ())}),
+        capabilities=frozenset({"forward", "gradient", *traits.pop("can", ())}),
         card={"target": "shade" if "bright" in classes else "side", "about": f"hand-wired, no training; {about}"},
         **traits,
     )
@@ -195,7 +200,7 @@ def _wired(name: str, net: nn.Module, classes: tuple[str, ...], about: str, **tr
 @model("part_sum", about="hand-wired: three squares that add up, 3 : 2 : 1")
 def part_sum() -> Model:
     """Three squares of known weight; for the data set ``planted_parts``. Linear, so the exact map is weight × value."""
-    return _wired("part_sum", PartSum(), ("bright", "dark"), "3 eyes + 2 nose + mouth")
+    return _hand_wired_model("part_sum", PartSum(), ("bright", "dark"), "3 eyes + 2 nose + mouth")
 
 
 @model("both_parts", about="hand-wired: two squares, both needed (AND)")
@@ -205,7 +210,7 @@ def both_parts() -> Model:
     Any order that removes both squares before everything else, cell by cell as it likes, has the normalised gain 1 − 2p
     under the mean colour: what one way of removing them loses, the reverse wins.
     """
-    return _wired("both_parts", BothParts(), ("bright", "dark"), "eyes × nose")
+    return _hand_wired_model("both_parts", BothParts(), ("bright", "dark"), "eyes × nose")
 
 
 @model("disconnected_halves", about="hand-wired: each class sees its own half only (DiFull)")
@@ -215,7 +220,7 @@ def disconnected_halves() -> Model:
     Source: Rao, Böhle and Schiele 2022, arXiv 2205.10435 (DiFull): no map of a class may reach into the other half.
     Differs: two halves and fixed weights, where the paper puts trained classifiers on a grid.
     """
-    return _wired("disconnected_halves", DisconnectedHalves(), ("left", "right"), "a half for each class")
+    return _hand_wired_model("disconnected_halves", DisconnectedHalves(), ("left", "right"), "a half for each class")
 
 
 @model("single_logit", about="hand-wired: one logit for two classes")
@@ -226,4 +231,4 @@ def single_logit() -> Model:
     """
     about = "one logit: eyes dark"
     traits = {"cam_layer": "relu", "can": {"activations"}, "output": "softmax"}
-    return _wired("single_logit", SingleLogit(), ("bright", "dark"), about, **traits)
+    return _hand_wired_model("single_logit", SingleLogit(), ("bright", "dark"), about, **traits)

@@ -14,7 +14,7 @@ from mavis.models.loading import specs, weights, wrappers
 
 
 @model("timm", about="timm:NAME[@SIZE][:WEIGHTS], with the extra timm; random weights unless a file is given")
-def timm(spec: str) -> wrappers.Unclassed:
+def timm(spec: str) -> wrappers.DeferredModel:
     """A classifier of timm with as many logits as the data have classes.
 
     Args:
@@ -26,40 +26,40 @@ def timm(spec: str) -> wrappers.Unclassed:
         ModelError: timm is not installed.
         UnknownName: timm has no such classifier.
     """
-    library, wanted = _library(), specs.parsed(spec)
+    library, wanted = _import_timm(), specs.parse_spec(spec)
     if not library.is_model(wanted.name):
         raise UnknownName("timm model", wanted.name, library.list_models())
-    size = wanted.size or wrappers.SIZE
-    return wrappers.Unclassed(wanted.label, partial(_made, wanted, size), size)
+    size = wanted.size or wrappers.DEFAULT_SIZE
+    return wrappers.DeferredModel(wanted.label, partial(_build_model, wanted, size), size)
 
 
-def _library() -> ModuleType:
+def _import_timm() -> ModuleType:
     try:
         return import_module("timm")
     except ImportError as error:
         raise ModelError("Models of timm need the package timm: pip install 'mavis-xai[timm]'.") from error
 
 
-def _made(wanted: specs.Spec, size: int, classes: tuple[str, ...]) -> Model:
-    def make() -> nn.Module:
-        net = _built(wanted.name, size, len(classes))
+def _build_model(spec: specs.Spec, size: int, classes: tuple[str, ...]) -> Model:
+    def build() -> nn.Module:
+        net = _create_network(spec.name, size, len(classes))
         usual: Any = getattr(net, "pretrained_cfg", None) or {}
-        mean, deviation = usual.get("mean", wrappers.IMAGENET_MEAN), usual.get("std", wrappers.IMAGENET_DEVIATION)
+        mean, deviation = usual.get("mean", wrappers.IMAGENET_MEAN), usual.get("std", wrappers.IMAGENET_STD)
         return wrappers.Normalised(net, tuple(mean), tuple(deviation))
 
-    if wanted.weights is None:
-        net, about = weights.random(make, size), f"timm {wanted.name}, random weights"
+    if spec.weights is None:
+        net, about = weights.random_network(build, size), f"timm {spec.name}, random weights"
     else:
-        net, about = make(), f"timm {wanted.name}, weights {wanted.weights.name}"
-        weights.fill(net.get_submodule("net"), wanted.weights)
-    return wrappers.around(net, wanted.label, classes, size, about=about)
+        net, about = build(), f"timm {spec.name}, weights {spec.weights.name}"
+        weights.load_weights(net.get_submodule("net"), spec.weights)
+    return wrappers.wrap_network(net, spec.label, classes, size, about=about)
 
 
-def _built(name: str, size: int, classes: int) -> nn.Module:
+def _create_network(name: str, size: int, n_classes: int) -> nn.Module:
     """The network; transformers are told the size of the images, which others do not take."""
-    library = _library()
+    library = _import_timm()
     try:
-        net: nn.Module = library.create_model(name, pretrained=False, num_classes=classes, img_size=size)
+        net: nn.Module = library.create_model(name, pretrained=False, num_classes=n_classes, img_size=size)
     except TypeError:
-        net = library.create_model(name, pretrained=False, num_classes=classes)
+        net = library.create_model(name, pretrained=False, num_classes=n_classes)
     return net

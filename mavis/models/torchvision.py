@@ -10,15 +10,15 @@ from mavis.core.registry import model
 from mavis.core.types import Model
 from mavis.models.loading import specs, weights, wrappers
 
-SIZES = {"inception_v3": 96, "maxvit_t": 224, "vit_h_14": 70}
+DEFAULT_SIZES = {"inception_v3": 96, "maxvit_t": 224, "vit_h_14": 70}
 """Where 64 px are too few, or no multiple of what the network is made of."""
 
-AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
+AUXILIARY_HEADS = ("AuxLogits.", "aux1.", "aux2.")
 """Heads that only training uses; the networks are built without them."""
 
 
 @model("torchvision", about="torchvision:NAME[@SIZE][:WEIGHTS]; random weights unless a file is given")
-def torchvision(spec: str) -> wrappers.Unclassed:
+def torchvision(spec: str) -> wrappers.DeferredModel:
     """A classifier of torchvision with as many logits as the data have classes.
 
     Args:
@@ -31,36 +31,36 @@ def torchvision(spec: str) -> wrappers.Unclassed:
     """
     from torchvision import models
 
-    wanted = specs.parsed(spec)
+    wanted = specs.parse_spec(spec)
     names = models.list_models(module=models)
     if wanted.name not in names:
         raise UnknownName("torchvision model", wanted.name, names)
-    size = wanted.size or SIZES.get(wanted.name, wrappers.SIZE)
-    return wrappers.Unclassed(wanted.label, partial(_made, wanted, size), size)
+    size = wanted.size or DEFAULT_SIZES.get(wanted.name, wrappers.DEFAULT_SIZE)
+    return wrappers.DeferredModel(wanted.label, partial(_build_model, wanted, size), size)
 
 
-def _made(wanted: specs.Spec, size: int, classes: tuple[str, ...]) -> Model:
-    def make() -> nn.Module:
-        return wrappers.Normalised(_built(wanted, size, len(classes)))
+def _build_model(spec: specs.Spec, size: int, classes: tuple[str, ...]) -> Model:
+    def build() -> nn.Module:
+        return wrappers.Normalised(_create_network(spec, size, len(classes)))
 
-    if wanted.weights is None:
-        net, about = weights.random(make, size), f"torchvision {wanted.name}, random weights"
+    if spec.weights is None:
+        net, about = weights.random_network(build, size), f"torchvision {spec.name}, random weights"
     else:
-        net, about = make(), f"torchvision {wanted.name}, weights {wanted.weights.name}"
-        weights.fill(net.get_submodule("net"), wanted.weights, drop=AUXILIARY)
-    return wrappers.around(net, wanted.label, classes, size, about=about)
+        net, about = build(), f"torchvision {spec.name}, weights {spec.weights.name}"
+        weights.load_weights(net.get_submodule("net"), spec.weights, ignored_prefixes=AUXILIARY_HEADS)
+    return wrappers.wrap_network(net, spec.label, classes, size, about=about)
 
 
-def _built(wanted: specs.Spec, size: int, classes: int) -> nn.Module:
+def _create_network(spec: specs.Spec, size: int, n_classes: int) -> nn.Module:
     from torchvision import models
 
     options: dict[str, Any] = {}
-    if wanted.name.startswith("vit_"):
+    if spec.name.startswith("vit_"):
         options = {"image_size": size}
-    elif wanted.name == "maxvit_t":
+    elif spec.name == "maxvit_t":
         options = {"input_size": (size, size)}
-    elif wanted.name in ("inception_v3", "googlenet"):
-        given = wanted.weights is not None  # torchvision's own weights expect this second normalisation
+    elif spec.name in ("inception_v3", "googlenet"):
+        given = spec.weights is not None  # torchvision's own weights expect this second normalisation
         options = {"aux_logits": False, "init_weights": False, "transform_input": given}
-    net: nn.Module = models.get_model(wanted.name, weights=None, num_classes=classes, **options)
+    net: nn.Module = models.get_model(spec.name, weights=None, num_classes=n_classes, **options)
     return net

@@ -14,7 +14,7 @@ from mavis.models.loading import specs, weights, wrappers
 
 
 @registry.model("factory", about="[factory:]pkg.mod:fn[@SIZE][:WEIGHTS]; your function that returns a network")
-def factory(spec: str) -> Model | wrappers.Unclassed:
+def factory(spec: str) -> Model | wrappers.DeferredModel:
     """What a function returns: a `Model`, a network or any other function from images in [0,1] to logits.
 
     Args:
@@ -27,28 +27,28 @@ def factory(spec: str) -> Model | wrappers.Unclassed:
         ModelError: it fails, or returns something else.
     """
     module, _, rest = spec.partition(":")
-    wanted = specs.parsed(rest)
+    wanted = specs.parse_spec(rest)
     path = f"{module}:{wanted.name}"
-    function = registry.find(path)
+    function = registry.import_factory(path)
     name = specs.Spec(path, wanted.size, wanted.weights).label
-    if _asks_for_classes(function):
-        return wrappers.Unclassed(name, partial(_told, function, wanted, name), wanted.size)
-    return wrappers.given(_called(function, wanted, name), name, wanted.size)
+    if _takes_classes(function):
+        return wrappers.DeferredModel(name, partial(_build_for_classes, function, wanted, name), wanted.size)
+    return wrappers.as_model(_call_function(function, wanted, name), name, wanted.size)
 
 
-def _asks_for_classes(function: Callable[..., Any]) -> bool:
+def _takes_classes(function: Callable[..., Any]) -> bool:
     try:
         return "classes" in inspect.signature(function).parameters
     except ValueError:  # some built-in callables have no signature
         return False
 
 
-def _told(function: Callable[..., Any], wanted: specs.Spec, name: str, classes: tuple[str, ...]) -> Model:
-    found = wrappers.given(_called(partial(function, classes=classes), wanted, name), name, wanted.size)
-    return found if isinstance(found, Model) else found.make(classes)
+def _build_for_classes(function: Callable[..., Any], spec: specs.Spec, name: str, classes: tuple[str, ...]) -> Model:
+    found = wrappers.as_model(_call_function(partial(function, classes=classes), spec, name), name, spec.size)
+    return found if isinstance(found, Model) else found.build(classes)
 
 
-def _called(function: Callable[[], Any], wanted: specs.Spec, name: str) -> Any:
+def _call_function(function: Callable[[], Any], spec: specs.Spec, name: str) -> Any:
     """What the function returns, with its weights."""
     try:
         found = function()
@@ -56,8 +56,8 @@ def _called(function: Callable[[], Any], wanted: specs.Spec, name: str) -> Any:
         raise
     except Exception as error:
         raise ModelError(f"The function of '{name}' fails: {type(error).__name__}: {error}") from error
-    if wanted.weights is not None:
+    if spec.weights is not None:
         if not isinstance(found, nn.Module):
             raise ModelError(f"'{name}' names weights, so its function must return a network, got {found!r}.")
-        weights.fill(found, wanted.weights)
+        weights.load_weights(found, spec.weights)
     return found

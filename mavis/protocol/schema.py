@@ -262,4 +262,4 @@ class Protocol(Section):
 
     def sha256(self) -> str:
         """Hash of every rule, whatever the order of keys in the file."""
-        return hashing.of_json(self.model_dump(mode="json", exclude={"overrides"}))
+        return hashing.digest_json(self.model_dump(mode="json", exclude={"overrides"}))

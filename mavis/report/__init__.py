@@ -11,13 +11,13 @@ import pandas as pd
 
 from mavis.analysis.findings import Findings
 from mavis.report.export import csv_files, formats
-from mavis.report.export.formats import schema
+from mavis.report.export.formats import leaderboard_schema
 from mavis.report.html.gallery import Tile
 
-__all__ = ["Tile", "schema", "write"]
+__all__ = ["Tile", "leaderboard_schema", "write_report"]
 
 
-def write(folder: Path, findings: Findings, curves: pd.DataFrame, tiles: Sequence[Tile]) -> Path:
+def write_report(folder: Path, findings: Findings, curves: pd.DataFrame, tiles: Sequence[Tile]) -> Path:
     """Writes the page, the leaderboard and three further tables; each file appears whole or not at all.
 
     These are ``index.html``; ``leaderboard.csv``, ``.md``, ``.json`` and ``.tex``; ``skills.csv``, ``gaps.csv`` and
@@ -33,22 +33,22 @@ def write(folder: Path, findings: Findings, curves: pd.DataFrame, tiles: Sequenc
     Returns:
         The path of ``index.html``, a page that needs no other file and no network.
     """
-    from mavis.report.html.page import render
+    from mavis.report.html.page import render_page
 
     folder.mkdir(parents=True, exist_ok=True)
-    page = render(findings, curves, tiles)
-    _replace(folder / "leaderboard.json", formats.as_json(findings))
-    _replace(folder / "leaderboard.csv", csv_files.scores(findings))
-    _replace(folder / "skills.csv", csv_files.skills(findings))
-    _replace(folder / "gaps.csv", csv_files.gaps(findings))
-    _replace(folder / "pairs.csv", csv_files.pairs(findings))
-    _replace(folder / "leaderboard.md", formats.as_markdown(findings))
-    _replace(folder / "leaderboard.tex", formats.as_latex(findings))
-    _replace(folder / "index.html", page)
+    page = render_page(findings, curves, tiles)
+    _write_atomically(folder / "leaderboard.json", formats.as_json(findings))
+    _write_atomically(folder / "leaderboard.csv", csv_files.scores_csv(findings))
+    _write_atomically(folder / "skills.csv", csv_files.skills_csv(findings))
+    _write_atomically(folder / "gaps.csv", csv_files.gaps_csv(findings))
+    _write_atomically(folder / "pairs.csv", csv_files.pairs_csv(findings))
+    _write_atomically(folder / "leaderboard.md", formats.as_markdown(findings))
+    _write_atomically(folder / "leaderboard.tex", formats.as_latex(findings))
+    _write_atomically(folder / "index.html", page)
     return folder / "index.html"
 
 
-def _replace(path: Path, text: str) -> None:
+def _write_atomically(path: Path, text: str) -> None:
     """A reader sees the old file or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -17,8 +17,8 @@ from mavis.core.types import Dataset
 from mavis.datasets.loading.open import DEFAULT_DATA
 from mavis.engine.planning import request as request_
 from mavis.engine.store import Store
-from mavis.models.loading.open import Given, name_of, open_models
-from mavis.report.console import summary as tables
+from mavis.models.loading.open import ModelLike, model_name, open_models
+from mavis.report.console.summary import print_summary
 from mavis.workflows import run
 
 
@@ -36,13 +36,13 @@ class Evaluation:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per model, image, explainer and metric: value, status, reason, cost, and the image's groups."""
-        store = Store.existing(self.folder)
-        return store.table().merge(store.images(), on=["model", "image"], validate="many_to_one")
+        store = Store.open_existing(self.folder)
+        return store.scores().merge(store.images(), on=["model", "image"], validate="many_to_one")
 
     def summary(self) -> str:
         """Leaderboard, groups and recommendation as plain text."""
         text = StringIO()
-        tables.show(Console(file=text, width=110, no_color=True), self.findings)
+        print_summary(Console(file=text, width=110, no_color=True), self.findings)
         return text.getvalue()
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: Given | Sequence[Given],
+    model: ModelLike | Sequence[ModelLike],
     data: str | Dataset = DEFAULT_DATA,
     *,
     explainers: Sequence[str] = ("all",),
@@ -93,11 +93,11 @@ def evaluate(
     Raises:
         MavisError: a name, parameter, model or data set does not hold; the message says what to do.
     """
-    listed: list[Given] = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
-    if not listed:
+    models: list[ModelLike] = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
+    if not models:
         raise MavisError("evaluate needs at least one model.")
     request = request_.Request(
-        models=tuple(map(name_of, listed)),
+        models=tuple(map(model_name, models)),
         data=data if isinstance(data, str) else data.name,
         target=target,
         split=split,
@@ -112,5 +112,5 @@ def evaluate(
         allow_known_faulty=allow_known_faulty,
     )
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="mavis-"))
-    opened = open_models(listed, resolve(device), data, target=target, split=split)
-    return Evaluation(run.run(request, folder, opened=opened), folder)
+    loaded = open_models(models, resolve(device), data, target=target, split=split)
+    return Evaluation(run.run_benchmark(request, folder, loaded=loaded), folder)

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mavis.analysis.groups import macro_means, wide
+from mavis.analysis.groups import macro_means, pivot_scores
 from mavis.core.errors import ProtocolError
-from mavis.core.group_attributes import joined
+from mavis.core.group_attributes import group_labels
 from mavis.core.registry import explainers, metrics
 from mavis.engine.execution.scheduler import SILENT, Progress
 from mavis.engine.planning import setup
@@ -64,7 +64,7 @@ class Stability:
     stable: bool | None
 
 
-def run(request: Request, folder: Path, progress: Progress = SILENT) -> tuple[Stability, ...]:
+def run_sensitivity(request: Request, folder: Path, progress: Progress = SILENT) -> tuple[Stability, ...]:
     """Runs every setting and compares the rankings; one run directory per grid, each continued where it stopped.
 
     Args:
@@ -75,26 +75,31 @@ def run(request: Request, folder: Path, progress: Progress = SILENT) -> tuple[St
     Raises:
         MavisError: before anything is written; ProtocolError where the protocol varies nothing.
     """
-    rules = request.protocol if isinstance(request.protocol, Protocol) else loading.load(request.protocol)
-    if rules.sensitivity is None:
-        raise ProtocolError(f"The protocol {rules.protocol} has no 'sensitivity'; say there which settings to vary.")
-    tables = [_of_grid(request, rules, rules.sensitivity, grid, folder, progress) for grid in rules.sensitivity.grids]
-    found = tuple(
-        _compared(model, metric, [s for table in tables for s in table[model, metric]], rules.sensitivity)
+    protocol = request.protocol if isinstance(request.protocol, Protocol) else loading.load_protocol(request.protocol)
+    if protocol.sensitivity is None:
+        raise ProtocolError(f"The protocol {protocol.protocol} has no 'sensitivity'; say there which settings to vary.")
+    tables = [
+        _run_grid(request, protocol, protocol.sensitivity, grid, folder, progress)
+        for grid in protocol.sensitivity.grids
+    ]
+    stabilities = tuple(
+        _stability(model, metric, [s for table in tables for s in table[model, metric]], protocol.sensitivity)
         for model, metric in tables[0]
     )
-    (folder / "sensitivity.json").write_text(json.dumps([asdict(one) for one in found], indent=2), encoding="utf-8")
-    return found
+    (folder / "sensitivity.json").write_text(
+        json.dumps([asdict(one) for one in stabilities], indent=2), encoding="utf-8"
+    )
+    return stabilities
 
 
-def labelled(rules: SensitivityRules) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def label_settings(rules: SensitivityRules) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Every metric with every combination of its varied parameters: label, metric, parameters."""
     for metric, varied in rules.metrics.items():
         for number, values in enumerate(itertools.product(*varied.values())):
             yield f"{metric}@{number}", metric, dict(zip(varied, values, strict=True))
 
 
-def kendall(settings: Sequence[Setting]) -> float | None:
+def mean_kendall_tau(settings: Sequence[Setting]) -> float | None:
     """Mean Kendall tau-b of the methods' means over all pairs of settings; a setting that ties all methods counts 0."""
     taus = []
     for a, b in itertools.combinations(settings, 2):
@@ -106,55 +111,57 @@ def kendall(settings: Sequence[Setting]) -> float | None:
     return float(np.mean(taus)) if taus else None
 
 
-def _of_grid(
-    request: Request, rules: Protocol, varied: SensitivityRules, grid: int, folder: Path, progress: Progress
+def _run_grid(
+    request: Request, protocol: Protocol, varied: SensitivityRules, grid: int, folder: Path, progress: Progress
 ) -> dict[tuple[str, str], list[Setting]]:
     """One grid's settings per model and metric."""
-    wanted = list(labelled(varied))
-    body = rules.model_dump(mode="json", by_alias=True) | {
+    labelled_settings = list(label_settings(varied))
+    body = protocol.model_dump(mode="json", by_alias=True) | {
         "grid": grid,
-        "metrics": {label: params for label, _, params in wanted},
-        "explainers": {**rules.explainers.model_dump(mode="json"), "controls": [], "oracles": []},
+        "metrics": {label: params for label, _, params in labelled_settings},
+        "explainers": {**protocol.explainers.model_dump(mode="json"), "controls": [], "oracles": []},
         "agreement": None,
         "reliability": None,
     }
-    place = folder / f"grid{grid}"
-    planned = setup.plan(replace(request, protocol=loading.parse(body, str(place))))
-    store, images = pipeline.begin(planned, place)
-    pipeline.work(planned, store, images, progress)
-    scores = store.table()
-    found: dict[tuple[str, str], list[Setting]] = {}
-    for model in planned.models:
-        means = _means(scores[scores["model"] == model], images[images["model"] == model], rules.data.groups[0])
-        for label, metric, params in wanted:
+    grid_folder = folder / f"grid{grid}"
+    plan = setup.plan_run(replace(request, protocol=loading.parse_protocol(body, str(grid_folder))))
+    store, images = pipeline.start_run(plan, grid_folder)
+    pipeline.execute_run(plan, store, images, progress)
+    scores = store.scores()
+    settings: dict[tuple[str, str], list[Setting]] = {}
+    for model in plan.models:
+        means = _macro_means(
+            scores[scores["model"] == model], images[images["model"] == model], protocol.data.groups[0]
+        )
+        for label, metric, params in labelled_settings:
             setting = Setting(grid, params, means.get(label, {}))
-            found.setdefault((model, metric), []).append(setting)
-    return found
+            settings.setdefault((model, metric), []).append(setting)
+    return settings
 
 
-def _means(scores: pd.DataFrame, images: pd.DataFrame, attribute: str) -> dict[str, dict[str, float | None]]:
+def _macro_means(scores: pd.DataFrame, images: pd.DataFrame, attribute: str) -> dict[str, dict[str, float | None]]:
     """Per label and method the macro mean."""
     methods = [e for e in scores["explainer"].unique() if explainers[e].traits.role == "method"]
     shown = images.set_index("image")
-    table = wide(scores[scores["explainer"].isin(methods)], shown)
-    means = macro_means(table.to_numpy(dtype=np.float64), joined(shown, attribute).tolist())
-    found: dict[str, dict[str, float | None]] = {}
+    table = pivot_scores(scores[scores["explainer"].isin(methods)], shown)
+    means = macro_means(table.to_numpy(dtype=np.float64), group_labels(shown, attribute).tolist())
+    means_by_label: dict[str, dict[str, float | None]] = {}
     for pair, mean in zip(table.columns.to_list(), means, strict=True):
-        found.setdefault(pair[1], {})[pair[0]] = None if np.isnan(mean) else float(mean)
-    return found
+        means_by_label.setdefault(pair[1], {})[pair[0]] = None if np.isnan(mean) else float(mean)
+    return means_by_label
 
 
-def _compared(model: str, metric: str, settings: Sequence[Setting], rules: SensitivityRules) -> Stability:
-    tau = kendall(settings)
-    upwards = metrics[metric].traits.higher_is_better is not False
+def _stability(model: str, metric: str, settings: Sequence[Setting], rules: SensitivityRules) -> Stability:
+    tau = mean_kendall_tau(settings)
+    higher_is_better = metrics[metric].traits.higher_is_better is not False
     leaders = []
     for one in settings:
-        known = {name: mean if upwards else -mean for name, mean in one.means.items() if mean is not None}
+        known = {name: mean if higher_is_better else -mean for name, mean in one.means.items() if mean is not None}
         leaders += [name for name, mean in known.items() if mean == max(known.values())]
     return Stability(
         model=model,
         metric=metric,
-        higher_is_better=upwards,
+        higher_is_better=higher_is_better,
         settings=tuple(settings),
         tau=tau,
         winners=tuple(dict.fromkeys(leaders)),

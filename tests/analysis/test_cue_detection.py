@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mavis.analysis.cue_detection import compare, influences
-from mavis.analysis.groups import Rules
+from mavis.analysis.cue_detection import auroc_influences, score_cue_detection
+from mavis.analysis.groups import BootstrapSettings
 
-RULES = Rules(attributes=("race",), min_report=2, bootstrap=2000, confidence=0.95, seed=0)
+RULES = BootstrapSettings(attributes=("race",), min_report=2, n_bootstrap=2000, confidence=0.95, seed=0)
 
 
 def model(name: str, agrees: float, disagrees: float) -> SimpleNamespace:
@@ -38,7 +38,7 @@ def test_the_mean_is_scikit_learn_s_area() -> None:
     draw = np.random.default_rng(0)
     a, b = draw.normal(0.5, 1, 80).round(1), draw.normal(0, 1, 80).round(1)
     expected = roc_auc_score([1] * 80 + [0] * 80, np.concatenate([a, b]))
-    assert influences(a, b).mean() == pytest.approx(expected, abs=1e-12)
+    assert auroc_influences(a, b).mean() == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_interval_is_that_of_fresh_samples() -> None:
@@ -49,12 +49,12 @@ def test_the_interval_is_that_of_fresh_samples() -> None:
         common = draw.normal(0, 1, 100)
         return common + draw.normal(0.7, 1, 100), common + draw.normal(0, 1, 100)
 
-    spread = np.std([influences(*sample()).mean() for _ in range(400)])
+    spread = np.std([auroc_influences(*sample()).mean() for _ in range(400)])
     widths = []
     for _ in range(20):
         a, b = sample()
         scores, images = table(leans=a, clean=b)
-        (found,) = compare(scores, images, [LEANS, CLEAN], RULES)
+        (found,) = score_cue_detection(scores, images, [LEANS, CLEAN], RULES)
         widths.append((found.auroc.high - found.auroc.low) / 2)
     assert np.mean(widths) == pytest.approx(1.96 * spread, rel=0.15)
 
@@ -64,17 +64,17 @@ def test_the_leaning_model_is_the_one_that_the_cue_helps_more() -> None:
     high, low = np.linspace(0.5, 0.9, 10), np.linspace(0.0, 0.4, 10)
     for order in ([LEANS, CLEAN], [CLEAN, LEANS]):
         scores, images = table(leans=high, clean=low)
-        (found,) = compare(scores, images, order, RULES)
+        (found,) = score_cue_detection(scores, images, order, RULES)
         assert (found.leaning, found.other, found.auroc.mean, found.auroc.n) == ("leans", "clean", 1.0, 10)
         assert found.reliance == pytest.approx((0.2, 0.01))
     scores, images = table(leans=low, clean=low)
-    assert compare(scores, images, [LEANS, CLEAN], RULES)[0].auroc.mean == pytest.approx(0.5)
+    assert score_cue_detection(scores, images, [LEANS, CLEAN], RULES)[0].auroc.mean == pytest.approx(0.5)
 
 
 def test_images_without_a_value_on_either_model_are_left_out() -> None:
     """An image that carries no cue says nothing."""
     scores, images = table(leans=np.array([0.9, np.nan, 0.8]), clean=np.array([0.1, 0.2, np.nan]))
-    assert compare(scores, images, [LEANS, CLEAN], RULES)[0].auroc.n == 1
+    assert score_cue_detection(scores, images, [LEANS, CLEAN], RULES)[0].auroc.n == 1
 
 
 def test_images_of_one_person_are_resampled_together() -> None:
@@ -86,7 +86,8 @@ def test_images_of_one_person_are_resampled_together() -> None:
     images["image"] = scores["image"] = [f"i{k:02d}" for k in range(40)] * 2
     people = tuple(f"p{k // 4}" for k in range(40))
     plain, aware = (
-        compare(scores, images, [LEANS, CLEAN], rules)[0].auroc for rules in (RULES, replace(RULES, people=people))
+        score_cue_detection(scores, images, [LEANS, CLEAN], rules)[0].auroc
+        for rules in (RULES, replace(RULES, identities=people))
     )
     assert (plain.mean, plain.n) == (aware.mean, 36)
     assert (aware.high - aware.low) / (plain.high - plain.low) == pytest.approx(2, rel=0.15)
@@ -95,6 +96,6 @@ def test_images_of_one_person_are_resampled_together() -> None:
 def test_one_model_or_no_cue_gives_nothing() -> None:
     """There is no twin to compare with."""
     scores, images = table(leans=np.array([0.9, 0.8]))
-    assert compare(scores, images, [LEANS], RULES) == ()
+    assert score_cue_detection(scores, images, [LEANS], RULES) == ()
     plain = SimpleNamespace(model="leans", validity=SimpleNamespace(cue={}))
-    assert compare(scores, images, [plain, plain], RULES) == ()
+    assert score_cue_detection(scores, images, [plain, plain], RULES) == ()

@@ -6,44 +6,56 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mavis.analysis.groups import Rules, Summary, macro_draws, macro_means, resampled_means, summarise, wide
+from mavis.analysis.groups import (
+    BootstrapSettings,
+    ScoreSummary,
+    bootstrap_stratum_means,
+    macro_draws,
+    macro_means,
+    pivot_scores,
+    summarise_scores,
+)
 from mavis.analysis.statistics import bootstrap
 from mavis.core.errors import BadParameter
 
-from ..tables import RULES, images, scores, values
+from ..tables import BOOTSTRAP, make_images, score_rows, values_with_mean
 
 PAIR = ("saliency", "nsrg")
-BOTH = Rules(attributes=("race", "gender", "race*gender"), min_report=10, bootstrap=100, confidence=0.95, seed=7)
+BOTH = BootstrapSettings(
+    attributes=("race", "gender", "race*gender"), min_report=10, n_bootstrap=100, confidence=0.95, seed=7
+)
 
 
-def one(summary: Summary, attribute: str, group: str) -> object:
+def one(summary: ScoreSummary, attribute: str, group: str) -> object:
     """The only column's value of one group."""
     return next(g for g in summary.groups[0] if (g.attribute, g.group) == (attribute, group))
 
 
 def test_macro_mean_weighs_groups_and_natural_mean_images() -> None:
     """With 90 images at 1 and 10 at 0 the macro mean is one half, the natural mean nine tenths."""
-    table = images({"alder": 90, "birch": 10})
-    found = summarise(scores(table, {PAIR: (table["race"] == "alder").astype(float)}), table, RULES)
+    table = make_images({"alder": 90, "birch": 10})
+    found = summarise_scores(score_rows(table, {PAIR: (table["race"] == "alder").astype(float)}), table, BOOTSTRAP)
     assert found.columns == (PAIR,)
     assert found.macro[0].mean == pytest.approx(0.5)
-    assert found.natural[0] == pytest.approx(0.9)
+    assert found.weighted[0] == pytest.approx(0.9)
     assert found.macro[0].n == 100
 
 
 def test_interval_of_the_macro_mean_is_the_textbook_one() -> None:
     """Its half-width is 1.96 times the root of the mean squared standard error over the number of groups."""
-    table = images({"alder": 200, "birch": 50})
-    column = values(table, 0.5, seed=1)
-    found = summarise(scores(table, {PAIR: column}), table, Rules(("race",), 10, 4000, 0.95, 0)).macro[0]
+    table = make_images({"alder": 200, "birch": 50})
+    column = values_with_mean(table, 0.5, seed=1)
+    found = summarise_scores(
+        score_rows(table, {PAIR: column}), table, BootstrapSettings(("race",), 10, 4000, 0.95, 0)
+    ).macro[0]
     errors = [column[table["race"] == race].std() / np.sqrt(n) for race, n in (("alder", 200), ("birch", 50))]
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * np.hypot(*errors) / 2, rel=0.05)
 
 
 def test_intersections_are_named_by_both_parts() -> None:
     """Attributes and intersections each list their groups."""
-    table = images({"alder": 20, "birch": 20})
-    found = summarise(scores(table, {PAIR: values(table, 0.5, seed=1)}), table, BOTH)
+    table = make_images({"alder": 20, "birch": 20})
+    found = summarise_scores(score_rows(table, {PAIR: values_with_mean(table, 0.5, seed=1)}), table, BOTH)
     assert [(g.attribute, g.group, g.estimate.n) for g in found.groups[0]] == [
         ("race", "alder", 20),
         ("race", "birch", 20),
@@ -55,8 +67,8 @@ def test_intersections_are_named_by_both_parts() -> None:
 
 def test_small_groups_are_suppressed_but_counted() -> None:
     """Below the minimum a group shows its n, no mean and no interval, and still weighs in the macro mean."""
-    table = images({"alder": 10, "birch": 9})
-    found = summarise(scores(table, {PAIR: (table["race"] == "birch").astype(float)}), table, RULES)
+    table = make_images({"alder": 10, "birch": 9})
+    found = summarise_scores(score_rows(table, {PAIR: (table["race"] == "birch").astype(float)}), table, BOOTSTRAP)
     small, large = one(found, "race", "birch"), one(found, "race", "alder")
     assert (small.suppressed, small.estimate.mean, small.estimate.low, small.estimate.n) == (True, None, None, 9)
     assert (large.suppressed, large.estimate.mean) == (False, 0.0)
@@ -65,11 +77,11 @@ def test_small_groups_are_suppressed_but_counted() -> None:
 
 def test_missing_values_are_counted_where_they_are_missing() -> None:
     """Undefined and failed scores are told apart, per group."""
-    table = images({"alder": 30, "birch": 30})
-    rows = scores(table, {PAIR: values(table, 0.5, seed=1)})
+    table = make_images({"alder": 30, "birch": 30})
+    rows = score_rows(table, {PAIR: values_with_mean(table, 0.5, seed=1)})
     rows.loc[rows["image"].isin(["alder/000", "alder/001"]), ["value", "status"]] = [np.nan, "undefined"]
     rows.loc[rows["image"] == "birch/000", ["value", "status"]] = [np.nan, "error"]
-    found = summarise(rows, table, BOTH)
+    found = summarise_scores(rows, table, BOTH)
     assert [(g.undefined, g.failed, g.estimate.n) for g in found.groups[0][:4]] == [
         (2, 0, 28),
         (0, 1, 29),
@@ -81,9 +93,15 @@ def test_missing_values_are_counted_where_they_are_missing() -> None:
 
 def test_a_metric_on_a_few_images_has_its_own_n() -> None:
     """Where rows are absent nothing is undefined, and the other columns keep all their images."""
-    table = images({"alder": 30, "birch": 30})
-    few = scores(table, {("saliency", "mprt"): values(table, 0.2, seed=1)}).groupby(table["race"].to_numpy()).head(4)
-    found = summarise(pd.concat([scores(table, {PAIR: values(table, 0.5, seed=2)}), few]), table, RULES)
+    table = make_images({"alder": 30, "birch": 30})
+    few = (
+        score_rows(table, {("saliency", "mprt"): values_with_mean(table, 0.2, seed=1)})
+        .groupby(table["race"].to_numpy())
+        .head(4)
+    )
+    found = summarise_scores(
+        pd.concat([score_rows(table, {PAIR: values_with_mean(table, 0.5, seed=2)}), few]), table, BOOTSTRAP
+    )
     counts = {
         pair: (m.n, g[0].estimate.n, g[0].undefined)
         for pair, m, g in zip(found.columns, found.macro, found.groups, strict=True)
@@ -94,108 +112,108 @@ def test_a_metric_on_a_few_images_has_its_own_n() -> None:
 
 def test_a_column_without_any_value_is_null() -> None:
     """No value is no number: not 0 and not NaN."""
-    table = images({"alder": 20})
-    found = summarise(scores(table, {PAIR: np.full(20, np.nan)}), table, RULES)
-    assert (found.macro[0].mean, found.macro[0].low, found.macro[0].n, found.natural[0]) == (None, None, 0, None)
+    table = make_images({"alder": 20})
+    found = summarise_scores(score_rows(table, {PAIR: np.full(20, np.nan)}), table, BOOTSTRAP)
+    assert (found.macro[0].mean, found.macro[0].low, found.macro[0].n, found.weighted[0]) == (None, None, 0, None)
 
 
 def test_a_group_without_a_value_is_left_out_of_the_macro_mean() -> None:
     """The mean is that of the groups that have one, in every draw too."""
-    table = images({"alder": 20, "birch": 20})
+    table = make_images({"alder": 20, "birch": 20})
     column = np.where(table["race"] == "alder", 0.25, np.nan)[:, None]
     assert macro_means(column, table["race"].tolist()).tolist() == [0.25]
-    assert np.allclose(macro_draws(column, table["race"].tolist(), RULES), 0.25)
+    assert np.allclose(macro_draws(column, table["race"].tolist(), BOOTSTRAP), 0.25)
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
     """Neither the order in which blocks were finished nor that of the images moves a number."""
-    table = images()
-    rows = scores(table, {(e, "nsrg"): values(table, 0.5, seed=k) for k, e in enumerate("ab")})
-    before = summarise(rows, table, RULES)
-    after = summarise(rows.sample(frac=1, random_state=0), table.sample(frac=1, random_state=1), RULES)
+    table = make_images()
+    rows = score_rows(table, {(e, "nsrg"): values_with_mean(table, 0.5, seed=k) for k, e in enumerate("ab")})
+    before = summarise_scores(rows, table, BOOTSTRAP)
+    after = summarise_scores(rows.sample(frac=1, random_state=0), table.sample(frac=1, random_state=1), BOOTSTRAP)
     assert (before.macro, before.groups, before.columns) == (after.macro, after.groups, after.columns)
     assert np.array_equal(before.draws, after.draws)
 
 
 def test_wide_has_a_row_per_image_in_the_order_given() -> None:
     """Images without any score are rows of NaN."""
-    table = images({"alder": 3})
-    rows = scores(table.iloc[:2], {PAIR: [1.0, 2.0]})
-    assert wide(rows, table.iloc[::-1])[PAIR].tolist() == pytest.approx([np.nan, 2.0, 1.0], nan_ok=True)
+    table = make_images({"alder": 3})
+    rows = score_rows(table.iloc[:2], {PAIR: [1.0, 2.0]})
+    assert pivot_scores(rows, table.iloc[::-1])[PAIR].tolist() == pytest.approx([np.nan, 2.0, 1.0], nan_ok=True)
 
 
 def test_the_natural_mean_is_that_of_the_data_set() -> None:
     """Ten of ninety images at 1 and ten of ten at 0 were sampled: the data set's mean is .9; the macro mean stays."""
-    table = images({"alder": 10, "birch": 10})
+    table = make_images({"alder": 10, "birch": 10})
     table["weight"] = table["race"].map({"alder": 9.0, "birch": 1.0})
     column = (table["race"] == "alder").to_numpy(dtype=float)
-    assert summarise(scores(table, {PAIR: column}), table, RULES).natural[0] == pytest.approx(0.9)
+    assert summarise_scores(score_rows(table, {PAIR: column}), table, BOOTSTRAP).weighted[0] == pytest.approx(0.9)
     column[0] = np.nan
-    found = summarise(scores(table, {PAIR: column}), table, RULES)
-    assert found.natural[0] == pytest.approx(81 / 91)
+    found = summarise_scores(score_rows(table, {PAIR: column}), table, BOOTSTRAP)
+    assert found.weighted[0] == pytest.approx(81 / 91)
     assert found.macro[0].mean == pytest.approx(0.5)
 
 
 def test_people_are_drawn_together() -> None:
     """Four equal images a person: the interval of the mean is that of the people, twice as wide as of images."""
-    table = images({"alder": 200, "birch": 200})
+    table = make_images({"alder": 200, "birch": 200})
     column = np.repeat(np.random.default_rng(0).normal(0.5, 0.1, 100), 4)
-    rules = replace(RULES, bootstrap=2000)
+    rules = replace(BOOTSTRAP, bootstrap=2000)
     people = tuple(f"p{k // 4}" for k in range(400))
     widths = []
-    for given in (rules, replace(rules, people=people)):
-        one = summarise(scores(table, {PAIR: column}), table, given).macro[0]
+    for given in (rules, replace(rules, identities=people)):
+        one = summarise_scores(score_rows(table, {PAIR: column}), table, given).macro[0]
         widths.append(one.high - one.low)
     assert widths[1] / widths[0] == pytest.approx(2, rel=0.1)
 
 
 def test_without_people_draws_are_those_of_single_images() -> None:
     """Nothing changes where nobody is known."""
-    table = images({"alder": 20, "birch": 30})
-    column = values(table, 0.5, seed=1)[:, None]
+    table = make_images({"alder": 20, "birch": 30})
+    column = values_with_mean(table, 0.5, seed=1)[:, None]
     strata = table["race"].tolist()
-    plain = bootstrap.bootstrap_means(column, strata, RULES.bootstrap, RULES.seed)
-    for name, draws in resampled_means(column, strata, RULES).items():
+    plain = bootstrap.bootstrap_means(column, strata, BOOTSTRAP.n_bootstrap, BOOTSTRAP.seed)
+    for name, draws in bootstrap_stratum_means(column, strata, BOOTSTRAP).items():
         np.testing.assert_array_equal(draws, plain[name])
 
 
 def test_people_of_other_images_are_refused() -> None:
     """Rules that name as many people as another table has images; those of some images are asked for."""
-    rules = replace(RULES, people=("p", "q", "q"))
-    assert rules.among(np.array([True, False, True])).people == ("p", "q")
-    assert RULES.among(np.array([True])).people is None
+    rules = replace(BOOTSTRAP, people=("p", "q", "q"))
+    assert rules.for_images(np.array([True, False, True])).identities == ("p", "q")
+    assert BOOTSTRAP.for_images(np.array([True])).identities is None
     with pytest.raises(BadParameter, match="people on 3 images, got 2"):
         macro_draws(np.zeros((2, 1)), ["a", "b"], rules)
 
 
 def test_missing_values_of_people_are_left_out_of_each_draw() -> None:
     """The mean of a draw is that of the values it has, and NaN where it has none."""
-    rules = replace(RULES, people=("p", "p", "q", "q"))
-    draws = resampled_means(np.array([[1.0], [np.nan], [3.0], [3.0]]), ["a"] * 4, rules)["a"][:, 0]
+    rules = replace(BOOTSTRAP, people=("p", "p", "q", "q"))
+    draws = bootstrap_stratum_means(np.array([[1.0], [np.nan], [3.0], [3.0]]), ["a"] * 4, rules)["a"][:, 0]
     assert set(np.round(draws, 9)) == {1.0, 3.0, round(7 / 3, 9)}
-    lone = resampled_means(np.array([[np.nan], [np.nan], [3.0], [3.0]]), ["a"] * 4, rules)["a"][:, 0]
+    lone = bootstrap_stratum_means(np.array([[np.nan], [np.nan], [3.0], [3.0]]), ["a"] * 4, rules)["a"][:, 0]
     assert np.isnan(lone).any()
     assert np.nanmax(np.abs(lone - 3)) == 0
 
 
 def test_means_of_intersections_are_shrunken() -> None:
     """Four cells of equal true mean lie closer together than observed; a cell below the minimum has none."""
-    table = images({"alder": 40, "birch": 24, "cedar": 18})
+    table = make_images({"alder": 40, "birch": 24, "cedar": 18})
     column = np.random.default_rng(2).normal(0.5, 0.2, len(table))
-    found = summarise(scores(table, {PAIR: column}), table, BOTH).groups[0]
+    found = summarise_scores(score_rows(table, {PAIR: column}), table, BOTH).groups[0]
     cells = [g for g in found if g.attribute == "race*gender"]
     shown = [g for g in cells if not g.suppressed]
-    assert [g.shrunken for g in cells if g.suppressed] == [None, None]
-    observed, shrunken = ([getattr(g, name) for g in shown] for name in ("estimate", "shrunken"))
+    assert [g.partial_pooled_mean for g in cells if g.suppressed] == [None, None]
+    observed, shrunken = ([getattr(g, name) for g in shown] for name in ("estimate", "partial_pooled_mean"))
     assert len(shown) == 4
     assert np.std(shrunken) < 0.7 * np.std([one.mean for one in observed])
-    assert {g.shrunken for g in found if "*" not in g.attribute} == {None}
+    assert {g.partial_pooled_mean for g in found if "*" not in g.attribute} == {None}
 
 
 def test_cells_without_noise_keep_their_means() -> None:
     """Where every image of a cell scores alike there is nothing to shrink; no division by nought."""
-    table = images({"alder": 40, "birch": 40})
+    table = make_images({"alder": 40, "birch": 40})
     column = table["race"].map({"alder": 0.2, "birch": 0.6}).to_numpy()
-    found = summarise(scores(table, {PAIR: column}), table, BOTH).groups[0]
+    found = summarise_scores(score_rows(table, {PAIR: column}), table, BOTH).groups[0]
     cells = [g for g in found if g.attribute == "race*gender"]
-    assert [g.shrunken for g in cells] == pytest.approx([g.estimate.mean for g in cells])
+    assert [g.partial_pooled_mean for g in cells] == pytest.approx([g.estimate.mean for g in cells])

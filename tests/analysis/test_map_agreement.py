@@ -9,18 +9,18 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from mavis.analysis.groups import Rules
-from mavis.analysis.map_agreement import MEASURES, summarise
-from mavis.engine.execution.map_agreement import between
+from mavis.analysis.groups import BootstrapSettings
+from mavis.analysis.map_agreement import MEASURES, summarise_agreement
+from mavis.engine.execution.map_agreement import pairwise_agreement
 
-from ..toys import maps_of_cells
+from ..toys import maps_from_cells
 
-RULES = Rules(attributes=("race", "gender"), min_report=2, bootstrap=100, confidence=0.95, seed=0)
+RULES = BootstrapSettings(attributes=("race", "gender"), min_report=2, n_bootstrap=100, confidence=0.95, seed=0)
 
 
 def of(a: Tensor, b: Tensor, top: float) -> dict[str, float]:
     """Agreement of two rows of cell values."""
-    found = between({"a": maps_of_cells(a[None]), "b": maps_of_cells(b[None])}, top)["a", "b"]
+    found = pairwise_agreement({"a": maps_from_cells(a[None]), "b": maps_from_cells(b[None])}, top)["a", "b"]
     return {measure: values.item() for measure, values in found.items()}
 
 
@@ -78,7 +78,7 @@ def test_maps_that_are_none_agree_with_nothing() -> None:
     good = torch.randn((4, 4), generator=torch.Generator().manual_seed(2))
     bad = good.clone()
     bad[1], bad[2, 0], bad[3, 0] = 0.5, torch.nan, torch.inf
-    found = between({"a": maps_of_cells(good), "b": maps_of_cells(bad)}, 0.5)["a", "b"]
+    found = pairwise_agreement({"a": maps_from_cells(good), "b": maps_from_cells(bad)}, 0.5)["a", "b"]
     for values in found.values():
         assert values.isnan().tolist() == [False, True, True, True]
 
@@ -92,9 +92,9 @@ def test_means_are_macro_and_groups_below_the_minimum_are_left_out() -> None:
         for measure in MEASURES
     ]
     table = pd.DataFrame([*rows, {**rows[0], "image": "c", "value": np.nan}])
-    (found,) = summarise(table, images, RULES)
+    (found,) = summarise_agreement(table, images, RULES)
     assert (found.first, found.second, found.n) == ("p", "q", 4)
     assert found.measures == pytest.approx(dict.fromkeys(MEASURES, 0.7))
     assert {a: sorted(groups) for a, groups in found.groups.items()} == {"race": ["x"], "gender": ["f", "m"]}
     assert found.groups["gender"]["m"]["rank"] == pytest.approx(0.8)
-    assert summarise(table.iloc[:0], images, RULES) == ()
+    assert summarise_agreement(table.iloc[:0], images, RULES) == ()

@@ -7,17 +7,17 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import balanced_accuracy_score, recall_score
 from statsmodels.stats.proportion import proportion_confint
 
-from mavis.analysis.groups import Rules
-from mavis.analysis.model_validity import assess, calibration_error
+from mavis.analysis.groups import BootstrapSettings
+from mavis.analysis.model_validity import assess_validity, expected_calibration_error
 
-from ..tables import CLASSES, RULES, images
+from ..tables import BOOTSTRAP, CLASSES, make_images
 
 
 def test_balanced_accuracy_agrees_with_scikit_learn() -> None:
     """Mean recall over classes of unequal size, where plain accuracy is another number."""
-    table = images({"alder": 100, "birch": 20, "cedar": 20})
+    table = make_images({"alder": 100, "birch": 20, "cedar": 20})
     table.loc[table["race"] == "birch", "predicted"] = 0
-    found = assess(table, CLASSES, RULES)
+    found = assess_validity(table, CLASSES, BOOTSTRAP)
     assert found.balanced_accuracy.mean == pytest.approx(balanced_accuracy_score(table["label"], table["predicted"]))
     assert found.accuracy.mean == pytest.approx((table["label"] == table["predicted"]).mean())
     assert found.chance == pytest.approx(1 / 3)
@@ -27,8 +27,8 @@ def test_balanced_accuracy_agrees_with_scikit_learn() -> None:
 
 def test_accuracy_has_wilson_intervals() -> None:
     """Overall and per group, as an independent implementation has them."""
-    table = images(accuracy=0.8)
-    found = assess(table, CLASSES, RULES)
+    table = make_images(accuracy=0.8)
+    found = assess_validity(table, CLASSES, BOOTSTRAP)
     hits = int((table["label"] == table["predicted"]).sum())
     expected = proportion_confint(hits, len(table), method="wilson")
     assert (found.accuracy.low, found.accuracy.high) == pytest.approx(expected)
@@ -42,35 +42,38 @@ def test_accuracy_has_wilson_intervals() -> None:
 
 def test_a_coin_is_not_better_than_chance() -> None:
     """In at most a few of forty models that guess is the interval above chance."""
-    table, generator = images(), np.random.default_rng(0)
-    found = [assess(table.assign(predicted=generator.integers(0, 3, len(table))), CLASSES, RULES) for _ in range(40)]
+    table, generator = make_images(), np.random.default_rng(0)
+    found = [
+        assess_validity(table.assign(predicted=generator.integers(0, 3, len(table))), CLASSES, BOOTSTRAP)
+        for _ in range(40)
+    ]
     assert sum(one.better_than_chance for one in found) <= 4
     assert np.mean([one.balanced_accuracy.mean for one in found]) == pytest.approx(1 / 3, abs=0.03)
 
 
 def test_one_class_alone_says_nothing_of_the_model() -> None:
     """Chance is 1, which nothing is better than; the remark says why."""
-    found = assess(images({"alder": 30}), CLASSES, RULES)
+    found = assess_validity(make_images({"alder": 30}), CLASSES, BOOTSTRAP)
     assert (found.chance, found.better_than_chance) == (1.0, False)
     assert found.remarks[0] == "one class occurs in the sample: always saying it would be right"
 
 
 def test_chance_is_that_of_the_classes_that_occur() -> None:
     """Two of three classes in the sample make chance one half."""
-    assert assess(images({"alder": 30, "birch": 30}), CLASSES, RULES).chance == 0.5
+    assert assess_validity(make_images({"alder": 30, "birch": 30}), CLASSES, BOOTSTRAP).chance == 0.5
 
 
 def test_weak_groups_are_named() -> None:
     """A group of one label is weak where its accuracy may be 1/3; too small a group is not judged."""
-    table = images({"alder": 40, "birch": 40, "cedar": 9})
+    table = make_images({"alder": 40, "birch": 40, "cedar": 9})
     table.loc[table["race"].isin(["birch", "cedar"]), "predicted"] = 0
-    assert assess(table, CLASSES, RULES).weak_groups == ("birch",)
+    assert assess_validity(table, CLASSES, BOOTSTRAP).weak_groups == ("birch",)
 
 
 def test_a_group_of_several_labels_must_beat_its_commonest() -> None:
     """Among forms three labels are equally common; a model that always says one of them is weak in both."""
-    rules = Rules(("race", "gender", "race*gender"), 10, 200, 0.95, 0)
-    found = assess(images().assign(predicted=0), CLASSES, rules)
+    rules = BootstrapSettings(("race", "gender", "race*gender"), 10, 200, 0.95, 0)
+    found = assess_validity(make_images().assign(predicted=0), CLASSES, rules)
     assert found.weak_groups == (
         "birch",
         "cedar",
@@ -78,38 +81,38 @@ def test_a_group_of_several_labels_must_beat_its_commonest() -> None:
         "form_b",
     )
     assert {g.attribute for g in found.groups} == {"race", "gender"}
-    assert assess(images(), CLASSES, rules).weak_groups == ()
+    assert assess_validity(make_images(), CLASSES, rules).weak_groups == ()
 
 
 def test_a_group_is_compared_with_its_own_commonest_label() -> None:
     """Two thirds of a group's images share a label: to answer that always, and be right so often, is weak."""
-    table = images({"alder": 80, "birch": 40}).assign(district="north", predicted=0)
-    found = assess(table, CLASSES[:2], Rules(("district",), 10, 200, 0.95, 0))
+    table = make_images({"alder": 80, "birch": 40}).assign(district="north", predicted=0)
+    found = assess_validity(table, CLASSES[:2], BootstrapSettings(("district",), 10, 200, 0.95, 0))
     assert found.groups[0].estimate.mean == pytest.approx(2 / 3)
     assert found.weak_groups == ("north",)
 
 
 def test_accuracy_is_split_by_the_cue() -> None:
     """Where the cue speaks for the label, against it, and where there is none."""
-    table = images({"alder": 6, "birch": 4})
+    table = make_images({"alder": 6, "birch": 4})
     right = (table["label"] == table["predicted"]).to_numpy()
     table["cue"] = np.where(right, table["label"], 1 - table["label"])
     table.loc["alder/000", "cue"] = -1
-    assert assess(table, CLASSES[:2], RULES).cue == {"agrees": 1.0, "disagrees": 0.0, "absent": 1.0}
+    assert assess_validity(table, CLASSES[:2], BOOTSTRAP).cue == {"agrees": 1.0, "disagrees": 0.0, "absent": 1.0}
 
 
 @pytest.mark.parametrize("cue", [None, -1])
 def test_no_cue_no_split(cue: int | None) -> None:
     """Without the column, and without any image that carries one, there is nothing to split."""
-    table = images() if cue is None else images().assign(cue=cue)
-    assert assess(table, CLASSES, RULES).cue == {}
+    table = make_images() if cue is None else make_images().assign(cue=cue)
+    assert assess_validity(table, CLASSES, BOOTSTRAP).cue == {}
 
 
 def test_classes_that_are_never_predicted_are_remarked() -> None:
     """They are named; with all predicted there is no remark."""
-    table = images()
-    assert assess(table, CLASSES, RULES).remarks == ()
-    assert assess(table.assign(predicted=1), CLASSES, RULES).remarks == (
+    table = make_images()
+    assert assess_validity(table, CLASSES, BOOTSTRAP).remarks == ()
+    assert assess_validity(table.assign(predicted=1), CLASSES, BOOTSTRAP).remarks == (
         "a weak model: it reaches 0% of the way from guessing to always right",
         "never predicted: alder, cedar",
     )
@@ -117,15 +120,15 @@ def test_classes_that_are_never_predicted_are_remarked() -> None:
 
 def test_the_order_of_images_changes_nothing() -> None:
     """Shuffled images give the same numbers, intervals included."""
-    table = images(accuracy=0.6)
+    table = make_images(accuracy=0.6)
     shuffled: pd.DataFrame = table.sample(frac=1, random_state=0)
-    assert assess(table, CLASSES, RULES) == assess(shuffled, CLASSES, RULES)
+    assert assess_validity(table, CLASSES, BOOTSTRAP) == assess_validity(shuffled, CLASSES, BOOTSTRAP)
 
 
 def test_recall_per_class_agrees_with_scikit_learn() -> None:
     """Of each class that occurs, by name, with a Wilson interval; not of one that does not."""
-    table = images({"alder": 40, "birch": 20}, accuracy=0.8)
-    found = assess(table, CLASSES, RULES).recall
+    table = make_images({"alder": 40, "birch": 20}, accuracy=0.8)
+    found = assess_validity(table, CLASSES, BOOTSTRAP).recall
     expected = recall_score(table["label"], table["predicted"], average=None, labels=[0, 1])
     assert [(one.attribute, one.group) for one in found] == [("label", "alder"), ("label", "birch")]
     assert [one.estimate.mean for one in found] == pytest.approx(list(expected))
@@ -139,20 +142,20 @@ def test_calibration_agrees_with_scikit_learn() -> None:
     probability = generator.uniform(0.2, 1, 400)
     right = generator.random(400) < np.where(probability < 0.6, probability + 0.3, probability - 0.3)
     true, predicted = calibration_curve(right, probability, n_bins=10, strategy="quantile")
-    assert calibration_error(probability, right) == pytest.approx(np.abs(true - predicted).mean(), abs=1e-9)
+    assert expected_calibration_error(probability, right) == pytest.approx(np.abs(true - predicted).mean(), abs=1e-9)
     few = np.linspace(0.5, 0.9, 17)
-    assert calibration_error(few, np.ones(17, bool)) == pytest.approx((1 - few).mean())
+    assert expected_calibration_error(few, np.ones(17, bool)) == pytest.approx((1 - few).mean())
 
 
 def test_a_calibrated_model_errs_less_than_one_that_is_too_sure() -> None:
     """By construction 0, but for noise, and 0.3; per group, where it is large enough, each group's own."""
-    table = images({"alder": 300, "birch": 300, "cedar": 9})
+    table = make_images({"alder": 300, "birch": 300, "cedar": 9})
     generator = np.random.default_rng(1)
     sure = table["race"] == "birch"
     probability = np.where(sure, 0.9, generator.uniform(0.4, 1.0, len(table)))
     right = generator.random(len(table)) < np.where(sure, 0.6, probability)
     table = table.assign(probability=probability, predicted=np.where(right, table["label"], (table["label"] + 1) % 3))
-    found = assess(table, CLASSES, RULES)
+    found = assess_validity(table, CLASSES, BOOTSTRAP)
     assert set(found.group_calibration) == {"alder", "birch"}
     assert found.group_calibration["alder"] < 0.1
     assert found.group_calibration["birch"] == pytest.approx(0.3, abs=0.08)
@@ -161,5 +164,5 @@ def test_a_calibrated_model_errs_less_than_one_that_is_too_sure() -> None:
 
 def test_without_probabilities_there_is_no_calibration() -> None:
     """Null, not 0."""
-    found = assess(images(), CLASSES, RULES)
+    found = assess_validity(make_images(), CLASSES, BOOTSTRAP)
     assert (found.calibration_error, found.group_calibration) == (None, {})

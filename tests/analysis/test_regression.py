@@ -6,33 +6,33 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mavis.analysis.regression import Change, compare, read_baseline, write_baseline
+from mavis.analysis.regression import ScoreChange, compare_to_baseline, read_baseline, write_baseline
 from mavis.core.errors import StoreError
 
-from ..tables import RULES, images, scores, values
+from ..tables import BOOTSTRAP, make_images, score_rows, values_with_mean
 
-TABLE = images()
+TABLE = make_images()
 RUN = TABLE.reset_index()
 PLANTED = {
-    ("rise", "nsrg"): values(TABLE, 0.4, seed=1),
-    ("rise", "avg_sensitivity"): values(TABLE, 0.3, seed=2),
-    ("gradcam", "nsrg"): values(TABLE, 0.2, seed=3),
+    ("rise", "nsrg"): values_with_mean(TABLE, 0.4, seed=1),
+    ("rise", "avg_sensitivity"): values_with_mean(TABLE, 0.3, seed=2),
+    ("gradcam", "nsrg"): values_with_mean(TABLE, 0.2, seed=3),
     ("rise", "forwards"): np.full(len(TABLE), 256.0),
     ("rise", "valid"): np.ones(len(TABLE)),
 }
 
 
-def changes(changed: dict[tuple[str, str], np.ndarray], margin: float = 0.02) -> dict[tuple[str, str], Change]:
+def changes(changed: dict[tuple[str, str], np.ndarray], margin: float = 0.02) -> dict[tuple[str, str], ScoreChange]:
     """The baseline compared with a run in which some columns are others; None is a column that is gone."""
     now = {pair: column for pair, column in {**PLANTED, **changed}.items() if column is not None}
-    before = scores(TABLE, PLANTED)[["model", "explainer", "metric", "image", "value"]]
-    found = compare(before, scores(TABLE, now), RUN, margin=margin, rules=RULES)
+    before = score_rows(TABLE, PLANTED)[["model", "explainer", "metric", "image", "value"]]
+    found = compare_to_baseline(before, score_rows(TABLE, now), RUN, margin=margin, settings=BOOTSTRAP)
     return {(c.explainer, c.metric): c for c in found}
 
 
 def moved(pair: tuple[str, str], by: float, spread: float = 0.01) -> np.ndarray:
     """A column moved by a mean amount with a little noise."""
-    return PLANTED[pair] + values(TABLE, by, seed=9, spread=spread)
+    return PLANTED[pair] + values_with_mean(TABLE, by, seed=9, spread=spread)
 
 
 def test_the_same_scores_are_the_same() -> None:
@@ -48,7 +48,7 @@ def test_a_drop_beyond_the_margin_is_worse() -> None:
     found = changes({("rise", "nsrg"): moved(("rise", "nsrg"), -0.05)})
     assert found["rise", "nsrg"].verdict == "worse"
     assert found["rise", "nsrg"].difference == pytest.approx(-0.05)
-    assert found["rise", "nsrg"].before == pytest.approx(0.4)
+    assert found["rise", "nsrg"].baseline_mean == pytest.approx(0.4)
     assert found["gradcam", "nsrg"].verdict == "same"
 
 
@@ -94,18 +94,18 @@ def test_worse_outweighs_missing() -> None:
 
 def test_groups_weigh_the_same() -> None:
     """A drop in a small group counts as much as in a large one: half of 0.1."""
-    table = images({"alder": 180, "birch": 20})
-    column = values(table, 0.4, seed=1)
+    table = make_images({"alder": 180, "birch": 20})
+    column = values_with_mean(table, 0.4, seed=1)
     dropped = column - 0.1 * (table["race"] == "birch").to_numpy()
-    before, now = scores(table, {("rise", "nsrg"): column}), scores(table, {("rise", "nsrg"): dropped})
-    found = compare(before, now, table.reset_index(), margin=0.02, rules=RULES)[0]
+    before, now = score_rows(table, {("rise", "nsrg"): column}), score_rows(table, {("rise", "nsrg"): dropped})
+    found = compare_to_baseline(before, now, table.reset_index(), margin=0.02, settings=BOOTSTRAP)[0]
     assert found.difference == pytest.approx(-0.05)
     assert found.verdict == "worse"
 
 
 def test_a_baseline_comes_back(tmp_path: Path) -> None:
     """What is written is what is read: values of ok rows, without costs, in an order of its own."""
-    rows = scores(TABLE, PLANTED)
+    rows = score_rows(TABLE, PLANTED)
     rows.loc[0, ["value", "status"]] = [np.nan, "undefined"]
     path = tmp_path / "deep" / "baseline.parquet"
     write_baseline(rows.sample(frac=1, random_state=0), path)
@@ -118,16 +118,16 @@ def test_a_baseline_comes_back(tmp_path: Path) -> None:
     first = path.read_bytes()
     write_baseline(rows, path)
     assert path.read_bytes() == first
-    assert {c.verdict for c in compare(found, rows, RUN, margin=0.0, rules=RULES)} == {"same"}
+    assert {c.verdict for c in compare_to_baseline(found, rows, RUN, margin=0.0, settings=BOOTSTRAP)} == {"same"}
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
     """Shuffled baselines and runs give the same intervals."""
-    before = scores(TABLE, PLANTED)
-    now = scores(TABLE, PLANTED | {("rise", "nsrg"): moved(("rise", "nsrg"), -0.02, spread=0.1)})
-    one = compare(before, now, RUN, margin=0.02, rules=RULES)
+    before = score_rows(TABLE, PLANTED)
+    now = score_rows(TABLE, PLANTED | {("rise", "nsrg"): moved(("rise", "nsrg"), -0.02, spread=0.1)})
+    one = compare_to_baseline(before, now, RUN, margin=0.02, settings=BOOTSTRAP)
     mixed = [t.sample(frac=1, random_state=0) for t in (before, now, RUN)]
-    assert compare(*mixed, margin=0.02, rules=RULES) == one
+    assert compare_to_baseline(*mixed, margin=0.02, settings=BOOTSTRAP) == one
 
 
 def test_what_is_no_baseline_is_refused(tmp_path: Path) -> None:
@@ -145,13 +145,13 @@ def test_what_is_no_baseline_is_refused(tmp_path: Path) -> None:
 
 def test_no_image_in_common_is_refused() -> None:
     """Two samples without a common image cannot be paired."""
-    before = scores(TABLE, PLANTED).assign(image=lambda t: "other/" + t["image"])
+    before = score_rows(TABLE, PLANTED).assign(image=lambda t: "other/" + t["image"])
     with pytest.raises(StoreError, match="no image in common"):
-        compare(before, scores(TABLE, PLANTED), RUN, margin=0.02, rules=RULES)
+        compare_to_baseline(before, score_rows(TABLE, PLANTED), RUN, margin=0.02, settings=BOOTSTRAP)
 
 
 def test_a_model_that_the_run_has_not_is_not_compared() -> None:
     """A baseline of two models serves a run of one of them."""
-    one = scores(TABLE, PLANTED)
+    one = score_rows(TABLE, PLANTED)
     both = pd.concat([one, one.assign(model="another")])
-    assert {c.model for c in compare(both, one, RUN, margin=0.02, rules=RULES)} == set(one["model"])
+    assert {c.model for c in compare_to_baseline(both, one, RUN, margin=0.02, settings=BOOTSTRAP)} == set(one["model"])

@@ -9,14 +9,14 @@ import pytest
 
 from mavis.analysis import skill_scores
 from mavis.analysis.findings import Estimate
-from mavis.analysis.skill_scores import Scale, Skills
+from mavis.analysis.skill_scores import Skills, SkillScale
 from mavis.core.traits import MetricTraits
 from mavis.protocol.schema import Protocol, ReferenceRules
 
-from ..tables import images, protocol, scores, values
+from ..tables import make_images, make_protocol, score_rows, values_with_mean
 
-TABLE = images({"alder": 30, "birch": 60})
-SCALE = Scale("random", "oracle")
+TABLE = make_images({"alder": 30, "birch": 60})
+SCALE = SkillScale("random", "oracle")
 UP = MetricTraits("-", "faithfulness", higher_is_better=True)
 DOWN = MetricTraits("-", "faithfulness", higher_is_better=False)
 PERFECT = MetricTraits("-", "robustness", higher_is_better=False, perfect=0.0)
@@ -29,7 +29,9 @@ def measured(
     table: pd.DataFrame = TABLE,
 ) -> Skills:
     """Skills of these scores."""
-    return skill_scores.measure(scores(table, columns), table, traits or {"m": UP}, SCALE, rules or protocol())
+    return skill_scores.measure_skills(
+        score_rows(table, columns), table, traits or {"m": UP}, SCALE, rules or make_protocol()
+    )
 
 
 def of(found: Skills, explainer: str, metric: str = "m") -> np.ndarray:
@@ -40,7 +42,7 @@ def of(found: Skills, explainer: str, metric: str = "m") -> np.ndarray:
 def planted(seed: int = 0, **means: float) -> dict[tuple[str, str], np.ndarray]:
     """Scores with these means in every race."""
     found = {"random": 0.1, "oracle": 0.9, **means}
-    return {(name, "m"): values(TABLE, mean, seed=seed + k) for k, (name, mean) in enumerate(found.items())}
+    return {(name, "m"): values_with_mean(TABLE, mean, seed=seed + k) for k, (name, mean) in enumerate(found.items())}
 
 
 def test_the_zero_has_0_and_the_reference_1_and_between_is_a_line() -> None:
@@ -85,9 +87,9 @@ def test_groups_have_equal_weight_in_both_differences() -> None:
 def test_another_candidate_moves_nobody() -> None:
     """Adding or removing a method, one without most of its scores too, leaves every draw of the others as it was."""
     alone = planted(a=0.4)
-    holes = values(TABLE, 0.7, seed=9)
+    holes = values_with_mean(TABLE, 0.7, seed=9)
     holes[:60] = np.nan
-    more = {("first", "m"): holes, **alone, ("z", "m"): values(TABLE, 2.0, seed=8)}
+    more = {("first", "m"): holes, **alone, ("z", "m"): values_with_mean(TABLE, 2.0, seed=8)}
     one, other = measured(alone), measured(more)
     assert np.allclose(of(one, "a"), of(other, "a"), rtol=1e-12, atol=0)
     assert len(other.explainers) == len(one.explainers) + 2
@@ -102,7 +104,7 @@ def test_a_method_is_measured_on_the_images_it_has() -> None:
     columns["a", "m"] = np.where(np.arange(90) % 3 > 0, columns["oracle", "m"], np.nan)
     found = measured(columns)
     assert np.allclose(of(found, "a"), 1)
-    assert found.n[0, found.explainers.index("a")] == 60
+    assert found.n_images[0, found.explainers.index("a")] == 60
 
 
 def test_draws_are_paired() -> None:
@@ -120,35 +122,41 @@ def test_draws_are_paired() -> None:
 def test_images_with_more_metrics_are_drawn_apart() -> None:
     """A metric that 2 images of each group were asked for has a value in every draw, and their mean in each."""
     few = [f"{race}/{k:03d}" for race in ("alder", "birch") for k in range(2)]
-    rows = scores(TABLE, planted(a=0.4))
-    again = scores(TABLE.loc[few], {(n, "again"): np.full(4, v) for n, v in (("random", 0), ("oracle", 1), ("a", 0.6))})
-    found = skill_scores.measure(pd.concat([rows, again]), TABLE, {"m": UP, "again": UP}, SCALE, protocol())
+    rows = score_rows(TABLE, planted(a=0.4))
+    again = score_rows(
+        TABLE.loc[few], {(n, "again"): np.full(4, v) for n, v in (("random", 0), ("oracle", 1), ("a", 0.6))}
+    )
+    found = skill_scores.measure_skills(pd.concat([rows, again]), TABLE, {"m": UP, "again": UP}, SCALE, make_protocol())
     assert np.allclose(of(found, "a", "again"), 0.6)
-    drawn = skill_scores.resample(pd.concat([rows, again]), TABLE.sort_index(), SCALE, protocol())
+    drawn = skill_scores.resample_images(pd.concat([rows, again]), TABLE.sort_index(), SCALE, make_protocol())
     assert np.array_equal(drawn.weights[:, TABLE.sort_index().index.isin(few)].sum(axis=1), np.full(401, 4))
 
 
 def test_images_of_one_person_are_drawn_together() -> None:
     """Where the protocol names who is shown, all images of a person count equally often."""
     table = TABLE.assign(person=[f"p{k // 3}" for k in range(len(TABLE))])
-    rows = scores(table, planted(a=0.4))
-    drawn = skill_scores.resample(rows, table.sort_index(), SCALE, protocol(data__identity="person"))
+    rows = score_rows(table, planted(a=0.4))
+    drawn = skill_scores.resample_images(rows, table.sort_index(), SCALE, make_protocol(data__identity="person"))
     persons = table.sort_index()["person"].to_numpy()
     assert pd.DataFrame(drawn.weights.T).groupby(persons).nunique().max().max() == 1
-    apart = skill_scores.resample(rows, table.sort_index(), SCALE, protocol())
+    apart = skill_scores.resample_images(rows, table.sort_index(), SCALE, make_protocol())
     assert pd.DataFrame(apart.weights.T).groupby(persons).nunique().max().max() == 3
 
 
 def test_without_a_better_reference_there_is_no_unit() -> None:
     """A metric on which the reference is not surely ahead of the zero drops out, and the reason names both."""
     columns = planted(a=0.4)
-    columns["oracle", "m"] = values(TABLE, 0.105, seed=5)
+    columns["oracle", "m"] = values_with_mean(TABLE, 0.105, seed=5)
     found = measured(columns)
-    assert (found.metrics, found.flat) == ((), {"m"})
-    assert "oracle is not shown to be better than random on m (by +0.005)" in found.absent["m"]
+    assert (found.metrics, found.flat_metrics) == ((), {"m"})
+    assert "oracle is not shown to be better than random on m (by +0.005)" in found.unscaled_reasons["m"]
     del columns["oracle", "m"]
     found = measured(columns)
-    assert (found.metrics, found.flat, found.absent) == ((), set(), {"m": "no image has m of random and oracle"})
+    assert (found.metrics, found.flat_metrics, found.unscaled_reasons) == (
+        (),
+        set(),
+        {"m": "no image has m of random and oracle"},
+    )
 
 
 def test_a_group_without_a_unit_or_too_small_has_no_skill_of_its_own() -> None:
@@ -159,7 +167,7 @@ def test_a_group_without_a_unit_or_too_small_has_no_skill_of_its_own() -> None:
     found = measured(columns)
     assert np.isnan(found.by_group[0, 0, 0]).all()
     assert of(found, "a")[0] == pytest.approx(0.3 / 0.4)
-    rules = protocol(data__n_per_group={"target": 40, "min_report": 31, "min_claim": 40})
+    rules = make_protocol(data__n_per_group={"target": 40, "min_report": 31, "min_claim": 40})
     small = measured(planted(a=0.4), rules=rules)
     assert np.isnan(small.by_group[0, 0, 0]).all()
     assert not np.isnan(small.by_group[0, 0, 1]).any()
@@ -168,18 +176,18 @@ def test_a_group_without_a_unit_or_too_small_has_no_skill_of_its_own() -> None:
 def test_the_reference_is_the_truth_where_it_was_run() -> None:
     """Elsewhere the other one stands for it; an oracle without a single value was not run."""
     rules = ReferenceRules()
-    rows = scores(TABLE, planted(a=0.4))
-    assert skill_scores.scale_of(rows, rules) == Scale("random", "oracle")
+    rows = score_rows(TABLE, planted(a=0.4))
+    assert skill_scores.choose_scale(rows, rules) == SkillScale("random", "oracle")
     rows.loc[rows["explainer"] == "oracle", "value"] = np.nan
-    assert skill_scores.scale_of(rows, rules) == Scale("random", "cell_occlusion")
+    assert skill_scores.choose_scale(rows, rules) == SkillScale("random", "cell_occlusion")
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
     """Shuffled scores and images give the same draws."""
-    rows = scores(TABLE, planted(a=0.4))
-    one = skill_scores.measure(rows, TABLE, {"m": UP}, SCALE, protocol())
+    rows = score_rows(TABLE, planted(a=0.4))
+    one = skill_scores.measure_skills(rows, TABLE, {"m": UP}, SCALE, make_protocol())
     mixed = rows.sample(frac=1, random_state=0), TABLE.sample(frac=1, random_state=1)
-    other = skill_scores.measure(*mixed, {"m": UP}, SCALE, protocol())
+    other = skill_scores.measure_skills(*mixed, {"m": UP}, SCALE, make_protocol())
     assert np.allclose(one.macro, other.macro, atol=1e-12)
     assert one.explainers == other.explainers
 
@@ -193,9 +201,9 @@ def test_a_unit_runs_from_the_zero_to_the_reference_or_to_a_perfect_map() -> Non
             ("random", "avg_sensitivity"): 0.8, ("oracle", "avg_sensitivity"): 0.5,
         }.items()
     }  # fmt: skip
-    assert skill_scores.unit_of(means, "nsrg", UP, SCALE) == pytest.approx((0.1, 0.5))
-    assert skill_scores.unit_of(means, "nsrg", DOWN, SCALE) is None
-    assert skill_scores.unit_of(means, "gini", UP, SCALE) is None
-    assert skill_scores.unit_of(means, "aopc", UP, SCALE) is None
-    assert skill_scores.unit_of(means, "avg_sensitivity", PERFECT, SCALE) == pytest.approx((0.8, -0.8))
-    assert skill_scores.unit_of(means, "avg_sensitivity", DOWN, SCALE) == pytest.approx((0.8, -0.3))
+    assert skill_scores.skill_unit(means, "nsrg", UP, SCALE) == pytest.approx((0.1, 0.5))
+    assert skill_scores.skill_unit(means, "nsrg", DOWN, SCALE) is None
+    assert skill_scores.skill_unit(means, "gini", UP, SCALE) is None
+    assert skill_scores.skill_unit(means, "aopc", UP, SCALE) is None
+    assert skill_scores.skill_unit(means, "avg_sensitivity", PERFECT, SCALE) == pytest.approx((0.8, -0.8))
+    assert skill_scores.skill_unit(means, "avg_sensitivity", DOWN, SCALE) == pytest.approx((0.8, -0.3))

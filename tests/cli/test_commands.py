@@ -168,7 +168,7 @@ def test_nan_weights_are_refused(tmp_path):
 
 def gender_model(folder):
     """A model of two classes that has learnt nothing."""
-    net = checkpoint.build("race_resnet", 2, 64, seed=1)
+    net = checkpoint.build_network("race_resnet", 2, 64, seed=1)
     card = {"architecture": "race_resnet", "classes": ["Male", "Female"], "target": "gender", "size": 64}
     checkpoint.save(folder, net, card)
 

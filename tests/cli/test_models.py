@@ -47,13 +47,13 @@ BIG = [
 TINY_VIT = """
 import torch
 from torchvision.models import VisionTransformer
-from mavis.models.loading.weights import random
+from mavis.models.loading.weights import random_network
 
 def net():
     def make():
         return VisionTransformer(image_size=64, patch_size=16, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32,
                                  num_classes=7)
-    return random(make, 64)
+    return random_network(make, 64)
 """
 
 
@@ -67,7 +67,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from mavis.protocol import loading
 
     (tmp_path / "my_vit.py").write_text(TINY_VIT, encoding="utf-8")
-    rules = loading.load("quick").model_dump(mode="json", by_alias=True)
+    rules = loading.load_protocol("quick").model_dump(mode="json", by_alias=True)
     rules |= {"protocol": "cheap", "agreement": None, "reliability": None, "sensitivity": None}
     rules["explainers"]["settings"] = LIGHT
     rules["metrics"] |= {"deletion": {"imputer": "mean", "points": 3}, "nsrg": {"imputers": ["mean"], "points": 3}}
@@ -83,7 +83,7 @@ def whole_run(spec: str, without: frozenset[str] = frozenset()) -> dict[str, str
     settings = ["--metrics", ",".join(METRICS), "--protocol", "cheap.yaml", "--limit", 7, "--out", "out"]
     result = call("run", "--model", spec, "--explainers", ",".join(names), *settings)
     assert result.exit_code == 0, result.output
-    identity, scores = Store.existing(Path("out")).identity(), Store.existing(Path("out")).table()
+    identity, scores = Store.open_existing(Path("out")).identity(), Store.open_existing(Path("out")).scores()
     model = next(iter(identity["models"]))
     reasons = {(explainer, metric): why for explainer, metric, why in identity["skipped"][model]}
     assert all(reasons.values())

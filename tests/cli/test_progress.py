@@ -19,7 +19,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_time_left_is_judged_by_what_is_done_now(clock: list[float]) -> None:
     """Half was done before; a quarter takes 20 s, so the last quarter takes 20 s more. Below 1 % nothing is said."""
     out = io.StringIO()
-    with progress.shown(Console(file=out, width=80)) as told:
+    with progress.progress_display(Console(file=out, width=80)) as told:
         clock[0] = 100
         told.begin(1000, 500, 4, 2)
         told.block("m", 3, 32, 250)
@@ -36,8 +36,8 @@ def test_time_left_is_judged_by_what_is_done_now(clock: list[float]) -> None:
 
 def test_bars_start_at_what_was_done_before() -> None:
     """On a terminal the bar of the whole begins where the run was left."""
-    bars = progress._bars(Console(file=io.StringIO(), force_terminal=True))
-    told = progress._on_bars(bars)
+    bars = progress._make_bars(Console(file=io.StringIO(), force_terminal=True))
+    told = progress._bar_progress(bars)
     told.begin(1000, 500, 4, 2)
     assert (bars.tasks[0].percentage, bars.tasks[0].speed) == (50, None)
     told.work(250)

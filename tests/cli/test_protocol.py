@@ -41,12 +41,12 @@ def test_list_names_every_shipped_protocol() -> None:
     """Name, status, what it is for and the beginning of the hash, as text and as JSON."""
     rows = json.loads(call("list", "--json").stdout)
     found = {row["name"]: row for row in rows}
-    assert set(found) == set(loading.shipped())
+    assert set(found) == set(loading.shipped_protocols())
     assert found["quick"] == {
         "name": "quick",
         "status": "preview",
-        "about": loading.load("quick").about,
-        "sha256": loading.load("quick").sha256()[:12],
+        "about": loading.load_protocol("quick").about,
+        "sha256": loading.load_protocol("quick").sha256()[:12],
     }
     assert all(row["sha256"] in call("list").stdout for row in rows)
 
@@ -54,22 +54,22 @@ def test_list_names_every_shipped_protocol() -> None:
 def test_show_prints_a_file_with_the_same_hash() -> None:
     """The resolved rules, defaults filled in, under a comment with their hash; a name and a file are shown alike."""
     Path("mine.yaml").write_text(yaml.safe_dump({**HEAD, "metrics": {"srg": None}, "agreement": None}))
-    rules = loading.load("mine.yaml")
+    rules = loading.load_protocol("mine.yaml")
     shown = call("show", "mine.yaml").stdout
     assert f"# sha256 {rules.sha256()}\n" in shown
     Path("again.yaml").write_text(shown)
-    assert loading.load("again.yaml").sha256() == rules.sha256()
+    assert loading.load_protocol("again.yaml").sha256() == rules.sha256()
     assert {"target", "gates", "agreement"} <= set(yaml.safe_load(shown))
     assert not {"extends", "overrides"} & set(yaml.safe_load(shown))
-    assert loading.load("quick").sha256() in call("show", "quick").stdout
+    assert loading.load_protocol("quick").sha256() in call("show", "quick").stdout
 
 
-@pytest.mark.parametrize("name", sorted(loading.shipped()))
+@pytest.mark.parametrize("name", sorted(loading.shipped_protocols()))
 def test_shipped_protocols_are_valid(name: str) -> None:
     """By name, and by path."""
-    for given in (name, str(loading.shipped()[name])):
+    for given in (name, str(loading.shipped_protocols()[name])):
         result = call("validate", given)
-        assert (result.exit_code, result.stdout) == (0, f"valid {loading.load(name).sha256()}\n")
+        assert (result.exit_code, result.stdout) == (0, f"valid {loading.load_protocol(name).sha256()}\n")
 
 
 def test_every_problem_has_a_line_with_its_path() -> None:
@@ -127,10 +127,10 @@ def test_every_problem_has_a_line_with_its_path() -> None:
     ],
 )
 def test_what_a_run_refuses_is_not_valid(says: dict, path: str) -> None:
-    """Each of these ends `plan.line_up`; validate names the field, and nothing else."""
+    """Each of these ends `plan.resolve_components`; validate names the field, and nothing else."""
     assert [line.partition(": ")[0] for line in problems(says)] == [path]
     with pytest.raises(MavisError):
-        plan.line_up(loading.load("mine.yaml"), ["all"])
+        plan.resolve_components(loading.load_protocol("mine.yaml"), ["all"])
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_what_gates_read_must_be_measured(says: dict, path: str) -> None:
 
 def test_a_default_is_checked_like_what_is_written() -> None:
     """A gate whose metric is left out reads ``mprt``, which must be measured too."""
-    body = yaml.safe_load(loading.text(loading.load("quick")))
+    body = yaml.safe_load(loading.to_yaml(loading.load_protocol("quick")))
     del body["gates"]["randomisation"]["metric"], body["metrics"]["mprt"]
     Path("mine.yaml").write_text(yaml.safe_dump(body))
     result = call("validate", "mine.yaml")
@@ -222,7 +222,7 @@ def test_equal_protocols_do_not_differ() -> None:
 def test_diff_names_every_field_with_both_values() -> None:
     """Numbers, lists, parameters, and what only one of the two has; nothing that is equal; exit code 1."""
     says = {"seed": 3, "metrics": {"nsrg": {"points": 21}, "srg": None, "irof": {"points": 5}}, "agreement": None}
-    body = yaml.safe_load(loading.text(loading.load("quick")))
+    body = yaml.safe_load(loading.to_yaml(loading.load_protocol("quick")))
     heading = {key: body[key] for key in ("protocol", "schema", "status", "about")}
     Path("mine.yaml").write_text(yaml.safe_dump({"extends": "quick", **heading, **says, "data": {"groups": ["race"]}}))
     result = call("diff", "quick", "mine.yaml")
@@ -241,10 +241,10 @@ def test_diff_names_every_field_with_both_values() -> None:
 def test_what_the_hash_tells_apart_diff_does(value: object) -> None:
     """11, 11.0 and "11" are other parameters, so they are a difference."""
     heading = {key: value for key, value in HEAD.items() if key != "extends"}
-    quick = yaml.safe_load(loading.text(loading.load("quick"))) | heading
+    quick = yaml.safe_load(loading.to_yaml(loading.load_protocol("quick"))) | heading
     Path("a.yaml").write_text(yaml.safe_dump(quick))
     Path("b.yaml").write_text(yaml.safe_dump({**HEAD, "metrics": {"nsrg": {"points": value}}}))
-    assert loading.load("a.yaml").sha256() != loading.load("b.yaml").sha256()
+    assert loading.load_protocol("a.yaml").sha256() != loading.load_protocol("b.yaml").sha256()
     result = call("diff", "a.yaml", "b.yaml")
     assert (result.exit_code, result.stdout) == (1, f"metrics.nsrg.points: 11 → {json.dumps(value)}\n")
 
@@ -257,8 +257,8 @@ def test_bad_input_to_diff_is_not_a_difference() -> None:
 def test_schema_is_that_of_a_file() -> None:
     """It is JSON, and takes the shipped files."""
     printed = json.loads(call("schema").stdout)
-    assert printed == loading.schema()
-    jsonschema.validate(yaml.safe_load(loading.shipped()["quick"].read_text(encoding="utf-8")), printed)
+    assert printed == loading.json_schema()
+    jsonschema.validate(yaml.safe_load(loading.shipped_protocols()["quick"].read_text(encoding="utf-8")), printed)
 
 
 def test_an_extended_protocol_runs_as_what_it_resolves_to() -> None:
@@ -271,8 +271,9 @@ def test_an_extended_protocol_runs_as_what_it_resolves_to() -> None:
     result = CliRunner().invoke(app, asked)
     assert result.exit_code == 0, result.output
     kept = json.loads(Path("run/run.json").read_text())
-    rules = loading.changed(
-        loading.load("mine.yaml"), metrics={k: loading.load("quick").metrics[k] for k in asked_for(asked)}
+    rules = loading.with_overrides(
+        loading.load_protocol("mine.yaml"),
+        metrics={k: loading.load_protocol("quick").metrics[k] for k in asked_for(asked)},
     )
     assert kept["protocol"] == json.loads(rules.model_dump_json(by_alias=True))
     assert kept["protocol_sha256"] == rules.sha256()
@@ -298,7 +299,7 @@ def test_the_example_of_the_page_is_valid() -> None:
     page = (ROOT / "protocols" / "README.md").read_text(encoding="utf-8")
     Path("my.yaml").write_text(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
     assert call("validate", "my.yaml").exit_code == 0
-    rules, base = loading.load("my.yaml"), loading.load("quick")
+    rules, base = loading.load_protocol("my.yaml"), loading.load_protocol("quick")
     assert rules.metrics["nsrg"] == {**base.metrics["nsrg"], "points": 21}
     assert set(base.metrics) - set(rules.metrics) == {"infidelity"}
     assert rules.agreement is None

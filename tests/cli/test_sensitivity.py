@@ -12,7 +12,7 @@ from mavis.protocol import loading
 def test_every_setting_has_a_line_and_the_metric_a_verdict(tmp_path, monkeypatch):
     """Two grids and two imputers on the hand-wired model: the exact method leads under all four."""
     monkeypatch.chdir(tmp_path)
-    body = loading.load("quick").model_dump(mode="json", by_alias=True)
+    body = loading.load_protocol("quick").model_dump(mode="json", by_alias=True)
     body["data"]["groups"] = ["shade"]
     body["sensitivity"] = {"grids": [8, 16], "metrics": {"nsrg": {"imputers": [["mean"], ["blur"]], "points": [5]}}}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(body))
@@ -31,7 +31,7 @@ def test_every_setting_has_a_line_and_the_metric_a_verdict(tmp_path, monkeypatch
 def test_a_protocol_without_the_section_is_one_line(tmp_path, monkeypatch):
     """Nothing is written, and the line says what to add."""
     monkeypatch.chdir(tmp_path)
-    body = loading.load("quick").model_dump(mode="json", by_alias=True) | {"sensitivity": None}
+    body = loading.load_protocol("quick").model_dump(mode="json", by_alias=True) | {"sensitivity": None}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(body))
     result = CliRunner().invoke(app, ["sensitivity", "--model", "mask_mean", "--protocol", "mine.yaml"])
     assert result.exit_code == 2

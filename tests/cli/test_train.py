@@ -10,12 +10,12 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from mavis.cli.train import train
+from mavis.cli.train import train_command
 from mavis.core.errors import MavisError, UnknownName
 from mavis.models.loading import checkpoint
 
 app = typer.Typer()
-app.command()(train)
+app.command()(train_command)
 
 
 def mavis_train(out: Path, *arguments: str, data: str = "synthetic_faces") -> Result:
@@ -42,7 +42,7 @@ def test_the_large_form_says_that_no_pretrained_trunk_is_at_hand(tmp_path: Path,
     result = CliRunner().invoke(app, [*arguments, "--limit", "4", "--device", "cpu"], env={"COLUMNS": "120"})
     assert result.exit_code == 0, result.output
     assert "the trunk starts from random weights" in result.output
-    card = json.loads((tmp_path / "out" / checkpoint.CARD).read_text())
+    card = json.loads((tmp_path / "out" / checkpoint.CARD_FILE).read_text())
     assert (card["pretrained"], card["size"]) == (None, 128)
 
 
@@ -50,7 +50,7 @@ def test_a_folder_after_the_name_is_the_data_sets_root(tmp_path: Path, fairface_
     """``fairface:FOLDER`` trains on its train split and validates on its val split, labelled groups and all."""
     result = mavis_train(tmp_path / "out", data=f"fairface:{fairface_folder}")
     assert result.exit_code == 0, result.output
-    card = json.loads((tmp_path / "out" / checkpoint.CARD).read_text())
+    card = json.loads((tmp_path / "out" / checkpoint.CARD_FILE).read_text())
     assert card["data"]["images"] == 3
     assert card["accuracy"]["overall"]["n"] == 14
     with (tmp_path / "out" / "epochs.csv").open(newline="") as file:

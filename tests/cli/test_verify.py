@@ -11,19 +11,19 @@ from mavis.workflows import meta_evaluation
 from mavis.workflows.meta_evaluation import results
 
 
-def result(*checks: meta_evaluation.Check) -> meta_evaluation.Verification:
-    return meta_evaluation.Verification(
+def result(*checks: meta_evaluation.Check) -> meta_evaluation.MetaEvaluation:
+    return meta_evaluation.MetaEvaluation(
         protocol="best_practices_v1", sha256="0", rules="0", settings={}, mavis="0", quick=True, seed=0, minutes=0.1,
         checks=checks, applies={}, verified=(), demoted={}, thresholds=(),
     )  # fmt: skip
 
 
 def check(name: str, metric: str | None, *, passed: bool) -> meta_evaluation.Check:
-    return results.asked(name, "a test", metric, "faces", "tau", value=0.5, criterion="≥ 0.7", passed=passed)
+    return results.criterion_check(name, "a test", metric, "faces", "tau", value=0.5, criterion="≥ 0.7", passed=passed)
 
 
 def ran(monkeypatch: pytest.MonkeyPatch, *options: str, checks: tuple[meta_evaluation.Check, ...]) -> object:
-    monkeypatch.setattr(meta_evaluation, "run", lambda *_, **__: result(*checks))
+    monkeypatch.setattr(meta_evaluation, "meta_evaluate", lambda *_, **__: result(*checks))
     return CliRunner().invoke(app, ["verify", *options], env={"COLUMNS": "200"})
 
 
@@ -53,7 +53,7 @@ def test_the_result_is_written_and_read_again(monkeypatch: pytest.MonkeyPatch, t
     checks = (check("M1", "gini", passed=True),)
     ran(monkeypatch, "--json", str(tmp_path / "a.json"), "--write", str(tmp_path / "b.json"), checks=checks)
     for name in ("a.json", "b.json"):
-        assert meta_evaluation.Verification.model_validate_json((tmp_path / name).read_text()) == result(*checks)
+        assert meta_evaluation.MetaEvaluation.model_validate_json((tmp_path / name).read_text()) == result(*checks)
 
 
 def test_the_reduced_form_is_not_for_decisions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ from mavis.core.attribution_maps import (
     Maps,
     cell_index,
     cell_means,
-    cell_pixels,
+    cells_to_pixels,
+    ordinal_ranks,
     pearson,
-    pooled,
-    positions,
+    pool_channels,
     ranks,
     spearman,
-    ties,
-    upsampled,
+    tie_mask,
+    upsample,
 )
 from mavis.core.errors import ContractError
 
@@ -37,22 +37,22 @@ def test_channels_are_summed_or_measured() -> None:
     """The pixel (1, −2, 2) pools to 1 by its sum and to 3 by its length."""
     raw = torch.tensor([1.0, -2.0, 2.0]).view(1, 3, 1, 1).expand(1, 3, 4, 5)
     images = torch.zeros(1, 3, 4, 5)
-    assert pooled(raw, images, "sum").equal(torch.ones(1, 4, 5))
-    assert pooled(raw, images, "l2").equal(torch.full((1, 4, 5), 3.0))
+    assert pool_channels(raw, images, "sum").equal(torch.ones(1, 4, 5))
+    assert pool_channels(raw, images, "l2").equal(torch.full((1, 4, 5), 3.0))
 
 
 def test_one_channel_stays_or_loses_its_sign() -> None:
     """A map of one channel is itself under the sum, and its magnitude under the length."""
     raw = numbers(2, 1, 4, 4)
     images = torch.zeros(2, 3, 4, 4)
-    assert pooled(raw, images, "sum").equal(raw[:, 0])
-    assert pooled(raw, images, "l2").equal(raw[:, 0].abs())
+    assert pool_channels(raw, images, "sum").equal(raw[:, 0])
+    assert pool_channels(raw, images, "l2").equal(raw[:, 0].abs())
 
 
 def test_pooled_maps_are_plain_float32() -> None:
     """Doubles become floats, and the graph is cut."""
     raw = numbers(1, 3, 4, 4).double().requires_grad_()
-    values = pooled(raw, torch.zeros(1, 3, 4, 4), "sum")
+    values = pool_channels(raw, torch.zeros(1, 3, 4, 4), "sum")
     assert values.dtype == torch.float32
     assert not values.requires_grad
 
@@ -62,7 +62,7 @@ def test_another_shape_says_what_was_expected(shape: tuple[int, ...]) -> None:
     """The message names both allowed shapes with their numbers, and the shape that came."""
     expected = f"(B,3,H,W) or (B,1,H,W) = (8, 3, 64, 64) or (8, 1, 64, 64), got {shape}."
     with pytest.raises(ContractError) as error:
-        pooled(torch.zeros(shape), IMAGES, "sum")
+        pool_channels(torch.zeros(shape), IMAGES, "sum")
     assert str(error.value) == f"An explainer must return {expected}"
 
 
@@ -79,7 +79,7 @@ def test_another_shape_says_what_was_expected(shape: tuple[int, ...]) -> None:
 def test_another_kind_says_what_came(raw: object, words: str) -> None:
     """Whole numbers, another device and things that are no tensors are refused by name."""
     with pytest.raises(ContractError, match=words):
-        pooled(raw, IMAGES, "sum")  # type: ignore[arg-type]
+        pool_channels(raw, IMAGES, "sum")  # type: ignore[arg-type]
 
 
 # Cells.
@@ -121,8 +121,8 @@ def test_a_constant_map_has_equal_cells(side: int, value: float) -> None:
 def test_spreading_cells_is_the_inverse_of_their_means(size: tuple[int, int]) -> None:
     """Spread over pixels and averaged again, cells are what they were; bool cells stay bool."""
     cells = numbers(5, 16)
-    torch.testing.assert_close(cell_means(cell_pixels(cells, size), 4), cells)
-    assert cell_pixels(cells > 0, size).dtype == torch.bool
+    torch.testing.assert_close(cell_means(cells_to_pixels(cells, size), 4), cells)
+    assert cells_to_pixels(cells > 0, size).dtype == torch.bool
 
 
 def test_cells_are_numbered_row_by_row() -> None:
@@ -130,7 +130,7 @@ def test_cells_are_numbered_row_by_row() -> None:
     cells = torch.tensor([[False, True, False, False]])
     expected = torch.zeros(1, 4, 4, dtype=torch.bool)
     expected[0, :2, 2:] = True
-    assert cell_pixels(cells, (4, 4)).equal(expected)
+    assert cells_to_pixels(cells, (4, 4)).equal(expected)
 
 
 def test_a_grid_finer_than_the_image_is_refused() -> None:
@@ -143,7 +143,7 @@ def test_enlarging_follows_the_half_pixel_rule() -> None:
     """From 2 to 4 pixels, weights are 1, 3/4, 1/4, 0 on the first: bilinear with corners not aligned."""
     across = torch.tensor([1.0, 0.75, 0.25, 0.0])
     values = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
-    torch.testing.assert_close(upsampled(values, (4, 4))[0, 0], torch.outer(across, across))
+    torch.testing.assert_close(upsample(values, (4, 4))[0, 0], torch.outer(across, across))
 
 
 # Maps.
@@ -156,7 +156,7 @@ def test_maps_that_are_not_finite_become_zeros_and_the_rest_stays() -> None:
     values[1, 0, 0] = torch.inf
     values[2, 3, 3] = -torch.inf
     values[3] = 0.7
-    maps = Maps.of(values, 2)
+    maps = Maps.from_values(values, 2)
     assert maps.valid.tolist() == [False, False, False, False, True]
     assert maps.values[:3].equal(torch.zeros(3, 4, 4))
     assert maps.values[3:].equal(values[3:])
@@ -167,53 +167,53 @@ def test_unit_maps_have_mean_square_one(scale: float) -> None:
     """Divided by the root of its mean square a map keeps its sign, whatever its scale; zeros stay zeros."""
     values = numbers(3, 4, 4)
     values[2] = 0
-    unit = Maps.of(values * scale, 2).unit
+    unit = Maps.from_values(values * scale, 2).rms_normalised
     torch.testing.assert_close(unit.square().mean(1), torch.tensor([1.0, 1.0, 0.0]))
     assert unit.sign().equal(values.flatten(1).sign())
 
 
 def test_distances_are_euclidean_and_those_of_the_last_pair_are_kept() -> None:
     """As numpy's norm of the difference; asked twice of the same maps it is one tensor, of others another."""
-    a, b, c = (Maps.of(numbers(3, 4, 4, seed=seed), 2) for seed in range(3))
+    a, b, c = (Maps.from_values(numbers(3, 4, 4, seed=seed), 2) for seed in range(3))
     for other in (b, c, b):
         expected = np.linalg.norm((a.values - other.values).double().flatten(1), axis=1)
         np.testing.assert_allclose(a.distance(other), expected, rtol=1e-6)
     assert a.distance(b) is a.distance(b)
-    np.testing.assert_allclose(a.length, np.linalg.norm(a.values.double().flatten(1), axis=1))
+    np.testing.assert_allclose(a.norm, np.linalg.norm(a.values.double().flatten(1), axis=1))
 
 
 def test_sorted_views_are_sorted() -> None:
     """Pixels fall from high to low with their sign, cells rise by their magnitude."""
     values = numbers(3, 8, 8)
-    maps = Maps.of(values, 4)
-    assert np.array_equal(maps.descending.numpy(), -np.sort(-values.flatten(1).numpy()))
+    maps = Maps.from_values(values, 4)
+    assert np.array_equal(maps.descending_values.numpy(), -np.sort(-values.flatten(1).numpy()))
     assert np.array_equal(maps.ascending_magnitude.numpy(), np.sort(np.abs(maps.cells.numpy())))
 
 
 def tied_maps() -> Maps:
     values = torch.randint(-3, 4, (20, 4, 4), generator=torch.Generator().manual_seed(3)).float()
-    return Maps.of(torch.cat([values, numbers(5, 4, 4), torch.zeros(1, 4, 4)]), 2)
+    return Maps.from_values(torch.cat([values, numbers(5, 4, 4), torch.zeros(1, 4, 4)]), 2)
 
 
 def test_the_order_falls_and_holds_each_pixel_once() -> None:
     """Read in order, the pixels' values are the sorted ones."""
     maps = tied_maps()
     assert maps.order.sort(dim=1).values.equal(torch.arange(16).expand(26, 16))
-    assert maps.values.flatten(1).gather(1, maps.order).equal(maps.descending)
+    assert maps.values.flatten(1).gather(1, maps.order).equal(maps.descending_values)
 
 
 def test_above_and_upto_count_the_higher_and_the_equal() -> None:
     """At each place: how many values are higher than the one there, and how many at least as high; zeros are tied."""
     maps = tied_maps()
-    ordered = maps.descending
-    assert maps.above.equal((ordered[:, None, :] > ordered[:, :, None]).sum(2))
-    assert maps.upto.equal((ordered[:, None, :] >= ordered[:, :, None]).sum(2))
+    ordered = maps.descending_values
+    assert maps.n_higher.equal((ordered[:, None, :] > ordered[:, :, None]).sum(2))
+    assert maps.n_at_least.equal((ordered[:, None, :] >= ordered[:, :, None]).sum(2))
 
 
 def test_the_positive_part_is_double() -> None:
     """Negative values are zero, the others what they were."""
     values = numbers(3, 4, 4)
-    positive = Maps.of(values, 2).positive
+    positive = Maps.from_values(values, 2).positive
     assert positive.dtype == torch.float64
     assert positive.equal(values.flatten(1).double().where(values.flatten(1) > 0, 0.0))
 
@@ -227,25 +227,28 @@ def test_positions_without_ties_are_the_descending_order() -> None:
     expected = np.argsort(np.argsort(-cells.numpy()))
     for seed in range(3):
         order = torch.randperm(9, generator=torch.Generator().manual_seed(seed)).expand(4, 9)
-        assert np.array_equal(positions(cells, order).numpy(), expected)
+        assert np.array_equal(ordinal_ranks(cells, order).numpy(), expected)
 
 
 def test_equal_cells_follow_the_tie_break() -> None:
     """Among equal values the lower number goes first; unequal values are not touched."""
     cells = torch.tensor([[1.0, 5.0, 1.0, 1.0, 7.0]])
-    assert positions(cells, torch.tensor([[2, 0, 4, 1, 3]])).tolist() == [[3, 1, 4, 2, 0]]
-    assert positions(cells, 4 - torch.tensor([[2, 0, 4, 1, 3]])).tolist() == [[3, 1, 2, 4, 0]]
+    assert ordinal_ranks(cells, torch.tensor([[2, 0, 4, 1, 3]])).tolist() == [[3, 1, 4, 2, 0]]
+    assert ordinal_ranks(cells, 4 - torch.tensor([[2, 0, 4, 1, 3]])).tolist() == [[3, 1, 2, 4, 0]]
 
 
 def test_zero_and_minus_zero_are_tied() -> None:
     """The sign of zero orders nothing."""
-    assert ties(torch.tensor([[0.0, -0.0], [1.0, 2.0]]), torch.tensor([2, 2])).tolist() == [[False, True], [False] * 2]
+    assert tie_mask(torch.tensor([[0.0, -0.0], [1.0, 2.0]]), torch.tensor([2, 2])).tolist() == [
+        [False, True],
+        [False] * 2,
+    ]
 
 
 def test_only_the_highest_values_count_as_ties() -> None:
     """Padding below an image's own values ties nothing; equal values among its own do, where they stand."""
     values = torch.tensor([[3.0, 1.0, -torch.inf, -torch.inf], [0.0, 1.0, 0.0, -torch.inf]])
-    assert ties(values, torch.tensor([2, 3])).tolist() == [[False] * 4, [False, False, True, False]]
+    assert tie_mask(values, torch.tensor([2, 3])).tolist() == [[False] * 4, [False, False, True, False]]
 
 
 # Ranks and correlations.

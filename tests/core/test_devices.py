@@ -70,7 +70,7 @@ def test_an_index_beyond_the_last_device_is_refused(machine) -> None:
 
 def test_chunks_stay_within_their_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """1.5 MiB of input a call on the CPU, 192 on an accelerator, in whole grains, at least one, at most 4096 images."""
-    monkeypatch.setattr(devices, "grain", lambda: 8)
+    monkeypatch.setattr(devices, "batch_multiple", lambda: 8)
     sizes = {side: 3 * side * side * 4 for side in (1, 64, 96, 224, 4000)}
     assert [default_chunk(CPU, size) for size in sizes.values()] == [4096, 32, 8, 8, 8]
     assert [default_chunk(torch.device("cuda"), size) for size in sizes.values()] == [4096, 4096, 1816, 328, 8]
@@ -129,10 +129,10 @@ def settings() -> Iterator[None]:
 
 
 def test_exact_switches_every_shortcut_off(settings: None) -> None:
-    """After `exact` nothing is rounded to TF32 and no kernel is chosen by a race."""
+    """After `use_deterministic_float32` nothing is rounded to TF32 and no kernel is chosen by a race."""
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = True
-    devices.exact()
+    devices.use_deterministic_float32()
     assert not torch.backends.cuda.matmul.allow_tf32
     assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.deterministic
@@ -189,7 +189,7 @@ def test_the_peak_of_a_gpu_is_that_of_its_allocator() -> None:
 @linux
 def test_the_peak_of_the_process_is_in_mib() -> None:
     """The process's peak is what the kernel reports as its high-water mark, within 1 MiB, or more."""
-    assert 0 < process_mark() <= devices.peak_mib(torch.device("cpu")) + 1 < 2**20
+    assert 0 < process_mark() <= devices.peak_memory_mib(torch.device("cpu")) + 1 < 2**20
 
 
 def process_mark() -> float:
@@ -209,9 +209,9 @@ def test_work_that_does_not_fit_is_tried_with_half_as_often_as_needed() -> None:
             raise torch.OutOfMemoryError("no room")
         return "done"
 
-    assert devices.fitting(16, work) == "done"
+    assert devices.halve_until_it_fits(16, work) == "done"
     assert tried == [16, 8, 4, 2]
     with pytest.raises(torch.OutOfMemoryError):
-        devices.fitting(4, lambda chunk: (_ for _ in ()).throw(torch.OutOfMemoryError("never")))
+        devices.halve_until_it_fits(4, lambda chunk: (_ for _ in ()).throw(torch.OutOfMemoryError("never")))
     with pytest.raises(ZeroDivisionError):
-        devices.fitting(4, lambda chunk: 1 // 0)
+        devices.halve_until_it_fits(4, lambda chunk: 1 // 0)

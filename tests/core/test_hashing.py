@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import mavis
-from mavis.core.hashing import canonical, digest, of_file, of_json
+from mavis.core.hashing import canonical_json, digest, digest_file, digest_json
 
 
 def test_a_digest_is_sha256_over_parts_and_their_lengths() -> None:
@@ -29,41 +29,41 @@ def test_text_is_its_utf8_bytes() -> None:
 
 def test_the_order_of_keys_does_not_matter() -> None:
     """Two equal mappings have one text at any depth; the order of a list does matter."""
-    assert canonical({"b": {"y": 1, "x": [1, 2]}, "a": None}) == '{"a":null,"b":{"x":[1,2],"y":1}}'
-    assert of_json({"b": 1, "a": 2}) == of_json({"a": 2, "b": 1})
-    assert of_json([1, 2]) != of_json([2, 1])
+    assert canonical_json({"b": {"y": 1, "x": [1, 2]}, "a": None}) == '{"a":null,"b":{"x":[1,2],"y":1}}'
+    assert digest_json({"b": 1, "a": 2}) == digest_json({"a": 2, "b": 1})
+    assert digest_json([1, 2]) != digest_json([2, 1])
 
 
 def test_tuples_are_lists_and_paths_are_text() -> None:
     """A value read back from JSON hashes like the one that was written."""
-    assert canonical({"a": (1, 2), "p": Path("x") / "y"}) == '{"a":[1,2],"p":"x/y"}'
+    assert canonical_json({"a": (1, 2), "p": Path("x") / "y"}) == '{"a":[1,2],"p":"x/y"}'
 
 
 def test_other_letters_are_escaped() -> None:
     """The text is ASCII, so no encoding can change it."""
-    assert canonical("é") == '"\\u00e9"'
+    assert canonical_json("é") == '"\\u00e9"'
 
 
 def test_a_set_hashes_alike_in_every_process() -> None:
     """Python orders sets by a secret of the process; the hash must not see it."""
-    code = "from mavis.core.hashing import of_json; print(of_json({'needs': frozenset({'a', 'b', 'c', 'd', 'e'})}))"
+    code = "from mavis.core.hashing import digest_json; print(digest_json({'needs': frozenset('abcde')}))"
     package = str(Path(mavis.__file__).parents[1])
     found = set()
     for seed in ("1", "2", "3"):
         secret = {"PYTHONHASHSEED": seed, "PYTHONPATH": package}
         found.add(subprocess.run([sys.executable, "-c", code], env=secret, capture_output=True, check=True).stdout)
-    assert found == {of_json({"needs": ["a", "b", "c", "d", "e"]}).encode() + b"\n"}
+    assert found == {digest_json({"needs": ["a", "b", "c", "d", "e"]}).encode() + b"\n"}
 
 
 @pytest.mark.parametrize("value", [object(), lambda: None])
 def test_a_value_without_content_is_refused(value: object) -> None:
     """An object known only by its address would hash differently in every run."""
     with pytest.raises(TypeError, match="cannot be hashed by its content"):
-        canonical({"factory": value})
+        canonical_json({"factory": value})
 
 
 def test_a_file_is_hashed_by_its_bytes(tmp_path: Path) -> None:
     """A file's digest is that of its bytes, whatever its name."""
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"\x00\xff")
-    assert of_file(tmp_path / "a") == of_file(tmp_path / "b") == digest(b"\x00\xff")
+    assert digest_file(tmp_path / "a") == digest_file(tmp_path / "b") == digest(b"\x00\xff")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mavis.core.errors import BadParameter
-from mavis.core.metric_types import Curve, CurveValues, Probe, evenly
+from mavis.core.metric_types import Curve, CurveValues, MaskProbe, even_fractions
 
 
 @pytest.mark.parametrize("x", [[0.0, 0.5, 1.0], [0.0, 26 / 256, 51 / 256, 0.9, 1.0]])
@@ -26,19 +26,27 @@ def test_both_end_points_count() -> None:
 
 def test_equal_curves_are_one() -> None:
     """Imputer, order, fractions and unit make a curve; equal ones share a key, so they are swept once."""
-    curve = Curve("mean", "mif", evenly(11))
-    assert curve == Curve("mean", "mif", evenly(11))
-    others = [("mean", "lif", evenly(11)), ("blur", "mif", evenly(11)), ("mean", "mif", evenly(21))]
-    assert len({curve, *(Curve(*other) for other in others), Curve("mean", "mif", evenly(11), "segment")}) == 5
+    curve = Curve("mean", "mif", even_fractions(11))
+    assert curve == Curve("mean", "mif", even_fractions(11))
+    others = [
+        ("mean", "lif", even_fractions(11)),
+        ("blur", "mif", even_fractions(11)),
+        ("mean", "mif", even_fractions(21)),
+    ]
+    assert len({curve, *(Curve(*other) for other in others), Curve("mean", "mif", even_fractions(11), "segment")}) == 5
 
 
 def test_probes_are_equal_by_name_and_imputer() -> None:
     """Two metrics that build the same question from their own functions ask it once."""
-    assert Probe("each", "mean", lambda run, n: torch.eye(n)) == Probe("each", "mean", lambda run, n: torch.ones(n, n))
-    assert Probe("each", "mean", lambda run, n: torch.eye(n)) != Probe("each", "blur", lambda run, n: torch.eye(n))
+    assert MaskProbe("each", "mean", lambda run, n: torch.eye(n)) == MaskProbe(
+        "each", "mean", lambda run, n: torch.ones(n, n)
+    )
+    assert MaskProbe("each", "mean", lambda run, n: torch.eye(n)) != MaskProbe(
+        "each", "blur", lambda run, n: torch.eye(n)
+    )
 
 
 def test_a_curve_needs_a_middle() -> None:
     """Both ends alone say nothing of the order."""
     with pytest.raises(BadParameter, match="at least 3 points, got 2"):
-        evenly(2)
+        even_fractions(2)

@@ -13,22 +13,22 @@ from mavis.core.compute import Cost
 from mavis.core.errors import MavisError, ModelError
 from mavis.core.model_pass import Pass
 from mavis.core.registry import explainers
-from mavis.models.loading.architectures import CAM_LAYER, race_resnet
+from mavis.models.loading.architectures import CAM_LAYER, build_race_resnet
 
-from ..toys import Linear, Pooled, a_pass, explain, model, noise, spent, targets
+from ..toys import Linear, Pooled, explain, make_model, make_pass, measure_cost, random_images, targets
 
 SHARING = ("saliency", "input_x_gradient", "gradcam", "cam")
 
 
 def pooled_pass(count: int = 6, **settings: object) -> Pass:
-    return a_pass(model(Pooled(), cam_layer="relu"), noise(count), **settings)
+    return make_pass(make_model(Pooled(), cam_layer="relu"), random_images(count), **settings)
 
 
 def explain_all(run: Pass, names: Sequence[str]) -> dict[str, Cost]:
     costs = {}
-    with run.meter.on(run.model.net):
+    with run.meter.attach(run.model.net):
         for name in names:
-            with run.account() as cost:
+            with run.measure_cost() as cost:
                 explain(name, run)
             costs[name] = cost
     return costs
@@ -67,10 +67,10 @@ def test_what_explainers_share_is_computed_once_and_charged_to_each() -> None:
     run = pooled_pass(5)
     asked: list[Tensor] = []
     charged: list[int] = []
-    with run.meter.on(run.model.net):
+    with run.meter.attach(run.model.net):
         for key in ("a", "a", "b"):
-            with run.account() as cost:
-                asked += run.once((key,), lambda: (run.predict(run.images),))
+            with run.measure_cost() as cost:
+                asked += run.compute_once((key,), lambda: (run.predict(run.images),))
             charged.append(cost.forwards)
     assert charged == [5, 5, 5]
     assert run.meter.forwards == 10
@@ -81,7 +81,7 @@ def test_what_explainers_share_is_computed_once_and_charged_to_each() -> None:
 def test_two_target_vectors_take_one_forward_and_two_backwards() -> None:
     """The graph is kept: another target costs one more backward, the same one none."""
     run = pooled_pass()
-    with run.meter.on(run.model.net):
+    with run.meter.attach(run.model.net):
         for target in (0, 1, 0):
             run.input_gradient(targets(run, target))
     assert (run.meter.forwards, run.meter.backwards) == (6, 12)
@@ -91,7 +91,7 @@ def test_a_backward_counts_as_two() -> None:
     """Work is counted in forwards; costs add up and subtract part by part."""
     cost = Cost(3, 4, 1.0) + Cost(1, 1, 0.5)
     assert cost == Cost(4, 5, 1.5)
-    assert cost.work == 14
+    assert cost.forward_equivalents == 14
     assert cost - Cost(3, 4, 1.0) == Cost(1, 1, 0.5)
 
 
@@ -112,7 +112,7 @@ def test_a_backward_counts_as_two() -> None:
 def test_every_sample_is_counted(name: str, params: dict, forwards: int, backwards: int, chunk: int) -> None:
     """Per image: SmoothGrad its copies, IG its steps, occlusion 3 × 3 squares and the whole image, RISE its masks."""
     run = pooled_pass(4, chunk=chunk)
-    with run.meter.on(run.model.net), run.account() as cost:
+    with run.meter.attach(run.model.net), run.measure_cost() as cost:
         explain(name, run, **params)
     assert (cost.forwards, cost.backwards) == (4 * forwards, 4 * backwards)
     assert (run.meter.forwards, run.meter.backwards) == (4 * forwards, 4 * backwards)
@@ -121,8 +121,8 @@ def test_every_sample_is_counted(name: str, params: dict, forwards: int, backwar
 def test_work_on_a_single_image_is_on_the_same_account() -> None:
     """What the pass of one image asks for is charged to whoever asked."""
     run = pooled_pass()
-    with run.meter.on(run.model.net), run.account() as cost:
-        assert torch.equal(run.alone(2).logits, run.alone(2).logits)
+    with run.meter.attach(run.model.net), run.measure_cost() as cost:
+        assert torch.equal(run.single_image(2).logits, run.single_image(2).logits)
     assert cost.forwards == 2
 
 
@@ -154,20 +154,20 @@ class Traced(nn.Module):
 def test_gradcam_alone_stops_at_the_cam_layer(frozen: bool) -> None:
     """No gradient goes below the CAM layer, whether the weights are frozen or not, and the backward counts as one."""
     net = Traced()
-    run = a_pass(model(net, cam_layer="second"), noise(3), through_input=False)
+    run = make_pass(make_model(net, cam_layer="second"), random_images(3), input_requires_grad=False)
     net.requires_grad_(not frozen)
-    with run.meter.on(net):
+    with run.meter.attach(net):
         low = run.activation_gradients(targets(run))
     assert net.passed == 0
     assert (run.meter.forwards, run.meter.backwards) == (3, 3)
-    torch.testing.assert_close(low, a_pass(run.model, noise(3)).activation_gradients(targets(run)))
+    torch.testing.assert_close(low, make_pass(run.model, random_images(3)).activation_gradients(targets(run)))
 
 
 def test_the_image_s_gradient_is_right_after_a_pass_that_ended_earlier() -> None:
     """Asked for the image's gradient, a pass that ended at the CAM layer runs again; both gradients are as before."""
-    run = pooled_pass(through_input=False)
+    run = pooled_pass(input_requires_grad=False)
     whole = pooled_pass()
-    with run.meter.on(run.model.net):
+    with run.meter.attach(run.model.net):
         low = run.activation_gradients(targets(run))
         torch.testing.assert_close(run.input_gradient(targets(run)), whole.input_gradient(targets(run)))
         torch.testing.assert_close(run.activation_gradients(targets(run)), low)
@@ -196,14 +196,14 @@ def test_the_cam_layer_s_gradient_is_the_head_s_weight_over_the_area() -> None:
 
 def test_a_model_without_gradient_answers_without_graph() -> None:
     """Where only predictions are allowed, logits come without any graph."""
-    run = a_pass(model(Pooled(), can=frozenset({"forward"})), noise(3))
+    run = make_pass(make_model(Pooled(), capabilities=frozenset({"forward"})), random_images(3))
     torch.testing.assert_close(run.logits, run.predict(run.images))
     assert not run._forward(True)[1].requires_grad
 
 
 def test_a_cam_layer_that_is_not_there_is_named() -> None:
     """A wrong layer name is an error that names it."""
-    run = a_pass(model(Pooled(), cam_layer="nowhere"), noise(1))
+    run = make_pass(make_model(Pooled(), cam_layer="nowhere"), random_images(1))
     with pytest.raises(ModelError, match="no module 'nowhere'"):
         _ = run.logits
 
@@ -211,7 +211,7 @@ def test_a_cam_layer_that_is_not_there_is_named() -> None:
 @pytest.mark.parametrize("through_input", [True, False])
 def test_without_a_cam_layer_there_is_nothing_for_cam_to_read(through_input: bool) -> None:
     """Asked for activations of a model without a CAM layer, a pass says so; it never hands out the image's gradient."""
-    run = a_pass(model(Pooled()), noise(1), through_input=through_input)
+    run = make_pass(make_model(Pooled()), random_images(1), input_requires_grad=through_input)
     with pytest.raises(ModelError, match="has no CAM layer"):
         run.activation_gradients(targets(run))
     with pytest.raises(ModelError, match="has no CAM layer"):
@@ -228,7 +228,7 @@ def test_no_hook_stays_behind() -> None:
     for entry in explainers:
         if not entry.traits.truth:
             with suppress(MavisError):
-                spent(run, entry.name)
+                measure_cost(run, entry.name)
     for module in run.model.net.modules():
         assert not module._forward_hooks
         assert not module._forward_pre_hooks
@@ -245,8 +245,8 @@ def test_the_meter_leaves_when_the_model_raises() -> None:
             super().forward(images)
             raise ValueError("broken")
 
-    run = a_pass(model(Broken(), cam_layer="relu"), noise(1))
-    with pytest.raises(ValueError, match="broken"), run.meter.on(run.model.net):
+    run = make_pass(make_model(Broken(), cam_layer="relu"), random_images(1))
+    with pytest.raises(ValueError, match="broken"), run.meter.attach(run.model.net):
         _ = run.logits
     assert not run.model.net._forward_hooks
     assert not run.model.net.relu._forward_hooks
@@ -267,9 +267,9 @@ def test_parameters_gather_no_gradients() -> None:
 def test_the_chunk_does_not_change_the_answers(chunk: int) -> None:
     """13 images, a number that no chunk divides, are answered and differentiated as in one piece."""
     run = pooled_pass(1, chunk=chunk)
-    images, wanted = noise(13, seed=4), torch.arange(13) % 3
+    images, wanted = random_images(13, seed=4), torch.arange(13) % 3
     torch.testing.assert_close(run.predict(images), run.model.net(images).detach())
-    whole = a_pass(run.model, images).input_gradient(wanted)
+    whole = make_pass(run.model, images).input_gradient(wanted)
     torch.testing.assert_close(run.gradient(images, wanted), whole)
 
 
@@ -296,9 +296,9 @@ def test_batches_are_filled_up_and_neither_returned_nor_counted(count: int) -> N
     seen: list[int] = []
     run = pooled_pass(count)
     run.model.net.conv.register_forward_hook(lambda _m, images, _o: seen.append(len(images[0])))
-    with run.meter.on(run.model.net):
+    with run.meter.attach(run.model.net):
         gradient = run.gradient(run.images, targets(run))
-    assert seen == [devices.grain() * -(-count // devices.grain())]
+    assert seen == [devices.batch_multiple() * -(-count // devices.batch_multiple())]
     assert (run.meter.forwards, run.meter.backwards) == (count, count)
     torch.testing.assert_close(gradient, run.input_gradient(targets(run)))
     assert gradient.shape == run.images.shape
@@ -307,11 +307,11 @@ def test_batches_are_filled_up_and_neither_returned_nor_counted(count: int) -> N
 
 def test_an_answer_is_bit_for_bit_the_same_in_any_batch() -> None:
     """On the shipped architecture, alone, in sevens or all at once: no last bit differs to turn an order of cells."""
-    shipped = model(race_resnet(4, 32), cam_layer=CAM_LAYER)
-    run = a_pass(shipped, noise(13, 32))
+    shipped = make_model(build_race_resnet(4, 32), cam_layer=CAM_LAYER)
+    run = make_pass(shipped, random_images(13, 32))
     whole, gradient = run.predict(run.images), run.input_gradient(targets(run))
     for size in (1, 2, 7):
-        small = a_pass(shipped, noise(13, 32), chunk=size)
+        small = make_pass(shipped, random_images(13, 32), chunk=size)
         assert small.predict(run.images).equal(whole)
         assert small.gradient(run.images, targets(run)).equal(gradient)
 
@@ -331,21 +331,21 @@ def test_draws_belong_to_image_and_component() -> None:
     """An image has the same numbers alone and in any batch, and others for another component."""
     run = pooled_pass(4)
     numbers = run.draw("a", lambda g: torch.rand(3, generator=g))
-    assert run.alone(2).draw("a", lambda g: torch.rand(3, generator=g)).equal(numbers[2:3])
+    assert run.single_image(2).draw("a", lambda g: torch.rand(3, generator=g)).equal(numbers[2:3])
     assert not run.draw("b", lambda g: torch.rand(3, generator=g)).equal(numbers)
     assert len(numbers.unique()) == 12
 
 
 def test_variants_share_draws_unless_they_are_to_be_fresh() -> None:
-    """Common random numbers are the rule; `fresh` gives every variant its own."""
-    run, other = pooled_pass(2), pooled_pass(2, variant="noise")
+    """Common random numbers are the rule; `per_variant` gives every variant its own."""
+    run, other = pooled_pass(2), pooled_pass(2, variant_name="noise")
     for fresh in (False, True):
-        numbers = [p.draw("a", lambda g: torch.rand(3, generator=g), fresh=fresh) for p in (run, other)]
+        numbers = [p.draw("a", lambda g: torch.rand(3, generator=g), per_variant=fresh) for p in (run, other)]
         assert numbers[0].equal(numbers[1]) is not fresh
 
 
 def test_the_linear_toy_has_its_weight_as_gradient() -> None:
     """The gradient of a linear model is its weight row, at any image."""
     weight = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(1))
-    run = a_pass(Linear(weight), noise(2))
+    run = make_pass(Linear(weight), random_images(2))
     torch.testing.assert_close(run.input_gradient(torch.tensor([0, 1])), weight)

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from mavis.core.errors import ModelError
-from mavis.core.perceptual_hash import BITS, Fingerprints
+from mavis.core.perceptual_hash import HASH_BITS, Fingerprints
 from mavis.datasets.synthetic_faces import synthetic_faces
 
 FACES = synthetic_faces()
@@ -41,18 +41,18 @@ def test_the_bits_are_the_signs_of_differences() -> None:
     grey = torch.rand((1, 1, 16, 17), generator=torch.Generator().manual_seed(0)).expand(1, 3, 16, 17)
     bytes_ = (grey[0, 0] * 255).round()
     expected = (bytes_[:, 1:] > bytes_[:, :-1]).flatten().numpy()
-    assert (np.unpackbits(Fingerprints.of(grey).near[0]).astype(bool) == expected).all()
+    assert (np.unpackbits(Fingerprints.from_images(grey).difference_hashes[0]).astype(bool) == expected).all()
 
 
 def test_the_same_image_is_found_and_another_is_not() -> None:
     """Whatever the order; one changed value in one pixel is another image, though a near one."""
-    known = Fingerprints.of(torch.cat([OTHERS, IMAGES.flip(0)]))
-    same, distance = Fingerprints.of(IMAGES).nearest(known)
+    known = Fingerprints.from_images(torch.cat([OTHERS, IMAGES.flip(0)]))
+    same, distance = Fingerprints.from_images(IMAGES).nearest_distances(known)
     assert same.all()
     assert (distance == 0).all()
     touched = IMAGES.clone()
     touched[:, 0, 32, 32] = 1 - touched[:, 0, 32, 32].round()
-    same, distance = Fingerprints.of(touched).nearest(known)
+    same, distance = Fingerprints.from_images(touched).nearest_distances(known)
     assert not same.any()
     assert (distance <= 16).all()
 
@@ -60,36 +60,36 @@ def test_the_same_image_is_found_and_another_is_not() -> None:
 @pytest.mark.parametrize("changed", [compressed, scaled])
 def test_copies_are_near_and_other_faces_far(changed) -> None:
     """Compressed or shrunk and enlarged, at most 16 of 256 bits differ; of other faces more."""
-    copies = Fingerprints.of(torch.stack([changed(image) for image in IMAGES]))
-    same, distance = copies.nearest(Fingerprints.of(IMAGES))
+    copies = Fingerprints.from_images(torch.stack([changed(image) for image in IMAGES]))
+    same, distance = copies.nearest_distances(Fingerprints.from_images(IMAGES))
     assert not same.any()
     assert (distance <= 16).all()
-    assert (copies.nearest(Fingerprints.of(OTHERS))[1] > 16).all()
+    assert (copies.nearest_distances(Fingerprints.from_images(OTHERS))[1] > 16).all()
 
 
 def test_distances_agree_with_counting_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """In blocks of any size, against a sum over unpacked bits; without others all bits differ."""
-    ours, theirs = Fingerprints.of(IMAGES), Fingerprints.of(OTHERS)
-    a, b = (np.unpackbits(found.near, axis=1) for found in (ours, theirs))
+    ours, theirs = Fingerprints.from_images(IMAGES), Fingerprints.from_images(OTHERS)
+    a, b = (np.unpackbits(found.difference_hashes, axis=1) for found in (ours, theirs))
     expected = (a[:, None] != b[None]).sum(-1).min(1)
     for pairs in (1, 24 * 7, 2**22):
-        monkeypatch.setattr("mavis.core.perceptual_hash.PAIRS", pairs)
-        assert (ours.nearest(theirs)[1] == expected).all()
-    assert (ours.nearest(Fingerprints.of(IMAGES[:0]))[1] == BITS).all()
+        monkeypatch.setattr("mavis.core.perceptual_hash.MAX_PAIRS", pairs)
+        assert (ours.nearest_distances(theirs)[1] == expected).all()
+    assert (ours.nearest_distances(Fingerprints.from_images(IMAGES[:0]))[1] == HASH_BITS).all()
 
 
 def test_a_file_gives_back_what_it_was_given(tmp_path: Path) -> None:
     """36 bytes an image, and a file that is none is refused in words."""
-    known = Fingerprints.of(IMAGES)
+    known = Fingerprints.from_images(IMAGES)
     path = tmp_path / "trained_on.npz"
-    path.write_bytes(known.content())
+    path.write_bytes(known.to_bytes())
     found = Fingerprints.load(path)
-    assert (found.exact == known.exact).all()
-    assert (found.near == known.near).all()
-    assert known.exact.nbytes + known.near.nbytes == 36 * len(IMAGES)
-    path.write_bytes(known.content()[:99])
+    assert (found.pixel_hashes == known.pixel_hashes).all()
+    assert (found.difference_hashes == known.difference_hashes).all()
+    assert known.pixel_hashes.nbytes + known.difference_hashes.nbytes == 36 * len(IMAGES)
+    path.write_bytes(known.to_bytes()[:99])
     with pytest.raises(ModelError, match="does not hold fingerprints"):
         Fingerprints.load(path)
-    np.savez(path, exact=known.exact, near=known.near[:, :8])
+    np.savez(path, exact=known.pixel_hashes, near=known.difference_hashes[:, :8])
     with pytest.raises(ModelError, match="does not hold fingerprints"):
         Fingerprints.load(path)

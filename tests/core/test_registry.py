@@ -111,7 +111,7 @@ class TestParameters:
 
     def test_good_parameters_reach_the_factory(self) -> None:
         """Given parameters are passed on, the others keep their defaults."""
-        assert _entry(_plain).make({"strength": 2.0}) == (2.0, "soft")
+        assert _entry(_plain).create({"strength": 2.0}) == (2.0, "soft")
 
     def test_an_unknown_parameter_lists_the_known(self) -> None:
         """The message names the parameter and those that there are."""
@@ -126,7 +126,7 @@ class TestParameters:
     def test_a_required_parameter_left_out_is_named(self) -> None:
         """A parameter without default must be given."""
         with pytest.raises(BadParameter, match="'thing' needs the parameter 'strength'"):
-            _entry(_plain).make({"kind": "hard"})
+            _entry(_plain).create({"kind": "hard"})
 
     def test_an_open_parameter_list_takes_any_name(self) -> None:
         """A factory with ``*args`` and ``**kwargs`` needs neither and takes all."""
@@ -134,8 +134,8 @@ class TestParameters:
         def anything(*args: object, **kwargs: object) -> object:
             return args, kwargs
 
-        assert _entry(anything).make() == ((), {})
-        assert _entry(anything).make({"x": 1}) == ((), {"x": 1})
+        assert _entry(anything).create() == ((), {})
+        assert _entry(anything).create({"x": 1}) == ((), {"x": 1})
 
     def test_a_named_parameter_beside_open_ones_is_still_required(self) -> None:
         """``**kwargs`` does not excuse a parameter without default."""
@@ -150,7 +150,7 @@ class TestParameters:
             raise error
 
         with pytest.raises(BadParameter, match=f"'thing' does not accept strength=9: {error}"):
-            _entry(refusing).make({"strength": 9})
+            _entry(refusing).create({"strength": 9})
 
     def test_mavis_errors_of_a_factory_pass_through(self) -> None:
         """A factory's own clear message is not wrapped in another."""
@@ -159,7 +159,7 @@ class TestParameters:
             raise UnknownName("model", "x", [])
 
         with pytest.raises(UnknownName):
-            _entry(refusing).make()
+            _entry(refusing).create()
 
 
 class TestTraits:
@@ -216,14 +216,14 @@ class TestFind:
         """A file beside mavis.toml can be named without installing it, and the path is left as it was."""
         (tmp_path / "beside_mavis.py").write_text("def make(): return 7\n")
         before = list(sys.path)
-        assert registry.find("beside_mavis:make")() == 7
+        assert registry.import_factory("beside_mavis:make")() == 7
         assert sys.path == before
 
     @pytest.mark.parametrize("path", ["pathlib.Path", "pathlib:", ":Path", ""])
     def test_another_form_is_refused(self, path: str) -> None:
         """The form is told together with what was given."""
         with pytest.raises(MavisError, match=f"written 'package.module:function', got '{path}'"):
-            registry.find(path)
+            registry.import_factory(path)
 
     @pytest.mark.parametrize(
         ("path", "said"),
@@ -236,14 +236,14 @@ class TestFind:
     def test_what_is_not_there_is_named(self, path: str, said: str) -> None:
         """A missing module, a missing name and a value that is no function are told apart."""
         with pytest.raises(MavisError, match=said):
-            registry.find(path)
+            registry.import_factory(path)
 
     @pytest.mark.parametrize("fault", ["1/0", "def broken(:", "[].nothing"])
     def test_a_module_that_breaks_is_named_with_its_error(self, tmp_path: Path, fault: str) -> None:
         """Whatever a module raises on import is one line that names the module."""
         (tmp_path / "breaking_module.py").write_text(fault + "\n")
         with pytest.raises(MavisError, match=r"Cannot import 'breaking_module': (Zero|Syntax|Attribute)"):
-            registry.find("breaking_module:make")
+            registry.import_factory("breaking_module:make")
 
 
 GOOD_LINES = """
@@ -279,7 +279,7 @@ class TestUserFile:
         """Names of the file are there like built-in ones, with their traits and that file as their origin."""
         user_file(GOOD_LINES)
         entry = registry.REGISTRIES["metric"]["my_metric"]
-        assert entry.make() == 7
+        assert entry.create() == 7
         assert entry.origin == "mavis.toml"
         assert entry.traits == MetricTraits(
             "registered by the user", "complexity", higher_is_better=False, range=(0, 1), needs=frozenset({"forward"})
@@ -290,7 +290,7 @@ class TestUserFile:
         """One line that cannot be registered costs nothing but itself."""
         user_file('[model.lost]\nfactory = "nowhere_at_all:make"\n' + GOOD_LINES)
         with pytest.warns(UserWarning, match=r"'lost' \(.*mavis\.toml\) is left out: MavisError: Cannot import"):
-            registry.load()
+            registry.load_plugins()
         assert "my_metric" in registry.REGISTRIES["metric"]
         assert "lost" not in registry.REGISTRIES["model"]
 
@@ -308,7 +308,7 @@ class TestUserFile:
         """A trait that is unknown, missing or of no known value leaves the line out, with the reason."""
         user_file(f'[metric.mine]\nfactory = "my_plugins:make"\n{line}\n')
         with pytest.warns(UserWarning, match=f"'mine'.*{said}"):
-            registry.load()
+            registry.load_plugins()
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -328,21 +328,21 @@ class TestUserFile:
         user_file(text)
         for _ in range(2):
             with pytest.raises(MavisError, match=said):
-                registry.load()
+                registry.load_plugins()
 
     def test_it_is_read_once(self, user_file: Callable[[str], Path]) -> None:
         """A second look does not register, or warn, again."""
         user_file('[model.lost]\nfactory = "nowhere_at_all:make"\n')
         with pytest.warns(UserWarning, match="lost"):
-            registry.load()
+            registry.load_plugins()
         with warnings.catch_warnings(record=True, action="always") as caught:
-            registry.load()
+            registry.load_plugins()
         assert caught == []
 
     def test_registering_under_an_unknown_kind_suggests(self) -> None:
-        """`register` knows five kinds."""
+        """`register_plugin` knows five kinds."""
         with pytest.raises(UnknownName, match="did you mean 'explainer'"):
-            registry.register("explainr", "mine", "my_plugins:make")
+            registry.register_plugin("explainr", "mine", "my_plugins:make")
 
 
 class TestDiscovery:
@@ -366,7 +366,7 @@ class TestDiscovery:
         monkeypatch.setattr(registry, "_import_all", lambda package: None)
         monkeypatch.setattr(registry, "_loaded", set())
         with pytest.warns(UserWarning, match="'broken_package' .* is left out: RuntimeError: no such library"):
-            registry.load()
+            registry.load_plugins()
         assert registry.REGISTRIES["model"]["theirs"].origin == "entry point good.mod"
         registry.model("after")(lambda: None)
         assert registry.REGISTRIES["model"]["after"].origin == "this program"

@@ -4,7 +4,7 @@ import hashlib
 
 import torch
 
-from mavis.core.seeding import draw, generator, seed_of
+from mavis.core.seeding import derive_seed, draw_per_image, make_generator
 
 IDS = tuple(f"val/{n}.jpg" for n in range(12))
 
@@ -16,20 +16,20 @@ def _normal(source: torch.Generator) -> torch.Tensor:
 def test_a_seed_is_the_hash_of_seed_and_names() -> None:
     """A seed is the first 63 bits of a SHA-256 over the run's seed and the names, so it can be computed anywhere."""
     expected = int(hashlib.sha256(b"7\x1fval/1.jpg\x1fnoise").hexdigest()[:16], 16) // 2
-    assert seed_of(7, "val/1.jpg", "noise") == expected
+    assert derive_seed(7, "val/1.jpg", "noise") == expected
 
 
 def test_the_batch_does_not_matter() -> None:
     """One by one, in batches of any size, or all at once: every image gets the same numbers."""
-    whole = draw(0, IDS, "noise", _normal)
+    whole = draw_per_image(0, IDS, "noise", _normal)
     for size in (1, 2, 5, 12):
-        parts = [draw(0, IDS[start : start + size], "noise", _normal) for start in range(0, 12, size)]
+        parts = [draw_per_image(0, IDS[start : start + size], "noise", _normal) for start in range(0, 12, size)]
         assert torch.cat(parts).equal(whole)
 
 
 def test_the_order_does_not_matter() -> None:
     """Reversed ids get the reversed numbers."""
-    assert draw(0, IDS[::-1], "noise", _normal).equal(draw(0, IDS, "noise", _normal).flip(0))
+    assert draw_per_image(0, IDS[::-1], "noise", _normal).equal(draw_per_image(0, IDS, "noise", _normal).flip(0))
 
 
 def test_images_components_and_seeds_have_their_own_numbers() -> None:
@@ -42,7 +42,7 @@ def test_images_components_and_seeds_have_their_own_numbers() -> None:
         (0, "noise", "a"),
         (0, "anoise"),
     ]
-    firsts = {torch.randn(1, generator=generator(*stream)).item() for stream in streams}
+    firsts = {torch.randn(1, generator=make_generator(*stream)).item() for stream in streams}
     assert len(firsts) == len(streams)
 
 
@@ -50,17 +50,17 @@ def test_the_global_state_is_neither_used_nor_touched() -> None:
     """Draws do not follow torch.manual_seed, and leave torch's own stream where it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        first = draw(0, IDS, "noise", _normal)
+        first = draw_per_image(0, IDS, "noise", _normal)
         follows = torch.rand(3)
         torch.manual_seed(2)
-        assert draw(0, IDS, "noise", _normal).equal(first)
+        assert draw_per_image(0, IDS, "noise", _normal).equal(first)
         torch.manual_seed(1)
         assert torch.rand(3).equal(follows)
 
 
 def test_draws_look_independent() -> None:
     """Over many images the numbers have the mean and variance of the distribution, and neighbours do not correlate."""
-    numbers = draw(0, [str(n) for n in range(4000)], "noise", lambda g: torch.randn(1, generator=g)).flatten()
+    numbers = draw_per_image(0, [str(n) for n in range(4000)], "noise", lambda g: torch.randn(1, generator=g)).flatten()
     assert abs(numbers.mean()) < 4 / 4000**0.5
     assert abs(numbers.var() - 1) < 4 * (2 / 4000) ** 0.5
     assert abs((numbers[1:] * numbers[:-1]).mean()) < 4 / 4000**0.5
@@ -68,5 +68,5 @@ def test_draws_look_independent() -> None:
 
 def test_the_result_is_stacked_on_the_device_asked_for() -> None:
     """B draws of one shape become one tensor with B first, on the given device."""
-    assert draw(0, IDS, "noise", _normal).shape == (12, 3, 4)
-    assert draw(0, IDS, "noise", _normal, device="meta").device.type == "meta"
+    assert draw_per_image(0, IDS, "noise", _normal).shape == (12, 3, 4)
+    assert draw_per_image(0, IDS, "noise", _normal, device="meta").device.type == "meta"

@@ -81,22 +81,22 @@ def test_the_hook_is_installed_once() -> None:
 def test_operators_are_read_from_the_file(tmp_path: Path) -> None:
     """Names come from the file itself, in any layout; those that torchvision checks by itself are not among them."""
     (tmp_path / "_meta_registrations.py").write_text(FAKE)
-    assert torchvision_hook.operators(tmp_path) == ["brand_new", "nms"]
+    assert torchvision_hook.operator_names(tmp_path) == ["brand_new", "nms"]
 
 
 def test_operators_of_the_installed_torchvision_include_nms() -> None:
     """The installed torchvision's own file names nms, the operator that the error is about."""
     import torchvision
 
-    assert "nms" in torchvision_hook.operators(Path(torchvision.__file__).parent)
+    assert "nms" in torchvision_hook.operator_names(Path(torchvision.__file__).parent)
 
 
 def test_a_healthy_pair_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where torchvision's own library loads, nothing is declared and its file is not even read."""
     declared: list[object] = []
-    monkeypatch.setattr(torchvision_hook, "_loads", lambda folder: True)
-    monkeypatch.setattr(torchvision_hook, "_declare", declared.append)
-    torchvision_hook._prepare(tmp_path)
+    monkeypatch.setattr(torchvision_hook, "_can_load", lambda folder: True)
+    monkeypatch.setattr(torchvision_hook, "_declare_operators", declared.append)
+    torchvision_hook._declare_missing_operators(tmp_path)
     assert declared == []
 
 
@@ -104,17 +104,17 @@ def test_a_pair_that_does_not_fit_gets_the_names_of_its_file(tmp_path: Path, mon
     """Where the library does not load, exactly the operators of the file are declared."""
     declared: list[object] = []
     (tmp_path / "_meta_registrations.py").write_text(FAKE)
-    monkeypatch.setattr(torchvision_hook, "_loads", lambda folder: False)
-    monkeypatch.setattr(torchvision_hook, "_declare", declared.append)
-    torchvision_hook._prepare(tmp_path)
+    monkeypatch.setattr(torchvision_hook, "_can_load", lambda folder: False)
+    monkeypatch.setattr(torchvision_hook, "_declare_operators", declared.append)
+    torchvision_hook._declare_missing_operators(tmp_path)
     assert declared == [["brand_new", "nms"]]
 
 
 def test_a_library_that_does_not_load_is_noticed(tmp_path: Path) -> None:
     """A folder without the library, and one whose library is no library, both count as not loading."""
-    assert not torchvision_hook._loads(tmp_path)
+    assert not torchvision_hook._can_load(tmp_path)
     (tmp_path / "_C.so").write_bytes(b"no library")
-    assert not torchvision_hook._loads(tmp_path)
+    assert not torchvision_hook._can_load(tmp_path)
 
 
 def test_other_imports_are_not_touched() -> None:

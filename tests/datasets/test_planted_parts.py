@@ -11,7 +11,7 @@ SIDE = 32
 
 
 def made(**options: object) -> object:
-    return datasets["planted_parts"].make({"size": SIDE, "count": 8, **options})
+    return datasets["planted_parts"].create({"size": SIDE, "count": 8, **options})
 
 
 def batch(**options: object) -> object:

@@ -8,7 +8,7 @@ from mavis.core.registry import datasets
 
 
 def opened(**params: object):
-    return datasets["planted_square"].make({"size": 32, "count": 12, **params})
+    return datasets["planted_square"].create({"size": 32, "count": 12, **params})
 
 
 def test_the_square_is_flat_and_the_rest_is_noise() -> None:

@@ -12,7 +12,7 @@ from mavis.core.errors import BadParameter, DataError
 from mavis.core.types import PART_CODES, Dataset
 from mavis.datasets.synthetic.parameters import LABELS
 from mavis.datasets.synthetic.recipe import POPULATIONS
-from mavis.datasets.synthetic_faces import MEANS, SyntheticFaces, synthetic_faces
+from mavis.datasets.synthetic_faces import MEAN_COLOURS, SyntheticFaces, synthetic_faces
 
 DATA = synthetic_faces()
 IDS = list(DATA.table().index[:9])
@@ -143,7 +143,7 @@ def test_the_cue_is_where_its_code_says_and_has_its_colour() -> None:
     assert float(distance[same].max()) < float(distance[~same].min())
 
 
-@pytest.mark.parametrize("recipe", list(MEANS))
+@pytest.mark.parametrize("recipe", list(MEAN_COLOURS))
 def test_the_stored_mean_is_that_of_the_images(recipe: str) -> None:
     """The constant is the mean colour of training images within sampling error, at any size."""
     data = synthetic_faces(split="train", recipe=recipe, count=300, size=32)
@@ -163,7 +163,7 @@ def test_the_revision_is_a_hash_of_the_content() -> None:
 def test_new_drawing_code_changes_the_revision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing anything otherwise gives another revision, even where the version was forgotten."""
     before = DATA.revision(IDS)
-    monkeypatch.setattr("mavis.datasets.synthetic.drawing.BRIGHT", 1.1)
+    monkeypatch.setattr("mavis.datasets.synthetic.drawing.FACING_BRIGHTNESS", 1.1)
     assert DATA.revision(IDS) != before
 
 

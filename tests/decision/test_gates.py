@@ -9,14 +9,14 @@ import pytest
 from scipy import stats as scipy_stats
 
 from mavis.analysis.findings import Gate
-from mavis.analysis.groups import summarise, wide
+from mavis.analysis.groups import pivot_scores, summarise_scores
 from mavis.core.traits import ExplainerTraits, MetricTraits
-from mavis.decision.gates import Case, judge
+from mavis.decision.gates import GateInput, evaluate_gates
 from mavis.protocol.schema import Protocol
 
-from ..tables import METRICS, RULES, columns, images, protocol, scores, values
+from ..tables import BOOTSTRAP, METRICS, make_images, make_protocol, score_columns, score_rows, values_with_mean
 
-TABLE = images()
+TABLE = make_images()
 MEANS = {"saliency": 0.3, "random": 0.0, "sobel": 0.1}
 METHOD = ExplainerTraits("-")
 WHITE = {"mprt": replace(METRICS["mprt"], needs=frozenset({"weights"}))}
@@ -26,30 +26,32 @@ def judged(
     planted: dict, rules: Protocol | None = None, traits: ExplainerTraits = METHOD, **more: Any
 ) -> dict[str, Gate]:
     """The gates of the method by id; ``more`` is what else is known of it."""
-    rows = scores(TABLE, planted)
-    summary = summarise(rows, TABLE, RULES)
+    rows = score_rows(TABLE, planted)
+    summary = summarise_scores(rows, TABLE, BOOTSTRAP)
     means = dict(zip(summary.columns, summary.macro, strict=True))
-    table: pd.DataFrame = wide(rows, TABLE)
-    more = {"metrics": METRICS, "classes": 3, **more}
-    case = Case("saliency", traits, table, TABLE, means, **more)
-    return {gate.id: gate for gate in judge(case, RULES, (rules or protocol()).gates)}
+    table: pd.DataFrame = pivot_scores(rows, TABLE)
+    more = {"metrics": METRICS, "n_classes": 3, **more}
+    case = GateInput("saliency", traits, table, TABLE, means, **more)
+    return {gate.id: gate for gate in evaluate_gates(case, BOOTSTRAP, (rules or make_protocol()).gates)}
 
 
 def with_metrics(**fixed: float) -> dict:
     """The planted scores, and of the method one value of each further metric on every image."""
-    return columns(TABLE, MEANS) | {("saliency", name): np.full(len(TABLE), value) for name, value in fixed.items()}
+    return score_columns(TABLE, MEANS) | {
+        ("saliency", name): np.full(len(TABLE), value) for name, value in fixed.items()
+    }
 
 
 def test_a_good_method_passes_every_gate() -> None:
     """Valid maps that change with the weights and beat the control."""
-    found = judged(columns(TABLE, MEANS))
+    found = judged(score_columns(TABLE, MEANS))
     assert {name: gate.passed for name, gate in found.items()} == {"G0": True, "G3": True, "G5": True}
     assert all("not assessed" not in gate.reason for gate in found.values())
 
 
 def test_too_many_broken_maps_fail() -> None:
     """A tenth of the maps constant is more than the twentieth allowed; the numbers are in the reason."""
-    planted = columns(TABLE, MEANS)
+    planted = score_columns(TABLE, MEANS)
     planted["saliency", "valid"] = np.where(np.arange(len(TABLE)) % 10 == 0, 0.0, 1.0)
     gate = judged(planted)["G0"]
     assert (gate.passed, gate.value, gate.threshold) == (False, 0.9, 0.95)
@@ -58,17 +60,17 @@ def test_too_many_broken_maps_fail() -> None:
 
 def test_maps_that_outlive_the_weights_fail() -> None:
     """A mean similarity above the threshold fails."""
-    planted = columns(TABLE, MEANS)
-    planted["saliency", "mprt"] = values(TABLE, 0.55, seed=1, spread=0.01)
+    planted = score_columns(TABLE, MEANS)
+    planted["saliency", "mprt"] = values_with_mean(TABLE, 0.55, seed=1, spread=0.01)
     assert judged(planted)["G3"].passed is False
 
 
 def test_an_uncertain_similarity_fails() -> None:
     """A mean below the threshold does not pass while its interval reaches the upper limit."""
-    planted = columns(TABLE, MEANS)
-    planted["saliency", "mprt"] = values(TABLE, 0.45, seed=1, spread=0.01)
+    planted = score_columns(TABLE, MEANS)
+    planted["saliency", "mprt"] = values_with_mean(TABLE, 0.45, seed=1, spread=0.01)
     assert judged(planted)["G3"].passed is True
-    few = np.where(np.arange(len(TABLE)) % 10 == 0, values(TABLE, 0.45, seed=1, spread=0.6), np.nan)
+    few = np.where(np.arange(len(TABLE)) % 10 == 0, values_with_mean(TABLE, 0.45, seed=1, spread=0.6), np.nan)
     few += 0.45 - np.nanmean(few)
     planted["saliency", "mprt"] = few
     gate = judged(planted)["G3"]
@@ -78,7 +80,7 @@ def test_an_uncertain_similarity_fails() -> None:
 
 def test_a_method_no_better_than_a_control_fails() -> None:
     """A lead inside the margin is none."""
-    gate = judged(columns(TABLE, MEANS | {"saliency": 0.03}, spread=0.1))["G5"]
+    gate = judged(score_columns(TABLE, MEANS | {"saliency": 0.03}, spread=0.1))["G5"]
     assert gate.passed is False
     assert gate.value < gate.threshold
     assert "random" in gate.reason
@@ -86,28 +88,28 @@ def test_a_method_no_better_than_a_control_fails() -> None:
 
 def test_every_named_control_must_be_beaten() -> None:
     """One control that is as good fails the gate, and is named as the hardest."""
-    rules = protocol(gates__controls={"metric": "nsrg", "against": ["random", "sobel"], "margin": 0.02})
-    assert judged(columns(TABLE, MEANS), rules)["G5"].passed is True
-    gate = judged(columns(TABLE, MEANS | {"sobel": 0.3}), rules)["G5"]
+    rules = make_protocol(gates__controls={"metric": "nsrg", "against": ["random", "sobel"], "margin": 0.02})
+    assert judged(score_columns(TABLE, MEANS), rules)["G5"].passed is True
+    gate = judged(score_columns(TABLE, MEANS | {"sobel": 0.3}), rules)["G5"]
     assert gate.passed is False
     assert "that of sobel" in gate.reason
 
 
 def test_several_controls_are_judged_at_one_error_rate() -> None:
     """A lead that is shown against one control alone is not enough when two are to be beaten (Holm)."""
-    planted = columns(TABLE, {"saliency": 0.0, "random": 0.0})
+    planted = score_columns(TABLE, {"saliency": 0.0, "random": 0.0})
     error = pd.Series(planted["saliency", "nsrg"] - planted["random", "nsrg"]).std() / np.sqrt(len(TABLE))
     planted["saliency", "nsrg"] += 0.02 + 1.8 * error  # between the normal quantiles of .05 and .025, 1.64 and 1.96
     planted["sobel", "nsrg"] = planted["random", "nsrg"]
     pair = {"metric": "nsrg", "against": ["random", "sobel"], "margin": 0.02}
     assert judged(planted)["G5"].passed is True
-    assert judged(planted, protocol(gates__controls=pair))["G5"].passed is False
+    assert judged(planted, make_protocol(gates__controls=pair))["G5"].passed is False
 
 
 def test_a_metric_where_lower_is_better_is_read_that_way_round() -> None:
     """Smaller scores than the control's beat it."""
-    rules = protocol(gates__controls={"metric": "deletion", "against": ["random"], "margin": 0.02})
-    low = columns(TABLE, {"saliency": 0.1, "random": 0.4}, metric="deletion")
+    rules = make_protocol(gates__controls={"metric": "deletion", "against": ["random"], "margin": 0.02})
+    low = score_columns(TABLE, {"saliency": 0.1, "random": 0.4}, metric="deletion")
     assert judged(low, rules)["G5"].passed is True
     turned = {"deletion": replace(METRICS["deletion"], higher_is_better=True)}
     assert judged(low, rules, metrics=turned)["G5"].passed is False
@@ -115,7 +117,7 @@ def test_a_metric_where_lower_is_better_is_read_that_way_round() -> None:
 
 def test_what_was_not_run_is_not_assessed() -> None:
     """Without its metric or its control a gate neither passes nor fails, and says why."""
-    planted = {pair: column for pair, column in columns(TABLE, MEANS).items() if pair[1] == "nsrg"}
+    planted = {pair: column for pair, column in score_columns(TABLE, MEANS).items() if pair[1] == "nsrg"}
     found = judged(planted)
     assert (found["G0"].passed, found["G3"].passed, found["G5"].passed) == (None, None, True)
     assert "'valid'" in found["G0"].reason
@@ -127,7 +129,7 @@ def test_what_was_not_run_is_not_assessed() -> None:
 
 def test_images_without_a_score_are_left_out() -> None:
     """A few missing scores do not change the verdict; no common image leaves the gate open."""
-    planted = columns(TABLE, MEANS)
+    planted = score_columns(TABLE, MEANS)
     planted["saliency", "nsrg"][::7] = np.nan
     planted["random", "nsrg"][1::9] = np.nan
     assert judged(planted)["G5"].passed is True
@@ -138,7 +140,7 @@ def test_images_without_a_score_are_left_out() -> None:
 
 def test_a_few_broken_maps_are_remarked_on() -> None:
     """97.5 % of the maps pass, with a remark; 100 % without."""
-    planted = columns(TABLE, MEANS)
+    planted = score_columns(TABLE, MEANS)
     assert "worth a look" not in judged(planted)["G0"].reason
     planted["saliency", "valid"] = np.where(np.arange(len(TABLE)) % 40 == 0, 0.0, 1.0)
     gate = judged(planted)["G0"]
@@ -146,7 +148,7 @@ def test_a_few_broken_maps_are_remarked_on() -> None:
     assert "worth a look" in gate.reason
 
 
-DETERMINISM = protocol(gates__determinism={})
+DETERMINISM = make_protocol(gates__determinism={})
 STOCHASTIC = replace(METHOD, stochastic=True)
 
 
@@ -170,7 +172,7 @@ def test_a_map_of_its_seed_fails_and_says_what_to_raise() -> None:
     """The median counts, not the mean, and the parameter is named where the method has one of that kind."""
     planted = with_metrics(repeatability=0.0)
     planted["saliency", "replicate_agreement"] = np.where(np.arange(len(TABLE)) % 5 < 3, 0.75, 1.0)
-    gate = judged(planted, DETERMINISM, STOCHASTIC, parameters=("noise", "samples"))["G1"]
+    gate = judged(planted, DETERMINISM, STOCHASTIC, parameter_names=("noise", "samples"))["G1"]
     assert (gate.passed, gate.value) == (False, 0.75)
     assert planted["saliency", "replicate_agreement"].mean() > 0.8
     assert "explainers.settings.saliency.samples" in gate.reason
@@ -179,14 +181,14 @@ def test_a_map_of_its_seed_fails_and_says_what_to_raise() -> None:
 
 def test_determinism_that_was_not_measured_is_not_assessed() -> None:
     """Without either metric where it is needed; and there is no such gate unless the protocol asks."""
-    assert judged(columns(TABLE, MEANS), DETERMINISM)["G1"].passed is None
+    assert judged(score_columns(TABLE, MEANS), DETERMINISM)["G1"].passed is None
     gate = judged(with_metrics(repeatability=0.0), DETERMINISM, STOCHASTIC)["G1"]
     assert (gate.passed, gate.impossible) == (None, False)
     assert "replicate_agreement" in gate.reason
     assert "G1" not in judged(with_metrics(repeatability=0.0))
 
 
-COMPLETE = protocol(gates__completeness={})
+COMPLETE = make_protocol(gates__completeness={})
 CLAIMS = replace(METHOD, complete=True)
 
 
@@ -196,7 +198,7 @@ def test_only_what_claims_to_be_complete_must_be() -> None:
     assert judged(with_metrics(completeness=0.06), COMPLETE, CLAIMS)["G2"].passed is False
     assert "G2" not in judged(with_metrics(completeness=0.06), COMPLETE)
     assert "G2" not in judged(with_metrics(completeness=0.06), None, CLAIMS)
-    assert judged(columns(TABLE, MEANS), COMPLETE, CLAIMS)["G2"].passed is None
+    assert judged(score_columns(TABLE, MEANS), COMPLETE, CLAIMS)["G2"].passed is None
 
 
 def test_completeness_is_that_of_the_median_image() -> None:
@@ -207,7 +209,7 @@ def test_completeness_is_that_of_the_median_image() -> None:
     assert (gate.passed, gate.value) == (True, pytest.approx(0.01))
 
 
-CLASSES = protocol(gates__classes={})
+CLASSES = make_protocol(gates__classes={})
 
 
 def test_a_map_of_its_class_passes_and_one_for_all_classes_fails() -> None:
@@ -216,15 +218,15 @@ def test_a_map_of_its_class_passes_and_one_for_all_classes_fails() -> None:
     gate = judged(with_metrics(random_logit=0.9), CLASSES)["G4"]
     assert (gate.passed, gate.threshold) == (False, 0.8)
     assert "class-agnostic" in gate.reason
-    assert judged(columns(TABLE, MEANS), CLASSES)["G4"].passed is None
+    assert judged(score_columns(TABLE, MEANS), CLASSES)["G4"].passed is None
 
 
 def test_two_classes_are_not_compared() -> None:
     """Below the protocol's number of classes the gate is not there."""
     planted = with_metrics(random_logit=0.9)
-    assert "G4" not in judged(planted, CLASSES, classes=2)
-    two = protocol(gates__classes={"min_classes": 2})
-    assert judged(planted, two, classes=2)["G4"].passed is False
+    assert "G4" not in judged(planted, CLASSES, n_classes=2)
+    two = make_protocol(gates__classes={"min_classes": 2})
+    assert judged(planted, two, n_classes=2)["G4"].passed is False
 
 
 @pytest.mark.parametrize("traits", [replace(METHOD, pooling="l2"), replace(METHOD, magnitude=True)])
@@ -234,13 +236,13 @@ def test_maps_without_sign_need_only_not_be_the_same(traits: ExplainerTraits) ->
     assert judged(with_metrics(random_logit=1.0), CLASSES, traits)["G4"].passed is False
 
 
-GROUPS = protocol(gates__groups={})
+GROUPS = make_protocol(gates__groups={})
 
 
 def test_every_group_must_be_served() -> None:
     """A method that is good on average and no better than random for one group fails, and the group is named."""
-    assert judged(columns(TABLE, MEANS), GROUPS)["G6"].passed is True
-    planted = columns(TABLE, MEANS)
+    assert judged(score_columns(TABLE, MEANS), GROUPS)["G6"].passed is True
+    planted = score_columns(TABLE, MEANS)
     planted["saliency", "nsrg"] -= np.where(TABLE["race"] == "birch", 0.3, 0.0)
     found = judged(planted, GROUPS)
     assert (found["G5"].passed, found["G6"].passed) == (True, False)
@@ -250,7 +252,7 @@ def test_every_group_must_be_served() -> None:
 
 def test_the_bound_of_a_group_is_one_sided() -> None:
     """The lower bound is the mean minus 1.645 standard errors, as a normal approximation has it."""
-    planted = columns(TABLE, {"saliency": 0.3, "random": 0.0})
+    planted = score_columns(TABLE, {"saliency": 0.3, "random": 0.0})
     lead = pd.Series(planted["saliency", "nsrg"] - planted["random", "nsrg"], TABLE.index)
     by = lead.groupby(TABLE["race"])
     expected = (by.mean() - scipy_stats.norm.ppf(0.95) * by.std(ddof=0) / np.sqrt(by.size())).min()
@@ -259,7 +261,7 @@ def test_the_bound_of_a_group_is_one_sided() -> None:
 
 def test_a_group_that_is_not_reported_is_not_judged() -> None:
     """A group of nine images with a score is named as too small; with no other the gate is open."""
-    planted = columns(TABLE, MEANS)
+    planted = score_columns(TABLE, MEANS)
     birch = np.flatnonzero(TABLE["race"] == "birch")
     planted["saliency", "nsrg"][birch] = -1.0
     planted["saliency", "nsrg"][birch[9:]] = np.nan
@@ -275,7 +277,7 @@ def test_a_group_that_is_not_reported_is_not_judged() -> None:
 
 def test_what_the_model_does_not_give_is_told_from_what_was_not_run() -> None:
     """Weights that the model keeps to itself make the gate impossible; a metric that was left out does not."""
-    planted = columns(TABLE, MEANS)
+    planted = score_columns(TABLE, MEANS)
     del planted["saliency", "mprt"]
     why = "needs weights, which api does not give"
     gate = judged(planted, metrics=METRICS | WHITE, missing={("saliency", "mprt"): why})["G3"]
@@ -290,11 +292,11 @@ def test_what_the_model_does_not_give_is_told_from_what_was_not_run() -> None:
 
 def test_controls_that_the_model_cannot_make_are_left_out_and_named() -> None:
     """The others must be beaten all the same, and the method stays provisional."""
-    rules = protocol(gates__controls={"metric": "nsrg", "against": ["random", "mean_map"], "margin": 0.02})
+    rules = make_protocol(gates__controls={"metric": "nsrg", "against": ["random", "mean_map"], "margin": 0.02})
     missing = {("mean_map", ""): "needs gradient, which api does not give"}
-    gate = judged(columns(TABLE, MEANS), rules, missing=missing)["G5"]
+    gate = judged(score_columns(TABLE, MEANS), rules, missing=missing)["G5"]
     assert (gate.passed, gate.impossible) == (True, True)
     assert "not held against mean_map: needs gradient" in gate.reason
-    assert judged(columns(TABLE, MEANS | {"saliency": 0.0}), rules, missing=missing)["G5"].passed is False
-    only = protocol(gates__controls={"metric": "nsrg", "against": ["mean_map"], "margin": 0.02})
-    assert judged(columns(TABLE, MEANS), only, missing=missing)["G5"].passed is None
+    assert judged(score_columns(TABLE, MEANS | {"saliency": 0.0}), rules, missing=missing)["G5"].passed is False
+    only = make_protocol(gates__controls={"metric": "nsrg", "against": ["mean_map"], "margin": 0.02})
+    assert judged(score_columns(TABLE, MEANS), only, missing=missing)["G5"].passed is None

@@ -11,18 +11,24 @@ from mavis.decision import comparison, refusals
 from mavis.decision.recommendation import recommend
 from mavis.decision.refusals import Evidence
 from mavis.protocol.schema import LeakRules, Protocol
-from mavis.workflows.meta_evaluation.simulated_leaderboards import METRICS, VALID, Field, evidence, rules
+from mavis.workflows.meta_evaluation.simulated_leaderboards import (
+    METRICS,
+    VALIDITY,
+    SimulatedLeaderboard,
+    build_protocol,
+    simulate_evidence,
+)
 
-RULES = rules()
-CLEAR = Field({"a": 0.6, "b": 0.45, "c": 0.3, "d": 0.2})
-GOOD = evidence(CLEAR, 0, RULES)
-NOTHING = groups.estimate(float("nan"), float("nan"), float("nan"), 0)
+RULES = build_protocol()
+CLEAR = SimulatedLeaderboard({"a": 0.6, "b": 0.45, "c": 0.3, "d": 0.2})
+GOOD = simulate_evidence(CLEAR, 0, RULES)
+NOTHING = groups.to_estimate(float("nan"), float("nan"), float("nan"), 0)
 
 
 def refused(found: Evidence, protocol: Protocol = RULES) -> list[Refusal]:
     """The grounds."""
-    held = comparison.hold(found.standing, found.eligible, dict(found.counts), protocol)
-    return refusals.grounds(found, held, protocol)
+    held = comparison.compare_eligible(found.score_table, found.eligible, dict(found.group_counts), protocol)
+    return refusals.find_refusals(found, held, protocol)
 
 
 def only(code: str, found: Evidence, protocol: Protocol = RULES) -> str:
@@ -39,8 +45,8 @@ def test_a_clear_answer_has_no_ground_against_it() -> None:
 
 def test_r1_a_model_no_better_than_chance() -> None:
     """Explanations of a guess are not ranked into a recommendation."""
-    guess = VALID.model_copy(
-        update={"better_than_chance": False, "balanced_accuracy": groups.estimate(0.52, 0.48, 0.56, 300)}
+    guess = VALIDITY.model_copy(
+        update={"better_than_chance": False, "balanced_accuracy": groups.to_estimate(0.52, 0.48, 0.56, 300)}
     )
     assert only("R1", replace(GOOD, validity=guess)) == (
         "the model is not better than chance: balanced accuracy 0.52, lower end 0.48, chance 0.50."
@@ -50,20 +56,20 @@ def test_r1_a_model_no_better_than_chance() -> None:
 def test_r1_in_a_group() -> None:
     """A group of the first attribute has equal weight in every mean, so the model must know it too; others are said."""
     weak = [
-        GroupAccuracy(attribute=attribute, group=name, correct=40, estimate=groups.estimate(0.4, 0.3, 0.5, 100))
+        GroupAccuracy(attribute=attribute, group=name, correct=40, estimate=groups.to_estimate(0.4, 0.3, 0.5, 100))
         for attribute, name in (("race", "g1"), ("gender", "form_a"))
     ]
-    valid = VALID.model_copy(update={"groups": tuple(weak), "weak_groups": ("g1", "form_a")})
+    valid = VALIDITY.model_copy(update={"groups": tuple(weak), "weak_groups": ("g1", "form_a")})
     assert only("R1", replace(GOOD, validity=valid)) == (
         "the model is not shown to be better than chance on images of race labelled g1 (40 of 100 right)."
     )
-    other = VALID.model_copy(update={"groups": tuple(weak), "weak_groups": ("form_a",)})
+    other = VALIDITY.model_copy(update={"groups": tuple(weak), "weak_groups": ("form_a",)})
     assert refused(replace(GOOD, validity=other)) == []
 
 
 def test_r2_a_group_below_the_minimum() -> None:
     """The group and its number are named."""
-    assert only("R2", replace(GOOD, counts={"g0": 100, "g1": 29, "g2": 100})) == (
+    assert only("R2", replace(GOOD, group_counts={"g0": 100, "g1": 29, "g2": 100})) == (
         "too few images in race labelled g1 (29); at least 30 are needed."
     )
 
@@ -78,18 +84,23 @@ def test_r3_nobody_passes() -> None:
 
 def test_r4_a_control_as_good_as_the_leader() -> None:
     """A control that the leader is not shown to beat on the primary metric refuses; one that it beats does not."""
-    close = Field({**CLEAR.quality, "sobel": 0.58})
-    reason = only("R4", evidence(close, 0, RULES, {"sobel": "control"}))
+    close = SimulatedLeaderboard({**CLEAR.quality, "sobel": 0.58})
+    reason = only("R4", simulate_evidence(close, 0, RULES, {"sobel": "control"}))
     assert reason.startswith("the control sobel does as well as the leader a on nsrg: a is ahead by 0.0")
-    assert refused(evidence(Field({**CLEAR.quality, "sobel": 0.5}), 0, RULES, {"sobel": "control"})) == []
+    assert (
+        refused(
+            simulate_evidence(SimulatedLeaderboard({**CLEAR.quality, "sobel": 0.5}), 0, RULES, {"sobel": "control"})
+        )
+        == []
+    )
 
 
 def test_r4_looks_at_the_primary_metric_alone() -> None:
     """A map that ignores the image is perfectly robust; that refuses nothing."""
-    blob = Field({**CLEAR.quality, "blob": 0.3}, moved={("blob", "flip_equivariance", ""): 5.0})
-    found = evidence(blob, 0, RULES, {"blob": "control"})
-    overall = found.standing.total.overall[0]
-    assert overall[found.standing.place("blob")] > overall[found.standing.place("a")]
+    blob = SimulatedLeaderboard({**CLEAR.quality, "blob": 0.3}, shifts={("blob", "flip_equivariance", ""): 5.0})
+    found = simulate_evidence(blob, 0, RULES, {"blob": "control"})
+    overall = found.score_table.total.overall[0]
+    assert overall[found.score_table.index_of("blob")] > overall[found.score_table.index_of("a")]
     assert refused(found) == []
 
 
@@ -97,25 +108,29 @@ def test_r4_a_control_beats_the_oracle() -> None:
     """Where the truth is planted the metric must not prefer a map that knows nothing; near it is borne."""
     roles = {"oracle": "oracle", "sobel": "control"}
     known = {"a": 0.9, "b": 0.7, "c": 0.5, "d": 0.3}
-    worse = evidence(Field({**known, "oracle": 0.5, "sobel": 0.7}), 0, RULES, roles)
+    worse = simulate_evidence(SimulatedLeaderboard({**known, "oracle": 0.5, "sobel": 0.7}), 0, RULES, roles)
     assert only("R4", worse).startswith("the control sobel beats the oracle on nsrg, by 0.")
-    assert refused(evidence(Field({**known, "oracle": 0.6, "sobel": 0.61}), 0, RULES, roles)) == []
-    assert refused(evidence(Field({**known, "oracle": 0.5}), 0, RULES, roles)) == []
+    assert (
+        refused(simulate_evidence(SimulatedLeaderboard({**known, "oracle": 0.6, "sobel": 0.61}), 0, RULES, roles)) == []
+    )
+    assert refused(simulate_evidence(SimulatedLeaderboard({**known, "oracle": 0.5}), 0, RULES, roles)) == []
 
 
 def test_r4_the_oracle_is_not_before_its_opposite() -> None:
     """The anti-oracle must come out worse than the oracle."""
     roles = {"oracle": "oracle", "anti_oracle": "oracle"}
     known = {"a": 0.9, "b": 0.7, "c": 0.5, "d": 0.3, "oracle": 0.5}
-    assert refused(evidence(Field({**known, "anti_oracle": -0.5}), 0, RULES, roles)) == []
-    same = evidence(Field({**known, "anti_oracle": 0.5}), 0, RULES, roles)
+    assert refused(simulate_evidence(SimulatedLeaderboard({**known, "anti_oracle": -0.5}), 0, RULES, roles)) == []
+    same = simulate_evidence(SimulatedLeaderboard({**known, "anti_oracle": 0.5}), 0, RULES, roles)
     assert only("R4", same).startswith("nsrg does not put the oracle before anti_oracle")
 
 
 def test_r4_the_reference_is_no_better_than_nothing() -> None:
     """Then there is no scale on which anybody could lead."""
     measured = {**METRICS, "nsrg": MetricTraits("-", "faithfulness", higher_is_better=True)}
-    found = evidence(Field({**CLEAR.quality, "oracle": 0.0}), 0, RULES, {"oracle": "oracle"}, measured)
+    found = simulate_evidence(
+        SimulatedLeaderboard({**CLEAR.quality, "oracle": 0.0}), 0, RULES, {"oracle": "oracle"}, measured
+    )
     assert "oracle is not shown to be better than random on nsrg" in only("R4", found)
 
 
@@ -124,8 +139,8 @@ def test_r5_the_metrics_contradict_each_other() -> None:
     turned = {"a": -0.45, "b": -0.15, "c": 0.15, "d": 0.45}
     moved = {(name, "single_deletion", ""): by for name, by in turned.items()}
     moved |= {(name, "road_gap", ""): by / 4 for name, by in {"a": 0, "b": -1, "c": 1, "d": 0}.items()}
-    field = Field({"a": 0.9, "b": 0.6, "c": 0.5, "d": 0.4}, moved=moved)
-    reason = only("R5", evidence(field, 0, RULES))
+    field = SimulatedLeaderboard({"a": 0.9, "b": 0.6, "c": 0.5, "d": 0.4}, shifts=moved)
+    reason = only("R5", simulate_evidence(field, 0, RULES))
     assert reason.startswith(
         "the metrics that should measure the same as nsrg order the methods differently: Kendall's"
     )
@@ -134,25 +149,25 @@ def test_r5_the_metrics_contradict_each_other() -> None:
 def test_r5_does_not_ask_categories_to_agree() -> None:
     """That the most faithful method is the least robust is what the weights are for."""
     moved = {("a", "flip_equivariance", ""): -0.5, ("d", "flip_equivariance", ""): 0.3}
-    assert refused(evidence(Field({**CLEAR.quality, "a": 0.8}, moved=moved), 0, RULES)) == []
+    assert refused(simulate_evidence(SimulatedLeaderboard({**CLEAR.quality, "a": 0.8}, shifts=moved), 0, RULES)) == []
 
 
 def test_r5_the_imputers_contradict_each_other() -> None:
     """Where nobody is among the first under every imputer, the answer is the imputer's."""
     moved = {("b", "nsrg@blur", ""): 1.5, ("c", "nsrg@mean", ""): 1.5}
-    found = evidence(Field(CLEAR.quality, moved=moved), 0, RULES)
+    found = simulate_evidence(SimulatedLeaderboard(CLEAR.quality, shifts=moved), 0, RULES)
     assert only("R5", found) == (
         "who leads depends on what removed parts show, and nobody is among the first every time "
         "(nsrg@mean: c; nsrg@blur: b)."
     )
-    one = evidence(Field(CLEAR.quality, moved={("b", "nsrg@blur", ""): 1.5}), 0, RULES)
+    one = simulate_evidence(SimulatedLeaderboard(CLEAR.quality, shifts={("b", "nsrg@blur", ""): 1.5}), 0, RULES)
     assert only("R5", one)
     assert refused(replace(one, reliability=(imputer("mean", 0.9), imputer("blur", 0.5)))) == []
 
 
 def test_r6_no_basis_to_prefer() -> None:
     """More than half of the methods in the set and none ahead in half of the draws."""
-    found = evidence(Field(dict.fromkeys("abcd", 0.5)), 0, RULES)
+    found = simulate_evidence(SimulatedLeaderboard(dict.fromkeys("abcd", 0.5)), 0, RULES)
     assert only("R6", found) == (
         "4 of 4 eligible methods are not shown to differ and none leads in half of the draws: no basis to prefer."
     )
@@ -160,7 +175,7 @@ def test_r6_no_basis_to_prefer() -> None:
 
 def imputer(name: str, kept: float) -> Reliability:
     """One row at the first fraction."""
-    share = groups.estimate(kept, kept - 0.05, kept + 0.05, 300)
+    share = groups.to_estimate(kept, kept - 0.05, kept + 0.05, 300)
     return Reliability(imputer=name, fraction=0.1, kept=share, groups=(), reliable=kept >= 0.7, uneven=())
 
 
@@ -178,18 +193,18 @@ def test_r8_images_were_trained_on() -> None:
     """Too many evaluation images are training images; unknown training images refuse nothing."""
     protocol = RULES.model_copy(update={"data": RULES.data.model_copy(update={"leak": LeakRules()})})
     leak = Leak(known=True, exact=3, near=1, rate=4 / 300, groups={}, excessive=True)
-    found = replace(GOOD, validity=VALID.model_copy(update={"leak": leak}))
+    found = replace(GOOD, validity=VALIDITY.model_copy(update={"leak": leak}))
     assert only("R8", found, protocol) == (
         "1.3% of the images are, or look like, training images (3 the same, 1 nearly the same); at most 0.1% may be."
     )
     unknown = leak.model_copy(update={"known": False, "rate": None, "excessive": False})
-    assert refused(replace(GOOD, validity=VALID.model_copy(update={"leak": unknown})), protocol) == []
+    assert refused(replace(GOOD, validity=VALIDITY.model_copy(update={"leak": unknown})), protocol) == []
 
 
 def test_r9_the_best_method_differs_between_groups() -> None:
     """Behind over all images and ahead in one group: no answer for all."""
     moved = {("b", metric, "g2"): 0.3 for metric in ("nsrg", "road_gap", "single_deletion", "flip_equivariance")}
-    reason = only("R9", evidence(Field(CLEAR.quality, moved=moved), 0, RULES))
+    reason = only("R9", simulate_evidence(SimulatedLeaderboard(CLEAR.quality, shifts=moved), 0, RULES))
     assert reason.startswith(
         "the best method differs between groups of race: a leads over all, but is beaten by b for g2"
     )
@@ -201,7 +216,7 @@ def summary(lost: dict[str, tuple[int, int]]) -> MetricSummary:
         GroupValue(
             attribute="race",
             group=name,
-            estimate=groups.estimate(0.5, 0.4, 0.6, 100 - undefined - failed),
+            estimate=groups.to_estimate(0.5, 0.4, 0.6, 100 - undefined - failed),
             undefined=undefined,
             failed=failed,
             suppressed=False,
@@ -215,7 +230,7 @@ def summary(lost: dict[str, tuple[int, int]]) -> MetricSummary:
         unit="",
         chance=0.0,
         estimate=NOTHING,
-        natural_mean=None,
+        weighted_mean=None,
         undefined=0,
         failed=0,
         rank=None,
@@ -242,7 +257,7 @@ def test_r10_scores_missing_too_often() -> None:
 
 def test_r10_far_more_missing_in_one_group_than_in_another() -> None:
     """With a narrower limit on the difference, 5 % against 1 % is too much."""
-    narrow = rules(max_undefined_gap=0.03)
+    narrow = build_protocol(max_undefined_gap=0.03)
     assert only("R10", lacking("a", g0=(1, 0), g1=(5, 0), g2=(2, 0)), narrow) == (
         "a has no nsrg for 5.0% of the images labelled g1 and 1.0% of those labelled g0; these shares may differ by at "
         "most 3%."
@@ -252,13 +267,13 @@ def test_r10_far_more_missing_in_one_group_than_in_another() -> None:
 def test_a_refusal_that_begins_with_a_name_keeps_it() -> None:
     """As a sentence a ground begins with a capital, but names are written as they are."""
     assert recommend(lacking("a", g0=(0, 0), g1=(4, 2), g2=(1, 0)), RULES).sentence.startswith("a has no nsrg for ")
-    few = recommend(evidence(Field({"a": 0.6, "b": 0.3}), 0, RULES), RULES)
+    few = recommend(simulate_evidence(SimulatedLeaderboard({"a": 0.6, "b": 0.3}), 0, RULES), RULES)
     assert few.sentence.startswith("Methods that passed every gate")
 
 
 def test_r10_nothing_to_compare() -> None:
     """Without any value of the primary metric there is no score."""
-    found = evidence(
+    found = simulate_evidence(
         CLEAR, 0, RULES, metrics={**METRICS, "nsrg": MetricTraits("-", "faithfulness", higher_is_better=True)}
     )
     assert only("R10", found) == "no image has nsrg of random and cell_occlusion."
@@ -278,7 +293,7 @@ def test_r11_a_changed_protocol(status: str) -> None:
 
 def test_r12_two_methods_are_a_comparison() -> None:
     """Fewer eligible methods than asked for are compared, not recommended."""
-    found = evidence(Field({"a": 0.6, "b": 0.3}), 0, RULES)
+    found = simulate_evidence(SimulatedLeaderboard({"a": 0.6, "b": 0.3}), 0, RULES)
     assert only("R12", found) == (
         "methods that passed every gate and have a score: 2; fewer than 3 are a comparison, not a recommendation."
     )
@@ -286,7 +301,7 @@ def test_r12_two_methods_are_a_comparison() -> None:
 
 def test_every_ground_is_listed() -> None:
     """A refusal names all its grounds, the weightiest first."""
-    found = evidence(Field({"a": 0.6, "b": 0.3, "sobel": 0.6}), 0, RULES, {"sobel": "control"})
-    guess = VALID.model_copy(update={"better_than_chance": False})
-    found = replace(found, counts={"g0": 9}, validity=guess, reliability=(imputer("mean", 0.1),))
+    found = simulate_evidence(SimulatedLeaderboard({"a": 0.6, "b": 0.3, "sobel": 0.6}), 0, RULES, {"sobel": "control"})
+    guess = VALIDITY.model_copy(update={"better_than_chance": False})
+    found = replace(found, group_counts={"g0": 9}, validity=guess, reliability=(imputer("mean", 0.1),))
     assert [ground.code for ground in refused(found)] == ["R1", "R2", "R7", "R4", "R12"]

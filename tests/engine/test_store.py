@@ -42,16 +42,16 @@ def result(*images: str, model: str = "m", value: float = 0.5) -> BlockResult:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A new run directory."""
-    return Store.opened(tmp_path / "run", IDENTITY)
+    return Store.open_or_create(tmp_path / "run", IDENTITY)
 
 
 def test_blocks_come_back(store: Store) -> None:
     """Scores of all blocks, curves, maps by model, explainer and image, and the logs with their failures."""
-    store.write("b1", result("a", "data/set/b.jpg"))
-    store.write("b2", result("c", model="n"))
-    assert store.done("b1")
-    assert not store.done("b3")
-    found = store.table()
+    store.write_block("b1", result("a", "data/set/b.jpg"))
+    store.write_block("b2", result("c", model="n"))
+    assert store.has_block("b1")
+    assert not store.has_block("b3")
+    found = store.scores()
     assert sorted(zip(found["model"], found["image"], strict=True)) == [("m", "a"), ("m", "data/set/b.jpg"), ("n", "c")]
     assert set(found["value"]) == {0.5}
     assert len(store.curves()) == 3
@@ -64,11 +64,11 @@ def test_blocks_come_back(store: Store) -> None:
 
 def test_a_block_of_nothing_is_done(store: Store) -> None:
     """Where every cell was skipped there are no rows, and the block is not done again."""
-    store.write(
+    store.write_block(
         "b1", BlockResult(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), {}, BlockLog("m", 0, 0, 0.0, None, 1))
     )
-    assert store.done("b1")
-    assert (len(store.table()), len(store.curves()), store.maps()) == (0, 0, {})
+    assert store.has_block("b1")
+    assert (len(store.scores()), len(store.curves()), store.maps()) == (0, 0, {})
 
 
 def test_the_table_of_images_comes_back(store: Store) -> None:
@@ -96,12 +96,12 @@ def test_a_crash_while_writing_leaves_nothing_done(
     with monkeypatch.context() as patch:
         patch.setattr(place, call, stop)
         with pytest.raises(OSError, match="power cut"):
-            store.write("b1", result("a"))
-    assert not store.done("b1")
-    assert len(store.table()) == 0
+            store.write_block("b1", result("a"))
+    assert not store.has_block("b1")
+    assert len(store.scores()) == 0
     assert not [p for p in (store.folder / "parts").iterdir() if p.name.startswith(".")]
-    store.write("b1", result("a"))
-    assert len(store.table()) == 1
+    store.write_block("b1", result("a"))
+    assert len(store.scores()) == 1
 
 
 def test_a_killed_process_leaves_nothing_done(store: Store) -> None:
@@ -112,21 +112,22 @@ def test_a_killed_process_leaves_nothing_done(store: Store) -> None:
         "real = Path.replace\n"
         "Path.replace = lambda self, to: os._exit(9) if str(to).endswith('b1.parquet') else real(self, to)\n"
         "frame = pd.DataFrame({'image': ['a'], 'value': [1.0]})\n"
-        "Store(Path(sys.argv[1])).write('b1', BlockResult(frame, frame, frame, {}, BlockLog('m', 1, 1, 1.0, None, 1)))"
+        "Store(Path(sys.argv[1])).write_block('b1', BlockResult(frame, frame, frame, {}, BlockLog('m', 1, 1, 1.0, "
+        "None, 1)))"
     )
     assert subprocess.run([sys.executable, "-c", code, str(store.folder)], check=False).returncode == 9
     assert any(p.name.startswith(".b1.parquet.") for p in (store.folder / "parts").iterdir())
-    assert not store.done("b1")
-    assert len(store.table()) == 0
-    store.write("b1", result("a"))
-    assert len(store.table()) == 1
+    assert not store.has_block("b1")
+    assert len(store.scores()) == 0
+    store.write_block("b1", result("a"))
+    assert len(store.scores()) == 1
 
 
 def test_two_writers_of_one_block_make_one_result(store: Store) -> None:
     """Whoever is last wins as a whole; rows are not doubled, files not mixed."""
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda k: store.write("b1", result("a", "b", value=k / 8)), range(8)))
-    found = store.table()
+        list(pool.map(lambda k: store.write_block("b1", result("a", "b", value=k / 8)), range(8)))
+    found = store.scores()
     assert len(found) == 2
     assert found["value"].nunique() == 1
     assert len(store.logs()) == 1
@@ -140,9 +141,9 @@ def test_two_writers_of_one_block_make_one_result(store: Store) -> None:
 
 def test_the_same_run_is_continued(store: Store) -> None:
     """Another machine or device is not another run; what is done stays."""
-    store.write("b1", result("a"))
-    again = Store.opened(store.folder, IDENTITY | {"device": "cuda:0", "git": "f00"})
-    assert again.done("b1")
+    store.write_block("b1", result("a"))
+    again = Store.open_or_create(store.folder, IDENTITY | {"device": "cuda:0", "git": "f00"})
+    assert again.has_block("b1")
     assert again.identity()["device"] == "cpu"
     assert again.identity()["format"] == FORMAT
 
@@ -161,7 +162,7 @@ def test_another_run_is_refused_by_what_differs(store: Store, changes: dict[str,
     """The message names each differing part, and nothing is written."""
     before = (store.folder / "run.json").read_bytes()
     with pytest.raises(StoreError, match=f"holds a run with other {named}; give another --out"):
-        Store.opened(store.folder, IDENTITY | changes)
+        Store.open_or_create(store.folder, IDENTITY | changes)
     assert (store.folder / "run.json").read_bytes() == before
 
 
@@ -170,7 +171,7 @@ def test_another_format_is_refused(store: Store) -> None:
     path = store.folder / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": FORMAT + 1}))
     with pytest.raises(StoreError, match="with other format"):
-        Store.opened(store.folder, IDENTITY)
+        Store.open_or_create(store.folder, IDENTITY)
 
 
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
@@ -178,37 +179,37 @@ def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for place in (tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(StoreError, match="holds no run; give another --out"):
-            Store.opened(place, IDENTITY)
+            Store.open_or_create(place, IDENTITY)
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     """A folder that is there and empty, or in which another process has just begun, holds the run."""
-    assert Store.opened(tmp_path, IDENTITY).identity()["seed"] == 7
+    assert Store.open_or_create(tmp_path, IDENTITY).identity()["seed"] == 7
     begun = tmp_path / "begun"
     (begun / "parts").mkdir(parents=True)
     (begun / ".run.json.x1").touch()
-    assert Store.opened(begun, IDENTITY).identity()["seed"] == 7
+    assert Store.open_or_create(begun, IDENTITY).identity()["seed"] == 7
 
 
 def test_what_holds_no_run_is_not_read(tmp_path: Path, store: Store) -> None:
     """No run.json, a broken one, one of another kind."""
     with pytest.raises(StoreError, match=r"holds no run \(no run\.json\)"):
-        Store.existing(tmp_path)
-    assert Store.existing(store.folder).identity()["seed"] == 7
+        Store.open_existing(tmp_path)
+    assert Store.open_existing(store.folder).identity()["seed"] == 7
     (store.folder / "run.json").write_text('{"seed": 7')
     with pytest.raises(StoreError, match=r"run\.json cannot be read"):
-        Store.existing(store.folder).identity()
+        Store.open_existing(store.folder).identity()
     (store.folder / "run.json").write_text("[]")
     with pytest.raises(StoreError, match="expected keys and values"):
-        Store.opened(store.folder, IDENTITY)
+        Store.open_or_create(store.folder, IDENTITY)
 
 
 @pytest.mark.parametrize("kept", [0, 0.5, 0.9])
 @pytest.mark.parametrize(
     ("suffix", "read"),
     [
-        (".parquet", "table"),
+        (".parquet", "scores"),
         (".parquet", "logs"),
         (".curves.parquet", "curves"),
         (".agreement.parquet", "agreement"),
@@ -217,7 +218,7 @@ def test_what_holds_no_run_is_not_read(tmp_path: Path, store: Store) -> None:
 )
 def test_a_damaged_part_is_named_with_what_to_delete(store: Store, suffix: str, read: str, kept: float) -> None:
     """A truncated file is one line that names it and the scores to delete, so that the block is done again."""
-    store.write("b1", result(*(f"i{k}" for k in range(50))))
+    store.write_block("b1", result(*(f"i{k}" for k in range(50))))
     path = store.folder / "parts" / f"b1{suffix}"
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(StoreError, match=rf"b1\{suffix} is damaged .*; delete \S*b1\.parquet and repeat"):
@@ -226,7 +227,7 @@ def test_a_damaged_part_is_named_with_what_to_delete(store: Store, suffix: str, 
 
 def test_a_part_without_its_companions_is_damaged(store: Store) -> None:
     """Scores whose curves or maps are gone are not shown as complete."""
-    store.write("b1", result("a"))
+    store.write_block("b1", result("a"))
     for suffix, read in (
         (".curves.parquet", store.curves),
         (".agreement.parquet", store.agreement),
@@ -249,12 +250,12 @@ def test_a_run_of_another_version_is_not_read(store: Store) -> None:
     path = store.folder / "run.json"
     path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 1'))
     with pytest.raises(StoreError, match="another version of MAVIS"):
-        Store.existing(store.folder)
+        Store.open_existing(store.folder)
 
 
 def test_reliability_comes_back(store: Store) -> None:
     """The table of what the model still knows is stored as it was given."""
     found = pd.DataFrame({"model": ["m"], "image": ["a"], "imputer": ["mean"], "fraction": [0.1], "kept": [1.0]})
-    store.write_measured("reliability", found)
-    pd.testing.assert_frame_equal(store.measured("reliability"), found)
-    assert (store.has("reliability"), store.has("leak"), len(store.measured("leak"))) == (True, False, 0)
+    store.write_check("reliability", found)
+    pd.testing.assert_frame_equal(store.read_check("reliability"), found)
+    assert (store.has_check("reliability"), store.has_check("leak"), len(store.read_check("leak"))) == (True, False, 0)

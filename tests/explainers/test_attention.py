@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import SwinTransformer, VisionTransformer
 
-from mavis.core.attribution_maps import upsampled
+from mavis.core.attribution_maps import upsample
 from mavis.core.errors import ModelError
 from mavis.core.model_pass import Pass
 from mavis.core.types import Batch, Model
-from mavis.explainers.attention import _attend, _Recorder
+from mavis.explainers.attention import _attend, _AttentionRecorder
 
 from .. import test_contract as contract
-from ..toys import Pooled, a_pass, explain, model, noise, spent
+from ..toys import Pooled, explain, make_model, make_pass, measure_cost, random_images
 
 ATTENTION = ("attention_rollout", "gradient_rollout", "attention_x_gradient")
 CAMS = ("gradcam", "gradcam_plus_plus", "hirescam", "layercam", "xgradcam", "eigencam", "scorecam", "ablationcam")
@@ -86,12 +86,12 @@ class Transformer(nn.Module):
 
 
 def a_transformer(images: Tensor, kind: str = "multi-head", **shape: object) -> Pass:
-    return a_pass(model(Transformer(kind, **shape), cam_layer="layers"), images)
+    return make_pass(make_model(Transformer(kind, **shape), cam_layer="layers"), images)
 
 
 def enlarged(rows: np.ndarray, h: int = 4, w: int = 4) -> Tensor:
     """What tokens take from each patch, ``(B,h·w)``, as maps of images whose patches have 4 px."""
-    return upsampled(torch.tensor(rows).float().unflatten(1, (h, w))[:, None], (4 * h, 4 * w))
+    return upsample(torch.tensor(rows).float().unflatten(1, (h, w))[:, None], (4 * h, 4 * w))
 
 
 def rolled(attention: np.ndarray) -> np.ndarray:
@@ -122,11 +122,11 @@ def relevant(attention: np.ndarray, gradient: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 def test_probabilities_are_the_softmax_of_queries_and_keys(kind: str) -> None:
     """However the layer computes them, they are softmax(Q·Kᵀ/√d), and the logits are what they are without."""
-    images, net = noise(2, 16), Transformer(kind).eval()
-    with _Recorder() as recorder:
+    images, net = random_images(2, 16), Transformer(kind).eval()
+    with _AttentionRecorder() as recorder:
         logits = net(images)
     torch.testing.assert_close(logits, net(images))
-    found = np.array([kept.source.detach().reshape(kept.shape).numpy() for kept in recorder.kept])
+    found = np.array([kept.source.detach().reshape(kept.shape).numpy() for kept in recorder.calls])
     np.testing.assert_allclose(found, net.attention(images)[0], rtol=1e-4, atol=1e-6)
 
 
@@ -154,7 +154,7 @@ def test_a_layer_gets_the_weights_that_it_asks_for(settings: dict) -> None:
     """None, the mean over heads, or those of each head."""
     layer, x = nn.MultiheadAttention(8, 2, batch_first=True).eval(), torch.rand(2, 5, 8)
     expected = layer(x, x, x, **settings)
-    with _Recorder():
+    with _AttentionRecorder():
         found = layer(x, x, x, **settings)
     assert (found[1] is None) == (expected[1] is None)
     for one, other in zip(found, expected, strict=True):
@@ -168,7 +168,7 @@ def test_a_layer_gets_the_weights_that_it_asks_for(settings: dict) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_rollout_is_a_product_of_matrices(kind: str) -> None:
     """The class token's row of the product of (A + I)/2, A averaged over heads; whatever is explained."""
-    run = a_transformer(noise(3, 16), kind)
+    run = a_transformer(random_images(3, 16), kind)
     rows = rolled(run.model.net.attention(run.images)[0])[:, 0, 1:]
     torch.testing.assert_close(explain("attention_rollout", run), enlarged(rows), rtol=1e-4, atol=1e-6)
     assert explain("attention_rollout", run, 2).equal(explain("attention_rollout", run, 0))
@@ -181,7 +181,7 @@ def test_rollout_of_uniform_attention_is_uniform(layers: int) -> None:
     with torch.no_grad():
         for layer in net.layers:
             layer.whole.in_proj_weight[:16], layer.whole.in_proj_bias[:16] = 0, 0
-    found = explain("attention_rollout", a_pass(model(net, cam_layer="layers"), noise(2, 16)))
+    found = explain("attention_rollout", make_pass(make_model(net, cam_layer="layers"), random_images(2, 16)))
     torch.testing.assert_close(found, torch.full((2, 1, 16, 16), (1 - 0.5**layers) / 17))
 
 
@@ -189,7 +189,7 @@ def test_rollout_of_uniform_attention_is_uniform(layers: int) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradient_rollout_adds_up_the_layers(kind: str, target: int) -> None:
     """R ← R + mean over heads of (∇A ⊙ A)⁺ · R from R = I; the class token's row."""
-    run = a_transformer(noise(3, 16), kind)
+    run = a_transformer(random_images(3, 16), kind)
     rows = relevant(*run.model.net.attention(run.images, target))[:, 0, 1:]
     torch.testing.assert_close(explain("gradient_rollout", run, target), enlarged(rows), rtol=1e-4, atol=1e-6)
 
@@ -198,7 +198,7 @@ def test_gradient_rollout_adds_up_the_layers(kind: str, target: int) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_attention_x_gradient_reads_the_last_layer(kind: str, target: int) -> None:
     """Mean over heads of (∇A ⊙ A)⁺; the class token's row."""
-    run = a_transformer(noise(3, 16), kind)
+    run = a_transformer(random_images(3, 16), kind)
     attention, gradient = run.model.net.attention(run.images, target)
     rows = np.maximum(attention * gradient, 0)[-1].mean(1)[:, 0, 1:]
     torch.testing.assert_close(explain("attention_x_gradient", run, target), enlarged(rows), rtol=1e-4, atol=1e-6)
@@ -206,14 +206,14 @@ def test_attention_x_gradient_reads_the_last_layer(kind: str, target: int) -> No
 
 def test_with_one_layer_both_gradient_methods_agree() -> None:
     """There is nothing to carry."""
-    run = a_transformer(noise(3, 16), layers=1)
+    run = a_transformer(random_images(3, 16), layers=1)
     torch.testing.assert_close(explain("gradient_rollout", run, 1), explain("attention_x_gradient", run, 1))
 
 
 @pytest.mark.parametrize("shape", [{"token": False}, {"pool": "avg"}])
 def test_averaged_patches_are_read_together(shape: dict) -> None:
     """Without a class token, or where it is not what the logits read, a patch has the mean over the patches' rows."""
-    run = a_transformer(noise(3, 16), **shape)
+    run = a_transformer(random_images(3, 16), **shape)
     attention, gradient = run.model.net.attention(run.images, 1)
     extra = attention.shape[-1] - 16
     for name, whole in (
@@ -235,15 +235,15 @@ def test_oblong_images_have_oblong_grids() -> None:
 @pytest.mark.parametrize(("name", "backwards"), [*zip(ATTENTION, (0, 3, 3), strict=True)])
 def test_cost_is_exact(name: str, backwards: int) -> None:
     """One forward and at most one backward an image."""
-    cost = spent(a_transformer(noise(3, 16)), name)
+    cost = measure_cost(a_transformer(random_images(3, 16)), name)
     assert (cost.forwards, cost.backwards) == (3, backwards)
 
 
 def test_gradient_methods_share_one_forward_and_one_backward() -> None:
     """Each is charged what it would have cost alone."""
-    run = a_transformer(noise(3, 16))
+    run = a_transformer(random_images(3, 16))
     for name in ("gradient_rollout", "attention_x_gradient"):
-        cost = spent(run, name, 1)
+        cost = measure_cost(run, name, 1)
         assert (cost.forwards, cost.backwards) == (3, 3)
     assert (run.meter.forwards, run.meter.backwards) == (3, 3)
 
@@ -255,7 +255,7 @@ def test_gradient_methods_share_one_forward_and_one_backward() -> None:
 def test_a_convolutional_network_has_no_attention(name: str) -> None:
     """It is named, with what to do."""
     with pytest.raises(ModelError, match=r"'Pooled' has no attention layers; leave out"):
-        explain(name, a_pass(model(Pooled(), cam_layer="relu"), noise(1)))
+        explain(name, make_pass(make_model(Pooled(), cam_layer="relu"), random_images(1)))
 
 
 @pytest.mark.parametrize("name", ATTENTION)
@@ -263,7 +263,7 @@ def test_attention_within_windows_is_an_error(name: str) -> None:
     """What windows take cannot be followed from window to window."""
     net = SwinTransformer([4, 4], 8, [2, 2], [2, 2], [4, 4], num_classes=3)
     with pytest.raises(ModelError, match="'SwinTransformer' attends to a part of the image at a time"):
-        explain(name, a_pass(model(net, cam_layer="features"), noise(3, 32)))
+        explain(name, make_pass(make_model(net, cam_layer="features"), random_images(3, 32)))
 
 
 @pytest.mark.parametrize("name", ATTENTION)
@@ -276,7 +276,7 @@ def test_layers_over_other_tokens_are_an_error(name: str) -> None:
             return self.above(self.layers[1](x[:, :5]))
 
     with pytest.raises(ModelError, match="'Merging' attends to other tokens in one layer than in another"):
-        explain(name, a_pass(model(Merging(), cam_layer="layers"), noise(1, 16)))
+        explain(name, make_pass(make_model(Merging(), cam_layer="layers"), random_images(1, 16)))
 
 
 # The contract, on torchvision's vision transformer.
@@ -289,12 +289,12 @@ def vision_transformer() -> Model:
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=stream) * 0.5)
-    return model(net, cam_layer="encoder.layers.encoder_layer_1.ln_1")
+    return make_model(net, cam_layer="encoder.layers.encoder_layer_1.ln_1")
 
 
 @pytest.fixture(scope="module")
 def batch() -> Batch:
-    images = noise(contract.MANY, 32)
+    images = random_images(contract.MANY, 32)
     ids = tuple(f"toy/{row}" for row in range(len(images)))
     flat = torch.zeros(len(images), 32, 32, dtype=torch.uint8)
     return Batch(images, torch.zeros(len(images), dtype=torch.int64), ids, parts=flat, regions=flat.bool())
@@ -339,12 +339,12 @@ def test_timm_is_followed_through_its_fused_attention(kind: str, extra: int) -> 
     torch.manual_seed(0)
     size = {"img_size": 56} if "patch14" in kind else {"img_size": 64}
     net = timm.create_model(kind, num_classes=3, depth=3, **size)
-    run = a_pass(model(net, cam_layer="blocks"), noise(2, size["img_size"]))
+    run = make_pass(make_model(net, cam_layer="blocks"), random_images(2, size["img_size"]))
     found, kept = explain("attention_rollout", run), []
     for block in net.blocks:
         block.attn.fused_attn = False
         block.attn.attn_drop.register_forward_hook(lambda _, __, output: kept.append(output))
     net(run.images)
     rows = rolled(torch.stack(kept).double().numpy())[:, 0, extra:]
-    expected = upsampled(torch.tensor(rows).float().unflatten(1, (4, 4))[:, None], (size["img_size"],) * 2)
+    expected = upsample(torch.tensor(rows).float().unflatten(1, (4, 4))[:, None], (size["img_size"],) * 2)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)

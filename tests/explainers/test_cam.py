@@ -9,13 +9,13 @@ from captum.attr import GuidedGradCam, LayerGradCam
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mavis.core.attribution_maps import upsampled
+from mavis.core.attribution_maps import upsample
 from mavis.core.errors import BadParameter, ModelError
 from mavis.core.model_pass import Pass
 from mavis.core.registry import explainers
-from mavis.explainers.cam import patches, spatial
+from mavis.explainers.cam import channels_first, patch_grid
 
-from ..toys import Pooled, a_pass, explain, model, noise, spent, targets
+from ..toys import Pooled, explain, make_model, make_pass, measure_cost, random_images, targets
 
 BY_GRADIENT = ("gradcam", "gradcam_plus_plus", "hirescam", "layercam", "xgradcam")
 BY_FORWARD = ("eigencam", "scorecam", "ablationcam")
@@ -40,34 +40,34 @@ G = torch.tensor([[[1.0, -1.0], [0.5, 0.0]], [[2.0, 0.0], [-3.0, 1.0]], [[-1.0, 
 
 
 def by_hand() -> Pass:
-    return a_pass(model(Weighted(G), cam_layer="layer"), A[None])
+    return make_pass(make_model(Weighted(G), cam_layer="layer"), A[None])
 
 
 @pytest.mark.parametrize("target", [0, 1, 2])
 def test_cam_is_the_head_s_row_times_the_activations(target: int) -> None:
     """Signed, enlarged to the image; its mean over the layer's places plus the bias is the logit."""
-    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
     head = run.model.net.head
     small = torch.einsum("c,bchw->bhw", head.weight[target], run.activations).detach()
-    torch.testing.assert_close(explain("cam", run, target), upsampled(small[:, None], (8, 8)))
+    torch.testing.assert_close(explain("cam", run, target), upsample(small[:, None], (8, 8)))
     torch.testing.assert_close(small.mean((1, 2)) + head.bias[target].detach(), run.logits[:, target])
 
 
 @pytest.mark.parametrize("target", [0, 1, 2])
 def test_gradcam_after_average_pooling_is_the_positive_cam(target: int) -> None:
     """Over h·w = 16 places each gradient is a sixteenth of the weight: Grad-CAM = relu(CAM)/16 before enlarging."""
-    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
     weight = run.model.net.head.weight[target].detach()
     small = torch.einsum("c,bchw->bhw", weight, run.activations).relu()[:, None] / 16
-    torch.testing.assert_close(explain("gradcam", run, target), upsampled(small, (8, 8)))
+    torch.testing.assert_close(explain("gradcam", run, target), upsample(small, (8, 8)))
 
 
 def test_gradcam_is_captum_s() -> None:
     """Captum's LayerGradCam with ReLU, enlarged."""
-    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
     layer = LayerGradCam(run.model.net, run.model.net.relu)
     small = layer.attribute(run.images, target=targets(run, 1), relu_attributions=True)
-    torch.testing.assert_close(explain("gradcam", run, 1), upsampled(small.detach(), (8, 8)))
+    torch.testing.assert_close(explain("gradcam", run, 1), upsample(small.detach(), (8, 8)))
 
 
 def test_gradcam_by_hand() -> None:
@@ -111,7 +111,7 @@ def test_gradcam_plus_plus_loops_over_any_network() -> None:
     stream = torch.Generator().manual_seed(4)
     a, g = torch.rand((3, 4, 4), generator=stream), torch.randn((3, 4, 4), generator=stream)
     g[1, 2] = 0
-    run = a_pass(model(Weighted(g), cam_layer="layer"), a[None])
+    run = make_pass(make_model(Weighted(g), cam_layer="layer"), a[None])
     total = np.zeros((4, 4))
     for ak, gk in zip(a.double().numpy(), g.double().numpy(), strict=True):
         weight = 0.0
@@ -124,14 +124,14 @@ def test_gradcam_plus_plus_loops_over_any_network() -> None:
 
 def test_a_dead_layer_has_a_zero_map() -> None:
     """Without activations or gradients every map is zero, not NaN."""
-    dead = a_pass(model(Weighted(torch.zeros(3, 2, 2)), cam_layer="layer"), torch.zeros(1, 3, 2, 2))
+    dead = make_pass(make_model(Weighted(torch.zeros(3, 2, 2)), cam_layer="layer"), torch.zeros(1, 3, 2, 2))
     for name in (*BY_GRADIENT, *BY_FORWARD):
         assert explain(name, dead).equal(torch.zeros(1, 1, 2, 2))
 
 
 def test_nothing_is_added_to_a_negative_map() -> None:
     """Where every channel speaks against the class, Grad-CAM is exactly zero: no floor, no scaling."""
-    run = a_pass(model(Weighted(-torch.ones(3, 2, 2)), cam_layer="layer"), A[None])
+    run = make_pass(make_model(Weighted(-torch.ones(3, 2, 2)), cam_layer="layer"), A[None])
     assert explain("gradcam", run).equal(torch.zeros(1, 1, 2, 2))
     assert explain("gradcam", run, 1).equal((A.sum(0))[None, None])
 
@@ -139,7 +139,7 @@ def test_nothing_is_added_to_a_negative_map() -> None:
 @pytest.mark.parametrize("name", ["cam", *BY_GRADIENT, *BY_FORWARD])
 def test_maps_have_the_image_s_size(name: str) -> None:
     """Whatever the layer's grid, one channel at the image's height and width."""
-    run = a_pass(model(Pooled(), cam_layer="relu"), torch.rand(2, 3, 10, 14))
+    run = make_pass(make_model(Pooled(), cam_layer="relu"), torch.rand(2, 3, 10, 14))
     assert explain(name, run).shape == (2, 1, 10, 14)
 
 
@@ -151,7 +151,7 @@ def test_cam_needs_one_linear_layer_on_the_pooled_channels() -> None:
             super().__init__()
             self.more = nn.Linear(3, 3)
 
-    run = a_pass(model(Deep(), cam_layer="relu"), noise(1))
+    run = make_pass(make_model(Deep(), cam_layer="relu"), random_images(1))
     with pytest.raises(ModelError, match=r"one linear layer of 5 inputs.*'Deep' has 2 linear layers\. Use gradcam"):
         explain("cam", run)
     with pytest.raises(ModelError, match="has 0 linear layers"):
@@ -164,20 +164,20 @@ def test_cam_needs_one_linear_layer_on_the_pooled_channels() -> None:
 @pytest.mark.parametrize("target", [0, 1, 2])
 def test_after_average_pooling_the_gradient_methods_are_cam(target: int) -> None:
     """Gradients are weights over 16: HiResCAM is CAM/16, XGrad-CAM is Grad-CAM, LayerCAM reads positive weights."""
-    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
     torch.testing.assert_close(explain("hirescam", run, target), explain("cam", run, target) / 16)
     torch.testing.assert_close(explain("xgradcam", run, target), explain("gradcam", run, target))
     weight = run.model.net.head.weight[target].detach().relu()
     small = torch.einsum("c,bchw->bhw", weight, run.activations)[:, None] / 16
-    torch.testing.assert_close(explain("layercam", run, target), upsampled(small, (8, 8)))
+    torch.testing.assert_close(explain("layercam", run, target), upsample(small, (8, 8)))
 
 
 def test_ablationcam_after_average_pooling_weighs_by_the_contribution() -> None:
     """Without channel k the logit falls by weight times mean activation."""
-    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3), chunk=4)
+    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3), chunk=4)
     drops = run.model.net.head.weight[1].detach() * run.activations.mean((2, 3))
     small = torch.einsum("bc,bchw->bhw", drops, run.activations).relu()[:, None]
-    torch.testing.assert_close(explain("ablationcam", run, 1), upsampled(small, (8, 8)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(explain("ablationcam", run, 1), upsample(small, (8, 8)), rtol=1e-4, atol=1e-5)
 
 
 # Without gradients.
@@ -186,27 +186,27 @@ def test_ablationcam_after_average_pooling_weighs_by_the_contribution() -> None:
 @pytest.mark.parametrize("channels", [5, 20])
 def test_eigencam_is_numpy_s_svd(channels: int) -> None:
     """Places times channels, projected on the first row of Vᵀ, turned to a positive sum; fewer and more than places."""
-    run = a_pass(model(Pooled(channels=channels), cam_layer="relu"), noise(3))
+    run = make_pass(make_model(Pooled(channels=channels), cam_layer="relu"), random_images(3))
     found = []
     for activations in run.activations.double().numpy():
         matrix = activations.reshape(channels, 16).T
         first = matrix @ np.linalg.svd(matrix)[2][0]
         found.append((first * np.sign(first.sum())).reshape(1, 4, 4))
     small = torch.tensor(np.array(found)).float()
-    torch.testing.assert_close(explain("eigencam", run), upsampled(small, (8, 8)))
+    torch.testing.assert_close(explain("eigencam", run), upsample(small, (8, 8)))
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_eigencam_of_one_pattern_is_the_pattern(sign: float) -> None:
     """Channels that are multiples of one pattern give it back, times the length of the multiples."""
     pattern, multiples = torch.tensor([[1.0, 2.0], [0.0, -1.0]]), torch.tensor([2.0, -1.0, 2.0])
-    run = a_pass(model(Weighted(G), cam_layer="layer"), sign * (multiples[:, None, None] * pattern)[None])
+    run = make_pass(make_model(Weighted(G), cam_layer="layer"), sign * (multiples[:, None, None] * pattern)[None])
     torch.testing.assert_close(explain("eigencam", run)[0, 0], 3 * pattern)
 
 
 def test_eigencam_reads_no_class_and_is_not_negative_after_relu() -> None:
     """The same map whatever is explained."""
-    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
     assert explain("eigencam", run, 0).equal(explain("eigencam", run, 2))
     assert (explain("eigencam", run) >= 0).all()
 
@@ -214,7 +214,7 @@ def test_eigencam_reads_no_class_and_is_not_negative_after_relu() -> None:
 def test_a_broken_image_costs_eigencam_no_other() -> None:
     """Activations that are not finite have a map of NaN; the others keep theirs."""
     images = torch.stack([A, torch.full_like(A, torch.nan), 2 * A])
-    found = explain("eigencam", a_pass(model(Weighted(G), cam_layer="layer"), images))
+    found = explain("eigencam", make_pass(make_model(Weighted(G), cam_layer="layer"), images))
     assert found[1].isnan().all()
     torch.testing.assert_close(found[2], 2 * found[0])
 
@@ -232,7 +232,7 @@ def seen_through(run: Pass, target: int) -> Tensor:
             scores.append(run.model.net(shown[None])[0, target])
         weights = torch.exp(torch.stack(scores))
         maps.append(((weights / weights.sum())[:, None, None] * activations).sum(0).relu())
-    return upsampled(torch.stack(maps)[:, None], (size[0], size[1])).detach()
+    return upsample(torch.stack(maps)[:, None], (size[0], size[1])).detach()
 
 
 @pytest.mark.parametrize("chunk", [2, 64])
@@ -241,7 +241,9 @@ def test_scorecam_is_a_loop_over_all_channels(chunk: int) -> None:
     net = Pooled()
     with torch.no_grad():
         net.conv.weight[3], net.conv.bias[3] = 0, -1
-    run = a_pass(model(net, cam_layer="relu"), noise(3), mean=torch.tensor([0.2, 0.5, 0.7]), chunk=chunk)
+    run = make_pass(
+        make_model(net, cam_layer="relu"), random_images(3), mean=torch.tensor([0.2, 0.5, 0.7]), chunk=chunk
+    )
     assert not run.activations[:, 3].any()
     torch.testing.assert_close(explain("scorecam", run, 2), seen_through(run, 2), rtol=1e-4, atol=1e-5)
 
@@ -250,7 +252,7 @@ def test_scorecam_is_a_loop_over_all_channels(chunk: int) -> None:
 def test_ablationcam_is_a_loop_over_all_channels(layout: str) -> None:
     """The network's upper part, run by hand on activations of which one channel is zero."""
     net = Upper(tokens=layout == "tokens")
-    run = a_pass(model(net, cam_layer="layer"), noise(3, size=4), chunk=5)
+    run = make_pass(make_model(net, cam_layer="layer"), random_images(3, size=4), chunk=5)
     inside = net.layer(run.images.flatten(2).mT if net.tokens else run.images)
     drops = []
     for channel in range(3):
@@ -308,14 +310,14 @@ def test_tokens_and_channels_last_have_the_maps_of_channels_first(
     """Extra tokens are left out and the rest is laid out as the patches lie."""
     stream = torch.Generator().manual_seed(0)
     images, weight = torch.rand((2, 3, *size), generator=stream), torch.randn((3, *size), generator=stream)
-    expected = explain(name, a_pass(model(Weighted(weight), cam_layer="layer"), images))
-    found = explain(name, a_pass(model(Laid(weight, extra), cam_layer="layer"), images))
+    expected = explain(name, make_pass(make_model(Weighted(weight), cam_layer="layer"), images))
+    found = explain(name, make_pass(make_model(Laid(weight, extra), cam_layer="layer"), images))
     torch.testing.assert_close(found, expected)
 
 
 def test_patches_that_the_logits_do_not_read_are_an_error() -> None:
     """Where only the class token goes on, a map of zeros would pass for an explanation."""
-    run = a_pass(model(Laid(G, 1), cam_layer="layer"), A[None])
+    run = make_pass(make_model(Laid(G, 1), cam_layer="layer"), A[None])
     with pytest.raises(ModelError, match="'layer' the logits of 'Laid' read the class token only"):
         explain("gradcam", run, 1)
 
@@ -333,21 +335,21 @@ def test_patches_that_the_logits_do_not_read_are_an_error() -> None:
 )
 def test_patches_follow_the_extra_tokens(tokens: int, size: tuple[int, int], grid: tuple[int, int]) -> None:
     """The grid has the image's proportions and leaves as few tokens over as can be."""
-    assert patches(tokens, size) == grid
+    assert patch_grid(tokens, size) == grid
 
 
 @pytest.mark.parametrize("tokens", [205, 8, 195])
 def test_other_numbers_of_tokens_are_an_error(tokens: int) -> None:
     """Too many extra ones, hardly any patches, or a number just below a square."""
     with pytest.raises(ModelError, match=f"{tokens} tokens are no grid of patches of an image of 224 × 224 px"):
-        patches(tokens, (224, 224))
+        patch_grid(tokens, (224, 224))
 
 
 @pytest.mark.parametrize("shape", [(2, 12), (2, 3, 4, 4, 4)])
 def test_a_layer_without_places_is_an_error(shape: tuple[int, ...]) -> None:
     """What has been pooled has no map."""
     with pytest.raises(ModelError, match="choose a layer before the pooling"):
-        spatial(torch.zeros(shape), (32, 32))
+        channels_first(torch.zeros(shape), (32, 32))
 
 
 @pytest.mark.parametrize(
@@ -356,7 +358,7 @@ def test_a_layer_without_places_is_an_error(shape: tuple[int, ...]) -> None:
 def test_the_grid_is_told_from_the_channels_by_its_proportions(shape: tuple[int, ...]) -> None:
     """Square for square images, oblong for oblong ones."""
     size = (10, 14) if 5 in shape else (32, 32)
-    assert spatial(torch.zeros(shape), size).shape[2:] in {(8, 8), (7, 7), (5, 7)}
+    assert channels_first(torch.zeros(shape), size).shape[2:] in {(8, 8), (7, 7), (5, 7)}
 
 
 # Guided, and over several layers.
@@ -364,7 +366,7 @@ def test_the_grid_is_told_from_the_channels_by_its_proportions(shape: tuple[int,
 
 def test_guided_gradcam_is_captum_s() -> None:
     """With Captum's Grad-CAM enlarged bilinearly too."""
-    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         both = GuidedGradCam(run.model.net, run.model.net.relu)
@@ -374,16 +376,16 @@ def test_guided_gradcam_is_captum_s() -> None:
 
 def test_guided_gradcam_takes_the_gradient_of_guided_backprop() -> None:
     """Together they ask for two passes, the guided and the plain one; each is charged what it takes alone."""
-    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
-    with run.meter.on(run.model.net):
-        with run.account() as first:
+    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
+    with run.meter.attach(run.model.net):
+        with run.measure_cost() as first:
             explain("guided_backprop", run, 1)
-        with run.account() as second:
+        with run.measure_cost() as second:
             explain("guided_gradcam", run, 1)
         explain("guided_backprop", run, 1)
     assert (first.forwards, second.forwards, run.meter.forwards, run.meter.backwards) == (3, 6, 6, 6)
     torch.testing.assert_close(
-        explain("guided_backprop", run, 0), explain("guided_backprop", a_pass(run.model, run.images), 0)
+        explain("guided_backprop", run, 0), explain("guided_backprop", make_pass(run.model, run.images), 0)
     )
 
 
@@ -443,14 +445,14 @@ class Staged(nn.Module):
 def test_fusion_is_the_largest_scaled_layercam(stride: int, gamma: float) -> None:
     """Of stem, first block and CAM layer, found without being named: tanh(γ·M/max M), then the maximum."""
     size = 8 * stride
-    run = a_pass(model(Staged(stride), cam_layer="cam"), noise(3, size))
+    run = make_pass(make_model(Staged(stride), cam_layer="cam"), random_images(3, size))
     net, fused = run.model.net, torch.zeros(3, 1, size, size)
     stages = net.stages(run.images.clone().requires_grad_())
     logit = net.head(net.pool(net.after(stages[-1])).flatten(1))[:, 1].sum()
     for gradient, stage in zip(torch.autograd.grad(logit, stages), stages, strict=True):
         small = (gradient.relu() * stage.detach()).sum(1, keepdim=True).relu()
         small = small / small.amax((2, 3), keepdim=True)
-        fused = torch.maximum(fused, torch.tanh(gamma * upsampled(small, (size, size))))
+        fused = torch.maximum(fused, torch.tanh(gamma * upsample(small, (size, size))))
     torch.testing.assert_close(explain("layercam_fusion", run, 1, gamma=gamma), fused)
 
 
@@ -459,7 +461,9 @@ def test_fusion_of_a_silent_class_is_zero() -> None:
     net = Staged()
     with torch.no_grad():
         net.head.weight.zero_()
-    assert explain("layercam_fusion", a_pass(model(net, cam_layer="cam"), noise(2))).equal(torch.zeros(2, 1, 8, 8))
+    assert explain("layercam_fusion", make_pass(make_model(net, cam_layer="cam"), random_images(2))).equal(
+        torch.zeros(2, 1, 8, 8)
+    )
 
 
 def test_fusion_needs_several_resolutions() -> None:
@@ -471,7 +475,7 @@ def test_fusion_needs_several_resolutions() -> None:
 def test_fusion_refuses_a_gamma_of_zero() -> None:
     """It would flatten every map."""
     with pytest.raises(BadParameter, match="layercam_fusion: gamma must be above 0, got 0"):
-        explainers["layercam_fusion"].make({"gamma": 0})
+        explainers["layercam_fusion"].create({"gamma": 0})
 
 
 # What it costs, and what stays as it was.
@@ -492,15 +496,15 @@ def test_fusion_refuses_a_gamma_of_zero() -> None:
 def test_cost_is_exact(name: str, forwards: int, backwards: int) -> None:
     """One forward and at most one backward an image; a forward per channel where channels are asked."""
     net = Pooled(channels=8) if name == "cam" else Staged()
-    run = a_pass(model(net, cam_layer="relu" if name == "cam" else "cam"), noise(3), chunk=7)
-    cost = spent(run, name)
+    run = make_pass(make_model(net, cam_layer="relu" if name == "cam" else "cam"), random_images(3), chunk=7)
+    cost = measure_cost(run, name)
     assert (cost.forwards, cost.backwards) == (forwards, backwards)
 
 
 def test_gradient_methods_share_one_forward_and_one_backward() -> None:
     """Together they cost what one costs."""
-    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
-    with run.meter.on(run.model.net):
+    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
+    with run.meter.attach(run.model.net):
         for name in ("cam", "eigencam", "saliency", "input_x_gradient", *BY_GRADIENT):
             explain(name, run, 1)
     assert (run.meter.forwards, run.meter.backwards) == (3, 3)
@@ -508,10 +512,10 @@ def test_gradient_methods_share_one_forward_and_one_backward() -> None:
 
 def test_guided_backpropagation_is_done_once_in_a_pass() -> None:
     """Guided Grad-CAM takes the one that is there, and its account still says what it costs alone."""
-    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
-    with run.meter.on(run.model.net):
+    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
+    with run.meter.attach(run.model.net):
         explain("guided_backprop", run, 1)
-        with run.account() as cost:
+        with run.measure_cost() as cost:
             explain("guided_gradcam", run, 1)
         explain("deconvnet", run, 1)
     assert (run.meter.forwards, run.meter.backwards) == (9, 9)
@@ -522,7 +526,7 @@ def test_guided_backpropagation_is_done_once_in_a_pass() -> None:
 def test_no_hook_is_left_behind_by_a_failure(name: str) -> None:
     """Also where the network raises in the middle."""
     net = Staged()
-    run = a_pass(model(net, cam_layer="cam"), noise(2))
+    run = make_pass(make_model(net, cam_layer="cam"), random_images(2))
     assert len(run.activations) == 2
     net.head.forward = lambda _: 1 / 0
     with pytest.raises(ZeroDivisionError):
@@ -570,7 +574,7 @@ def test_up_to_scale_it_is_pytorch_grad_cam_s(name: str, theirs: str) -> None:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     net = Full(scale=1e3 if name == "gradcam_plus_plus" else 1.0)
-    run = a_pass(model(net, cam_layer="relu"), noise(3), mean=torch.zeros(3))
+    run = make_pass(make_model(net, cam_layer="relu"), random_images(3), mean=torch.zeros(3))
     for target in range(3):
         with getattr(library, theirs)(run.model.net, [run.model.net.relu]) as made:
             images = run.images.clone().requires_grad_()

@@ -6,13 +6,13 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from mavis.core.attribution_maps import Maps, pooled
+from mavis.core.attribution_maps import Maps, pool_channels
 from mavis.core.errors import BadParameter, DataError, UnknownName
 from mavis.core.perturbation.variants import Noise, Randomised
 from mavis.core.registry import explainers
-from mavis.core.types import Batch, Reference
+from mavis.core.types import Batch, ReferenceImages
 
-from ..toys import Linear, Pooled, a_pass, explain, found, model, noise, spent, targets
+from ..toys import Linear, Pooled, explain, make_model, make_pass, measure_cost, pooled_maps, random_images, targets
 
 CONTROLS = ("random", "blurred_random", "sobel", "centre_gaussian", "input_dev", "constant")
 
@@ -27,10 +27,10 @@ class Silent(nn.Module):
 @pytest.mark.parametrize("name", CONTROLS)
 def test_controls_never_ask_the_model(name: str) -> None:
     """They have a map ``(B,1,H,W)`` and cost no sample, whatever the target."""
-    run = a_pass(Silent(), noise(3, 16))
+    run = make_pass(Silent(), random_images(3, 16))
     assert explain(name, run, 0).shape == (3, 1, 16, 16)
     assert explain(name, run, 0).equal(explain(name, run, 1))
-    cost = spent(run, name)
+    cost = measure_cost(run, name)
     assert (cost.forwards, cost.backwards) == (0, 0)
 
 
@@ -44,12 +44,12 @@ def test_a_step_edge_has_strength_four_times_its_height() -> None:
     expected = torch.zeros(8, 8)
     expected[:, 3:5] = 2.0
     for picture, edge in ((image, expected), (image.transpose(2, 3), expected.T)):
-        torch.testing.assert_close(explain("sobel", a_pass(Pooled(), picture))[0, 0], edge)
+        torch.testing.assert_close(explain("sobel", make_pass(Pooled(), picture))[0, 0], edge)
 
 
 def test_edges_are_those_of_scipy() -> None:
     """On the mean of the channels, with the border repeated, scipy's Sobel in both directions."""
-    run = a_pass(Pooled(), noise(2, 11))
+    run = make_pass(Pooled(), random_images(2, 11))
     found = explain("sobel", run)[:, 0]
     for values, grey in zip(found, run.images.mean(1).numpy(), strict=True):
         expected = np.hypot(*(ndimage.sobel(grey, axis=axis, mode="nearest") for axis in (0, 1)))
@@ -62,7 +62,7 @@ def test_edges_are_those_of_scipy() -> None:
 @pytest.mark.parametrize("shape", [(9, 9), (8, 8), (9, 13)])
 def test_the_centre_is_a_gaussian_with_its_peak_in_the_middle(shape: tuple[int, int]) -> None:
     """Highest in the middle, the same for every image, mirrored, and falling by the Gaussian's law."""
-    run = a_pass(Pooled(), torch.zeros(2, 3, *shape))
+    run = make_pass(Pooled(), torch.zeros(2, 3, *shape))
     values = explain("centre_gaussian", run)
     assert values[0].equal(values[1])
     top = (values[0, 0] == values.max()).nonzero().float().mean(0)
@@ -79,19 +79,19 @@ def test_the_centre_is_a_gaussian_with_its_peak_in_the_middle(shape: tuple[int, 
 
 def test_random_maps_are_independent_normal_numbers() -> None:
     """Mean 0, deviation 1, no correlation between neighbours, images or seeds."""
-    run = a_pass(Pooled(), noise(40, 16))
+    run = make_pass(Pooled(), random_images(40, 16))
     values = explain("random", run)
     n = values.numel()
     assert abs(values.mean()) < 4 / n**0.5
     assert values.std() == pytest.approx(1, abs=4 / n**0.5)
     assert abs((values[..., 1:] * values[..., :-1]).mean()) < 4 / n**0.5
     assert abs((values[1:] * values[:-1]).mean()) < 4 / n**0.5
-    assert abs((values * explain("random", a_pass(Pooled(), noise(40, 16), seed=1))).mean()) < 4 / n**0.5
+    assert abs((values * explain("random", make_pass(Pooled(), random_images(40, 16), seed=1))).mean()) < 4 / n**0.5
 
 
 def test_blurred_noise_is_scipy_s_blur_of_the_noise() -> None:
     """An eighth of the height as sigma, border mirrored: neighbours correlate almost wholly."""
-    run = a_pass(Pooled(), noise(20, 32))
+    run = make_pass(Pooled(), random_images(20, 32))
     blurred = explain("blurred_random", run)
     expected = ndimage.gaussian_filter(explain("random", run).numpy(), 4, mode="mirror", truncate=3, axes=(2, 3))
     np.testing.assert_allclose(blurred, expected, atol=1e-5)
@@ -102,8 +102,8 @@ def test_blurred_noise_is_scipy_s_blur_of_the_noise() -> None:
 @pytest.mark.parametrize("name", ["random", "blurred_random"])
 def test_noise_is_fresh_in_every_variant(name: str) -> None:
     """The same again for the same image and variant; other numbers when the image or the model is another."""
-    run, again = a_pass(Pooled(), noise(2)), a_pass(Pooled(), noise(2))
-    variants = [a_pass(Pooled(), noise(2), variant=Noise(0.1, number).key) for number in (0, 1)]
+    run, again = make_pass(Pooled(), random_images(2)), make_pass(Pooled(), random_images(2))
+    variants = [make_pass(Pooled(), random_images(2), variant_name=Noise(0.1, number).key) for number in (0, 1)]
     assert explain(name, run).equal(explain(name, again))
     maps = [explain(name, one) for one in (run, *variants)]
     assert not maps[0].equal(maps[1])
@@ -120,28 +120,28 @@ def test_input_dev_is_the_distance_from_the_mean_colour() -> None:
     images[0, :, 1, 2] = torch.tensor([0.5, 0.4, 0.7])
     expected = torch.zeros(1, 1, 4, 4)
     expected[0, 0, 1, 2] = 0.3 + 0.1
-    torch.testing.assert_close(explain("input_dev", a_pass(Pooled(), images, mean=mean)), expected)
+    torch.testing.assert_close(explain("input_dev", make_pass(Pooled(), images, mean=mean)), expected)
 
 
 def test_a_constant_map_is_never_valid() -> None:
     """One everywhere, which no metric takes for an explanation."""
-    run = a_pass(Pooled(), noise(2))
+    run = make_pass(Pooled(), random_images(2))
     assert explain("constant", run).eq(1).all()
-    assert not found("constant", run).valid.any()
+    assert not pooled_maps("constant", run).valid.any()
 
 
 # The mean of other images' maps.
 
 
-def references(count: int = 5, size: int = 8) -> Reference:
-    return Reference(noise(count, size, seed=9), tuple(f"other/{i}" for i in range(count)))
+def references(count: int = 5, size: int = 8) -> ReferenceImages:
+    return ReferenceImages(random_images(count, size, seed=9), tuple(f"other/{i}" for i in range(count)))
 
 
 def maps_of(name: str, net: nn.Module, images: Tensor) -> Tensor:
     """``(R,H,W)``, a method's pooled maps for the predicted classes."""
-    run = a_pass(net, images)
-    raw = explainers[name].make()(run, run.logits.argmax(1))
-    return pooled(raw, images, explainers[name].traits.pooling)
+    run = make_pass(net, images)
+    raw = explainers[name].create()(run, run.logits.argmax(1))
+    return pool_channels(raw, images, explainers[name].traits.pooling)
 
 
 @pytest.mark.parametrize("of", ["saliency", "input_x_gradient", "gradcam"])
@@ -149,8 +149,8 @@ def maps_of(name: str, net: nn.Module, images: Tensor) -> Tensor:
 def test_the_mean_map_is_the_mean_over_the_reference_images(of: str, chunk: int) -> None:
     """Of their maps for the classes that the model predicts for them, the same for every image and class."""
     reference = references()
-    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3), reference=reference, chunk=chunk)
-    expected = maps_of(of, model(Pooled(), cam_layer="relu"), reference.images).mean(0)
+    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3), reference=reference, chunk=chunk)
+    expected = maps_of(of, make_model(Pooled(), cam_layer="relu"), reference.images).mean(0)
     for target in (0, 1):
         torch.testing.assert_close(explain("mean_map", run, target, of=of), expected.expand(3, 1, 8, 8))
 
@@ -158,8 +158,8 @@ def test_the_mean_map_is_the_mean_over_the_reference_images(of: str, chunk: int)
 def test_a_linear_model_s_mean_map_is_its_gradient() -> None:
     """The same for every image: the length of the predicted class's weights over the channels."""
     weight = torch.zeros(2, 3, 8, 8)
-    weight[1] = noise(1)[0]
-    run = a_pass(Linear(weight), noise(2), reference=references())
+    weight[1] = random_images(1)[0]
+    run = make_pass(Linear(weight), random_images(2), reference=references())
     torch.testing.assert_close(explain("mean_map", run), weight[1].norm(dim=0).expand(2, 1, 8, 8))
 
 
@@ -167,29 +167,29 @@ def test_an_image_is_left_out_of_its_own_mean() -> None:
     """One that is among the reference images has the mean of the others; another has the mean of all."""
     reference = references(4)
     batch = Batch(reference.images[[2, 0]], torch.zeros(2, dtype=torch.int64), ("other/2", "elsewhere"))
-    run = a_pass(Pooled(), batch, reference=reference)
+    run = make_pass(Pooled(), batch, reference=reference)
     maps = maps_of("saliency", Pooled(), reference.images)
     expected = torch.stack([maps[[0, 1, 3]].mean(0), maps.mean(0)])
     torch.testing.assert_close(explain("mean_map", run)[:, 0], expected)
-    torch.testing.assert_close(explain("mean_map", run.alone(0))[:, 0], expected[:1])
+    torch.testing.assert_close(explain("mean_map", run.single_image(0))[:, 0], expected[:1])
 
 
 def test_without_another_image_there_is_no_map() -> None:
     """The only reference image has a map of zeros, which is not valid."""
-    images = noise(1)
-    run = a_pass(Pooled(), images, reference=Reference(images, ("toy/0",)))
+    images = random_images(1)
+    run = make_pass(Pooled(), images, reference=ReferenceImages(images, ("toy/0",)))
     assert explain("mean_map", run).eq(0).all()
-    assert not Maps.of(explain("mean_map", run)[:, 0], 2).valid.any()
+    assert not Maps.from_values(explain("mean_map", run)[:, 0], 2).valid.any()
 
 
 def test_the_mean_map_is_made_once_per_model_and_seed() -> None:
     """The first batch pays a pass of the reference images, the second nothing; another model pays again."""
-    made = explainers["mean_map"].make()
-    one, other = model(Pooled()), Randomised(0).model(model(Pooled()), 0)
+    made = explainers["mean_map"].create()
+    one, other = make_model(Pooled()), Randomised(0).model(make_model(Pooled()), 0)
     costs, maps = [], []
     for net, seed in ((one, 0), (one, 0), (other, 0), (one, 0), (one, 1)):
-        run = a_pass(net, noise(2, seed=seed), reference=references(), seed=seed)
-        with run.meter.on(net.net):
+        run = make_pass(net, random_images(2, seed=seed), reference=references(), seed=seed)
+        with run.meter.attach(net.net):
             maps.append(made(run, targets(run)))
         costs.append((run.meter.forwards, run.meter.backwards))
     assert costs == [(5, 5), (0, 0), (5, 5), (0, 0), (5, 5)]
@@ -200,10 +200,10 @@ def test_the_mean_map_is_made_once_per_model_and_seed() -> None:
 
 def test_models_of_one_revision_are_told_apart() -> None:
     """Two networks that claim the same content have each its own mean map."""
-    made = explainers["mean_map"].make()
+    made = explainers["mean_map"].create()
     maps = []
-    for net in (Pooled(), Randomised(0).model(model(Pooled()), 0).net):
-        run = a_pass(net, noise(1), reference=references())
+    for net in (Pooled(), Randomised(0).model(make_model(Pooled()), 0).net):
+        run = make_pass(net, random_images(1), reference=references())
         maps.append(made(run, targets(run)))
     assert not maps[0].allclose(maps[1])
 
@@ -219,10 +219,10 @@ def test_models_of_one_revision_are_told_apart() -> None:
 def test_the_mean_is_that_of_a_method(of: str, error: type[Exception], says: str) -> None:
     """Controls and oracles have no mean map, nor what does not exist."""
     with pytest.raises(error, match=says):
-        explainers["mean_map"].make({"of": of})
+        explainers["mean_map"].create({"of": of})
 
 
 def test_without_reference_images_there_is_no_mean_map() -> None:
     """The error says what is missing."""
     with pytest.raises(DataError, match="needs reference images"):
-        explain("mean_map", a_pass(Pooled(), noise(1)))
+        explain("mean_map", make_pass(Pooled(), random_images(1)))

@@ -6,12 +6,12 @@ import torch
 from captum.attr import InputXGradient, NoiseTunnel, Saliency
 from torch import Tensor, nn
 
-from mavis.core.attribution_maps import pooled
+from mavis.core.attribution_maps import pool_channels
 from mavis.core.errors import BadParameter
 from mavis.core.perturbation.variants import Randomised
 from mavis.core.registry import explainers
 
-from ..toys import Linear, Pooled, a_pass, explain, noise, targets
+from ..toys import Linear, Pooled, explain, make_pass, random_images, targets
 
 WEIGHT = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(7))
 
@@ -45,17 +45,17 @@ class Cubic(nn.Module):
 @pytest.mark.parametrize("target", [0, 1])
 def test_a_linear_model_s_saliency_is_its_weight_row(target: int) -> None:
     """Signed per channel, at every image; as a map, the channels' length."""
-    run = a_pass(Linear(WEIGHT), noise(3))
+    run = make_pass(Linear(WEIGHT), random_images(3))
     raw = explain("saliency", run, target)
     torch.testing.assert_close(raw, WEIGHT[target].expand(3, -1, -1, -1))
     pooling = explainers["saliency"].traits.pooling
-    torch.testing.assert_close(pooled(raw, run.images, pooling), WEIGHT[target].norm(dim=0).expand(3, -1, -1))
+    torch.testing.assert_close(pool_channels(raw, run.images, pooling), WEIGHT[target].norm(dim=0).expand(3, -1, -1))
 
 
 def test_a_linear_model_s_contributions_are_weight_times_difference() -> None:
     """Measured from the data set's colour: w·(x − mean)."""
     mean = torch.tensor([0.2, 0.5, 0.7])
-    run = a_pass(Linear(WEIGHT), noise(3), mean=mean)
+    run = make_pass(Linear(WEIGHT), random_images(3), mean=mean)
     expected = WEIGHT[1] * (run.images - mean.view(1, 3, 1, 1))
     torch.testing.assert_close(explain("input_x_gradient", run, 1), expected, rtol=1e-4, atol=1e-5)
 
@@ -63,7 +63,7 @@ def test_a_linear_model_s_contributions_are_weight_times_difference() -> None:
 @pytest.mark.parametrize("samples", [2, 5, 16])
 def test_noise_does_not_move_a_linear_model(samples: int) -> None:
     """Its mean gradient is the weight, the mean square the weight's square, the variance zero to the last bit."""
-    run = a_pass(Linear(WEIGHT), noise(2))
+    run = make_pass(Linear(WEIGHT), random_images(2))
     weight = WEIGHT[1:].expand(2, 3, 8, 8)
     torch.testing.assert_close(explain("smoothgrad", run, 1, samples=samples), weight)
     torch.testing.assert_close(explain("smoothgrad_squared", run, 1, samples=samples), weight**2)
@@ -75,7 +75,7 @@ def test_noise_does_not_move_a_linear_model(samples: int) -> None:
 
 def test_input_x_gradient_from_black_is_captum_s() -> None:
     """With ``zero="black"`` it is Captum's; by default the image is measured from the mean colour."""
-    run = a_pass(Pooled(), noise(3))
+    run = make_pass(Pooled(), random_images(3))
     expected = InputXGradient(run.model.net).attribute(run.images.clone().requires_grad_(), target=targets(run, 2))
     torch.testing.assert_close(explain("input_x_gradient", run, 2, zero="black"), expected.detach())
     shifted = explain("input_x_gradient", run, 2) + 0.5 * explain("saliency", run, 2)
@@ -84,14 +84,14 @@ def test_input_x_gradient_from_black_is_captum_s() -> None:
 
 def test_the_gradient_is_captum_s() -> None:
     """Signed saliency is Captum's with ``abs=False``."""
-    run = a_pass(Pooled(), noise(3))
+    run = make_pass(Pooled(), random_images(3))
     expected = Saliency(run.model.net).attribute(run.images.clone().requires_grad_(), target=targets(run, 1), abs=False)
     torch.testing.assert_close(explain("saliency", run, 1), expected)
 
 
 def test_smoothgrad_of_a_cubic_has_the_variance_on_top() -> None:
     """E[3c(x+εs)²] = 3c(x² + s²): exact in expectation, here within 5 standard errors of the mean over 4000 copies."""
-    run = a_pass(Cubic(), noise(1))
+    run = make_pass(Cubic(), random_images(1))
     found = explain("smoothgrad", run, samples=4000, noise=0.3)[0]
     x, c, s = run.images[0], WEIGHT[0], 0.3
     deviation = (3 * c).abs() * (4 * x**2 * s**2 + 2 * s**4).sqrt() / 4000**0.5
@@ -102,7 +102,7 @@ def test_smoothgrad_of_a_cubic_has_the_variance_on_top() -> None:
 
 def test_a_quadratic_s_variance_is_that_of_its_noise() -> None:
     """The gradient of c·x² at x + e is 2c(x + e): its unbiased variance is 4c² times that of the noise drawn."""
-    run = a_pass(Quadratic(), noise(3))
+    run = make_pass(Quadratic(), random_images(3))
     drawn = run.draw("smoothgrad", lambda g: torch.randn((6, 3, 8, 8), generator=g) * 0.2).numpy()
     c = WEIGHT[0].numpy()
     at_copies = 2 * c * (run.images[:, None].numpy() + drawn)
@@ -116,7 +116,7 @@ def test_a_quadratic_s_variance_is_that_of_its_noise() -> None:
 
 def test_the_mean_square_is_the_squared_mean_and_the_spread() -> None:
     """E[g²] = E[g]² + (n − 1)/n times the unbiased variance, on a ReLU network."""
-    run = a_pass(Pooled(), noise(4))
+    run = make_pass(Pooled(), random_images(4))
     mean, square, variance = (explain(name, run, samples=5) for name in NOISY)
     torch.testing.assert_close(square, mean**2 + 0.8 * variance)
     assert (variance >= 0).all()
@@ -126,7 +126,7 @@ def test_the_mean_square_is_the_squared_mean_and_the_spread() -> None:
 @pytest.mark.parametrize(("name", "kind"), [("smoothgrad_squared", "smoothgrad_sq"), ("vargrad", "vargrad")])
 def test_moments_are_captum_s(name: str, kind: str) -> None:
     """NoiseTunnel's, over many copies each; Captum's variance divides by n."""
-    run = a_pass(Pooled(), noise(1))
+    run = make_pass(Pooled(), random_images(1))
     torch.manual_seed(0)
     tunnel = NoiseTunnel(Saliency(run.model.net))
     expected = tunnel.attribute(run.images.clone(), nt_type=kind, nt_samples=4000, stdevs=0.1, target=0, abs=False)
@@ -136,10 +136,10 @@ def test_moments_are_captum_s(name: str, kind: str) -> None:
 
 def test_three_methods_share_the_noisy_gradients() -> None:
     """Six copies of three images go through the model once for all three, and each is charged for them."""
-    run = a_pass(Pooled(), noise(3))
-    with run.meter.on(run.model.net):
+    run = make_pass(Pooled(), random_images(3))
+    with run.meter.attach(run.model.net):
         for name in NOISY:
-            with run.account() as cost:
+            with run.measure_cost() as cost:
                 explain(name, run, samples=6)
             assert (cost.forwards, cost.backwards) == (18, 18)
         assert (run.meter.forwards, run.meter.backwards) == (18, 18)
@@ -153,12 +153,12 @@ def test_squares_are_declared_to_have_no_sign(name: str) -> None:
     """What is never negative says so, and its channels are summed."""
     traits = explainers[name].traits
     assert (traits.signed, traits.pooling) == (False, "sum")
-    assert (explain(name, a_pass(Pooled(), noise(3)), samples=4) >= 0).all()
+    assert (explain(name, make_pass(Pooled(), random_images(3)), samples=4) >= 0).all()
 
 
 def test_smoothgrad_is_the_mean_over_gaussian_copies_of_captum_s_gradient() -> None:
     """Captum's NoiseTunnel with many copies, and MAVIS with many others, agree on a ReLU network."""
-    run = a_pass(Pooled(), noise(1))
+    run = make_pass(Pooled(), random_images(1))
     torch.manual_seed(0)
     tunnel = NoiseTunnel(Saliency(run.model.net))
     expected = tunnel.attribute(
@@ -173,10 +173,10 @@ def test_smoothgrad_is_the_mean_over_gaussian_copies_of_captum_s_gradient() -> N
 
 def test_smoothgrad_keeps_its_noise_under_variants() -> None:
     """The image has the same noise when it is explained again: what changes is what the variant changed."""
-    run = a_pass(Pooled(), noise(2))
-    variant = a_pass(Pooled(), noise(2), variant=Randomised(0).key)
+    run = make_pass(Pooled(), random_images(2))
+    variant = make_pass(Pooled(), random_images(2), variant_name=Randomised(0).key)
     assert explain("smoothgrad", variant).equal(explain("smoothgrad", run))
-    assert not explain("smoothgrad", a_pass(Pooled(), noise(2), seed=1)).equal(explain("smoothgrad", run))
+    assert not explain("smoothgrad", make_pass(Pooled(), random_images(2), seed=1)).equal(explain("smoothgrad", run))
 
 
 @pytest.mark.parametrize(
@@ -192,4 +192,4 @@ def test_smoothgrad_keeps_its_noise_under_variants() -> None:
 def test_parameters_that_make_no_sense_are_refused(name: str, params: dict) -> None:
     """An unknown zero, no copy, negative noise, the variance of one."""
     with pytest.raises(BadParameter, match=name):
-        explainers[name].make(params)
+        explainers[name].create(params)

@@ -11,9 +11,9 @@ from mavis.core.compute import Meter
 from mavis.core.errors import BadParameter, ModelError
 from mavis.core.perturbation.variants import Subtract
 from mavis.explainers.lrp import lrp
-from mavis.models.loading.architectures import race_resnet
+from mavis.models.loading.architectures import build_race_resnet
 
-from ..toys import a_pass, noise, targets
+from ..toys import make_pass, random_images, targets
 
 RULES = ["epsilon", "gamma", "alpha_beta", "epsilon_plus"]
 EXACT = 1e-12
@@ -21,7 +21,7 @@ EXACT = 1e-12
 
 def relevance(net: nn.Module, images: Tensor, target: int | Tensor = 0, **params: object) -> Tensor:
     """The map of one class, in double."""
-    run = a_pass(net.double(), images.double())
+    run = make_pass(net.double(), images.double())
     return lrp(**{"epsilon": EXACT, **params})(run, targets(run, target))
 
 
@@ -98,7 +98,7 @@ def lived_in(net: nn.Module, size: int) -> nn.Module:
                 module.momentum = None
                 module.weight.copy_(0.5 + torch.rand(module.weight.shape, generator=stream))
                 module.bias.copy_(torch.randn(module.bias.shape, generator=stream) / 2)
-        net.train()(noise(8, size, seed=5))
+        net.train()(random_images(8, size, seed=5))
     return net.eval()
 
 
@@ -247,7 +247,7 @@ def test_pooling_by_hand() -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_without_biases_the_values_add_up_to_the_logit(rule: str) -> None:
     """Nothing is lost in convolutions, a residual sum, both kinds of pooling and linear layers."""
-    net, images = Residual(bias=False), noise(4, 16) - 0.5
+    net, images = Residual(bias=False), random_images(4, 16) - 0.5
     for target in range(3):
         total = relevance(net, images, target, rule=rule).sum((1, 2, 3))
         torch.testing.assert_close(total, net(images.double())[:, target].detach(), rtol=1e-7, atol=1e-9)
@@ -256,7 +256,7 @@ def test_without_biases_the_values_add_up_to_the_logit(rule: str) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_batch_normalisation_is_part_of_the_convolution(rule: str) -> None:
     """The map is that of the net whose normalisations torch itself has merged into the convolutions."""
-    net, images = lived_in(Residual(), 16), noise(3, 16)
+    net, images = lived_in(Residual(), 16), random_images(3, 16)
     found = relevance(net, images, 1, rule=rule)
     torch.testing.assert_close(found, relevance(merged(net), images, 1, rule=rule), rtol=1e-6, atol=1e-9)
 
@@ -279,7 +279,7 @@ def test_batch_normalisation_that_follows_nothing_is_a_layer(rule: str, expected
 @pytest.mark.parametrize("rule", RULES)
 def test_the_image_s_units_do_not_matter(rule: str) -> None:
     """A shifted image before a net that takes the shift away has the same relevance."""
-    net, images = lived_in(Residual(), 16), noise(3, 16)
+    net, images = lived_in(Residual(), 16), random_images(3, 16)
     shifted = relevance(nn.Sequential(Subtract(0.3), net), images.double() + 0.3, 1, rule=rule)
     torch.testing.assert_close(shifted, relevance(net, images, 1, rule=rule), rtol=1e-6, atol=1e-9)
 
@@ -287,7 +287,7 @@ def test_the_image_s_units_do_not_matter(rule: str) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_a_normalisation_of_the_image_takes_nothing(rule: str) -> None:
     """Batch normalisation as the first layer only sets the image's units."""
-    norm, net, images = lived_in(nn.BatchNorm2d(3), 16), lived_in(Residual(), 16), noise(3, 16).double()
+    norm, net, images = lived_in(nn.BatchNorm2d(3), 16), lived_in(Residual(), 16), random_images(3, 16).double()
     found = relevance(nn.Sequential(norm, net), images, 1, rule=rule)
     expected = relevance(net, norm(images).detach(), 1, rule=rule)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
@@ -301,7 +301,7 @@ def vgg() -> nn.Module:
 
 
 NETS = {
-    "race_resnet": lambda: race_resnet(7),
+    "race_resnet": lambda: build_race_resnet(7),
     "vgg": vgg,
     "resnet18": lambda: torchvision.models.resnet18(num_classes=3),
     "resnet50": lambda: torchvision.models.resnet50(num_classes=3),
@@ -318,9 +318,9 @@ def test_epsilon_is_gradient_times_input_on_a_rectifier_network(name: str) -> No
     Ancona et al. 2018, proposition 1. Every operation is covered at once, also DenseNet's normalisations, which follow
     no convolution.
     """
-    net, images = lived_in(NETS[name](), 32), noise(2, 32)
+    net, images = lived_in(NETS[name](), 32), random_images(2, 32)
     found = relevance(net, images, 2, rule="epsilon")
-    run = a_pass(net, images.double())
+    run = make_pass(net, images.double())
     origin = 0.5 if name == "race_resnet" else 0.0
     expected = (run.images - origin) * run.input_gradient(targets(run, 2))
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
@@ -330,8 +330,8 @@ def test_epsilon_is_gradient_times_input_on_a_rectifier_network(name: str) -> No
 @pytest.mark.parametrize("name", ["race_resnet", "densenet121"])
 def test_single_precision_is_enough(name: str, rule: str) -> None:
     """No rule divides by what has cancelled so far that rounding would show: in double the map is the same."""
-    net, images = lived_in(NETS[name](), 32), noise(2, 32)
-    run = a_pass(net, images)
+    net, images = lived_in(NETS[name](), 32), random_images(2, 32)
+    run = make_pass(net, images)
     found = lrp(rule=rule)(run, targets(run, 1))
     expected = relevance(net, images, 1, rule=rule, epsilon=1e-6)
     assert (found - expected).abs().max() <= 0.02 * expected.abs().max()
@@ -341,7 +341,7 @@ def test_single_precision_is_enough(name: str, rule: str) -> None:
 @pytest.mark.parametrize("name", ["race_resnet", "resnet18", "densenet121", "shufflenet"])
 def test_values_do_not_grow(name: str, rule: str) -> None:
     """The two rules that favour one sign keep all relevance together within a few times the largest logit."""
-    run = a_pass(lived_in(NETS[name](), 32), noise(2, 32))
+    run = make_pass(lived_in(NETS[name](), 32), random_images(2, 32))
     found = lrp(rule=rule)(run, targets(run, 1))
     assert (found.abs().sum((1, 2, 3)) < 10 * run.logits.abs().amax(1)).all()
 
@@ -385,7 +385,7 @@ def test_zennit_gives_the_same(rule: str) -> None:
     """
     stacked, net = Stacked(), lived_in(Residual(), 16)
     stacked.load_state_dict(net.state_dict())
-    images = noise(3, 16).double() - 0.4
+    images = random_images(3, 16).double() - 0.4
     expected = zennit_s(merged(stacked.eval().double()), images, rule)
     torch.testing.assert_close(relevance(net, images, 1, rule=rule), expected, rtol=1e-6, atol=1e-9)
 
@@ -450,7 +450,7 @@ def after(module: nn.Module) -> nn.Module:
 )
 def test_what_has_no_rule_is_named(net: nn.Module, said: str) -> None:
     """An operation without a rule, or one that cannot be seen, is an error: never a map that only looks like one."""
-    run = a_pass(net, noise(2, 2))
+    run = make_pass(net, random_images(2, 2))
     before = net(run.images)
     with pytest.raises(ModelError, match=said):
         lrp()(run, targets(run))
@@ -461,7 +461,7 @@ def test_what_has_no_rule_is_named(net: nn.Module, said: str) -> None:
 def test_architectures_without_rules_are_named(name: str) -> None:
     """Transformers and nets with smooth or gating activations are refused."""
     size = 224 if name == "vit_b_16" else 32
-    run = a_pass(getattr(torchvision.models, name)(num_classes=3), noise(1, size))
+    run = make_pass(getattr(torchvision.models, name)(num_classes=3), random_images(1, size))
     with pytest.raises(ModelError, match=r"LRP has no rule for \w+ \(module '.+'\)"):
         lrp()(run, targets(run))
 
@@ -474,7 +474,7 @@ def test_functions_in_place_are_followed() -> None:
             other += one
             return other
 
-    net, images = lived_in(Residual(), 16), noise(2, 16)
+    net, images = lived_in(Residual(), 16), random_images(2, 16)
     other = InPlace()
     other.load_state_dict(net.state_dict())
     other.relu1, other.relu2 = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
@@ -485,9 +485,9 @@ def test_functions_in_place_are_followed() -> None:
 @pytest.mark.parametrize("first", [nn.ReLU(inplace=True), nn.Hardtanh(-0.2, 0.2, inplace=True)])
 def test_the_image_is_never_overwritten(first: nn.Module) -> None:
     """A net that would clip its image in place is given no chance to, in a batch that is not filled up either."""
-    images = noise(devices.grain(), 2) - 0.5
+    images = random_images(devices.batch_multiple(), 2) - 0.5
     before = images.clone()
-    run = a_pass(nn.Sequential(first, nn.Flatten(), nn.Linear(12, 3)), images)
+    run = make_pass(nn.Sequential(first, nn.Flatten(), nn.Linear(12, 3)), images)
     lrp()(run, targets(run))
     assert images.equal(before)
 
@@ -499,18 +499,18 @@ def test_one_forward_and_one_backward_per_image() -> None:
     """Its cost is that of a gradient, whatever the chunk."""
     for chunk in (2, 64):
         meter = Meter()
-        run = a_pass(lived_in(Residual(), 16), noise(5, 16), meter=meter, chunk=chunk)
-        with meter.on(run.model.net):
+        run = make_pass(lived_in(Residual(), 16), random_images(5, 16), meter=meter, chunk=chunk)
+        with meter.attach(run.model.net):
             lrp()(run, targets(run))
         assert (meter.forwards, meter.backwards) == (5, 5)
 
 
 def test_torch_is_left_as_it_was() -> None:
     """Afterwards gradients are gradients again."""
-    run = a_pass(lived_in(Residual(), 16), noise(2, 16))
-    before = a_pass(run.model, run.images).input_gradient(targets(run))
+    run = make_pass(lived_in(Residual(), 16), random_images(2, 16))
+    before = make_pass(run.model, run.images).input_gradient(targets(run))
     lrp()(run, targets(run))
-    assert a_pass(run.model, run.images).input_gradient(targets(run)).equal(before)
+    assert make_pass(run.model, run.images).input_gradient(targets(run)).equal(before)
 
 
 @pytest.mark.parametrize(

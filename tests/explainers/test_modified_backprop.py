@@ -9,15 +9,15 @@ import torch
 from captum.attr import Deconvolution, DeepLift, DeepLiftShap, GuidedBackprop
 from torch import Tensor, nn
 
-from mavis.core.attribution_maps import upsampled
+from mavis.core.attribution_maps import upsample
 from mavis.core.errors import BadParameter, ModelError
 from mavis.core.model_pass import Pass
 from mavis.core.registry import explainers
-from mavis.core.types import Model, Reference
-from mavis.explainers.modified_backprop import Terms
-from mavis.models.loading.architectures import race_resnet
+from mavis.core.types import Model, ReferenceImages
+from mavis.explainers.modified_backprop import FullGradTerms
+from mavis.models.loading.architectures import build_race_resnet
 
-from ..toys import Linear, Pooled, a_pass, explain, model, noise, targets
+from ..toys import Linear, Pooled, explain, make_model, make_pass, random_images, targets
 
 WEIGHT = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(7))
 MEAN = torch.tensor([0.2, 0.5, 0.7])
@@ -110,14 +110,14 @@ def change(run: Pass, target: int) -> Tensor:
 
 def shipped() -> Model:
     """The shipped architecture, its batch norms with statistics and weights of their own."""
-    net = race_resnet(4, 32)
+    net = build_race_resnet(4, 32)
     stream = torch.Generator().manual_seed(3)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor, scale in ((module.weight, 0.5), (module.bias, 0.5), (module.running_mean, 0.3)):
                 tensor.data += scale * torch.randn(tensor.shape, generator=stream)
             module.running_var.uniform_(0.5, 2.0, generator=stream)
-    return model(net)
+    return make_model(net)
 
 
 def captum(method: type, run: Pass, target: int, *others: Tensor) -> Tensor:
@@ -134,10 +134,10 @@ def captum(method: type, run: Pass, target: int, *others: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", ["guided_backprop", "deconvnet"])
 def test_without_relu_they_are_the_gradient(name: str) -> None:
     """A network without ReLU has nothing to rectify, and the traits say which map it then equals."""
-    run = a_pass(Linear(WEIGHT), noise(2))
+    run = make_pass(Linear(WEIGHT), random_images(2))
     assert explain(name, run, 1).equal(explain("saliency", run, 1))
     assert explainers[name].traits.same_as == "saliency"
-    smooth = a_pass(Stack(nn.Softplus()), noise(2))
+    smooth = make_pass(Stack(nn.Softplus()), random_images(2))
     torch.testing.assert_close(explain(name, smooth), explain("saliency", smooth))
 
 
@@ -148,7 +148,7 @@ def test_guided_backprop_by_hand_one_unit_at_a_time() -> None:
     and the last: 2·(1,0,0) + 1·(1,1,0) = (3,1,0). The gradient would be (3,1,−4).
     """
     net = Layers([[1, 0, 0], [0, -1, 0], [0, 0, 1], [1, 1, 0]], np.eye(4).tolist(), [2, 5, -4, 1])
-    run = a_pass(net, pixel(1.0, 2.0, 3.0))
+    run = make_pass(net, pixel(1.0, 2.0, 3.0))
     assert explain("guided_backprop", run).flatten().tolist() == [3, 1, 0]
     assert explain("saliency", run).flatten().tolist() == [3, 1, -4]
 
@@ -156,7 +156,7 @@ def test_guided_backprop_by_hand_one_unit_at_a_time() -> None:
 def test_deconvnet_by_hand_one_unit_at_a_time() -> None:
     """Whether a unit fires does not matter, only whether it is wanted: the second's 5·(0,−1,0) passes too."""
     net = Layers([[1, 0, 0], [0, -1, 0], [0, 0, 1], [1, 1, 0]], np.eye(4).tolist(), [2, 5, -4, 1])
-    assert explain("deconvnet", a_pass(net, pixel(1.0, 2.0, 3.0))).flatten().tolist() == [3, -4, 0]
+    assert explain("deconvnet", make_pass(net, pixel(1.0, 2.0, 3.0))).flatten().tolist() == [3, -4, 0]
 
 
 def test_guided_backprop_cuts_at_every_relu() -> None:
@@ -169,34 +169,34 @@ def test_guided_backprop_cuts_at_every_relu() -> None:
     eye = np.eye(3).tolist()
     rows = [[1, -1, 1], [0, 2, 0]]
     for name in ("guided_backprop", "deconvnet"):
-        assert explain(name, a_pass(Layers(eye, rows, [1, 1]), x)).flatten().tolist() == [1, 1, 1]
-        assert explain(name, a_pass(Layers(eye, rows, [3, 1]), x)).flatten().tolist() == [3, 0, 3]
-    assert explain("saliency", a_pass(Layers(eye, rows, [3, 1]), x)).flatten().tolist() == [3, -1, 3]
+        assert explain(name, make_pass(Layers(eye, rows, [1, 1]), x)).flatten().tolist() == [1, 1, 1]
+        assert explain(name, make_pass(Layers(eye, rows, [3, 1]), x)).flatten().tolist() == [3, 0, 3]
+    assert explain("saliency", make_pass(Layers(eye, rows, [3, 1]), x)).flatten().tolist() == [3, -1, 3]
 
 
 def test_rectified_signals_are_positive_behind_a_positive_layer() -> None:
     """With positive input weights everything that arrives is positive, and the plain gradient is untouched after."""
     torch.manual_seed(0)
     first, second, head = torch.rand(6, 3), torch.randn(5, 6), torch.randn(5)
-    run = a_pass(Layers(first.tolist(), second.tolist(), head.tolist()), torch.rand(4, 3, 1, 1))
+    run = make_pass(Layers(first.tolist(), second.tolist(), head.tolist()), torch.rand(4, 3, 1, 1))
     before = explain("saliency", run).clone()
     assert (explain("guided_backprop", run) >= 0).all()
     assert (explain("deconvnet", run) >= 0).all()
-    assert explain("saliency", a_pass(run.model, run.images)).equal(before)
+    assert explain("saliency", make_pass(run.model, run.images)).equal(before)
 
 
 @pytest.mark.parametrize(("name", "peer"), [("guided_backprop", GuidedBackprop), ("deconvnet", Deconvolution)])
 @pytest.mark.parametrize("net", [Pooled(), Stack(nn.ReLU()), Stack(nn.ReLU(), nn.MaxPool2d(3, 2))])
 def test_rectified_gradients_are_captum_s(name: str, peer: type, net: nn.Module) -> None:
     """With one ReLU, one at two places, and max pooling between."""
-    run = a_pass(net, noise(3))
+    run = make_pass(net, random_images(3))
     torch.testing.assert_close(explain(name, run, 1), captum(peer, run, 1), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "peer"), [("guided_backprop", GuidedBackprop), ("deconvnet", Deconvolution)])
 def test_on_the_shipped_architecture_too(name: str, peer: type) -> None:
     """With residual blocks and batch norms, relative to the map's largest value."""
-    run = a_pass(shipped(), noise(3, 32))
+    run = make_pass(shipped(), random_images(3, 32))
     expected = captum(peer, run, 1)
     torch.testing.assert_close(explain(name, run, 1) / expected.abs().max(), expected / expected.abs().max())
 
@@ -206,13 +206,13 @@ def test_on_the_shipped_architecture_too(name: str, peer: type) -> None:
 
 def test_deeplift_of_a_linear_model_is_weight_times_difference() -> None:
     """Nothing to rescale."""
-    run = a_pass(Linear(WEIGHT), noise(3), mean=MEAN)
+    run = make_pass(Linear(WEIGHT), random_images(3), mean=MEAN)
     torch.testing.assert_close(explain("deeplift", run, 1), WEIGHT[1] * (run.images - start(run)))
 
 
 def test_deeplift_sees_what_is_saturated() -> None:
     """1 − relu(1 − x − y) at (1, 1) from (0, 0): the gradient is 0, but each gets half of the change of 1."""
-    run = a_pass(Saturating(), pixel(1.0, 1.0, 0.0), mean=BLACK)
+    run = make_pass(Saturating(), pixel(1.0, 1.0, 0.0), mean=BLACK)
     assert explain("saliency", run).equal(pixel(0.0, 0.0, 0.0))
     torch.testing.assert_close(explain("deeplift", run), pixel(0.5, 0.5, 0.0))
     torch.testing.assert_close(explain("deeplift", run, 1), pixel(-0.5, -0.5, 0.0))
@@ -225,7 +225,7 @@ def test_deeplift_sees_what_is_saturated() -> None:
 )
 def test_one_activation_gets_its_whole_change(module: nn.Module) -> None:
     """f(x) − f(mean), whatever its curve."""
-    run = a_pass(One(module), torch.randn((5, 3, 1, 1), generator=torch.Generator().manual_seed(1)) * 4, mean=MEAN)
+    run = make_pass(One(module), torch.randn((5, 3, 1, 1), generator=torch.Generator().manual_seed(1)) * 4, mean=MEAN)
     found = explain("deeplift", run)
     torch.testing.assert_close(found[:, 0, 0, 0], change(run, 0))
     assert (found[:, 1:] == 0).all()
@@ -234,13 +234,13 @@ def test_one_activation_gets_its_whole_change(module: nn.Module) -> None:
 @pytest.mark.parametrize("net", [Pooled(), TwoReLUs(), TwoReLUs(nn.AvgPool2d(2))])
 def test_deeplift_is_captum_s(net: nn.Module) -> None:
     """On ReLU networks whose modules are used once."""
-    run = a_pass(net, noise(3), mean=MEAN)
+    run = make_pass(net, random_images(3), mean=MEAN)
     torch.testing.assert_close(explain("deeplift", run, 1), captum(DeepLift, run, 1, start(run)), rtol=1e-4, atol=1e-5)
 
 
 def test_deeplift_is_captum_s_on_the_shipped_architecture() -> None:
     """With residual blocks and batch norms, relative to the map's largest value."""
-    run = a_pass(shipped(), noise(3, 32), mean=MEAN)
+    run = make_pass(shipped(), random_images(3, 32), mean=MEAN)
     expected = captum(DeepLift, run, 1, start(run))
     scale = expected.abs().max()
     torch.testing.assert_close(explain("deeplift", run, 1) / scale, expected / scale, rtol=1e-4, atol=1e-5)
@@ -248,7 +248,7 @@ def test_deeplift_is_captum_s_on_the_shipped_architecture() -> None:
 
 def test_a_module_may_be_used_twice() -> None:
     """The map is that of the network with a module for each place."""
-    shared, apart = a_pass(Stack(nn.ReLU()), noise(3)), a_pass(TwoReLUs(), noise(3))
+    shared, apart = make_pass(Stack(nn.ReLU()), random_images(3)), make_pass(TwoReLUs(), random_images(3))
     assert explain("deeplift", shared).equal(explain("deeplift", apart))
 
 
@@ -256,7 +256,7 @@ def test_a_module_may_be_used_twice() -> None:
 @pytest.mark.parametrize("pool", [None, nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(3, 1)])
 def test_deeplift_is_complete(activation: nn.Module, pool: nn.Module | None) -> None:
     """It adds up to the change from the mean colour to float precision, where pooling windows overlap too."""
-    run = a_pass(Stack(activation, pool), noise(5), mean=MEAN)
+    run = make_pass(Stack(activation, pool), random_images(5), mean=MEAN)
     for target in range(3):
         size = explain("deeplift", run, target).abs().sum((1, 2, 3))
         error = (explain("deeplift", run, target).sum((1, 2, 3)) - change(run, target)).abs()
@@ -273,7 +273,7 @@ def test_deeplift_is_complete(activation: nn.Module, pool: nn.Module | None) -> 
 )
 def test_deeplift_through_max_pooling_is_captum_s_where_captum_is_right(net: nn.Module, right: bool) -> None:
     """Where windows overlap, or behind a ReLU, Captum's values miss the change of the logit, and ours do not."""
-    run = a_pass(net, noise(3), mean=MEAN)
+    run = make_pass(net, random_images(3), mean=MEAN)
     found, peer, due = explain("deeplift", run, 1), captum(DeepLift, run, 1, start(run)), change(run, 1)
     torch.testing.assert_close(found.sum((1, 2, 3)), due, rtol=1e-4, atol=1e-4)
     missed = ((peer.sum((1, 2, 3)) - due) / due).abs()
@@ -297,7 +297,7 @@ def test_a_maximum_rises_where_it_is_and_falls_where_it_was() -> None:
             return torch.stack([answer, -answer], dim=1)
 
     def lifted(x: tuple[float, ...], mean: tuple[float, ...]) -> list[float]:
-        return explain("deeplift", a_pass(Largest(), pixel(*x), mean=torch.tensor(mean))).flatten().tolist()
+        return explain("deeplift", make_pass(Largest(), pixel(*x), mean=torch.tensor(mean))).flatten().tolist()
 
     assert lifted((3.0, 1.0, 0.0), (1.0, 2.0, 0.0)) == [1, 0, 0]
     assert lifted((1.0, 2.0, 0.0), (3.0, 1.0, 0.0)) == [-1, 0, 0]
@@ -308,16 +308,16 @@ def test_the_mean_colour_itself_has_a_zero_map() -> None:
     """Without difference there is nothing to hand down, and nobody else's slope."""
     plain = MEAN.view(1, 3, 1, 1).expand(1, 3, 8, 8)
     net = Stack(nn.ReLU(), nn.MaxPool2d(3, 2))
-    found = explain("deeplift", a_pass(net, torch.cat([plain, noise(2)]), mean=MEAN))
+    found = explain("deeplift", make_pass(net, torch.cat([plain, random_images(2)]), mean=MEAN))
     assert found[0].equal(torch.zeros(3, 8, 8))
-    torch.testing.assert_close(found[1:], explain("deeplift", a_pass(net, noise(2), mean=MEAN)))
+    torch.testing.assert_close(found[1:], explain("deeplift", make_pass(net, random_images(2), mean=MEAN)))
 
 
 @pytest.mark.parametrize("name", ["deeplift", "deeplift_shap"])
 @pytest.mark.parametrize("activation", [torch.relu, lambda x: x * x.sigmoid(), lambda x: x * x.mean(1, keepdim=True)])
 def test_a_model_whose_values_do_not_add_up_is_refused(name: str, activation: Callable[[Tensor], Tensor]) -> None:
     """Activations that are functions, and products of signals, have no rule; no hook stays behind."""
-    run = a_pass(Stack(activation, nn.MaxPool2d(2)), noise(3))
+    run = make_pass(Stack(activation, nn.MaxPool2d(2)), random_images(3))
     with pytest.raises(ModelError, match="'Stack' has parts for which DeepLIFT has no rule"):
         explain(name, run)
     assert not any(module._forward_hooks for module in run.model.net.modules())
@@ -326,14 +326,14 @@ def test_a_model_whose_values_do_not_add_up_is_refused(name: str, activation: Ca
 # Several baselines.
 
 
-def reference(count: int) -> Reference:
-    return Reference(noise(count, seed=11), tuple(f"other/{number}" for number in range(count)))
+def reference(count: int) -> ReferenceImages:
+    return ReferenceImages(random_images(count, seed=11), tuple(f"other/{number}" for number in range(count)))
 
 
 def test_deeplift_shap_is_captum_s() -> None:
     """The mean over the reference images."""
     others = reference(4)
-    run = a_pass(TwoReLUs(), noise(3), reference=others)
+    run = make_pass(TwoReLUs(), random_images(3), reference=others)
     expected = captum(DeepLiftShap, run, 1, others.images)
     torch.testing.assert_close(explain("deeplift_shap", run, 1, baselines=9), expected, rtol=1e-4, atol=1e-5)
 
@@ -341,17 +341,17 @@ def test_deeplift_shap_is_captum_s() -> None:
 def test_deeplift_shap_takes_evenly_spaced_references() -> None:
     """Three of nine are the first, the middle and the last."""
     others = reference(9)
-    few = Reference(others.images[[0, 4, 8]], ("a", "b", "c"))
-    found = explain("deeplift_shap", a_pass(Pooled(), noise(2), reference=others), baselines=3)
-    torch.testing.assert_close(found, explain("deeplift_shap", a_pass(Pooled(), noise(2), reference=few)))
+    few = ReferenceImages(others.images[[0, 4, 8]], ("a", "b", "c"))
+    found = explain("deeplift_shap", make_pass(Pooled(), random_images(2), reference=others), baselines=3)
+    torch.testing.assert_close(found, explain("deeplift_shap", make_pass(Pooled(), random_images(2), reference=few)))
 
 
 def test_deeplift_shap_without_reference_is_deeplift() -> None:
     """The mean colour is the one baseline; no baseline at all is refused."""
-    run = a_pass(Pooled(), noise(2), mean=MEAN)
+    run = make_pass(Pooled(), random_images(2), mean=MEAN)
     assert explain("deeplift_shap", run).equal(explain("deeplift", run))
     with pytest.raises(BadParameter, match="deeplift_shap: baselines must be at least 1"):
-        explainers["deeplift_shap"].make({"baselines": 0})
+        explainers["deeplift_shap"].create({"baselines": 0})
 
 
 # Full gradients.
@@ -362,21 +362,25 @@ def test_fullgrad_by_hand() -> None:
 
     After average pooling over 4 × 4 places each firing place of channel c has the gradient w_c/16.
     """
-    run = a_pass(Pooled(), noise(3))
+    run = make_pass(Pooled(), random_images(3))
     net, weight = run.model.net, run.model.net.head.weight[1]
     fires = net.conv(run.images) > 0
     biases = ((weight * net.conv.bias).abs()[:, None, None] / 16 * fires).sum(1, keepdim=True)
     shown = (run.images * run.input_gradient(targets(run, 1))).abs().sum(1, keepdim=True)
-    torch.testing.assert_close(explain("fullgrad", run, 1), shown + upsampled(biases, (8, 8)))
+    torch.testing.assert_close(explain("fullgrad", run, 1), shown + upsample(biases, (8, 8)))
 
 
 def test_the_terms_of_fullgrad_add_up_to_the_logit() -> None:
     """Input, convolutions, batch norms, shortcuts and head: signed, on the shipped architecture and two toys."""
-    for made, size in ((shipped(), 32), (model(Pooled()), 8), (model(Stack(nn.ReLU(), nn.MaxPool2d(3, 2))), 8)):
-        run = a_pass(made, noise(3, size))
-        terms = Terms(run.images)
+    for made, size in (
+        (shipped(), 32),
+        (make_model(Pooled()), 8),
+        (make_model(Stack(nn.ReLU(), nn.MaxPool2d(3, 2))), 8),
+    ):
+        run = make_pass(made, random_images(3, size))
+        terms = FullGradTerms(run.images)
         handles = [
-            module.register_forward_hook(terms.visit)
+            module.register_forward_hook(terms.hook)
             for module in made.net.modules()
             if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
         ]
@@ -384,8 +388,8 @@ def test_the_terms_of_fullgrad_add_up_to_the_logit() -> None:
         for handle in handles:
             handle.remove()
         error = (terms.total - run.logits[:, 2]).abs()
-        assert (error < 1e-5 * terms.size).all()
-        assert (terms.size > run.logits[:, 2].abs()).all()
+        assert (error < 1e-5 * terms.magnitude).all()
+        assert (terms.magnitude > run.logits[:, 2].abs()).all()
 
 
 def test_the_input_is_what_the_first_layer_sees() -> None:
@@ -399,9 +403,9 @@ def test_the_input_is_what_the_first_layer_sees() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return self.net((images - 0.5) / 0.25)
 
-    images = noise(3)
-    found = explain("fullgrad", a_pass(Normalising(), images), 1)
-    torch.testing.assert_close(found, explain("fullgrad", a_pass(Pooled(), (images - 0.5) / 0.25), 1))
+    images = random_images(3)
+    found = explain("fullgrad", make_pass(Normalising(), images), 1)
+    torch.testing.assert_close(found, explain("fullgrad", make_pass(Pooled(), (images - 0.5) / 0.25), 1))
 
 
 def test_a_batch_norm_s_bias_is_its_answer_to_zero() -> None:
@@ -424,16 +428,16 @@ def test_a_batch_norm_s_bias_is_its_answer_to_zero() -> None:
     scale = normed.norm.weight / (normed.norm.running_var + normed.norm.eps).sqrt()
     plain.conv.weight.data.copy_(normed.conv.weight * scale[:, None, None, None])
     plain.conv.bias.data.copy_(normed.norm.bias - normed.norm.running_mean * scale)
-    found = explain("fullgrad", a_pass(normed, noise(3)), 2)
-    torch.testing.assert_close(found, explain("fullgrad", a_pass(plain, noise(3)), 2))
+    found = explain("fullgrad", make_pass(normed, random_images(3)), 2)
+    torch.testing.assert_close(found, explain("fullgrad", make_pass(plain, random_images(3)), 2))
 
 
 def test_fullgrad_is_not_scaled() -> None:
     """Twice the head is twice the map, which is never negative and says so."""
     net = Pooled()
-    before = explain("fullgrad", a_pass(net, noise(3)))
+    before = explain("fullgrad", make_pass(net, random_images(3)))
     net.head.weight.data *= 2
-    torch.testing.assert_close(explain("fullgrad", a_pass(net, noise(3))), 2 * before)
+    torch.testing.assert_close(explain("fullgrad", make_pass(net, random_images(3))), 2 * before)
     assert (before >= 0).all()
     assert not explainers["fullgrad"].traits.signed
 
@@ -441,8 +445,8 @@ def test_fullgrad_is_not_scaled() -> None:
 def test_fullgrad_refuses_what_it_does_not_explain() -> None:
     """A network without biases in the image, and one whose terms do not add up."""
     with pytest.raises(ModelError, match="'Linear' has no convolution or batch norm with a bias"):
-        explain("fullgrad", a_pass(Linear(WEIGHT), noise(1)))
-    run = a_pass(Stack(nn.GELU()), noise(3))
+        explain("fullgrad", make_pass(Linear(WEIGHT), random_images(1)))
+    run = make_pass(Stack(nn.GELU()), random_images(3))
     with pytest.raises(ModelError, match="'Stack' has parts for which FullGrad has no rule"):
         explain("fullgrad", run)
     assert not any(module._forward_hooks for module in run.model.net.modules())
@@ -457,8 +461,8 @@ def test_fullgrad_refuses_what_it_does_not_explain() -> None:
 @pytest.mark.parametrize("chunk", [2, 64])
 def test_each_costs_a_forward_and_a_backward(name: str, each: int, chunk: int) -> None:
     """For each image, and each of DeepLIFT SHAP's baselines; the baseline itself is not counted."""
-    run = a_pass(Pooled(), noise(5), chunk=chunk, reference=reference(3))
-    with run.meter.on(run.model.net):
+    run = make_pass(Pooled(), random_images(5), chunk=chunk, reference=reference(3))
+    with run.meter.attach(run.model.net):
         explain(name, run)
     assert (run.meter.forwards, run.meter.backwards) == (5 * each, 5 * each)
 
@@ -467,10 +471,10 @@ def test_each_costs_a_forward_and_a_backward(name: str, each: int, chunk: int) -
 def test_the_chunk_does_not_change_the_map(name: str) -> None:
     """Nor is any model call larger."""
     sizes: list[int] = []
-    run = a_pass(Stack(nn.ReLU(), nn.MaxPool2d(3, 2)), noise(11), reference=reference(3))
+    run = make_pass(Stack(nn.ReLU(), nn.MaxPool2d(3, 2)), random_images(11), reference=reference(3))
     expected = explain(name, run)
     run.model.net.first.register_forward_hook(lambda _m, images, _o: sizes.append(len(images[0])))
-    found = explain(name, a_pass(run.model, noise(11), chunk=8, reference=reference(3)))
+    found = explain(name, make_pass(run.model, random_images(11), chunk=8, reference=reference(3)))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
     assert max(sizes) == 8
 
@@ -484,7 +488,7 @@ def test_no_hook_stays_behind_an_error(name: str) -> None:
             super().forward(images)
             raise ValueError("broken")
 
-    run = a_pass(Broken(), noise(1))
+    run = make_pass(Broken(), random_images(1))
     with pytest.raises(ValueError, match="broken"):
         explain(name, run)
     assert not any(module._forward_hooks or module._backward_hooks for module in run.model.net.modules())

@@ -8,7 +8,7 @@ from mavis.core.errors import BadParameter, DataError
 from mavis.core.registry import explainers
 from mavis.core.types import PART_CODES
 
-from ..toys import Linear, Pooled, a_pass, batch_of, explain, noise
+from ..toys import Linear, Pooled, explain, make_batch, make_pass, random_images
 
 
 def parts_and_redraw() -> tuple[Tensor, object]:
@@ -31,49 +31,49 @@ def test_the_oracle_spreads_each_fall_over_what_changed() -> None:
     The mouth is redrawn as it was: 0. The cue's fall is 3·0.75 on one pixel, in the image that has one.
     """
     parts, rerender = parts_and_redraw()
-    batch = batch_of(torch.ones(2, 3, 4, 4), parts=parts, rerender=rerender)
+    batch = make_batch(torch.ones(2, 3, 4, 4), parts=parts, rerender=rerender)
     net = Linear(torch.stack([torch.ones(3, 4, 4), torch.zeros(3, 4, 4)]))
     expected = torch.zeros(2, 1, 4, 4)
     expected[:, :, 0] = 2.1
     expected[0, 0, 1, 1] = 2.25
-    run = a_pass(net, batch)
+    run = make_pass(net, batch)
     torch.testing.assert_close(explain("oracle", run, draws=2), expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(explain("oracle", a_pass(net, batch), 1, draws=2), torch.zeros(2, 1, 4, 4))
+    torch.testing.assert_close(explain("oracle", make_pass(net, batch), 1, draws=2), torch.zeros(2, 1, 4, 4))
 
 
 def test_the_oracle_of_one_image_is_its_own() -> None:
     """Alone, an image has the oracle map that it has among others."""
     parts, rerender = parts_and_redraw()
-    run = a_pass(Linear(torch.rand(2, 3, 4, 4)), batch_of(torch.ones(2, 3, 4, 4), parts=parts, rerender=rerender))
+    run = make_pass(Linear(torch.rand(2, 3, 4, 4)), make_batch(torch.ones(2, 3, 4, 4), parts=parts, rerender=rerender))
     whole = explain("oracle", run, draws=2)
     for row in range(2):
-        torch.testing.assert_close(explain("oracle", run.alone(row), draws=2), whole[row : row + 1])
+        torch.testing.assert_close(explain("oracle", run.single_image(row), draws=2), whole[row : row + 1])
 
 
 def test_without_redrawing_the_oracle_is_the_region() -> None:
     """Where nothing can be drawn anew the planted region is the map; without truth there is no oracle."""
     regions = torch.eye(8, dtype=torch.bool).expand(2, 8, 8)
-    run = a_pass(Pooled(), batch_of(noise(2), regions=regions))
+    run = make_pass(Pooled(), make_batch(random_images(2), regions=regions))
     assert explain("oracle", run).equal(regions[:, None].float())
     with pytest.raises(DataError, match="needs data with planted truth"):
-        explain("oracle", a_pass(Pooled(), noise(1)))
+        explain("oracle", make_pass(Pooled(), random_images(1)))
 
 
 @pytest.mark.parametrize("name", ["oracle", "anti_oracle"])
 def test_the_oracle_needs_a_draw(name: str) -> None:
     """Without another value of a part nothing can fall."""
     with pytest.raises(BadParameter, match="draws must be at least 1"):
-        explainers[name].make({"draws": 0})
+        explainers[name].create({"draws": 0})
 
 
 @pytest.mark.parametrize("draws", [1, 2])
 def test_the_opposite_is_the_oracle_with_its_sign_turned(draws: int) -> None:
     """Pixel by pixel, from as many draws, redrawn or not."""
     parts, rerender = parts_and_redraw()
-    redrawn = batch_of(torch.ones(2, 3, 4, 4), parts=parts, rerender=rerender)
-    planted = batch_of(noise(2, 4), regions=torch.eye(4, dtype=torch.bool).expand(2, 4, 4))
+    redrawn = make_batch(torch.ones(2, 3, 4, 4), parts=parts, rerender=rerender)
+    planted = make_batch(random_images(2, 4), regions=torch.eye(4, dtype=torch.bool).expand(2, 4, 4))
     for batch in (redrawn, planted):
-        run = a_pass(Linear(torch.rand(2, 3, 4, 4)), batch)
+        run = make_pass(Linear(torch.rand(2, 3, 4, 4)), batch)
         truth = explain("oracle", run, draws=draws)
         assert truth.abs().max() > 0
         assert explain("anti_oracle", run, draws=draws).equal(-truth)

@@ -13,9 +13,9 @@ from mavis.core.errors import BadParameter
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.filters import gaussian_blur
 from mavis.core.registry import explainers
-from mavis.core.types import Reference
+from mavis.core.types import ReferenceImages
 
-from ..toys import Linear, Pooled, a_pass, explain, noise, targets
+from ..toys import Linear, Pooled, explain, make_pass, random_images, targets
 
 WEIGHT = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(7))
 RULES = ("gausslegendre", "riemann_left", "riemann_middle", "riemann_right", "riemann_trapezoid")
@@ -53,8 +53,8 @@ def coloured(mean: Tensor) -> Tensor:
     return mean.view(1, 3, 1, 1)
 
 
-def reference(count: int = 4) -> Reference:
-    return Reference(noise(count, seed=11), tuple(f"other/{number}" for number in range(count)))
+def reference(count: int = 4) -> ReferenceImages:
+    return ReferenceImages(random_images(count, seed=11), tuple(f"other/{number}" for number in range(count)))
 
 
 def change(run: Pass, target: int, start: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def change(run: Pass, target: int, start: Tensor) -> Tensor:
 @pytest.mark.parametrize("baseline", ["mean", "blur", "black", "several"])
 def test_a_linear_model_s_integral_is_weight_times_difference(rule: str, baseline: str) -> None:
     """Under every rule w·(x − baseline); from several baselines, from their mean."""
-    run = a_pass(Linear(WEIGHT), noise(3), mean=MEAN)
+    run = make_pass(Linear(WEIGHT), random_images(3), mean=MEAN)
     starts = {"mean": coloured(MEAN), "black": coloured(BLACK), "blur": gaussian_blur(run.images, 0.5)}
     starts["several"] = sum(starts.values()) / 3
     found = explain("integrated_gradients", run, 1, steps=5, rule=rule, baseline=baseline)
@@ -80,18 +80,18 @@ def test_a_linear_model_s_integral_is_weight_times_difference(rule: str, baselin
 def test_a_product_is_shared_half_and_half() -> None:
     """From black x·y gives each factor x·y/2; from (b, c) with ways (d, e) it gives d·c + d·e/2 and e·b + d·e/2."""
     net = of_three(lambda x: x[:, 0] * x[:, 1])
-    found = explain("integrated_gradients", a_pass(net, pixel(0.8, 0.5, 0.3)), baseline="black")
+    found = explain("integrated_gradients", make_pass(net, pixel(0.8, 0.5, 0.3)), baseline="black")
     torch.testing.assert_close(found, pixel(0.2, 0.2, 0.0))
-    found = explain("integrated_gradients", a_pass(net, pixel(0.8, 0.5, 0.3), mean=MEAN))
+    found = explain("integrated_gradients", make_pass(net, pixel(0.8, 0.5, 0.3), mean=MEAN))
     torch.testing.assert_close(found, pixel(0.6 * 0.5, 0.0, 0.0))
-    found = explain("integrated_gradients", a_pass(net, pixel(0.8, 0.9, 0.3), mean=MEAN))
+    found = explain("integrated_gradients", make_pass(net, pixel(0.8, 0.9, 0.3), mean=MEAN))
     torch.testing.assert_close(found, pixel(0.6 * 0.5 + 0.6 * 0.4 / 2, 0.4 * 0.2 + 0.6 * 0.4 / 2, 0.0))
 
 
 def test_what_is_saturated_still_matters() -> None:
     """At x = 2 min(1, x) has no gradient; from black half of an even number of midpoints lies below 1: 2 · 1/2 = 1."""
     net = of_three(lambda x: x[:, 0].clamp_max(1.0))
-    run = a_pass(net, pixel(2.0, 0.0, 0.0), mean=BLACK)
+    run = make_pass(net, pixel(2.0, 0.0, 0.0), mean=BLACK)
     assert explain("saliency", run).equal(pixel(0.0, 0.0, 0.0))
     found = explain("integrated_gradients", run, steps=6, rule="riemann_middle")
     torch.testing.assert_close(found, pixel(1.0, 0.0, 0.0))
@@ -100,14 +100,14 @@ def test_what_is_saturated_still_matters() -> None:
 def test_two_paths_add_up() -> None:
     """In x + x·y, x counts once alone and once through y: x + x·y/2 and x·y/2."""
     net = of_three(lambda x: x[:, 0] + x[:, 0] * x[:, 1])
-    found = explain("integrated_gradients", a_pass(net, pixel(0.8, 0.5, 0.3), mean=BLACK))
+    found = explain("integrated_gradients", make_pass(net, pixel(0.8, 0.5, 0.3), mean=BLACK))
     torch.testing.assert_close(found, pixel(0.8 + 0.2, 0.2, 0.0))
 
 
 @pytest.mark.parametrize(("power", "rule"), [(2, "riemann_middle"), (2, "riemann_trapezoid"), (3, "gausslegendre")])
 def test_rules_are_exact_to_their_order(power: int, rule: str) -> None:
     """Two points of a rule integrate a gradient of the rule's order exactly: c·(xⁿ − meanⁿ)."""
-    run = a_pass(monomial(power), noise(2), mean=MEAN)
+    run = make_pass(monomial(power), random_images(2), mean=MEAN)
     expected = WEIGHT[0] * (run.images**power - coloured(MEAN) ** power)
     found = explain("integrated_gradients", run, steps=2, rule=rule)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
@@ -116,7 +116,7 @@ def test_rules_are_exact_to_their_order(power: int, rule: str) -> None:
 @pytest.mark.parametrize(("rule", "sign"), [("riemann_left", -1), ("riemann_right", 1)])
 def test_one_sided_rules_err_by_half_a_step(rule: str, sign: int) -> None:
     """Of c·x² with n steps they miss c·d²/n, d the way: the left end too low, the right end too high."""
-    run = a_pass(monomial(2), noise(2), mean=MEAN)
+    run = make_pass(monomial(2), random_images(2), mean=MEAN)
     expected = WEIGHT[0] * (run.images**2 - coloured(MEAN) ** 2)
     error = sign * WEIGHT[0] * (run.images - coloured(MEAN)) ** 2 / 5
     found = explain("integrated_gradients", run, steps=5, rule=rule)
@@ -126,7 +126,7 @@ def test_one_sided_rules_err_by_half_a_step(rule: str, sign: int) -> None:
 @pytest.mark.parametrize("steps", [2, 5, 16])
 def test_integrated_gradients_are_gauss_legendre_sums(steps: int) -> None:
     """On a ReLU network, numpy's nodes and weights with plain autograd give the same sum."""
-    run = a_pass(Pooled(), noise(2))
+    run = make_pass(Pooled(), random_images(2))
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     total = torch.zeros_like(run.images)
     for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
@@ -141,7 +141,7 @@ def test_integrated_gradients_are_gauss_legendre_sums(steps: int) -> None:
 @pytest.mark.parametrize("chunk", [5, 64])
 def test_every_rule_is_captum_s(rule: str, chunk: int) -> None:
     """On a ReLU network; Captum's trapezoid is (steps − 1)/steps of it."""
-    run = a_pass(Pooled(), noise(3), mean=MEAN, chunk=chunk)
+    run = make_pass(Pooled(), random_images(3), mean=MEAN, chunk=chunk)
     start = coloured(MEAN).expand_as(run.images)
     captum = IntegratedGradients(run.model.net)
     expected = captum.attribute(run.images, start, target=targets(run, 2), n_steps=7, method=rule).float()
@@ -152,7 +152,7 @@ def test_every_rule_is_captum_s(rule: str, chunk: int) -> None:
 
 def test_integrated_gradients_are_complete() -> None:
     """On a ReLU network they add up to the change from the mean colour: half within 5 %, all with 128 steps."""
-    run = a_pass(Pooled(), noise(6))
+    run = make_pass(Pooled(), random_images(6))
     for target in range(3):
         due = change(run, target, torch.full((1, 3, 8, 8), 0.5))
         errors = {
@@ -169,7 +169,7 @@ def test_integrated_gradients_are_complete() -> None:
 def test_expected_gradients_of_a_linear_model_are_exact() -> None:
     """Wherever the points lie: w times the image minus the mean of the reference images that were drawn."""
     others = reference()
-    run = a_pass(Linear(WEIGHT), noise(3), reference=others)
+    run = make_pass(Linear(WEIGHT), random_images(3), reference=others)
     drawn = run.draw("expected_gradients", lambda g: torch.rand((6, 2), generator=g))
     starts = others.images[(drawn[..., 0] * 4).long()].mean(1)
     found = explain("expected_gradients", run, 1, samples=6)
@@ -180,7 +180,7 @@ def test_expected_gradients_of_a_linear_model_are_exact() -> None:
 def test_expected_gradients_of_a_cubic_are_the_mean_integral() -> None:
     """c·(x³ − mean of r³) in expectation, over references and points: within 5 standard errors over 4000 samples."""
     others = reference()
-    run = a_pass(monomial(3), noise(1), reference=others, chunk=500)
+    run = make_pass(monomial(3), random_images(1), reference=others, chunk=500)
     found = explain("expected_gradients", run, samples=4000)[0]
     x, c, r = run.images[0], WEIGHT[0], others.images
     u = torch.linspace(0, 1, 1001)[:, None, None, None, None]
@@ -192,7 +192,7 @@ def test_expected_gradients_of_a_cubic_are_the_mean_integral() -> None:
 def test_noise_before_the_line_adds_its_variance() -> None:
     """GradientSHAP of c·x² with noise s: c·(x² + s² − r²) in expectation; one reference, 4000 samples."""
     others = reference(1)
-    run = a_pass(monomial(2), noise(1), reference=others, chunk=500)
+    run = make_pass(monomial(2), random_images(1), reference=others, chunk=500)
     found = explain("expected_gradients", run, samples=4000, noise=0.5)[0]
     x, c, r = run.images[0], WEIGHT[0], others.images[0]
     score = (found - c * (x**2 + 0.25 - r**2)) / (c.abs() * 4 / 4000**0.5)
@@ -203,7 +203,7 @@ def test_noise_before_the_line_adds_its_variance() -> None:
 @pytest.mark.parametrize("spread", [0.0, 0.1])
 def test_expected_gradients_are_captum_s_gradient_shap(spread: float) -> None:
     """The same expectation on a ReLU network, each over 4000 samples, with and without noise."""
-    run = a_pass(Pooled(), noise(1), reference=reference(), chunk=500)
+    run = make_pass(Pooled(), random_images(1), reference=reference(), chunk=500)
     torch.manual_seed(0)
     np.random.seed(0)
     peer = GradientShap(run.model.net)
@@ -214,18 +214,20 @@ def test_expected_gradients_are_captum_s_gradient_shap(spread: float) -> None:
 
 def test_without_reference_lines_begin_at_the_mean_colour() -> None:
     """As if the mean colour were the only reference image."""
-    colour = Reference(coloured(MEAN).expand(1, 3, 8, 8), ("colour",))
-    found = explain("expected_gradients", a_pass(Pooled(), noise(2), mean=MEAN), samples=5)
+    colour = ReferenceImages(coloured(MEAN).expand(1, 3, 8, 8), ("colour",))
+    found = explain("expected_gradients", make_pass(Pooled(), random_images(2), mean=MEAN), samples=5)
     torch.testing.assert_close(
-        found, explain("expected_gradients", a_pass(Pooled(), noise(2), reference=colour), samples=5)
+        found, explain("expected_gradients", make_pass(Pooled(), random_images(2), reference=colour), samples=5)
     )
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 7])
 def test_noise_is_the_same_in_any_chunk(chunk: int) -> None:
     """An image whose samples are spread over several model calls has the same map."""
-    whole = explain("expected_gradients", a_pass(Pooled(), noise(3), reference=reference()), samples=5, noise=0.2)
-    run = a_pass(Pooled(), noise(3), reference=reference(), chunk=chunk)
+    whole = explain(
+        "expected_gradients", make_pass(Pooled(), random_images(3), reference=reference()), samples=5, noise=0.2
+    )
+    run = make_pass(Pooled(), random_images(3), reference=reference(), chunk=chunk)
     torch.testing.assert_close(explain("expected_gradients", run, samples=5, noise=0.2), whole)
 
 
@@ -241,27 +243,27 @@ def test_a_linear_model_gets_back_what_the_blur_took(shape: tuple[int, int], sig
     pixels = sigma * shape[0]
     reach = min(int(3 * pixels + 0.5), min(shape) - 1)
     blurred = ndimage.gaussian_filter(images.numpy(), pixels, mode="mirror", radius=reach, axes=(2, 3))
-    found = explain("blur_ig", a_pass(Linear(weight), images), 1, steps=3, sigma=sigma)
+    found = explain("blur_ig", make_pass(Linear(weight), images), 1, steps=3, sigma=sigma)
     torch.testing.assert_close(found, weight[1] * (images - torch.from_numpy(blurred)), rtol=1e-4, atol=1e-5)
 
 
 def test_blur_ig_is_a_sum_over_less_and_less_blur() -> None:
     """On a ReLU network: gradients in the middle of each step, times what the step brings back."""
-    run = a_pass(Pooled(), noise(2))
+    run = make_pass(Pooled(), random_images(2))
 
     def blurred(pixels: float) -> Tensor:
         return gaussian_blur(run.images, pixels) if pixels else run.images
 
     total = torch.zeros_like(run.images)
     for low, middle, high in ((0.0, 0.4, 0.8), (0.8, 1.2, 1.6)):
-        gradient = a_pass(run.model, blurred(middle)).input_gradient(targets(run, 1))
+        gradient = make_pass(run.model, blurred(middle)).input_gradient(targets(run, 1))
         total += gradient * (blurred(low) - blurred(high))
     torch.testing.assert_close(explain("blur_ig", run, 1, steps=2, sigma=0.2), total, rtol=1e-4, atol=1e-5)
 
 
 def test_blur_ig_adds_up_to_the_change_from_the_blurred_image() -> None:
     """On a ReLU network with many steps, within 5 %."""
-    run = a_pass(Pooled(), noise(6))
+    run = make_pass(Pooled(), random_images(6))
     due = change(run, 1, gaussian_blur(run.images, 2.0))
     found = explain("blur_ig", run, 1, steps=128, sigma=0.25).sum((1, 2, 3))
     assert ((found - due).abs() / due.abs()).max() < 0.05
@@ -272,7 +274,7 @@ def test_blur_ig_adds_up_to_the_change_from_the_blurred_image() -> None:
 
 def test_guided_ig_of_a_linear_model_is_integrated_gradients() -> None:
     """On whatever path, a constant gradient gives w·(x − mean)."""
-    run = a_pass(Linear(WEIGHT), noise(3), mean=MEAN)
+    run = make_pass(Linear(WEIGHT), random_images(3), mean=MEAN)
     expected = WEIGHT[1] * (run.images - coloured(MEAN))
     for given in ({}, {"max_dist": 1.0}, {"fraction": 0.1, "steps": 7}):
         torch.testing.assert_close(explain("guided_ig", run, 1, **given), expected, rtol=1e-4, atol=1e-5)
@@ -281,7 +283,7 @@ def test_guided_ig_of_a_linear_model_is_integrated_gradients() -> None:
 @pytest.mark.parametrize("given", [{"max_dist": 0.0}, {"fraction": 1.0}])
 def test_without_choice_the_path_is_the_straight_line(given: dict) -> None:
     """If no value may leave the line, or all move together, it is integrated gradients by the trapezoid rule."""
-    run = a_pass(Pooled(), noise(3), mean=MEAN)
+    run = make_pass(Pooled(), random_images(3), mean=MEAN)
     expected = explain("integrated_gradients", run, 1, steps=9, rule="riemann_trapezoid")
     torch.testing.assert_close(explain("guided_ig", run, 1, steps=9, **given), expected, rtol=1e-4, atol=1e-5)
 
@@ -310,10 +312,10 @@ def authors_path(x: np.ndarray, start: np.ndarray, gradient: Callable, steps: in
 @pytest.mark.parametrize(("fraction", "far"), [(0.25, 0.1), (0.1, 1.0), (0.5, 0.3)])
 def test_guided_ig_follows_the_authors_path(fraction: float, far: float) -> None:
     """Each image of a batch goes the way that the authors' loop goes with it alone."""
-    run = a_pass(Pooled(), noise(3), mean=MEAN)
+    run = make_pass(Pooled(), random_images(3), mean=MEAN)
     found = explain("guided_ig", run, 1, steps=8, fraction=fraction, max_dist=far)
     for row, image in enumerate(run.images.double().numpy()):
-        one = a_pass(run.model, run.images[:1])
+        one = make_pass(run.model, run.images[:1])
 
         def gradient(position: np.ndarray, one: Pass = one) -> np.ndarray:
             return one.gradient(torch.from_numpy(position).float()[None], torch.tensor([1]))[0].double().numpy()
@@ -335,7 +337,7 @@ def test_small_gradients_move_first() -> None:
     0; along x it is 1 and 5.5 before, 5.5 after, as the trapezoid rule has it for x: 0.5 · (5.5 + 5.5)/2.
     """
     net = of_three(lambda x: x[:, 0] * (1 + 9 * x[:, 1]))
-    run = a_pass(net, pixel(0.5, 0.5, 0.0), mean=BLACK)
+    run = make_pass(net, pixel(0.5, 0.5, 0.0), mean=BLACK)
     found = explain("guided_ig", run, steps=3, fraction=0.1, max_dist=1.0)
     assert found[0, 1].item() == pytest.approx(0.5 * (0 + 0) / 2)
     assert found[0, 0].item() == pytest.approx(0.5 * (5.5 + 5.5) / 2)
@@ -343,7 +345,7 @@ def test_small_gradients_move_first() -> None:
 
 def test_guided_ig_is_complete() -> None:
     """On a ReLU network it adds up to the change from the mean colour: half within 5 %."""
-    run = a_pass(Pooled(), noise(8))
+    run = make_pass(Pooled(), random_images(8))
     due = change(run, 1, torch.full((1, 3, 8, 8), 0.5))
     errors = (explain("guided_ig", run, 1).sum((1, 2, 3)) - due).abs() / due.abs()
     assert errors.median() <= 0.05
@@ -356,10 +358,10 @@ def test_guided_ig_is_complete() -> None:
 def test_an_image_without_difference_has_a_zero_map(name: str) -> None:
     """The mean colour itself differs from the mean colour nowhere; its neighbours in the batch keep their maps."""
     plain = coloured(MEAN).expand(1, 3, 8, 8)
-    run = a_pass(Pooled(), torch.cat([noise(1), plain]), mean=MEAN)
+    run = make_pass(Pooled(), torch.cat([random_images(1), plain]), mean=MEAN)
     found = explain(name, run)
     assert found[1].equal(torch.zeros(3, 8, 8))
-    torch.testing.assert_close(found[:1], explain(name, a_pass(Pooled(), noise(1), mean=MEAN)))
+    torch.testing.assert_close(found[:1], explain(name, make_pass(Pooled(), random_images(1), mean=MEAN)))
 
 
 @pytest.mark.parametrize("name", PATHS)
@@ -367,7 +369,7 @@ def test_an_image_without_difference_has_a_zero_map(name: str) -> None:
 def test_no_model_call_is_larger_than_the_chunk(name: str, chunk: int) -> None:
     """Memory grows with the chunk, not with steps times images."""
     sizes: list[int] = []
-    run = a_pass(Pooled(), noise(9), chunk=chunk, reference=reference())
+    run = make_pass(Pooled(), random_images(9), chunk=chunk, reference=reference())
     run.model.net.conv.register_forward_hook(lambda _m, images, _o: sizes.append(len(images[0])))
     explain(name, run)
     assert max(sizes) == chunk
@@ -377,8 +379,8 @@ def test_no_model_call_is_larger_than_the_chunk(name: str, chunk: int) -> None:
 @pytest.mark.parametrize("chunk", [1, 2, 7])
 def test_the_chunk_does_not_change_the_map(name: str, chunk: int) -> None:
     """Whether the model sees the points one by one or all at once."""
-    expected = explain(name, a_pass(Pooled(), noise(3), reference=reference()))
-    found = explain(name, a_pass(Pooled(), noise(3), chunk=chunk, reference=reference()))
+    expected = explain(name, make_pass(Pooled(), random_images(3), reference=reference()))
+    found = explain(name, make_pass(Pooled(), random_images(3), chunk=chunk, reference=reference()))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -394,8 +396,8 @@ def test_the_chunk_does_not_change_the_map(name: str, chunk: int) -> None:
 )
 def test_paths_cost_their_points(name: str, params: dict, samples: int) -> None:
     """One forward and one backward for each point of each image."""
-    run = a_pass(Pooled(), noise(5), chunk=4, reference=reference())
-    with run.meter.on(run.model.net):
+    run = make_pass(Pooled(), random_images(5), chunk=4, reference=reference())
+    with run.meter.attach(run.model.net):
         explain(name, run, **params)
     assert (run.meter.forwards, run.meter.backwards) == (5 * samples, 5 * samples)
 
@@ -419,4 +421,4 @@ def test_paths_cost_their_points(name: str, params: dict, samples: int) -> None:
 def test_parameters_that_make_no_sense_are_refused(name: str, params: dict) -> None:
     """The message names the explainer and the parameter."""
     with pytest.raises(BadParameter, match=f"{name}: .*{next(iter(params))}"):
-        explainers[name].make(params)
+        explainers[name].create(params)

@@ -8,7 +8,7 @@ import torch
 from captum.attr import FeatureAblation, Occlusion
 from torch import Tensor
 
-from mavis.core.attribution_maps import cell_means, cell_pixels, upsampled
+from mavis.core.attribution_maps import cell_means, cells_to_pixels, upsample
 from mavis.core.errors import BadParameter, DataError, UnknownName
 from mavis.core.perturbation.filters import gaussian_blur
 from mavis.core.perturbation.superpixels import superpixels
@@ -16,9 +16,22 @@ from mavis.core.perturbation.variants import Randomised
 from mavis.core.registry import explainers
 from mavis.core.types import PART_CODES
 from mavis.explainers import perturbation
-from mavis.explainers.perturbation import _coarse_masks, _soft_masks, _squares
+from mavis.explainers.perturbation import _coarse_masks, _sliding_windows, _soft_masks
 
-from ..toys import Linear, Pooled, a_pass, additive, batch_of, explain, found, model, noise, score, spent, white
+from ..toys import (
+    Linear,
+    Pooled,
+    additive,
+    explain,
+    make_batch,
+    make_model,
+    make_pass,
+    measure_cost,
+    pooled_maps,
+    random_images,
+    score,
+    white_images,
+)
 
 WEIGHT = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(7))
 
@@ -42,7 +55,7 @@ def windows(side: int, length: int, step: int) -> list[range]:
 def test_occlusion_of_a_linear_model_is_a_mean_over_windows(window: float, stride: float) -> None:
     """A window's drop is the sum of w·(x − mean) under it; a pixel has the mean over the windows that cover it."""
     mean = torch.tensor([0.3, 0.5, 0.9])
-    run = a_pass(Linear(WEIGHT), noise(2), mean=mean)
+    run = make_pass(Linear(WEIGHT), random_images(2), mean=mean)
     parts = (WEIGHT[1] * (run.images - mean.view(1, 3, 1, 1))).sum(1).double().numpy()
     total, covered = np.zeros((2, 8, 8)), np.zeros((8, 8))
     spans = windows(8, round(window * 8), round(stride * 8))
@@ -58,7 +71,7 @@ def test_occlusion_of_a_linear_model_is_a_mean_over_windows(window: float, strid
 def test_occlusion_of_single_cells_is_their_contribution() -> None:
     """With windows of one cell each, an additive model's contributions come out exactly."""
     contributions = torch.tensor([4.0, -1.0, 3.0, 2.5])
-    run = a_pass(additive(contributions), white(2))
+    run = make_pass(additive(contributions), white_images(2))
     found = explain("occlusion", run, window=0.5, stride=0.5)
     torch.testing.assert_close(cell_means(found[:, 0], 2), contributions.expand(2, 4))
 
@@ -66,7 +79,7 @@ def test_occlusion_of_single_cells_is_their_contribution() -> None:
 @pytest.mark.parametrize("size", [8, 11, 17, 64, 100])
 def test_no_pixel_is_left_out(size: int) -> None:
     """Every pixel lies under a square, each square is as large as asked, and the last ends at the border."""
-    squares = _squares(torch.zeros(1, 3, size, size), 0.125, 0.0625)
+    squares = _sliding_windows(torch.zeros(1, 3, size, size), 0.125, 0.0625)
     assert squares.any(0).all()
     assert set(squares.sum((1, 2)).tolist()) == {max(1, round(0.125 * size)) ** 2}
     assert len(squares.unique(dim=0)) == len(squares)
@@ -74,15 +87,15 @@ def test_no_pixel_is_left_out(size: int) -> None:
 
 def test_occlusion_reads_the_logit_also_where_curves_read_the_softmax() -> None:
     """The drop is the logit's, so confidence does not shrink it."""
-    images = noise(1)
-    maps = [explain("occlusion", a_pass(model(Linear(WEIGHT), output=o), images)) for o in ("logit", "softmax")]
+    images = random_images(1)
+    maps = [explain("occlusion", make_pass(make_model(Linear(WEIGHT), output=o), images)) for o in ("logit", "softmax")]
     assert maps[0].equal(maps[1])
 
 
 @pytest.mark.parametrize(("window", "stride"), [(0.25, 0.125), (0.5, 0.5)])
 def test_occlusion_is_captum_s_where_the_step_divides_the_image(window: float, stride: float) -> None:
     """On a convolutional net, from the same colour, pixel by pixel."""
-    run = a_pass(Pooled(), noise(2))
+    run = make_pass(Pooled(), random_images(2))
     side, step = round(8 * window), round(8 * stride)
     theirs = Occlusion(run.model.net).attribute(
         run.images, (3, side, side), (3, step, step), torch.full((1, 3, 8, 8), 0.5), 1, perturbations_per_eval=4
@@ -92,7 +105,7 @@ def test_occlusion_is_captum_s_where_the_step_divides_the_image(window: float, s
 
 def test_the_square_shows_what_it_is_asked_to() -> None:
     """One square over the whole image: with the imputer blur the drop is that to the blurred image, on every pixel."""
-    run = a_pass(Linear(WEIGHT), noise(2))
+    run = make_pass(Linear(WEIGHT), random_images(2))
     change = run.images - gaussian_blur(run.images, 2.0)
     expected = (WEIGHT[0] * change).sum((1, 2, 3))
     found = explain("occlusion", run, window=1.0, stride=1.0, imputer="blur:sigma=0.25")
@@ -109,14 +122,14 @@ def sums(raw: Tensor, labels: Tensor) -> Tensor:
 
 
 def grid_labels(count: int, grid: int, size: int) -> Tensor:
-    return cell_pixels(torch.arange(grid**2), (size, size)).expand(count, -1, -1)
+    return cells_to_pixels(torch.arange(grid**2), (size, size)).expand(count, -1, -1)
 
 
 @pytest.mark.parametrize("size", [4, 5, 9])
 def test_ablation_of_an_additive_model_is_its_contributions(size: int) -> None:
     """Each cell's pixels add up to what the cell contributes, and share it evenly, whatever the cells' sizes."""
     contributions = torch.tensor([4.0, -1.0, 3.0, 2.5])
-    found = explain("feature_ablation", a_pass(additive(contributions), white(2, size)), cells=2)
+    found = explain("feature_ablation", make_pass(additive(contributions), white_images(2, size)), cells=2)
     labels = grid_labels(2, 2, size)
     torch.testing.assert_close(sums(found, labels), contributions.expand(2, 4))
     assert all(len(found[0, 0][labels[0] == unit].unique()) == 1 for unit in range(4))
@@ -125,11 +138,11 @@ def test_ablation_of_an_additive_model_is_its_contributions(size: int) -> None:
 @pytest.mark.parametrize("unit", ["cell", "segment", "part"])
 def test_ablation_is_captum_s_shared_out_among_the_pixels(unit: str) -> None:
     """A unit's sum is the drop that Captum writes on each of its pixels."""
-    images = upsampled(noise(3, 6), (16, 16))
+    images = upsample(random_images(3, 6), (16, 16))
     parts = grid_labels(3, 3, 16)
     labels = {"cell": grid_labels(3, 4, 16), "segment": superpixels(images, 16), "part": parts}[unit]
     codes = torch.tensor([0, 1, 2, 9, 4, 6, 5, 7, 8])
-    run = a_pass(Pooled(), batch_of(images, parts=codes[parts].to(torch.uint8)))
+    run = make_pass(Pooled(), make_batch(images, parts=codes[parts].to(torch.uint8)))
     theirs = FeatureAblation(run.model.net).attribute(
         images, torch.full((1, 3, 16, 16), 0.5), 1, feature_mask=labels[:, None], perturbations_per_eval=1
     )
@@ -142,8 +155,8 @@ def test_parts_that_an_image_does_not_show_are_not_asked() -> None:
     parts = torch.full((2, 8, 8), PART_CODES["skin"], dtype=torch.uint8)
     parts[0, :2] = PART_CODES["hair"]
     parts[0, 5] = PART_CODES["mouth"]
-    run = a_pass(Linear(WEIGHT), batch_of(noise(2), parts=parts))
-    with run.meter.on(run.model.net):
+    run = make_pass(Linear(WEIGHT), make_batch(random_images(2), parts=parts))
+    with run.meter.attach(run.model.net):
         found = explain("feature_ablation", run, unit="part")
     assert run.meter.forwards == 4 + 2
     worth = (WEIGHT[0] * (run.images - 0.5)).sum(1)
@@ -154,13 +167,13 @@ def test_parts_that_an_image_does_not_show_are_not_asked() -> None:
 
 def test_ablation_asks_once_per_unit() -> None:
     """64 cells and the whole image."""
-    assert spent(a_pass(Pooled(), noise(2)), "feature_ablation").forwards == 2 * 65
+    assert measure_cost(make_pass(Pooled(), random_images(2)), "feature_ablation").forwards == 2 * 65
 
 
 def test_parts_need_data_that_have_them() -> None:
     """Without known parts there is nothing to remove, and the error says what to do."""
     with pytest.raises(DataError, match="use unit=segment or unit=cell"):
-        explain("feature_ablation", a_pass(Pooled(), noise(1)), unit="part")
+        explain("feature_ablation", make_pass(Pooled(), random_images(1)), unit="part")
 
 
 # RISE.
@@ -222,7 +235,7 @@ def all_answers(images: Tensor, masks: np.ndarray) -> np.ndarray:
 def test_rise_over_all_masks_is_the_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
     """With every mask of a 2 × 2 grid once the map is exactly Cov(answer, mask)/keep."""
     monkeypatch.setattr(perturbation, "_coarse_masks", lambda *_: all_grids())
-    run, masks = a_pass(Linear(WEIGHT * 0.02), noise(2)), every_mask()
+    run, masks = make_pass(Linear(WEIGHT * 0.02), random_images(2)), every_mask()
     found = explain("rise", run, masks=256, cells=2)
     for image, values in zip(run.images, found[:, 0], strict=True):
         answers = all_answers(image, masks)
@@ -232,14 +245,14 @@ def test_rise_over_all_masks_is_the_covariance(monkeypatch: pytest.MonkeyPatch) 
 
 def test_rise_fades_into_what_it_is_asked_to() -> None:
     """A constant image fades into the mean colour but not into its own blur, which is itself."""
-    run = a_pass(Linear(WEIGHT * 0.02), torch.full((1, 3, 8, 8), 0.9))
+    run = make_pass(Linear(WEIGHT * 0.02), torch.full((1, 3, 8, 8), 0.9))
     assert explain("rise", run, masks=8, imputer="blur").abs().max() < 1e-6
     assert explain("rise", run, masks=8).abs().max() > 1e-4
 
 
 def test_rise_estimates_the_covariance_over_all_masks() -> None:
     """Many random masks come near the covariance over all of them."""
-    run, masks = a_pass(model(Linear(WEIGHT * 0.02), output="softmax"), noise(1)), every_mask()
+    run, masks = make_pass(make_model(Linear(WEIGHT * 0.02), output="softmax"), random_images(1)), every_mask()
     answers = all_answers(run.images[0], masks)
     expected = np.einsum("n,nhw->hw", answers - answers.mean(), masks) / len(masks) / 0.5
     found = explain("rise", run, masks=4096, cells=2)[0, 0]
@@ -252,30 +265,35 @@ def test_rise_finds_what_a_linear_model_uses() -> None:
     """With many masks it follows the contributions of large areas: correlation above 0.9."""
     blocks = torch.tensor([[3.0, -1.0, 0.0, 2.0]]).view(1, 1, 2, 2).repeat_interleave(8, 2).repeat_interleave(8, 3)
     net = Linear(torch.cat([blocks, -blocks]).expand(2, 3, 16, 16) * 0.01)
-    found = explain("rise", a_pass(net, torch.ones(1, 3, 16, 16)), masks=2000, cells=4)
+    found = explain("rise", make_pass(net, torch.ones(1, 3, 16, 16)), masks=2000, cells=4)
     pair = torch.stack([cell_means(found[:, 0], 4)[0], cell_means(blocks[:, 0], 4)[0]])
     assert torch.corrcoef(pair)[0, 1] > 0.9
 
 
 def test_a_constant_answer_leaves_no_map() -> None:
     """A model that always says the same has a zero map: the mean answer is taken out, so masks alone say nothing."""
-    assert explain("rise", a_pass(additive(torch.zeros(4)), white(2)), masks=8).abs().max() < 1e-6
+    assert explain("rise", make_pass(additive(torch.zeros(4)), white_images(2)), masks=8).abs().max() < 1e-6
 
 
 def test_rise_keeps_its_masks_under_variants() -> None:
     """Common random numbers: the same masks when the image is explained again, others for another seed."""
-    run, variant = a_pass(Pooled(), noise(2)), a_pass(Pooled(), noise(2), variant=Randomised(0).key)
+    run, variant = (
+        make_pass(Pooled(), random_images(2)),
+        make_pass(Pooled(), random_images(2), variant_name=Randomised(0).key),
+    )
     assert explain("rise", variant, masks=8).equal(explain("rise", run, masks=8))
-    assert not explain("rise", a_pass(Pooled(), noise(2), seed=1), masks=8).equal(explain("rise", run, masks=8))
+    assert not explain("rise", make_pass(Pooled(), random_images(2), seed=1), masks=8).equal(
+        explain("rise", run, masks=8)
+    )
 
 
 def test_maps_do_not_depend_on_the_batch() -> None:
     """An image alone has the map that it has among others."""
     for name, params in (("rise", {}), ("occlusion", {}), ("feature_ablation", {"unit": "segment", "cells": 4})):
-        run = a_pass(Pooled(), upsampled(noise(3, 6), (16, 16)), chunk=7)
+        run = make_pass(Pooled(), upsample(random_images(3, 6), (16, 16)), chunk=7)
         whole = explain(name, run, **params)
         for row in range(3):
-            assert_same(explain(name, run.alone(row), **params), whole[row : row + 1])
+            assert_same(explain(name, run.single_image(row), **params), whole[row : row + 1])
 
 
 def assert_same(a: Tensor, b: Tensor) -> None:
@@ -288,31 +306,31 @@ def assert_same(a: Tensor, b: Tensor) -> None:
 @pytest.mark.parametrize("size", [8, 9])
 def test_cell_occlusion_is_the_drop_of_each_cell_alone(size: int) -> None:
     """Cell by cell by hand, from the data set's mean colour, for each image's own class."""
-    run = a_pass(Pooled(), noise(2, size), mean=torch.tensor([0.3, 0.5, 0.9]))
+    run = make_pass(Pooled(), random_images(2, size), mean=torch.tensor([0.3, 0.5, 0.9]))
     classes = torch.tensor([2, 0])
     labels = grid_labels(2, 4, size)
     drops = torch.zeros(2, 16)
     for cell in range(16):
         holed = torch.where((labels == cell)[:, None], run.mean.view(1, 3, 1, 1), run.images)
         drops[:, cell] = (run.predict(run.images) - run.predict(holed))[torch.arange(2), classes]
-    found = explainers["cell_occlusion"].make({"cells": 4})(run, classes)
+    found = explainers["cell_occlusion"].create({"cells": 4})(run, classes)
     torch.testing.assert_close(sums(found, labels), drops, rtol=1e-4, atol=1e-5)
 
 
 def test_cell_occlusion_is_what_single_deletion_asks_for() -> None:
     """On the grid of the run its rank correlation with each cell's own drop is exactly 1."""
-    run = a_pass(Pooled(), noise(2, 32))
-    maps = found("cell_occlusion", run, 1, grid=16)
+    run = make_pass(Pooled(), random_images(2, 32))
+    maps = pooled_maps("cell_occlusion", run, 1, grid=16)
     torch.testing.assert_close(score("single_deletion", maps, run, 1), torch.ones(2))
 
 
 def test_cell_occlusion_asks_once_per_cell_and_is_a_reference() -> None:
     """256 forwards for an image and one for itself; neither a method nor a control."""
-    cost = spent(a_pass(Pooled(), noise(1, 16)), "cell_occlusion")
+    cost = measure_cost(make_pass(Pooled(), random_images(1, 16)), "cell_occlusion")
     assert (cost.forwards, cost.backwards) == (257, 0)
     assert explainers["cell_occlusion"].traits.role == "reference"
     with pytest.raises(BadParameter, match="cell_occlusion: cells must be a whole number"):
-        explainers["cell_occlusion"].make({"cells": 0})
+        explainers["cell_occlusion"].create({"cells": 0})
 
 
 @pytest.mark.parametrize(
@@ -330,7 +348,7 @@ def test_cell_occlusion_asks_once_per_cell_and_is_a_reference() -> None:
 def test_parameters_that_make_no_sense_are_refused(name: str, params: dict) -> None:
     """Gaps between squares, an odd number of masks, masks that keep everything."""
     with pytest.raises(BadParameter, match=f"{name}: expected"):
-        explainers[name].make(params)
+        explainers[name].create(params)
 
 
 @pytest.mark.parametrize(
@@ -345,11 +363,11 @@ def test_parameters_that_make_no_sense_are_refused(name: str, params: dict) -> N
 def test_units_that_there_are_not_are_refused(params: dict, says: str) -> None:
     """Another unit, a grid without cells, more superpixels than there may be."""
     with pytest.raises(BadParameter, match=says):
-        explainers["feature_ablation"].make(params)
+        explainers["feature_ablation"].create(params)
 
 
 @pytest.mark.parametrize("name", ["occlusion", "rise", "feature_ablation", "cell_occlusion"])
 def test_an_unknown_imputer_is_refused_before_anything_is_asked(name: str) -> None:
     """When the explainer is made, not when it explains."""
     with pytest.raises(UnknownName, match="did you mean 'mean'"):
-        explainers[name].make({"imputer": "maen"})
+        explainers[name].create({"imputer": "maen"})

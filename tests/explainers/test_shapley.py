@@ -11,26 +11,37 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import pairwise_distances
 from torch import Tensor
 
-from mavis.core.attribution_maps import cell_pixels, upsampled
+from mavis.core.attribution_maps import cells_to_pixels, upsample
 from mavis.core.errors import BadParameter
 from mavis.core.model_pass import Pass
-from mavis.core.perturbation.feature_groups import Units
+from mavis.core.perturbation.feature_groups import FeatureMask
 from mavis.core.perturbation.superpixels import superpixels
 from mavis.core.perturbation.variants import Randomised
 from mavis.core.registry import explainers
 from mavis.core.types import PART_CODES
 from mavis.explainers import shapley
 
-from ..toys import Cells, Pooled, a_pass, additive, batch_of, both, explain, noise, spent, white
+from ..toys import (
+    CellModel,
+    Pooled,
+    additive,
+    conjunction,
+    explain,
+    make_batch,
+    make_pass,
+    measure_cost,
+    random_images,
+    white_images,
+)
 
 NAMES = ("kernel_shap", "lime", "shapley_sampling")
 SHAPLEY = ("kernel_shap", "shapley_sampling")
 TABLE = torch.randn(16, generator=torch.Generator().manual_seed(3))
 
 
-def random_game() -> Cells:
+def random_game() -> CellModel:
     """Any set of four cells is worth a random number."""
-    return Cells(lambda there: TABLE[(there.round().long() * torch.tensor([1, 2, 4, 8])).sum(1)])
+    return CellModel(lambda there: TABLE[(there.round().long() * torch.tensor([1, 2, 4, 8])).sum(1)])
 
 
 def exact(worth: Tensor) -> Tensor:
@@ -52,7 +63,7 @@ def sums(raw: Tensor, labels: Tensor) -> Tensor:
 
 
 def grid_labels(count: int, grid: int, size: int) -> Tensor:
-    return cell_pixels(torch.arange(grid**2), (size, size)).expand(count, -1, -1)
+    return cells_to_pixels(torch.arange(grid**2), (size, size)).expand(count, -1, -1)
 
 
 def cells_of(name: str, run: Pass, grid: int, **params: object) -> Tensor:
@@ -63,12 +74,12 @@ def cells_of(name: str, run: Pass, grid: int, **params: object) -> Tensor:
 
 def smooth(count: int, size: int) -> Tensor:
     """Images with pieces that superpixels can follow."""
-    return upsampled(noise(count, 6), (size, size))
+    return upsample(random_images(count, 6), (size, size))
 
 
 def same_image(count: int, size: int = 9) -> Tensor:
     """Copies of one image; each has draws of its own."""
-    return noise(1, size).expand(count, -1, -1, -1).contiguous()
+    return random_images(1, size).expand(count, -1, -1, -1).contiguous()
 
 
 # Games whose values are known.
@@ -85,15 +96,15 @@ def same_image(count: int, size: int = 9) -> Tensor:
 def test_in_an_additive_game_every_sampling_finds_the_contributions(name: str, params: dict) -> None:
     """Nine cells, far fewer samples than sets: each cell has what it contributes, its pixels share it."""
     contributions = torch.tensor([4.0, -1.0, 3.0, 2.5, 0.0, 1.0, -2.0, 0.5, 1.5])
-    run = a_pass(additive(contributions), white(3, 10))
+    run = make_pass(additive(contributions), white_images(3, 10))
     torch.testing.assert_close(cells_of(name, run, 3, **params), contributions.expand(3, 9), rtol=1e-4, atol=1e-4)
     assert len(explain(name, run, cells=3, **params)[0, 0, :3, :3].round(decimals=4).unique()) == 1
 
 
 def test_with_every_set_kernel_shap_is_exact() -> None:
     """Four cells have 14 sets between none and all; in a random game the values are the Shapley values."""
-    run = a_pass(random_game(), white(2))
-    with run.meter.on(run.model.net):
+    run = make_pass(random_game(), white_images(2))
+    with run.meter.attach(run.model.net):
         found = cells_of("kernel_shap", run, 2, samples=14)
     assert run.meter.forwards == 2 * (14 + 2)
     torch.testing.assert_close(found, exact(TABLE).float().expand(2, 4), rtol=1e-4, atol=1e-5)
@@ -103,14 +114,14 @@ def test_with_every_order_shapley_sampling_is_exact(monkeypatch: pytest.MonkeyPa
     """All 24 orders of four cells give the Shapley values of a random game."""
     orders = torch.tensor(list(itertools.permutations(range(4)))).expand(2, 24, 4)
     monkeypatch.setattr(shapley, "_orders", lambda *_: orders)
-    found = cells_of("shapley_sampling", a_pass(random_game(), white(2)), 2, permutations=24)
+    found = cells_of("shapley_sampling", make_pass(random_game(), white_images(2)), 2, permutations=24)
     torch.testing.assert_close(found, exact(TABLE).float().expand(2, 4), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SHAPLEY)
 def test_two_cells_that_only_count_together_share_their_worth(name: str) -> None:
     """A product of two cells: half to each, whatever the orders, and nothing to the others."""
-    found = cells_of(name, a_pass(both(0, 3), white(2)), 2)
+    found = cells_of(name, make_pass(conjunction(0, 3), white_images(2)), 2)
     torch.testing.assert_close(found, torch.tensor([0.5, 0.0, 0.0, 0.5]).expand(2, 4), rtol=1e-4, atol=1e-5)
 
 
@@ -118,8 +129,8 @@ def test_two_cells_that_only_count_together_share_their_worth(name: str) -> None
 def test_random_samples_come_near_the_exact_values(name: str, params: dict) -> None:
     """Nine cells of a convolutional net: the mean over 60 independent draws is within 5 errors of all 510 sets."""
     labels = grid_labels(1, 3, 9)
-    truth = sums(explain("kernel_shap", a_pass(Pooled(), noise(1, 9)), cells=3, samples=510), labels)[0]
-    found = cells_of(name, a_pass(Pooled(), same_image(60)), 3, **params)
+    truth = sums(explain("kernel_shap", make_pass(Pooled(), random_images(1, 9)), cells=3, samples=510), labels)[0]
+    found = cells_of(name, make_pass(Pooled(), same_image(60)), 3, **params)
     assert found.std(0).max() > 0
     assert ((found.mean(0) - truth).abs() < 5 * found.std(0) / 60**0.5 + 1e-5).all()
 
@@ -149,7 +160,7 @@ def parted(count: int, size: int = 8) -> tuple[Pass, Tensor]:
     for number, name in enumerate(("background", "mouth", "eyes", "cue")):
         parts[number:, 2 * number : 2 * number + 1] = PART_CODES[name]
     labels = torch.stack([one.unique(return_inverse=True)[1] for one in parts])
-    return a_pass(Pooled(), batch_of(smooth(count, size), parts=parts)), labels
+    return make_pass(Pooled(), make_batch(smooth(count, size), parts=parts)), labels
 
 
 def test_of_parts_kernel_shap_gives_captum_s_exact_values() -> None:
@@ -176,18 +187,18 @@ def test_captum_s_sampling_comes_near_ours() -> None:
 def test_lime_is_scikit_learn_s_ridge_on_the_same_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the weights of the authors' program, per image of a batch with different numbers of segments."""
     asked: list[tuple[Tensor, Tensor]] = []
-    ask = shapley.logits_without
+    ask = shapley.logits_without_units
 
-    def spy(run: Pass, targets: Tensor, units: Units, imputer: object, removed: Tensor, which: Tensor) -> Tensor:
+    def spy(run: Pass, targets: Tensor, units: FeatureMask, imputer: object, removed: Tensor, which: Tensor) -> Tensor:
         asked.append((~removed, ask(run, targets, units, imputer, removed, which)))
         return asked[-1][1]
 
-    monkeypatch.setattr(shapley, "logits_without", spy)
+    monkeypatch.setattr(shapley, "logits_without_units", spy)
     images = smooth(4, 24)
     labels = superpixels(images, 9)
     counts = [len(one.unique()) for one in labels]
     assert len(set(counts)) > 1
-    run = a_pass(Pooled(), images)
+    run = make_pass(Pooled(), images)
     found = sums(explain("lime", run, 1, unit="segment", cells=3, samples=100), labels)
     ((kept, said),) = asked
     for row, n in enumerate(counts):
@@ -204,7 +215,7 @@ def test_lime_is_scikit_learn_s_ridge_on_the_same_samples(monkeypatch: pytest.Mo
 
 def test_each_costs_what_it_says() -> None:
     """By default 514, 513 and 506 forwards per image of 64 cells."""
-    costs = {name: spent(a_pass(Pooled(), noise(2)), name) for name in NAMES}
+    costs = {name: measure_cost(make_pass(Pooled(), random_images(2)), name) for name in NAMES}
     assert {name: (cost.forwards, cost.backwards) for name, cost in costs.items()} == {
         "kernel_shap": (2 * 514, 0),
         "lime": (2 * 513, 0),
@@ -212,15 +223,15 @@ def test_each_costs_what_it_says() -> None:
     }
 
 
-def units_of_counts(counts: list[int]) -> Units:
+def units_of_counts(counts: list[int]) -> FeatureMask:
     labels = torch.stack([torch.arange(64) % count for count in counts]).view(-1, 8, 8)
-    return Units(labels, torch.tensor(counts), 64)
+    return FeatureMask(labels, torch.tensor(counts), 64)
 
 
 def test_orders_come_in_pairs() -> None:
     """Each is an order of the image's own units, and the second half is the first half reversed."""
     units = units_of_counts([5, 3])
-    orders = shapley._orders(a_pass(Pooled(), noise(2)), units, 6)
+    orders = shapley._orders(make_pass(Pooled(), random_images(2)), units, 6)
     for row, n in enumerate((5, 3)):
         mine = orders[row, :, :n]
         assert mine.sort(1).values.equal(torch.arange(n).expand(6, n))
@@ -231,7 +242,7 @@ def test_orders_come_in_pairs() -> None:
 def test_sets_come_in_complementary_pairs_of_the_kernel_s_sizes() -> None:
     """Of 12 units, sets of s are asked in the proportion 1/(s·(12 − s)), and each with what it leaves out."""
     units = units_of_counts([12, 11])
-    kept, weights = shapley._coalitions(a_pass(Pooled(), noise(2)), units, 1000)
+    kept, weights = shapley._coalitions(make_pass(Pooled(), random_images(2)), units, 1000)
     assert weights.eq(1).all()
     for row, n in enumerate((12, 11)):
         mine = kept[row, :, :n]
@@ -245,7 +256,7 @@ def test_sets_come_in_complementary_pairs_of_the_kernel_s_sizes() -> None:
 
 def test_few_units_are_asked_every_set_once() -> None:
     """In a batch with an image of many units, one of 3 has its 6 sets, weighted by the Shapley kernel."""
-    kept, weights = shapley._coalitions(a_pass(Pooled(), noise(2)), units_of_counts([3, 7]), 20)
+    kept, weights = shapley._coalitions(make_pass(Pooled(), random_images(2)), units_of_counts([3, 7]), 20)
     assert (weights > 0).sum(1).tolist() == [6, 20]
     assert len(kept[0, :6].unique(dim=0)) == 6
     sizes = kept[0, :6].sum(1)
@@ -270,7 +281,7 @@ def test_the_map_adds_up_to_the_logit(name: str, unit: str) -> None:
 def test_the_sum_is_kept_with_too_few_samples(samples: int) -> None:
     """Fewer sets than cells leave values open; they are finite, no larger than needed, and add up."""
     contributions = torch.linspace(-1, 2, 16)
-    found = cells_of("kernel_shap", a_pass(additive(contributions), white(2, 8)), 4, samples=samples)
+    found = cells_of("kernel_shap", make_pass(additive(contributions), white_images(2, 8)), 4, samples=samples)
     torch.testing.assert_close(found.sum(1), contributions.sum().expand(2), rtol=1e-4, atol=1e-4)
     even = contributions.mean()
     assert ((found - even).norm(dim=1) <= (contributions - even).norm() + 1e-4).all()
@@ -279,15 +290,15 @@ def test_the_sum_is_kept_with_too_few_samples(samples: int) -> None:
 @pytest.mark.parametrize("name", SHAPLEY)
 def test_a_single_unit_has_the_whole_fall(name: str) -> None:
     """No set lies between nothing and everything."""
-    run = a_pass(additive(torch.tensor([4.0])), white(2))
-    with run.meter.on(run.model.net):
+    run = make_pass(additive(torch.tensor([4.0])), white_images(2))
+    with run.meter.attach(run.model.net):
         torch.testing.assert_close(cells_of(name, run, 1), torch.full((2, 1), 4.0))
     assert run.meter.forwards == 2 * 2
 
 
 def test_what_is_removed_shows_what_it_is_asked_to() -> None:
     """A constant image and its blur are the same: nothing can fall."""
-    run = a_pass(Pooled(), torch.full((1, 3, 8, 8), 0.9))
+    run = make_pass(Pooled(), torch.full((1, 3, 8, 8), 0.9))
     for name in NAMES:
         assert explain(name, run, cells=2, imputer="blur").abs().max() < 1e-6
         assert explain(name, run, cells=2).abs().max() > 1e-4
@@ -296,7 +307,7 @@ def test_what_is_removed_shows_what_it_is_asked_to() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_constant_answer_leaves_no_map(name: str) -> None:
     """A model that always says the same has a map of zeros."""
-    assert explain(name, a_pass(additive(torch.zeros(4)), white(2)), cells=2).eq(0).all()
+    assert explain(name, make_pass(additive(torch.zeros(4)), white_images(2)), cells=2).eq(0).all()
 
 
 # Batches and seeds.
@@ -313,15 +324,20 @@ def test_images_with_other_numbers_of_units_do_not_matter(name: str, unit: str) 
     counts = {int(one.max()) for one in (superpixels(run.images, 9) if unit == "segment" else labels)}
     assert len(counts) > 1
     for row in range(4):
-        torch.testing.assert_close(explain(name, run.alone(row), **params), whole[row : row + 1], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            explain(name, run.single_image(row), **params), whole[row : row + 1], rtol=1e-4, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_samples_are_the_same_under_variants(name: str) -> None:
     """Common random numbers: the same when the image is explained again, others for another seed."""
-    run, variant = a_pass(Pooled(), noise(2)), a_pass(Pooled(), noise(2), variant=Randomised(0).key)
+    run, variant = (
+        make_pass(Pooled(), random_images(2)),
+        make_pass(Pooled(), random_images(2), variant_name=Randomised(0).key),
+    )
     assert explain(name, variant, cells=4).equal(explain(name, run, cells=4))
-    assert not explain(name, a_pass(Pooled(), noise(2), seed=1), cells=4).equal(explain(name, run, cells=4))
+    assert not explain(name, make_pass(Pooled(), random_images(2), seed=1), cells=4).equal(explain(name, run, cells=4))
 
 
 @pytest.mark.parametrize(
@@ -341,4 +357,4 @@ def test_samples_are_the_same_under_variants(name: str) -> None:
 def test_parameters_that_make_no_sense_are_refused(name: str, params: dict, says: str) -> None:
     """Too few samples, an odd number of what comes in pairs, no penalty, no units."""
     with pytest.raises(BadParameter, match=says):
-        explainers[name].make(params)
+        explainers[name].create(params)

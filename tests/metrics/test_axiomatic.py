@@ -11,7 +11,7 @@ from mavis.core.errors import BadParameter
 from mavis.core.model_pass import Pass
 from mavis.core.registry import metrics
 
-from ..toys import Linear, Pooled, a_pass, additive, found, maps_of_cells, noise, score, white
+from ..toys import Linear, Pooled, additive, make_pass, maps_from_cells, pooled_maps, random_images, score, white_images
 
 QUIET = {"abs": False, "disable_warnings": True, "return_aggregate": False}
 
@@ -19,7 +19,7 @@ QUIET = {"abs": False, "disable_warnings": True, "return_aggregate": False}
 def a_linear_model(size: int = 8) -> tuple[Pass, Tensor]:
     """Five random images, and what each of their pixels contributes to a random linear model, from grey."""
     weight = torch.randn((2, 3, size, size), generator=torch.Generator().manual_seed(3))
-    run = a_pass(Linear(weight), noise(5, size))
+    run = make_pass(Linear(weight), random_images(5, size))
     return run, (weight[0] * (run.images - 0.5)).sum(1)
 
 
@@ -31,47 +31,47 @@ def test_exact_contributions_are_complete(size: int) -> None:
     """The error is 0; 2 with the sign turned; 1/2 of half of them; their size does not matter."""
     run, exact = a_linear_model(size)
     for factor, expected in ((1.0, 0.0), (-1.0, 2.0), (0.5, 0.5), (3.0, 2.0)):
-        value = score("completeness", Maps.of(exact * factor, 4), run)
+        value = score("completeness", Maps.from_values(exact * factor, 4), run)
         torch.testing.assert_close(value, torch.full((5,), expected), atol=1e-4, rtol=1e-4)
 
 
 def test_integrated_gradients_are_complete_on_a_network() -> None:
     """With their own baseline they are complete up to the quadrature; against the blurred image they are not."""
-    run = a_pass(Pooled(), noise(4))
-    maps = found("integrated_gradients", run, steps=64)
+    run = make_pass(Pooled(), random_images(4))
+    maps = pooled_maps("integrated_gradients", run, steps=64)
     assert score("completeness", maps, run).max() < 0.05
     assert score("completeness", maps, run, imputer="blur").max() > 0.5
 
 
 def test_completeness_is_a_share_of_the_fall_to_the_empty_image() -> None:
     """On a network, |sum − fall| / |fall| in a plain loop."""
-    net, images = Pooled(), noise(3)
+    net, images = Pooled(), random_images(3)
     values = torch.randn((3, 8, 8), generator=torch.Generator().manual_seed(1))
     falls = (net(images) - net(torch.full((1, 3, 8, 8), 0.5)))[:, 0].detach()
     expected = [abs(v.sum() - fall) / abs(fall) for v, fall in zip(values.double(), falls, strict=True)]
-    value = score("completeness", Maps.of(values, 4), a_pass(net, images))
+    value = score("completeness", Maps.from_values(values, 4), make_pass(net, images))
     torch.testing.assert_close(value, torch.stack(expected).float(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_map_without_information_explains_nothing_of_the_fall() -> None:
     """A map that is zero, or not finite, has 1."""
     cells = torch.tensor([[0.0] * 4, [torch.nan] * 4, [torch.inf, 1.0, 2.0, 3.0]])
-    run = a_pass(additive(torch.tensor([4.0, 3.0, 2.0, 1.0])), white(3))
-    assert score("completeness", maps_of_cells(cells), run).tolist() == [1, 1, 1]
+    run = make_pass(additive(torch.tensor([4.0, 3.0, 2.0, 1.0])), white_images(3))
+    assert score("completeness", maps_from_cells(cells), run).tolist() == [1, 1, 1]
 
 
 def test_a_fall_of_nothing_is_not_divided_by() -> None:
     """Where the answer stays, a zero map has 0 and any other its sum over ``eps``: 3/0.01, or 3/0.5."""
     cells = torch.tensor([[0.0] * 4, [1.0, 2.0, -1.0, 1.0]])
-    run, maps = a_pass(additive(torch.zeros(4)), white(2, 2)), maps_of_cells(cells, 2)
+    run, maps = make_pass(additive(torch.zeros(4)), white_images(2, 2)), maps_from_cells(cells, 2)
     assert score("completeness", maps, run).tolist() == pytest.approx([0, 300])
     assert score("completeness", maps, run, eps=0.5).tolist() == pytest.approx([0, 6])
 
 
 def test_completeness_asks_one_question() -> None:
     """The empty image."""
-    (probe,) = metrics["completeness"].make().probes
-    assert probe.masks(a_pass(Pooled(), noise(1)), 16).tolist() == [[True] * 16]
+    (probe,) = metrics["completeness"].create().probes
+    assert probe.masks(make_pass(Pooled(), random_images(1)), 16).tolist() == [[True] * 16]
 
 
 def test_quantus_completeness_faults_exact_contributions() -> None:
@@ -81,7 +81,7 @@ def test_quantus_completeness_faults_exact_contributions() -> None:
     for normalise in (True, False):
         metric = quantus.Completeness(perturb_baseline=0.5, normalise=normalise, **QUIET)
         assert not any(metric(*inputs, channel_first=True, softmax=False))
-    assert score("completeness", Maps.of(exact, 4), run).max() < 1e-4
+    assert score("completeness", Maps.from_values(exact, 4), run).max() < 1e-4
 
 
 # Non-sensitivity.
@@ -91,8 +91,8 @@ SOME = torch.tensor([4.0, 0.0, -2.0, 0.0])
 
 
 def non_sensitivity_of(*cells: list[float], contributions: Tensor = SOME, **params: object) -> list[float]:
-    run = a_pass(additive(contributions), white(len(cells)))
-    values: list[float] = score("non_sensitivity", maps_of_cells(torch.tensor(cells)), run, **params).tolist()
+    run = make_pass(additive(contributions), white_images(len(cells)))
+    values: list[float] = score("non_sensitivity", maps_from_cells(torch.tensor(cells)), run, **params).tolist()
     return values
 
 
@@ -144,13 +144,13 @@ def test_non_sensitivity_is_quantus_as_a_share() -> None:
 
 def test_scores_do_not_depend_on_the_batch() -> None:
     """An image alone scores as among others."""
-    images, cells = noise(3), torch.randn((3, 16), generator=torch.Generator().manual_seed(1))
-    run = a_pass(Pooled(), images)
+    images, cells = random_images(3), torch.randn((3, 16), generator=torch.Generator().manual_seed(1))
+    run = make_pass(Pooled(), images)
     for name in ("completeness", "non_sensitivity"):
-        whole = score(name, maps_of_cells(cells, 8), run)
+        whole = score(name, maps_from_cells(cells, 8), run)
         for row in range(3):
             torch.testing.assert_close(
-                score(name, maps_of_cells(cells[row : row + 1], 8), run.alone(row))[0], whole[row]
+                score(name, maps_from_cells(cells[row : row + 1], 8), run.single_image(row))[0], whole[row]
             )
 
 
@@ -169,4 +169,4 @@ def test_scores_do_not_depend_on_the_batch() -> None:
 def test_parameters_that_make_no_sense_are_refused(name: str, params: dict) -> None:
     """A division by zero, and a threshold that everything is below or nothing."""
     with pytest.raises(BadParameter):
-        metrics[name].make(params)
+        metrics[name].create(params)

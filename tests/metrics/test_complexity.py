@@ -11,16 +11,16 @@ from scipy import stats
 from mavis.core.errors import BadParameter
 from mavis.core.registry import metrics
 
-from ..toys import Pooled, a_pass, maps_of_cells, noise, score
+from ..toys import Pooled, make_pass, maps_from_cells, random_images, score
 
-RUN = a_pass(Pooled(), noise(1))
+RUN = make_pass(Pooled(), random_images(1))
 
 
 ALL = ("gini", "entropy", "hoyer", "effective_complexity")
 
 
 def of(name: str, cells: torch.Tensor, **params: object) -> torch.Tensor:
-    return score(name, maps_of_cells(cells, 8), RUN, **params)
+    return score(name, maps_from_cells(cells, 8), RUN, **params)
 
 
 @pytest.mark.parametrize("n", [4, 16, 64])
@@ -79,7 +79,7 @@ def test_the_threshold_is_a_hundred_thousandth_by_default() -> None:
 def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
     """Nothing is above the largest."""
     with pytest.raises(BadParameter, match=r"effective_complexity: .* got"):
-        metrics["effective_complexity"].make({"threshold": threshold})
+        metrics["effective_complexity"].create({"threshold": threshold})
 
 
 def test_a_zero_or_infinite_map_has_the_worst_value() -> None:

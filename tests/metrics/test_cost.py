@@ -12,11 +12,11 @@ from mavis.core.registry import metrics
 )
 def test_cost_is_read_per_image(name: str, expected: float) -> None:
     """Of 12 forwards, 6 backwards and 0.75 s for three images each has a third; memory is the batch's."""
-    metric = metrics[name].make()
+    metric = metrics[name].create()
     assert isinstance(metric, CostMetric)
-    assert metric.read(Cost(12, 6, 0.75), 7.5, 3) == pytest.approx(expected)
+    assert metric.score(Cost(12, 6, 0.75), 7.5, 3) == pytest.approx(expected)
 
 
 def test_memory_that_the_system_does_not_tell_has_no_value() -> None:
     """None stays None: no number is made up."""
-    assert metrics["peak_memory"].make().read(Cost(1, 1, 1.0), None, 1) is None
+    assert metrics["peak_memory"].create().read(Cost(1, 1, 1.0), None, 1) is None

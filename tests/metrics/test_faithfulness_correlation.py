@@ -14,9 +14,9 @@ from captum import metrics as captum_metrics
 from scipy import stats
 from torch import Tensor, nn
 
-from mavis.core.attribution_maps import Maps, cell_pixels
+from mavis.core.attribution_maps import Maps, cells_to_pixels
 from mavis.core.errors import BadParameter
-from mavis.core.metric_types import Probe, ProbeMetric
+from mavis.core.metric_types import MaskProbe, ProbeMetric
 from mavis.core.model_pass import Pass
 from mavis.core.registry import datasets, metrics
 
@@ -24,17 +24,17 @@ from ..toys import (
     GREY,
     Linear,
     Pooled,
-    a_pass,
     additive,
-    batch_of,
-    both,
-    found,
-    maps_of_cells,
-    model,
-    noise,
-    scene,
+    conjunction,
+    make_batch,
+    make_model,
+    make_pass,
+    maps_from_cells,
+    pooled_maps,
+    random_images,
+    removal_session,
     score,
-    white,
+    white_images,
 )
 
 C = torch.tensor([4.0, 3.0, 2.0, 1.0])
@@ -49,21 +49,21 @@ PAIRS = torch.tensor([[cell in pair for cell in range(4)] for pair in itertools.
 def a_linear_model(size: int = 8) -> tuple[Pass, Tensor]:
     """Five random images, and what each of their pixels contributes to a random linear model, all channels together."""
     weight = torch.randn((2, 3, size, size), generator=torch.Generator().manual_seed(3))
-    run = a_pass(Linear(weight), noise(5, size))
+    run = make_pass(Linear(weight), random_images(5, size))
     return run, (weight[0] * (run.images - 0.5)).sum(1)
 
 
-def probes_of(name: str, **params: object) -> tuple[Probe, ...]:
-    metric = metrics[name].make(params)
+def probes_of(name: str, **params: object) -> tuple[MaskProbe, ...]:
+    metric = metrics[name].create(params)
     assert isinstance(metric, ProbeMetric)
     return metric.probes  # type: ignore[return-value]
 
 
 def score_over(masks: Tensor, name: str, maps: Maps, run: Pass, **params: object) -> Tensor:
     """The score of a metric with one probe, had it drawn these masks."""
-    metric = metrics[name].make(params)
+    metric = metrics[name].create(params)
     (probe,) = metric.probes
-    asked = scene(run, maps.grid**2).answers(Probe(probe.name, probe.imputer, lambda *_: masks))
+    asked = removal_session(run, maps.grid**2).probe_outputs(MaskProbe(probe.name, probe.imputer, lambda *_: masks))
     value: Tensor = metric.score(maps, {probe: asked})
     return value
 
@@ -72,7 +72,7 @@ def falls_of(net: nn.Module, image: Tensor, masks: Tensor, fill: Tensor) -> list
     """The fall of logit 0, mask by mask, in a plain loop."""
     falls = []
     for mask in masks:
-        pixels = cell_pixels(mask, (image.shape[1], image.shape[2]))
+        pixels = cells_to_pixels(mask, (image.shape[1], image.shape[2]))
         shown = torch.where(pixels, fill, image)
         falls.append((net(image[None]) - net(shown[None]))[0, 0].item())
     return falls
@@ -90,31 +90,31 @@ def random_maps(count: int, cells: int, seed: int = 1) -> Tensor:
 def test_exact_attributions_of_a_linear_model_are_perfect(name: str, size: int) -> None:
     """All channels of a cell together they score 1, with the sign turned −1, also where cells differ in size."""
     run, exact = a_linear_model(size)
-    torch.testing.assert_close(score(name, Maps.of(exact, 4), run), torch.ones(5))
-    torch.testing.assert_close(score(name, Maps.of(-exact, 4), run), -torch.ones(5))
+    torch.testing.assert_close(score(name, Maps.from_values(exact, 4), run), torch.ones(5))
+    torch.testing.assert_close(score(name, Maps.from_values(-exact, 4), run), -torch.ones(5))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.75, 0.9])
 def test_exact_attributions_are_perfect_at_every_size(share: float) -> None:
     """Whatever the number of cells removed together, the fall is the sum of what they contribute."""
     run, exact = a_linear_model()
-    torch.testing.assert_close(score("sensitivity_n", Maps.of(exact, 4), run, sizes=[share]), torch.ones(5))
+    torch.testing.assert_close(score("sensitivity_n", Maps.from_values(exact, 4), run, sizes=[share]), torch.ones(5))
 
 
 def test_falls_of_the_probability_are_perfect_for_the_estimate() -> None:
     """A map of what each cell alone does to the probability scores 1; what it does to the logit scores less."""
-    run = a_pass(model(additive(C), output="softmax"), white(1))
+    run = make_pass(make_model(additive(C), output="softmax"), white_images(1))
     left = (10 - C).sigmoid()
     falls = torch.tensor(10.0).sigmoid() - left
-    assert score("faithfulness_estimate", maps_of_cells(falls[None]), run).item() == pytest.approx(1, abs=1e-5)
+    assert score("faithfulness_estimate", maps_from_cells(falls[None]), run).item() == pytest.approx(1, abs=1e-5)
     expected = stats.pearsonr(C, falls).statistic
-    assert score("faithfulness_estimate", maps_of_cells(C[None]), run).item() == pytest.approx(expected, abs=1e-4)
+    assert score("faithfulness_estimate", maps_from_cells(C[None]), run).item() == pytest.approx(expected, abs=1e-4)
     assert expected < 0.99
 
 
 def test_a_product_of_two_cells_is_not_a_sum() -> None:
     """Where cells 0 and 3 are both needed, their map is right for single cells, and over all pairs scores √0.6."""
-    run, maps = a_pass(both(0, 3), white(1)), maps_of_cells(torch.tensor([[1.0, 0.0, 0.0, 1.0]]))
+    run, maps = make_pass(conjunction(0, 3), white_images(1)), maps_from_cells(torch.tensor([[1.0, 0.0, 0.0, 1.0]]))
     assert score("single_deletion", maps, run).item() == pytest.approx(1)
     over_pairs = score_over(PAIRS, "faithfulness_correlation", maps, run)
     assert over_pairs.item() == pytest.approx(0.6**0.5)
@@ -123,9 +123,9 @@ def test_a_product_of_two_cells_is_not_a_sum() -> None:
 @pytest.mark.parametrize("name", CORRELATIONS)
 def test_scale_does_not_matter(name: str) -> None:
     """Thrice a map scores like the map."""
-    run, cells = a_pass(Pooled(), noise(3)), random_maps(3, 16)
-    first = score(name, maps_of_cells(cells, 8), run)
-    torch.testing.assert_close(score(name, maps_of_cells(3 * cells, 8), run), first)
+    run, cells = make_pass(Pooled(), random_images(3)), random_maps(3, 16)
+    first = score(name, maps_from_cells(cells, 8), run)
+    torch.testing.assert_close(score(name, maps_from_cells(3 * cells, 8), run), first)
 
 
 # Explicit loops.
@@ -134,15 +134,15 @@ def test_scale_does_not_matter(name: str) -> None:
 def test_single_deletion_is_scipy_s_rank_correlation() -> None:
     """For any map, ties included, it is spearmanr of cell values and contributions."""
     for cells in ([1.0, 5.0, 2.0, 2.0], [3.0, 3.0, 3.0, 1.0], [0.1, 0.2, 0.3, 0.4]):
-        run = a_pass(additive(C), white(1))
-        value = score("single_deletion", maps_of_cells(torch.tensor([cells])), run)
+        run = make_pass(additive(C), white_images(1))
+        value = score("single_deletion", maps_from_cells(torch.tensor([cells])), run)
         assert value.item() == pytest.approx(stats.spearmanr(cells, C).statistic, abs=1e-6)
 
 
 def test_subset_metrics_are_scipy_s_correlation_over_a_loop() -> None:
     """On a network, per image and size pearsonr of the summed cells and the fall; sensitivity-n is their mean."""
-    net, images, cells = Pooled(), noise(2), random_maps(2, 16)
-    run, maps = a_pass(net, images), maps_of_cells(cells, 8)
+    net, images, cells = Pooled(), random_images(2), random_maps(2, 16)
+    run, maps = make_pass(net, images), maps_from_cells(cells, 8)
     expected = {}
     for share in (0.1, 0.3, 0.5):
         (probe,) = probes_of("faithfulness_correlation", size=share)
@@ -160,9 +160,9 @@ def test_subset_metrics_are_scipy_s_correlation_over_a_loop() -> None:
 
 def test_monotonicity_is_scipy_s_rank_correlation_over_a_loop() -> None:
     """On a network, spearmanr of absolute cells and the mean square of the falls over three noise images."""
-    net, images, cells = Pooled(), noise(2), random_maps(2, 16)
-    run = a_pass(net, images)
-    value = score("monotonicity_nguyen", maps_of_cells(cells, 8), run, draws=3)
+    net, images, cells = Pooled(), random_images(2), random_maps(2, 16)
+    run = make_pass(net, images)
+    value = score("monotonicity_nguyen", maps_from_cells(cells, 8), run, draws=3)
     fills = [run.draw(f"fill {draw}", lambda g: torch.rand((3, 8, 8), generator=g)) for draw in range(3)]
     every = torch.eye(16, dtype=torch.bool)
     for row in range(2):
@@ -173,10 +173,10 @@ def test_monotonicity_is_scipy_s_rank_correlation_over_a_loop() -> None:
 
 def test_monotonicity_reads_magnitudes() -> None:
     """Cells that matter a thousand, a hundred, ten times and once as much score 1 in that order, whatever the signs."""
-    run = a_pass(additive(torch.tensor([-1000.0, 100.0, -10.0, 1.0])), white(1))
+    run = make_pass(additive(torch.tensor([-1000.0, 100.0, -10.0, 1.0])), white_images(1))
     for signs in itertools.product([-1, 1], repeat=4):
         cells = torch.tensor(signs) * C
-        assert score("monotonicity_nguyen", maps_of_cells(cells[None]), run).item() == pytest.approx(1)
+        assert score("monotonicity_nguyen", maps_from_cells(cells[None]), run).item() == pytest.approx(1)
 
 
 # Degenerate maps, and images without a value.
@@ -187,29 +187,29 @@ def test_maps_that_do_not_vary_score_chance(name: str) -> None:
     """Constant, zero, infinite and undefined maps score 0, and so does one that varies within its cells only."""
     flat = [2.0, 0.0, torch.inf, torch.nan]
     board = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(2, 2)
-    maps = Maps.of(torch.cat([torch.full((1, 4, 4), value) for value in flat] + [board[None]]), 2)
-    run = a_pass(additive(C), white(5))
+    maps = Maps.from_values(torch.cat([torch.full((1, 4, 4), value) for value in flat] + [board[None]]), 2)
+    run = make_pass(additive(C), white_images(5))
     assert score(name, maps, run, **SUBSETS.get(name, {})).tolist() == [0] * 5
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_constant_map_scores_chance_over_cells_of_unequal_size(name: str) -> None:
     """The sums over larger cells are larger then, but the map does not say which cells matter."""
-    run = a_pass(Pooled(), noise(3, 11))
-    assert score(name, Maps.of(torch.full((3, 11, 11), 2.0), 4), run).tolist() == [0] * 3
+    run = make_pass(Pooled(), random_images(3, 11))
+    assert score(name, Maps.from_values(torch.full((3, 11, 11), 2.0), 4), run).tolist() == [0] * 3
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_model_that_reads_nothing_gives_no_value(name: str) -> None:
     """Where the answers do not vary there is no value, whether the map varies or not: for every explainer alike."""
-    run = a_pass(additive(torch.zeros(4)), white(2))
-    maps = maps_of_cells(torch.tensor([[1.0, 2.0, 3.0, 4.0], [1.0] * 4]))
+    run = make_pass(additive(torch.zeros(4)), white_images(2))
+    maps = maps_from_cells(torch.tensor([[1.0, 2.0, 3.0, 4.0], [1.0] * 4]))
     assert score(name, maps, run, **SUBSETS.get(name, {})).isnan().all()
 
 
 def test_all_cells_are_no_subset() -> None:
     """Nine tenths of four cells are all of them: that size has no value, and sensitivity-n leaves it out."""
-    run, maps = a_pass(additive(C), white(1)), maps_of_cells(torch.tensor([[4.0, 1.0, 3.0, 2.0]]))
+    run, maps = make_pass(additive(C), white_images(1)), maps_from_cells(torch.tensor([[4.0, 1.0, 3.0, 2.0]]))
     assert score("faithfulness_correlation", maps, run, size=0.9).isnan().all()
     assert score("sensitivity_n", maps, run, sizes=[0.9, 0.05]).isnan().all()
     one = score("sensitivity_n", maps, run, sizes=[0.5])
@@ -218,7 +218,7 @@ def test_all_cells_are_no_subset() -> None:
 
 def test_random_maps_score_zero_on_average() -> None:
     """Over 300 random maps every mean is 0 within 3.5 standard errors."""
-    maps, run = maps_of_cells(random_maps(300, 16), 8), a_pass(Pooled(), noise(300))
+    maps, run = maps_from_cells(random_maps(300, 16), 8), make_pass(Pooled(), random_images(300))
     for name in ALL:
         values = score(name, maps, run)
         assert abs(values.mean()) < 3.5 * values.std() / 300**0.5
@@ -243,25 +243,25 @@ def test_monotonicity_asks_once_per_draw_and_cell() -> None:
     """By default four fillings of every cell, each with noise of its own."""
     probes = probes_of("monotonicity_nguyen")
     assert [probe.imputer for probe in probes] == [f"noise:draw={draw}" for draw in range(4)]
-    assert {probe.masks(a_pass(Pooled(), noise(1)), 256).shape for probe in probes} == {(256, 256)}
+    assert {probe.masks(make_pass(Pooled(), random_images(1)), 256).shape for probe in probes} == {(256, 256)}
 
 
 def test_random_subsets_have_one_size_and_are_each_image_s_own() -> None:
     """Of 16 cells 30 % are 5, halves go up; a subset depends on the image and not on its batch."""
-    run = a_pass(Pooled(), noise(3))
+    run = make_pass(Pooled(), random_images(3))
     for share, count in ((0.3, 5), (0.5, 8), (0.28125, 5), (0.28, 4)):
         (probe,) = probes_of("faithfulness_correlation", size=share)
         masks = probe.masks(run, 16)
         assert masks.shape == (3, 100, 16)
         assert set(masks.sum(2).flatten().tolist()) == {count}
-        assert probe.masks(run.alone(1), 16)[0].equal(masks[1])
+        assert probe.masks(run.single_image(1), 16)[0].equal(masks[1])
         assert not masks[0].equal(masks[1])
 
 
 def test_random_subsets_are_uniform() -> None:
     """Of 20,000 subsets of 3 of 9 cells each cell is in a third, each pair in a twelfth, within 4 standard errors."""
     (probe,) = probes_of("faithfulness_correlation", size=1 / 3, subsets=20000)
-    masks = probe.masks(a_pass(Pooled(), noise(1)), 9)[0].double()
+    masks = probe.masks(make_pass(Pooled(), random_images(1)), 9)[0].double()
     together = masks.T @ masks / len(masks)
     expected = torch.full((9, 9), 1 / 12, dtype=torch.float64).fill_diagonal_(1 / 3)
     error = (expected * (1 - expected) / len(masks)).sqrt()
@@ -270,12 +270,12 @@ def test_random_subsets_are_uniform() -> None:
 
 def test_scores_do_not_depend_on_the_batch() -> None:
     """An image alone scores as among others."""
-    images, cells = noise(3), random_maps(3, 16)
-    run = a_pass(Pooled(), images)
+    images, cells = random_images(3), random_maps(3, 16)
+    run = make_pass(Pooled(), images)
     for name in [*ALL, "infidelity"]:
-        whole = score(name, maps_of_cells(cells, 8), run)
+        whole = score(name, maps_from_cells(cells, 8), run)
         for row in range(3):
-            alone = score(name, maps_of_cells(cells[row : row + 1], 8), run.alone(row))
+            alone = score(name, maps_from_cells(cells[row : row + 1], 8), run.single_image(row))
             torch.testing.assert_close(alone[0], whole[row])
 
 
@@ -284,8 +284,8 @@ def test_scores_do_not_depend_on_the_batch() -> None:
 
 def infidelity_of(values: list[float], **params: object) -> float:
     """Over the four cells alone, for contributions 4, 3, 2, 1."""
-    run = a_pass(additive(C), white(1, 2))
-    return score_over(ALONE, "infidelity", maps_of_cells(torch.tensor([values]), 2), run, **params).item()
+    run = make_pass(additive(C), white_images(1, 2))
+    return score_over(ALONE, "infidelity", maps_from_cells(torch.tensor([values]), 2), run, **params).item()
 
 
 def test_infidelity_is_the_mean_squared_error() -> None:
@@ -307,7 +307,9 @@ def test_a_wrong_sign_is_worst_although_captum_calls_it_perfect() -> None:
     """Fitted, the negatives of the truth have the mean squared fall 30/4, as a zero map; Captum says 0."""
     for values in ([-4.0, -3.0, -2.0, -1.0], [0.0] * 4, [torch.nan] * 4):
         assert infidelity_of(values) == pytest.approx(7.5)
-    assert captum_infidelity(additive(C), white(1, 2), -C[None], ALONE, normalize=True) == pytest.approx(0, abs=1e-5)
+    assert captum_infidelity(additive(C), white_images(1, 2), -C[None], ALONE, normalize=True) == pytest.approx(
+        0, abs=1e-5
+    )
 
 
 def test_a_constant_map_predicts_the_mean_fall() -> None:
@@ -318,7 +320,7 @@ def test_a_constant_map_predicts_the_mean_fall() -> None:
 
 def test_infidelity_over_random_subsets_counts_how_often_the_wrong_cell_is_in() -> None:
     """A map that is wrong by 1 in cell 0 has the share of the subsets that hold it."""
-    run, maps = a_pass(additive(C), white(1, 2)), maps_of_cells(torch.tensor([[5.0, 3.0, 2.0, 1.0]]), 2)
+    run, maps = make_pass(additive(C), white_images(1, 2)), maps_from_cells(torch.tensor([[5.0, 3.0, 2.0, 1.0]]), 2)
     (probe,) = probes_of("infidelity", size=0.5)
     share = probe.masks(run, 4)[0, :, 0].float().mean().item()
     assert 0.3 < share < 0.7
@@ -339,13 +341,13 @@ def test_quantus_infidelity_does_not_put_back_what_it_removed() -> None:
 @pytest.mark.parametrize("scale", ["none", "fitted"])
 def test_infidelity_is_captum_s_where_the_fitted_factor_is_positive(scale: str) -> None:
     """On a network, over the same random subsets, with and without ``normalize``."""
-    net, images = Pooled(), noise(1)
-    run = a_pass(net, images)
+    net, images = Pooled(), random_images(1)
+    run = make_pass(net, images)
     (probe,) = probes_of("infidelity")
     masks = probe.masks(run, 64)[0]
     falls = torch.tensor(falls_of(net, images[0], torch.eye(64, dtype=torch.bool), torch.tensor(0.5)))
     cells = falls + 0.02 * random_maps(1, 64)
-    value = score("infidelity", maps_of_cells(cells, 8), run, scale=scale).item()
+    value = score("infidelity", maps_from_cells(cells, 8), run, scale=scale).item()
     shown = captum_infidelity(net, images, cells, masks, normalize=scale == "fitted")
     assert value == pytest.approx(shown, rel=1e-4)
 
@@ -353,7 +355,7 @@ def test_infidelity_is_captum_s_where_the_fitted_factor_is_positive(scale: str) 
 def captum_infidelity(net: nn.Module, images: Tensor, cells: Tensor, masks: Tensor, *, normalize: bool) -> float:
     """Captum's infidelity of one image, a pixel per cell, all channels of a pixel removed together."""
     size = (images.shape[2], images.shape[3])
-    pixels = cell_pixels(masks, size)[:, None]
+    pixels = cells_to_pixels(masks, size)[:, None]
 
     def perturb(inputs: Tensor) -> tuple[Tensor, Tensor]:
         assert len(inputs) == len(masks)
@@ -364,7 +366,7 @@ def captum_infidelity(net: nn.Module, images: Tensor, cells: Tensor, masks: Tens
         net,
         perturb,
         images,
-        cell_pixels(cells, size)[:, None].expand_as(images),
+        cells_to_pixels(cells, size)[:, None].expand_as(images),
         target=0,
         n_perturb_samples=len(masks),
         normalize=normalize,
@@ -411,19 +413,19 @@ KEEP = torch.ones(1, 1, 8, 8)
 
 def test_the_estimate_is_quantus_with_softmax() -> None:
     """Asked which of a colour image's pixels are there, Quantus has the same number."""
-    net, image, cells = Pooled(), noise(1), random_maps(1, 64)
+    net, image, cells = Pooled(), random_images(1), random_maps(1, 64)
     shown = Shown(net, image, [GREY[None, :, None, None]])
     metric = quantus.FaithfulnessEstimate(perturb_baseline=-1.0, **QUIET)
     expected = of_quantus(metric, shown, KEEP, cells.view(1, 1, 8, 8), softmax=True)
-    run = a_pass(model(net, output="softmax"), image)
-    np.testing.assert_allclose(score("faithfulness_estimate", maps_of_cells(cells, 8), run), expected, atol=1e-5)
+    run = make_pass(make_model(net, output="softmax"), image)
+    np.testing.assert_allclose(score("faithfulness_estimate", maps_from_cells(cells, 8), run), expected, atol=1e-5)
 
 
 def test_faithfulness_correlation_is_quantus_on_the_same_subsets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given our subsets in place of its own draws, and pixels that are there or not, Quantus has the same number."""
-    net, image, cells = Pooled(), noise(1), random_maps(1, 64)
-    run = a_pass(net, image)
-    value = score("faithfulness_correlation", maps_of_cells(cells, 8), run)
+    net, image, cells = Pooled(), random_images(1), random_maps(1, 64)
+    run = make_pass(net, image)
+    value = score("faithfulness_correlation", maps_from_cells(cells, 8), run)
     (probe,) = probes_of("faithfulness_correlation")
     ours = iter(probe.masks(run, 64)[0])
     monkeypatch.setattr(np.random, "choice", lambda *_, **__: next(ours).nonzero()[:, 0].numpy())
@@ -434,8 +436,8 @@ def test_faithfulness_correlation_is_quantus_on_the_same_subsets(monkeypatch: py
 
 def test_monotonicity_is_quantus_on_the_same_noise() -> None:
     """Given our noise images in place of its own draws, Quantus has the same number."""
-    net, image, cells = Pooled(), noise(1), random_maps(1, 64)
-    run = a_pass(net, image)
+    net, image, cells = Pooled(), random_images(1), random_maps(1, 64)
+    run = make_pass(net, image)
     fills = [run.draw(f"fill {draw}", lambda g: torch.rand((3, 8, 8), generator=g)) for draw in range(4)]
     turn = itertools.cycle([-1.0, -2.0, -3.0, -4.0])
 
@@ -446,7 +448,7 @@ def test_monotonicity_is_quantus_on_the_same_noise() -> None:
 
     metric = quantus.MonotonicityCorrelation(perturb_func=next_fill, nr_samples=4, **{**QUIET, "abs": True})
     expected = of_quantus(metric, Shown(net, image, fills), KEEP, cells.view(1, 1, 8, 8))
-    value = score("monotonicity_nguyen", maps_of_cells(cells, 8), run)
+    value = score("monotonicity_nguyen", maps_from_cells(cells, 8), run)
     np.testing.assert_allclose(value, expected, atol=1e-5)
 
 
@@ -460,10 +462,10 @@ def test_quantus_sensitivity_n_faults_exact_attributions() -> None:
     sizes = of_quantus(metric, net, x, exact, batch_size=200)
     assert sizes[0] == pytest.approx(1, abs=1e-4)
     assert max(sizes[1:]) < 0.9
-    run = a_pass(Linear(weight.view(1, 1, 2, 2).expand(2, 3, 2, 2)), x.expand(-1, 3, -1, -1), mean=torch.zeros(3))
+    run = make_pass(Linear(weight.view(1, 1, 2, 2).expand(2, 3, 2, 2)), x.expand(-1, 3, -1, -1), mean=torch.zeros(3))
     for share in (0.25, 0.5, 0.75):
         torch.testing.assert_close(
-            score("sensitivity_n", Maps.of(3 * exact[:, 0], 2), run, sizes=[share]), torch.ones(200)
+            score("sensitivity_n", Maps.from_values(3 * exact[:, 0], 2), run, sizes=[share]), torch.ones(200)
         )
 
 
@@ -474,7 +476,7 @@ def test_quantus_faithfulness_correlation_faults_one_number_per_pixel() -> None:
     metric = quantus.FaithfulnessCorrelation(perturb_baseline=0.5, nr_runs=100, subset_size=58, **QUIET)
     values = of_quantus(metric, run.model.net, run.images, exact[:, None])
     assert np.mean(values) < 0.75
-    assert score("faithfulness_correlation", Maps.of(exact, 8), run).min() > 0.9999
+    assert score("faithfulness_correlation", Maps.from_values(exact, 8), run).min() > 0.9999
 
 
 # Parts.
@@ -491,9 +493,9 @@ def faces(*codes: Tensor, anew: float = 0.5, of: Tensor = OF_CELLS) -> Pass:
 
     def rerender(part: str, draw: int) -> Tensor:
         drawn = parts == NAMES.index(part) if part in NAMES else torch.ones_like(parts, dtype=torch.bool)
-        return torch.where(drawn[:, None], 0.5 if draw % 2 else anew, white(len(parts)))
+        return torch.where(drawn[:, None], 0.5 if draw % 2 else anew, white_images(len(parts)))
 
-    return a_pass(additive(of), batch_of(white(len(parts)), parts=parts, rerender=rerender))
+    return make_pass(additive(of), make_batch(white_images(len(parts)), parts=parts, rerender=rerender))
 
 
 def by_part(cells: Tensor, codes: Tensor = CODES) -> list[float]:
@@ -515,7 +517,7 @@ def test_part_faithfulness_is_the_partial_rank_correlation_over_the_parts() -> N
     """Of sums over parts and what these contribute; parts that are not there, but change the image, do not count."""
     for seed in range(4):
         cells = random_maps(1, 16, seed)
-        value = score("part_faithfulness", maps_of_cells(cells), faces(CODES))
+        value = score("part_faithfulness", maps_from_cells(cells), faces(CODES))
         assert value.item() == pytest.approx(given_sizes(cells[0]), abs=1e-6)
 
 
@@ -523,15 +525,15 @@ def test_part_faithfulness_of_the_contributions_is_perfect() -> None:
     """1, and −1 with the sign turned, whatever the draws show of the parts."""
     for anew in (0.5, 0.75, 1.0):
         run = faces(CODES, anew=anew)
-        assert score("part_faithfulness", maps_of_cells(OF_CELLS[None]), run).item() == pytest.approx(1)
-        assert score("part_faithfulness", maps_of_cells(-OF_CELLS[None]), run).item() == pytest.approx(-1)
+        assert score("part_faithfulness", maps_from_cells(OF_CELLS[None]), run).item() == pytest.approx(1)
+        assert score("part_faithfulness", maps_from_cells(-OF_CELLS[None]), run).item() == pytest.approx(-1)
 
 
 def test_sizes_of_parts_are_no_knowledge() -> None:
     """Shuffled cells of positive contributions score 0 on average, where the sums alone correlate above 0.9."""
     of = torch.rand(16, generator=torch.Generator().manual_seed(1)) + 0.5
     shuffled = of[torch.from_numpy(np.stack([np.random.default_rng(k).permutation(16) for k in range(400)]))]
-    values = score("part_faithfulness", maps_of_cells(shuffled), faces(*[CODES] * 400, of=of))
+    values = score("part_faithfulness", maps_from_cells(shuffled), faces(*[CODES] * 400, of=of))
     assert values.mean().abs() < 3 * values.std() / 20
     assert np.mean([stats.spearmanr(by_part(cells), by_part(of)).statistic for cells in shuffled]) > 0.9
 
@@ -539,7 +541,7 @@ def test_sizes_of_parts_are_no_knowledge() -> None:
 def test_tied_parts_share_their_rank() -> None:
     """As in spearmanr, for a map that is zero on four of six parts."""
     cells = torch.where(CODES.flatten() == 1, 2.0, 0.0) + torch.where(CODES.flatten() == 5, 1.0, 0.0)
-    value = score("part_faithfulness", maps_of_cells(cells[None]), faces(CODES))
+    value = score("part_faithfulness", maps_from_cells(cells[None]), faces(CODES))
     assert value.item() == pytest.approx(given_sizes(cells), abs=1e-6)
 
 
@@ -547,7 +549,7 @@ def test_faces_with_other_parts_do_not_touch_each_other() -> None:
     """Faces with six, four and three parts score as alone; three parts are too few for a value."""
     four, three = CODES.clamp_max(3), CODES.clamp_max(2)
     cells = random_maps(3, 16)
-    values = score("part_faithfulness", maps_of_cells(cells), faces(CODES, four, three))
+    values = score("part_faithfulness", maps_from_cells(cells), faces(CODES, four, three))
     for row, codes in enumerate((CODES, four)):
         assert values[row].item() == pytest.approx(given_sizes(cells[row], codes), abs=1e-6)
     assert values[2].isnan()
@@ -556,7 +558,7 @@ def test_faces_with_other_parts_do_not_touch_each_other() -> None:
 def test_parts_that_hardly_matter_give_no_value() -> None:
     """Drawn as it was in every second draw, a part falls by half its contribution; a wider range is asked in vain."""
     falls = by_part(OF_CELLS)
-    run, maps = faces(CODES, anew=1.0), maps_of_cells(OF_CELLS[None])
+    run, maps = faces(CODES, anew=1.0), maps_from_cells(OF_CELLS[None])
     width = (max(falls) - min(falls)) / 2
     assert score("part_faithfulness", maps, run, min_range=width - 0.01).item() == pytest.approx(1)
     assert score("part_faithfulness", maps, run, min_range=width + 0.01).isnan().all()
@@ -566,23 +568,25 @@ def test_falls_in_the_order_of_the_sizes_give_no_value() -> None:
     """Nobody can show there that a map knows more than sizes."""
     codes = torch.tensor([[0, 1, 1, 2], [2, 2, 3, 3], [3, 3, 3, 3], [3, 3, 3, 3]], dtype=torch.uint8)
     for of in (torch.ones(16), -torch.ones(16)):
-        assert score("part_faithfulness", maps_of_cells(OF_CELLS[None]), faces(codes, of=of)).isnan().all()
+        assert score("part_faithfulness", maps_from_cells(OF_CELLS[None]), faces(codes, of=of)).isnan().all()
 
 
 def test_a_constant_map_knows_no_part() -> None:
     """A map that is constant, zero or not finite scores 0, although large parts then have larger sums."""
     cells = torch.tensor([[2.0], [0.0], [torch.nan]]).expand(3, 16)
-    assert score("part_faithfulness", maps_of_cells(cells), faces(CODES, CODES, CODES)).tolist() == [0, 0, 0]
+    assert score("part_faithfulness", maps_from_cells(cells), faces(CODES, CODES, CODES)).tolist() == [0, 0, 0]
 
 
 def test_the_oracle_knows_the_parts_of_synthetic_faces() -> None:
     """On a linear model the oracle's mean is above 0.6 and above a random map's by 0.4."""
-    data = datasets["synthetic_faces"].make({"count": 12, "size": 32})
+    data = datasets["synthetic_faces"].create({"count": 12, "size": 32})
     weight = torch.randn((2, 3, 32, 32), generator=torch.Generator().manual_seed(3)) / 32
     batch = data.load(list(data.table().index))
     batch = replace(batch, rerender=functools.cache(batch.rerender))
-    run = a_pass(Linear(weight), batch, mean=data.mean)
-    oracle, random = (score("part_faithfulness", found(name, run), run).nanmean() for name in ("oracle", "random"))
+    run = make_pass(Linear(weight), batch, mean=data.mean)
+    oracle, random = (
+        score("part_faithfulness", pooled_maps(name, run), run).nanmean() for name in ("oracle", "random")
+    )
     assert oracle > 0.6
     assert oracle > random + 0.4
 
@@ -615,4 +619,4 @@ def test_the_oracle_knows_the_parts_of_synthetic_faces() -> None:
 def test_parameters_that_make_no_sense_are_refused(name: str, params: dict) -> None:
     """Sizes that are no share, too few subsets or draws, a scale that does not exist, a range that bars nothing."""
     with pytest.raises(BadParameter):
-        metrics[name].make(params)
+        metrics[name].create(params)

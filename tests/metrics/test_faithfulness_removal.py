@@ -19,17 +19,29 @@ from quantus.metrics.faithfulness.selectivity import Selectivity
 from quantus.metrics.faithfulness.sufficiency import Sufficiency
 from torch import Tensor, nn
 
-from mavis.core.attribution_maps import Maps, cell_pixels
+from mavis.core.attribution_maps import Maps, cells_to_pixels
 from mavis.core.errors import BadParameter
-from mavis.core.metric_types import Curve, CurveValues, SweepMetric, evenly
+from mavis.core.metric_types import Curve, CurveValues, SweepMetric, even_fractions
 from mavis.core.model_pass import Pass
-from mavis.core.perturbation.imputers import imputer_of
+from mavis.core.perturbation.imputers import get_imputer
 from mavis.core.perturbation.superpixels import superpixels
 from mavis.core.registry import metrics
-from mavis.engine.removal import inner_points, together
+from mavis.engine.removal import n_inner_points, shared_sweeps
 from mavis.models.planted import mask_mean
 
-from ..toys import Pooled, a_pass, additive, batch_of, both, maps_of_cells, model, noise, score, swept, white
+from ..toys import (
+    Pooled,
+    additive,
+    conjunction,
+    make_batch,
+    make_model,
+    make_pass,
+    maps_from_cells,
+    random_images,
+    score,
+    sweep_curves,
+    white_images,
+)
 
 C = torch.tensor([4.0, 3.0, 2.0, 1.0])
 """Contributions of 4 cells. Most influential first 10, 6, 3, 1, 0 is left: area 15/4. The reverse, 10, 9, 7, 4, 0:
@@ -56,8 +68,8 @@ class Rivals(nn.Module):
 
 def of(name: str, cells: list[float], contributions: Tensor = C, **params: object) -> float:
     """The score of one map on a white image under an additive model, 5 points and the mean colour if it takes them."""
-    run = a_pass(additive(contributions), white(1))
-    return score(name, maps_of_cells(torch.tensor([cells])), run, **{**small(name), **params}).item()
+    run = make_pass(additive(contributions), white_images(1))
+    return score(name, maps_from_cells(torch.tensor([cells])), run, **{**small(name), **params}).item()
 
 
 def small(name: str, points: int = 5) -> dict[str, object]:
@@ -99,10 +111,10 @@ def test_normalised_gain_is_the_share_of_the_headroom() -> None:
 
 def test_insertion_is_an_explicit_loop_of_putting_back() -> None:
     """On a network, the area while a plain loop puts cells back most influential first."""
-    net, images = Rivals(), noise(2)
-    run = a_pass(net, images)
+    net, images = Rivals(), random_images(2)
+    run = make_pass(net, images)
     cells = torch.rand((2, 16), generator=torch.Generator().manual_seed(2))
-    values = score("insertion", maps_of_cells(cells, 8), run, imputer="mean", points=17)
+    values = score("insertion", maps_from_cells(cells, 8), run, imputer="mean", points=17)
     for row in range(2):
         canvas = torch.full((1, 3, 8, 8), 0.5)
         said = [net(canvas)[0, 0].item()]
@@ -115,8 +127,8 @@ def test_insertion_is_an_explicit_loop_of_putting_back() -> None:
 
 def test_pixel_flipping_is_the_area_under_the_logit() -> None:
     """15/4 for the right order also where curves show the softmax, whose area is that of the logistic function."""
-    run = a_pass(model(additive(C), output="softmax"), white(1))
-    maps = maps_of_cells(C[None])
+    run = make_pass(make_model(additive(C), output="softmax"), white_images(1))
+    maps = maps_from_cells(C[None])
     assert score("pixel_flipping", maps, run, points=5).item() == pytest.approx(3.75)
     logistic = 1 / (1 + np.exp(-np.array([10.0, 6, 3, 1, 0])))
     assert score("deletion", maps, run, points=5).item() == pytest.approx(np.trapezoid(logistic, dx=0.25))
@@ -128,15 +140,15 @@ def test_irof_is_the_share_of_the_whole_above_the_curve() -> None:
     Of the white 8 × 8 image every pixel is a superpixel: within a cell they are tied, and the curve falls straight.
     """
     for factor, (cells, expected) in itertools.product((0.2, 1.0), ((C, 0.625), (C.flip(0), 0.375))):
-        run = a_pass(additive(C * factor), white(1, 8))
-        assert score("irof", maps_of_cells(cells[None], 8), run).item() == pytest.approx(expected)
+        run = make_pass(additive(C * factor), white_images(1, 8))
+        assert score("irof", maps_from_cells(cells[None], 8), run).item() == pytest.approx(expected)
 
 
 def test_irof_is_an_explicit_loop_over_superpixels() -> None:
     """On a network, a plain loop takes one superpixel after the other, highest mean first."""
-    net, image = Rivals(), noise(1, 16)
-    run = a_pass(model(net, output="softmax"), image)
-    values, labels = noise(1, 16, seed=4)[:, 0], superpixels(image)[0]
+    net, image = Rivals(), random_images(1, 16)
+    run = make_pass(make_model(net, output="softmax"), image)
+    values, labels = random_images(1, 16, seed=4)[:, 0], superpixels(image)[0]
     count = int(labels.max()) + 1
     means = torch.stack([values[0][labels == s].mean() for s in range(count)])
     said = [probability(net, image)]
@@ -144,7 +156,7 @@ def test_irof_is_an_explicit_loop_over_superpixels() -> None:
         image = torch.where(labels == s, torch.tensor(0.5), image)
         said.append(probability(net, image))
     expected = 1 - np.trapezoid(said, dx=1 / count) / said[0]
-    assert score("irof", Maps.of(values, 4), run, points=count + 1).item() == pytest.approx(expected, rel=1e-5)
+    assert score("irof", Maps.from_values(values, 4), run, points=count + 1).item() == pytest.approx(expected, rel=1e-5)
 
 
 # Falls and gaps.
@@ -164,16 +176,18 @@ def test_region_perturbation_stops_at_its_share() -> None:
 
 def test_regions_turn_to_noise() -> None:
     """As it comes, of 16 cells one goes at 4.5 % and a second at 10.5 %, and the image's own noise shows."""
-    net, image = Rivals(), noise(1)
-    run = a_pass(net, image)
+    net, image = Rivals(), random_images(1)
+    run = make_pass(net, image)
     first, both_cells = (
-        torch.where(cell_pixels(torch.isin(torch.arange(16), torch.tensor(cells)), (8, 8)), filled(run, "noise"), image)
+        torch.where(
+            cells_to_pixels(torch.isin(torch.arange(16), torch.tensor(cells)), (8, 8)), filled(run, "noise"), image
+        )
         for cells in ([5], [5, 2])
     )
     said = [net(shown)[0, 0].item() for shown in (image, first, both_cells)]
     cells = torch.zeros(1, 16).index_fill(1, torch.tensor([2]), 1.0).index_fill(1, torch.tensor([5]), 2.0)
     expected = said[0] - (3 * said[0] + 4 * said[1] + 4 * said[2]) / 11
-    found = score("region_perturbation", maps_of_cells(cells, 8), run)
+    found = score("region_perturbation", maps_from_cells(cells, 8), run)
     assert found.item() == pytest.approx(expected, rel=1e-4)
 
 
@@ -193,21 +207,21 @@ def test_gaps_are_one_sum_over_unlike_counts() -> None:
 
     It removes 4 of 16 cells, an eighth each: MIF falls by 1/2 within 4 steps, LIF within the last 4.
     """
-    run = Pass(mask_mean(), batch_of(white(1, 8)), mean=torch.full((3,), 0.5), seed=0, chunk=64)
+    run = Pass(mask_mean(), make_batch(white_images(1, 8)), mean=torch.full((3,), 0.5), seed=0, chunk=64)
     cells = torch.zeros(1, 16)
     cells[0, [5, 6, 9, 10]] = 1
     for name, count in (("abpc", 17), ("srg", 16), ("road_gap", 15)):
-        value = score(name, maps_of_cells(cells, 8), run, **small(name, 17))
+        value = score(name, maps_from_cells(cells, 8), run, **small(name, 17))
         assert value.item() == pytest.approx(6 / count)
 
 
 def test_aopc_falls_as_deletion_rises() -> None:
     """With evenly spaced points aopc = y₀ − (L · deletion + (y₀ + y_L)/2) / (L + 1) for every map."""
     cells = random_cells(6)
-    run = a_pass(model(Rivals(), output="softmax"), noise(6))
-    first, second = (score(name, maps_of_cells(cells, 8), run, points=17) for name in ("aopc", "deletion"))
-    curve = Curve("mean", "mif", evenly(17))
-    y = swept(run, maps_of_cells(cells, 8), [curve])[curve].y
+    run = make_pass(make_model(Rivals(), output="softmax"), random_images(6))
+    first, second = (score(name, maps_from_cells(cells, 8), run, points=17) for name in ("aopc", "deletion"))
+    curve = Curve("mean", "mif", even_fractions(17))
+    y = sweep_curves(run, maps_from_cells(cells, 8), [curve])[curve].y
     torch.testing.assert_close(first, y[:, 0] - (16 * second + (y[:, 0] + y[:, -1]) / 2) / 17)
 
 
@@ -222,9 +236,9 @@ def test_road_accuracy_counts_the_kept_class() -> None:
             said: Tensor = additive(C)(images)
             return said + torch.tensor([0.0, 3.5])
 
-    run = a_pass(Against(), white(2))
+    run = make_pass(Against(), white_images(2))
     cells = torch.stack([C, C.flip(0)])
-    values = score("road_accuracy", maps_of_cells(cells), run, imputer="mean", points=5)
+    values = score("road_accuracy", maps_from_cells(cells), run, imputer="mean", points=5)
     assert values.tolist() == pytest.approx([1 / 3, 1])
 
 
@@ -239,14 +253,16 @@ def test_monotonicity_asks_that_no_cell_put_back_lowers_the_answer() -> None:
 
 def test_monotonicity_is_that_of_aix360() -> None:
     """Its loop, written anew: put features back by rising value, and compare the probabilities after each."""
-    net, images = Rivals(), noise(60)
+    net, images = Rivals(), random_images(60)
     cells = random_cells(60, 4)
-    values = score("monotonicity_arya", maps_of_cells(cells, 8), a_pass(model(net, output="softmax"), images), points=5)
+    values = score(
+        "monotonicity_arya", maps_from_cells(cells, 8), make_pass(make_model(net, output="softmax"), images), points=5
+    )
     for row in range(60):
         canvas = torch.full((3, 8, 8), 0.5)
         said = []
         for cell in cells[row].argsort():
-            here = cell_pixels(torch.arange(4) == cell, (8, 8))
+            here = cells_to_pixels(torch.arange(4) == cell, (8, 8))
             canvas = torch.where(here, images[row], canvas)
             said.append(probability(net, canvas[None]))
         assert values[row].item() == float(np.all(np.diff(said) >= 0))
@@ -322,15 +338,17 @@ def test_a_constant_map_scores_chance_exactly(value: float) -> None:
 def test_a_constant_map_scores_zero_on_any_network(name: str) -> None:
     """Both directions show the network the same images, whatever the size and the imputer, so the difference is 0."""
     for size in (8, 11):
-        run = a_pass(model(Rivals(), output="softmax"), noise(4, size))
-        values = score(name, maps_of_cells(torch.full((4, 16), 12.7), size), run, points=6)
+        run = make_pass(make_model(Rivals(), output="softmax"), random_images(4, size))
+        values = score(name, maps_from_cells(torch.full((4, 16), 12.7), size), run, points=6)
         assert values.nan_to_num().abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("name", ["srg", "abpc", "road_gap"])
 def test_random_maps_score_zero_on_average(name: str) -> None:
     """Over 300 random maps of a model that is not additive, the mean gain is 0 within 3 standard errors."""
-    values = score(name, maps_of_cells(random_cells(300, 4)), a_pass(both(0, 3), white(300)), **small(name))
+    values = score(
+        name, maps_from_cells(random_cells(300, 4)), make_pass(conjunction(0, 3), white_images(300)), **small(name)
+    )
     assert values.std() > 0.1
     assert abs(values.mean()) < 3 * values.std() / 300**0.5
 
@@ -367,21 +385,21 @@ def test_no_gain_without_room() -> None:
 
 def test_one_superpixel_has_no_order() -> None:
     """Fine noise is one superpixel to SLIC: every map has the same curve, so none has a score."""
-    images = noise(1, 32)
+    images = random_images(1, 32)
     assert superpixels(images).max() == 0
-    assert score("irof", maps_of_cells(random_cells(1), 32), a_pass(mask_mean(), images)).isnan().all()
+    assert score("irof", maps_from_cells(random_cells(1), 32), make_pass(mask_mean(), images)).isnan().all()
 
 
 def by_hand(shares: list[float], imputers: list[str]) -> float:
     """nsrg of two-valued curves whose gain per headroom is given."""
-    metric = metrics["nsrg"].make({"imputers": imputers, "points": 3})
+    metric = metrics["nsrg"].create({"imputers": imputers, "points": 3})
     assert isinstance(metric, SweepMetric)
     x = torch.tensor([[0.0, 0.5, 1.0]])
     curves = {}
     for name, share in zip(imputers, shares, strict=True):
         for order, y in (("mif", [1.0, 0.0, 0.0]), ("lif", [1.0, 2 * share, 0.0])):
             said = torch.tensor([y])
-            curves[Curve(name, order, evenly(3))] = CurveValues(x, said, said, said)  # type: ignore[arg-type]
+            curves[Curve(name, order, even_fractions(3))] = CurveValues(x, said, said, said)  # type: ignore[arg-type]
     return metric.score(curves).item()
 
 
@@ -400,18 +418,18 @@ def test_the_oracle_beats_a_noisy_map_and_that_one_random_maps(name: str) -> Non
     """On an additive model with known contributions, in the direction that the metric declares."""
     contributions = torch.tensor([-1.0, -0.9, -1.1, -0.8, *(0.3 + 0.03 * i for i in range(12))])
     contributions = contributions[torch.randperm(16, generator=torch.Generator().manual_seed(1))]
-    run = a_pass(model(additive(contributions), output="softmax"), white(120, 8))
+    run = make_pass(make_model(additive(contributions), output="softmax"), white_images(120, 8))
     stray = random_cells(120) * 2 - 1
     sign = 1 if metrics[name].traits.higher_is_better else -1
     maps = (contributions.expand(120, -1), contributions + 1.5 * stray, stray)
-    means = [sign * score(name, maps_of_cells(cells, 8), run, **small(name)).mean().item() for cells in maps]
+    means = [sign * score(name, maps_from_cells(cells, 8), run, **small(name)).mean().item() for cells in maps]
     assert means[0] > means[1] > means[2]
 
 
 def test_no_two_metrics_are_the_same_number() -> None:
     """As they come, on a network with three classes, any two differ."""
-    run = a_pass(model(Rivals(), output="softmax"), noise(8, 16))
-    maps = Maps.of(noise(8, 16, seed=1)[:, 0], 4)
+    run = make_pass(make_model(Rivals(), output="softmax"), random_images(8, 16))
+    maps = Maps.from_values(random_images(8, 16, seed=1)[:, 0], 4)
     scores = {name: score(name, maps, run).nan_to_num(-9) for name in REMOVAL}
     for one, other in itertools.combinations(REMOVAL, 2):
         assert (scores[one] - scores[other]).abs().max() > 1e-3, (one, other)
@@ -422,20 +440,22 @@ def test_what_they_ask_alike_is_asked_once() -> None:
 
     9 points within each of 6 curves over cells and one more for 5 % kept, 10 of noise, 19 of superpixels, 1 faded.
     """
-    groups = together([curve for name in REMOVAL for curve in metrics[name].make().curves])
-    assert sorted(inner_points(group) for group in groups) == [1, 9, 9, 9, 9, 9, 10, 10, 19]
+    groups = shared_sweeps([curve for name in REMOVAL for curve in metrics[name].create().curves])
+    assert sorted(n_inner_points(group) for group in groups) == [1, 9, 9, 9, 9, 9, 10, 10, 19]
 
 
 @pytest.mark.parametrize("name", REMOVAL)
 def test_no_score_depends_on_the_batch(name: str) -> None:
     """Alone or in reversed order, an image scores as it does among others, whose superpixels are not as many."""
-    images, values = noise(5, 16), noise(5, 16, seed=1)[:, 0]
-    whole = batch_of(images)
+    images, values = random_images(5, 16), random_images(5, 16, seed=1)[:, 0]
+    whole = make_batch(images)
     assert len({int(labels.max()) for labels in superpixels(images)}) > 1
 
     def scores(*rows: int) -> Tensor:
-        batch = replace(batch_of(images[list(rows)]), ids=tuple(whole.ids[row] for row in rows))
-        return score(name, Maps.of(values[list(rows)], 4), a_pass(model(Rivals(), output="softmax"), batch))
+        batch = replace(make_batch(images[list(rows)]), ids=tuple(whole.ids[row] for row in rows))
+        return score(
+            name, Maps.from_values(values[list(rows)], 4), make_pass(make_model(Rivals(), output="softmax"), batch)
+        )
 
     expected = scores(0, 1, 2, 3, 4)
     alone = torch.cat([scores(row) for row in range(5)])
@@ -471,13 +491,13 @@ def quantus_of(
 
 def grey(count: int, size: int = 8) -> Tensor:
     """``(count,1,size,size)``."""
-    return noise(count, size)[:, :1]
+    return random_images(count, size)[:, :1]
 
 
 def on_grey(name: str, images: Tensor, values: Tensor, grid: int, output: str = "softmax", **params: object) -> Tensor:
     """Our score of the same images in colour, under the same network."""
-    run = a_pass(model(Rivals(), output=output), images.expand(-1, 3, -1, -1).contiguous())
-    return score(name, Maps.of(values[:, 0], grid), run, **params)
+    run = make_pass(make_model(Rivals(), output=output), images.expand(-1, 3, -1, -1).contiguous())
+    return score(name, Maps.from_values(values[:, 0], grid), run, **params)
 
 
 @pytest.fixture
@@ -490,7 +510,7 @@ def trapz(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("name", "softmax"), [("pixel_flipping", False), ("deletion", True)])
 def test_the_area_of_quantus_s_pixel_flipping(name: str, softmax: bool) -> None:
     """Theirs starts after the first of L steps and counts them: L times ours, less the first trapezoid."""
-    images, values = grey(6), noise(6, seed=1)[:, :1]
+    images, values = grey(6), random_images(6, seed=1)[:, :1]
     steps = {"features_in_step": 8, "softmax": softmax}
     theirs = quantus_of(PixelFlipping, Rivals(), images, values, return_auc_per_sample=True, **steps)
     first = quantus_of(PixelFlipping, Rivals(), images, values, **steps)[:, 0]
@@ -501,17 +521,17 @@ def test_the_area_of_quantus_s_pixel_flipping(name: str, softmax: bool) -> None:
 
 def test_the_area_under_quantus_s_selectivity() -> None:
     """Its values after each patch, behind that of the whole image, bound the same area."""
-    images, values = noise(6), noise(6, seed=1)[:, :1]
+    images, values = random_images(6), random_images(6, seed=1)[:, :1]
     theirs = quantus_of(Selectivity, Rivals(), images, values, patch_size=2)
     curve = np.concatenate([Rivals()(images)[:, :1].detach().numpy(), theirs], axis=1)
-    ours = score("pixel_flipping", Maps.of(values[:, 0], 4), a_pass(Rivals(), images), points=17)
+    ours = score("pixel_flipping", Maps.from_values(values[:, 0], 4), make_pass(Rivals(), images), points=17)
     np.testing.assert_allclose(ours, np.trapezoid(curve, dx=1 / 16, axis=1), atol=1e-5)
 
 
 def test_the_mean_of_quantus_s_region_perturbation() -> None:
     """The falls after each of 8 of 16 patches, under the same noise, and that of the whole image: their mean."""
-    images, values = noise(6), noise(6, seed=1)[:, :1]
-    run = a_pass(model(Rivals(), output="softmax"), images)
+    images, values = random_images(6), random_images(6, seed=1)[:, :1]
+    run = make_pass(make_model(Rivals(), output="softmax"), images)
     fill = filled(run, "noise").flatten(1).numpy()
 
     def show(arr: np.ndarray, indices: np.ndarray, **_: object) -> np.ndarray:
@@ -522,14 +542,14 @@ def test_the_mean_of_quantus_s_region_perturbation() -> None:
 
     settings = {"patch_size": 2, "regions_evaluation": 8, "perturb_func": show}
     theirs = quantus_of(RegionPerturbation, Rivals(), images, values, softmax=True, **settings)
-    ours = score("region_perturbation", Maps.of(values[:, 0], 4), run, regions=0.5, points=9)
+    ours = score("region_perturbation", Maps.from_values(values[:, 0], 4), run, regions=0.5, points=9)
     np.testing.assert_allclose(ours, theirs.sum(1) / 9, atol=1e-5)
 
 
 @pytest.mark.usefixtures("trapz")
 def test_the_area_of_quantus_s_irof(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the same superpixels, L of them: L times ours, and the first trapezoid of shares, since it is left out."""
-    image, values = grey(1, 16), noise(1, 16, seed=1)[:, :1]
+    image, values = grey(1, 16), random_images(1, 16, seed=1)[:, :1]
     labels = superpixels(image.expand(-1, 3, -1, -1))[0]
     count = int(labels.max()) + 1
     monkeypatch.setattr(quantus_irof.utils, "get_superpixel_segments", lambda **_: labels.numpy())
@@ -543,7 +563,7 @@ def test_the_area_of_quantus_s_irof(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_monotonicity_is_quantus_s_once_it_puts_cells_back() -> None:
     """Given a function that shows the image where it should, it says the same of 60 images, some of them passing."""
-    images, values = grey(60), noise(60, seed=1)[:, :1]
+    images, values = grey(60), random_images(60, seed=1)[:, :1]
     flat = images.flatten(1).numpy()
 
     def put_back(arr: np.ndarray, indices: np.ndarray, **_: object) -> np.ndarray:
@@ -561,14 +581,14 @@ def test_monotonicity_is_quantus_s_once_it_puts_cells_back() -> None:
 
 def test_not_every_map_is_monotone() -> None:
     """Quantus as it comes replaces the baseline by the baseline, so every map passes."""
-    images, values = grey(60), noise(60, seed=1)[:, :1]
+    images, values = grey(60), random_images(60, seed=1)[:, :1]
     assert quantus_of(Monotonicity, Rivals(), images, values, features_in_step=16, softmax=True).all()
     assert on_grey("monotonicity_arya", images, values, grid=8, points=5).mean() < 0.95
 
 
 def test_road_keeps_the_class_as_quantus_s_does() -> None:
     """On grey images of 100 pixels, without noise, class 0 is predicted after the same removals."""
-    images, values = grey(12, 10), noise(12, 10, seed=1)[:, :1]
+    images, values = grey(12, 10), random_images(12, 10, seed=1)[:, :1]
     theirs = quantus_of(ROAD, Rivals(), images, values, percentages=[10, 20, 30, 40, 50, 60, 70, 80, 90], noise=0.0)[0]
     ours = on_grey("road_accuracy", images, values, grid=10, imputer="linear:noise=0")
     np.testing.assert_allclose(ours, theirs.mean(1), atol=1e-6)
@@ -577,19 +597,19 @@ def test_road_keeps_the_class_as_quantus_s_does() -> None:
 
 def test_a_map_of_one_channel_explains_a_colour_image() -> None:
     """Quantus fails for it in ROAD and IROF."""
-    images, values = noise(2, 16), noise(2, 16, seed=1)[:, :1]
+    images, values = random_images(2, 16), random_images(2, 16, seed=1)[:, :1]
     with pytest.raises(IndexError):
         quantus_of(ROAD, Rivals(), images, values)
     with pytest.raises(AssertionError, match="same as the mask"):
         quantus_of(IROF, Rivals(), images, values)
-    run = a_pass(model(Rivals(), output="softmax"), images)
+    run = make_pass(make_model(Rivals(), output="softmax"), images)
     for name in ("road_gap", "road_accuracy", "irof"):
-        assert score(name, Maps.of(values[:, 0], 4), run).isfinite().all()
+        assert score(name, Maps.from_values(values[:, 0], 4), run).isfinite().all()
 
 
 def test_road_reads_more_than_the_first_batch() -> None:
     """Quantus returns the accuracy of its first batch alone; here every image has its own, and all of them a mean."""
-    images, values = grey(12, 10), noise(12, 10, seed=1)[:, :1]
+    images, values = grey(12, 10), random_images(12, 10, seed=1)[:, :1]
     reference = ROAD(percentages=[50], noise=0.0, disable_warnings=True)
     batches = [
         quantus_of(ROAD, Rivals(), images[rows], values[rows], percentages=[50], noise=0.0)[0]
@@ -606,7 +626,7 @@ def test_road_reads_more_than_the_first_batch() -> None:
 @pytest.mark.usefixtures("trapz")
 def test_more_superpixels_in_another_image_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Quantus ends the shorter curve of a batch at zero, so its area depends on the other image."""
-    images, values = grey(2, 16), noise(2, 16, seed=1)[:, :1]
+    images, values = grey(2, 16), random_images(2, 16, seed=1)[:, :1]
     labels = superpixels(images.expand(-1, 3, -1, -1)).numpy()
     few = labels.max((1, 2)).argmin()
     pieces = itertools.cycle(labels)
@@ -621,22 +641,22 @@ def test_more_superpixels_in_another_image_change_nothing(monkeypatch: pytest.Mo
 
 def test_black_is_the_same_for_every_image() -> None:
     """Quantus's "black" is each image's own minimum, so emptied images differ; here they are all of one colour."""
-    images, values = torch.cat([grey(1), grey(1) * 0.5 + 0.4]), noise(2, seed=1)[:, :1]
+    images, values = torch.cat([grey(1), grey(1) * 0.5 + 0.4]), random_images(2, seed=1)[:, :1]
     theirs = quantus_of(PixelFlipping, Rivals(), images, values, perturb_baseline="black", features_in_step=8)[:, -1]
     assert abs(theirs[0] - theirs[1]) > 1e-2
-    curve = Curve("mean", "mif", evenly(9))
-    run = a_pass(Rivals(), images.expand(-1, 3, -1, -1).contiguous())
-    ours = swept(run, Maps.of(values[:, 0], 8), [curve])[curve].logit[:, -1]
+    curve = Curve("mean", "mif", even_fractions(9))
+    run = make_pass(Rivals(), images.expand(-1, 3, -1, -1).contiguous())
+    ours = sweep_curves(run, Maps.from_values(values[:, 0], 8), [curve])[curve].logit[:, -1]
     torch.testing.assert_close(ours[0], ours[1])
 
 
 def test_the_channels_of_a_pixel_go_together() -> None:
     """Quantus flips them one by one, so a colour image takes three times the steps, most between two true ones."""
-    images, values = noise(2, 4), noise(2, 4, seed=1)[:, :1]
+    images, values = random_images(2, 4), random_images(2, 4, seed=1)[:, :1]
     theirs = quantus_of(PixelFlipping, Rivals(), images, values)
     assert theirs.shape == (2, 3 * 16)
-    curve = Curve("mean", "mif", evenly(17))
-    ours = swept(a_pass(Rivals(), images), Maps.of(values[:, 0], 4), [curve])[curve].logit[:, 1:]
+    curve = Curve("mean", "mif", even_fractions(17))
+    ours = sweep_curves(make_pass(Rivals(), images), Maps.from_values(values[:, 0], 4), [curve])[curve].logit[:, 1:]
     assert len(ours[0]) == 16
     np.testing.assert_allclose(theirs[:, 2::3], ours, atol=1e-5)
 
@@ -680,7 +700,7 @@ def test_sufficiency_is_not_that_of_quantus() -> None:
 def test_parameters_that_make_no_sense_are_refused(name: str, params: dict[str, object]) -> None:
     """Fewer than 3 points, no imputers, a string for a list, shares outside (0,1], a division by zero."""
     with pytest.raises(BadParameter):
-        metrics[name].make(params)
+        metrics[name].create(params)
 
 
 def probability(net: nn.Module, image: Tensor) -> float:
@@ -692,4 +712,4 @@ def probability(net: nn.Module, image: Tensor) -> float:
 def filled(run: Pass, imputer: str) -> Tensor:
     """The images with every pixel removed, ``(B,3,H,W)``."""
     every = torch.ones(len(run), 1, *run.images.shape[2:], dtype=torch.bool)
-    return imputer_of(imputer)(run)(torch.arange(len(run)), every)[:, 0]
+    return get_imputer(imputer)(run)(torch.arange(len(run)), every)[:, 0]

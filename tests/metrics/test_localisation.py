@@ -21,7 +21,7 @@ from mavis.core.errors import BadParameter
 from mavis.core.registry import metrics
 from mavis.core.types import PART_CODES
 
-from ..toys import Pooled, batch_of
+from ..toys import Pooled, make_batch
 
 REGION = torch.zeros(4, 4, dtype=torch.bool)
 REGION[:2, :2] = True
@@ -50,8 +50,8 @@ def of(
         "regions": None if regions is None else regions.expand(shape),
         "parts": None if parts is None else parts.expand(shape),
     }
-    batch = batch_of(torch.zeros(shape[0], 3, *shape[1:]), **truth)
-    result: Tensor = metrics[name].make(params).score(Maps.of(values, grid), batch)
+    batch = make_batch(torch.zeros(shape[0], 3, *shape[1:]), **truth)
+    result: Tensor = metrics[name].create(params).score(Maps.from_values(values, grid), batch)
     return result
 
 
@@ -333,7 +333,7 @@ def test_tolerance_widens_the_region_for_ties_too() -> None:
 def test_parameters_out_of_range_are_refused(name: str, params: dict[str, object]) -> None:
     """What cannot be meant is an error that names the metric and what it takes."""
     with pytest.raises(BadParameter, match=f"{name}: .* got"):
-        metrics[name].make(params)
+        metrics[name].create(params)
 
 
 def test_more_pixels_than_there_are_is_refused() -> None:

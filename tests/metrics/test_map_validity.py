@@ -7,9 +7,9 @@ import torch
 
 from mavis.core.attribution_maps import Maps
 from mavis.core.registry import explainers
-from mavis.engine.planning.plan import Part
+from mavis.engine.planning.plan import Component
 
-from ..toys import Pooled, a_pass, model, noise, part, run_block, score
+from ..toys import Pooled, make_explainer, make_model, make_pass, random_images, run_block, score
 
 
 def test_only_finite_and_varied_maps_are_valid() -> None:
@@ -19,28 +19,34 @@ def test_only_finite_and_varied_maps_are_valid() -> None:
     values[1, 3, 3] = -torch.inf
     values[3, 1, 1] = torch.nextafter(torch.tensor(0.1), torch.tensor(1.0))
     values[4] = torch.rand((4, 4), generator=torch.Generator().manual_seed(0))
-    assert score("valid", Maps.of(values, 2), a_pass(Pooled(), noise(5))).tolist() == [0, 0, 0, 1, 1]
+    assert score("valid", Maps.from_values(values, 2), make_pass(Pooled(), random_images(5))).tolist() == [
+        0,
+        0,
+        0,
+        1,
+        1,
+    ]
 
 
-def repeatability(explainer: Part) -> list[float]:
+def repeatability(explainer: Component) -> list[float]:
     """Of three images, as a run scores it."""
-    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
     return run_block(run, explainer, {"repeatability": {}}, grid=2)["repeatability"].tolist()
 
 
 def test_what_draws_by_the_seed_comes_back() -> None:
     """A gradient, a method with noise of its own and a control with fresh numbers per variant: bit by bit."""
     for name in ("saliency", "smoothgrad", "random"):
-        assert repeatability(part(name)) == [0.0, 0.0, 0.0]
+        assert repeatability(make_explainer(name)) == [0.0, 0.0, 0.0]
 
 
 def test_what_draws_by_the_clock_does_not() -> None:
     """The difference over the larger of both maximums: maps of 4 and 5 differ by 1/5, zeros by nothing."""
     counted = itertools.count(4)
     grows = lambda run, _: torch.full_like(run.images[:, :1], next(counted))  # noqa: E731
-    assert repeatability(Part("grows", {}, explainers["random"].traits, grows)) == pytest.approx([0.2] * 3)
+    assert repeatability(Component("grows", {}, explainers["random"].traits, grows)) == pytest.approx([0.2] * 3)
     zeros = lambda run, _: torch.zeros_like(run.images[:, :1])  # noqa: E731
-    assert repeatability(Part("zeros", {}, explainers["random"].traits, zeros)) == [0.0] * 3
+    assert repeatability(Component("zeros", {}, explainers["random"].traits, zeros)) == [0.0] * 3
 
 
 def test_nothing_is_shared_with_the_first_map() -> None:
@@ -51,6 +57,6 @@ def test_nothing_is_shared_with_the_first_map() -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return super().forward(images) * next(calls)
 
-    run = a_pass(model(Forgetful(), cam_layer="relu"), noise(3))
-    found = run_block(run, part("saliency"), {"repeatability": {}}, grid=2)["repeatability"]
+    run = make_pass(make_model(Forgetful(), cam_layer="relu"), random_images(3))
+    found = run_block(run, make_explainer("saliency"), {"repeatability": {}}, grid=2)["repeatability"]
     assert (found > 0.1).all()

@@ -17,17 +17,17 @@ from torch import nn
 
 from mavis.core.attribution_maps import Maps
 from mavis.core.errors import BadParameter, MavisError
-from mavis.core.metric_types import Explained
+from mavis.core.metric_types import Explanation
 from mavis.core.registry import metrics
-from mavis.core.seeding import seed_of
-from mavis.engine.execution.explain import Explaining, Job
-from mavis.engine.planning.plan import Line
-from mavis.metrics.quantus_catalogue import METRICS
+from mavis.core.seeding import derive_seed
+from mavis.engine.execution.explain import MapProducer, ModelTask
+from mavis.engine.planning.plan import Components
+from mavis.metrics.quantus_catalogue import QUANTUS_METRICS
 
 from .. import toys
 
-NAMES = [known.name for known in METRICS]
-KNOWN = {known.name: known for known in METRICS}
+NAMES = [known.name for known in QUANTUS_METRICS]
+KNOWN = {known.name: known for known in QUANTUS_METRICS}
 SEED = 3
 FEW = {"nr_samples": 2}
 LIGHT = {
@@ -45,36 +45,36 @@ REGION[2:5, 2:6] = True
 
 
 def a_net():
-    return toys.model(toys.Pooled(), cam_layer="relu")
+    return toys.make_model(toys.Pooled(), cam_layer="relu")
 
 
 def linear():
     """A linear net with a layer, whose saliency does not depend on the image."""
     layer = nn.Linear(3 * 8 * 8, 2)
     layer.weight.data = torch.randn(2, 3 * 8 * 8, generator=torch.Generator().manual_seed(1))
-    return toys.model(nn.Sequential(nn.Flatten(), layer))
+    return toys.make_model(nn.Sequential(nn.Flatten(), layer))
 
 
 def a_batch(images=None):
-    images = toys.noise(3) if images is None else images
-    return toys.batch_of(images, regions=REGION.expand(len(images), 8, 8))
+    images = toys.random_images(3) if images is None else images
+    return toys.make_batch(images, regions=REGION.expand(len(images), 8, 8))
 
 
 def score(name, run, explain=None, values=None, explainer="input_x_gradient", target=0, **params):
     """A Quantus metric's scores ``(B,)`` of an explainer, or of maps and a function of one's own."""
-    part, targets = toys.part(explainer), toys.targets(run, target)
-    explaining = Explaining(Job(run.model, None, Line((part,), ()), {}, run.mean, run.seed, 2, run.chunk))
-    values = explaining.values(part, run, targets) if values is None else values
-    explained = Explained(Maps.of(values, 2), run, targets)
-    return metrics[f"quantus:{name}"].make(params).score(explained, explain or explaining.anything(part))
+    part, targets = toys.make_explainer(explainer), toys.targets(run, target)
+    explaining = MapProducer(ModelTask(run.model, None, Components((part,), ()), {}, run.mean, run.seed, 2, run.chunk))
+    values = explaining.pixel_values(part, run, targets) if values is None else values
+    explained = Explanation(Maps.from_values(values, 2), run, targets)
+    return metrics[f"quantus:{name}"].create(params).score(explained, explain or explaining.as_function(part))
 
 
 @cache
 def lightly(name, rows=(0, 1, 2)):
     """Scores of some rows of one batch, by image."""
-    images = toys.noise(3)[list(rows)]
+    images = toys.random_images(3)[list(rows)]
     batch = replace(a_batch(images), ids=tuple(f"toy/{row}" for row in rows))
-    run = toys.a_pass(a_net(), batch, seed=SEED)
+    run = toys.make_pass(a_net(), batch, seed=SEED)
     return dict(zip(batch.ids, score(name, run, **LIGHT.get(name, {})).tolist(), strict=True))
 
 
@@ -87,7 +87,7 @@ def test_every_metric_of_quantus_is_there():
     """The table holds the metrics that Quantus lists, in Quantus's categories."""
     words = {"Axiomatic": "axioms"}
     listed = {(c.__name__, words.get(k, k.lower())) for k, v in quantus.AVAILABLE_METRICS.items() for c in v.values()}
-    assert {(known.name, known.category) for known in METRICS} == listed
+    assert {(known.name, known.category) for known in QUANTUS_METRICS} == listed
     assert all(metrics[f"quantus:{name}"].origin == "Quantus" for name in NAMES)
 
 
@@ -106,7 +106,7 @@ def test_registering_does_not_import_quantus():
     assert told.stdout.split() == ["True", "False"]
 
 
-@pytest.mark.parametrize("known", [known for known in METRICS if known.faulty], ids=lambda known: known.name)
+@pytest.mark.parametrize("known", [known for known in QUANTUS_METRICS if known.faulty], ids=lambda known: known.name)
 def test_a_refused_metric_names_one_to_use_instead(known):
     """Its reason is one line and ends with a metric of MAVIS."""
     assert "\n" not in known.faulty
@@ -119,7 +119,8 @@ def test_the_page_says_what_is_declared():
     told = re.findall(r"^\| `quantus:(\w+)` \| (\w+) \| (\w+) \| (.+) \|$", page, re.MULTILINE)
     way = {True: "higher", False: "lower"}
     declared = {
-        (k.name, k.category, way[k.higher_is_better], f"refused: {k.faulty}" if k.faulty else k.about) for k in METRICS
+        (k.name, k.category, way[k.higher_is_better], f"refused: {k.faulty}" if k.faulty else k.summary)
+        for k in QUANTUS_METRICS
     }
     assert set(told) == declared
 
@@ -149,7 +150,7 @@ def test_no_value_depends_on_the_batch(name):
 def test_nothing_is_left_behind(name, capfd):
     """Images, maps, weights, hooks and all generators are as before; nothing is printed, no model is kept."""
     model, values = a_net(), torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(2))
-    run = toys.a_pass(model, a_batch(toys.noise(1)), seed=SEED)
+    run = toys.make_pass(model, a_batch(toys.random_images(1)), seed=SEED)
     before = [t.clone() for t in (run.images, values, *model.net.state_dict().values())]
     random.seed(1)
     np.random.seed(1)
@@ -167,11 +168,11 @@ def test_nothing_is_left_behind(name, capfd):
 
 def test_what_quantus_prints_and_writes_stays_with_it(capfd):
     """Raw signed maps make it print a warning, and Complexity divides them in place; nobody sees either."""
-    maps = Maps.of(torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0)), 2)
+    maps = Maps.from_values(torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0)), 2)
     before = maps.values.clone()
-    run = toys.a_pass(a_net(), a_batch(toys.noise(1)))
-    metric = metrics["quantus:Complexity"].make({"abs": False, "normalise": False})
-    assert metric.score(Explained(maps, run, toys.targets(run)), None).isfinite().all()
+    run = toys.make_pass(a_net(), a_batch(toys.random_images(1)))
+    metric = metrics["quantus:Complexity"].create({"abs": False, "normalise": False})
+    assert metric.score(Explanation(maps, run, toys.targets(run)), None).isfinite().all()
     assert torch.equal(maps.values, before)
     assert capfd.readouterr() == ("", "")
 
@@ -191,13 +192,13 @@ def test_maps_that_quantus_does_not_take_have_no_value(value):
     """A constant, zero, NaN or infinite map has no value, be it alone or beside another."""
     good = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0))
     for values in (torch.full((1, 8, 8), value), torch.cat([torch.full((1, 8, 8), value), good])):
-        found = score("Sparseness", toys.a_pass(a_net(), a_batch(toys.noise(len(values)))), values=values)
+        found = score("Sparseness", toys.make_pass(a_net(), a_batch(toys.random_images(len(values)))), values=values)
         assert found.isnan().tolist() == [True, False][: len(values)]
 
 
 def test_a_draw_whose_map_has_a_nan_is_not_passed_over():
     """Quantus would take the mean of the other draws."""
-    run, calls = toys.a_pass(a_net(), a_batch(toys.noise(1))), []
+    run, calls = toys.make_pass(a_net(), a_batch(toys.random_images(1))), []
 
     def explain(model, images, targets):
         calls.append(1)
@@ -211,27 +212,27 @@ def test_a_draw_whose_map_has_a_nan_is_not_passed_over():
 def test_a_map_below_zero_everywhere_has_no_value():
     """Quantus refuses it, although its order says something."""
     values = -1 - torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert score("AUC", toys.a_pass(a_net(), a_batch(toys.noise(1))), values=values).isnan().all()
+    assert score("AUC", toys.make_pass(a_net(), a_batch(toys.random_images(1))), values=values).isnan().all()
 
 
 @pytest.mark.parametrize("full", [False, True])
-@pytest.mark.parametrize("name", [known.name for known in METRICS if known.truth])
+@pytest.mark.parametrize("name", [known.name for known in QUANTUS_METRICS if known.truth])
 def test_an_empty_or_full_region_has_no_value(name, full):
     """Where the region is nothing or everything there is nothing to find."""
-    run = toys.a_pass(a_net(), toys.batch_of(toys.noise(1), regions=torch.full((1, 8, 8), full)))
+    run = toys.make_pass(a_net(), toys.make_batch(toys.random_images(1), regions=torch.full((1, 8, 8), full)))
     assert score(name, run, **LIGHT.get(name, {})).isnan().all()
 
 
 def test_an_oracle_has_no_value_where_images_change():
     """Changed images have no planted truth: that is no failure, and metrics of the map alone have a value."""
-    run = toys.a_pass(a_net(), a_batch(toys.noise(2)))
+    run = toys.make_pass(a_net(), a_batch(toys.random_images(2)))
     assert score("MaxSensitivity", run, explainer="oracle", **FEW).isnan().all()
     assert score("AUC", run, explainer="oracle").tolist() == [1, 1]
 
 
 def test_an_explainer_s_own_draws_are_not_taken_for_a_change():
     """A random map that does not depend on the image is perfectly stable."""
-    run = toys.a_pass(a_net(), a_batch(toys.noise(2)))
+    run = toys.make_pass(a_net(), a_batch(toys.random_images(2)))
     assert score("MaxSensitivity", run, explainer="random", **FEW).tolist() == [0, 0]
 
 
@@ -248,20 +249,20 @@ def refusing(error):
 
 def test_an_image_on_which_quantus_raises_costs_only_itself():
     """The others have the values that they have alone."""
-    images = toys.noise(3)
+    images = toys.random_images(3)
     images[1] += 5
-    run = toys.a_pass(a_net(), a_batch(images))
+    run = toys.make_pass(a_net(), a_batch(images))
     found = score("MaxSensitivity", run, explain=refusing(ValueError("no")), values=images[:, 0], nr_samples=2)
     assert found.isnan().tolist() == [False, True, False]
 
 
 def test_where_all_images_raise_the_first_exception_is_passed_on():
     """So that the cell is a failure, with its reason, and not undefined."""
-    images = toys.noise(2) + 5
+    images = toys.random_images(2) + 5
     with pytest.raises(ValueError, match="no"):
         score(
             "MaxSensitivity",
-            toys.a_pass(a_net(), a_batch(images)),
+            toys.make_pass(a_net(), a_batch(images)),
             explain=refusing(ValueError("no")),
             values=images[:, 0],
             nr_samples=2,
@@ -270,12 +271,12 @@ def test_where_all_images_raise_the_first_exception_is_passed_on():
 
 def test_a_full_memory_is_not_an_undefined_value():
     """It is passed on, so that the block is begun again with less."""
-    images = toys.noise(2)
+    images = toys.random_images(2)
     images[1] += 5
     with pytest.raises(torch.OutOfMemoryError):
         score(
             "MaxSensitivity",
-            toys.a_pass(a_net(), a_batch(images)),
+            toys.make_pass(a_net(), a_batch(images)),
             explain=refusing(torch.OutOfMemoryError("full")),
             values=images[:, 0],
             nr_samples=2,
@@ -299,19 +300,19 @@ def test_a_full_memory_is_not_an_undefined_value():
 def test_parameters_are_checked_before_any_work(name, params, message):
     """What the class does not take, or Quantus refuses, ends with one line that says so."""
     with pytest.raises(BadParameter, match=re.escape(message)):
-        metrics[f"quantus:{name}"].make(params)
+        metrics[f"quantus:{name}"].create(params)
 
 
 def test_a_class_that_this_quantus_lacks_is_named(monkeypatch):
     """Another version of Quantus may have fewer metrics."""
     monkeypatch.delattr(quantus, "AUC")
     with pytest.raises(MavisError, match=r"Quantus .* has no metric 'AUC'; install"):
-        metrics["quantus:AUC"].make()
+        metrics["quantus:AUC"].create()
 
 
 def test_a_function_of_quantus_is_given_by_its_name():
     """Uniform noise by name is the default; Gaussian noise gives other values."""
-    run = toys.a_pass(a_net(), a_batch(toys.noise(1)), seed=SEED)
+    run = toys.make_pass(a_net(), a_batch(toys.random_images(1)), seed=SEED)
     usual = score("MaxSensitivity", run, nr_samples=2)
     assert torch.equal(usual, score("MaxSensitivity", run, nr_samples=2, perturb_func="batch_uniform_noise"))
     assert not torch.equal(usual, score("MaxSensitivity", run, nr_samples=2, perturb_func="batch_gaussian_noise"))
@@ -322,7 +323,7 @@ def test_a_function_of_quantus_is_given_by_its_name():
 
 def test_the_explainer_gets_the_model_quantus_hands_over():
     """First the model itself, then copies whose weights differ but for the name; images and targets as tensors."""
-    run, seen = toys.a_pass(a_net(), a_batch(toys.noise(1))), []
+    run, seen = toys.make_pass(a_net(), a_batch(toys.random_images(1))), []
 
     def explain(model, images, targets):
         seen.append((model, images, targets))
@@ -338,10 +339,10 @@ def test_the_explainer_gets_the_model_quantus_hands_over():
 
 def test_draws_come_from_the_run_s_seed_and_the_image():
     """Max-sensitivity of the red channel is that of the noise drawn by hand from the documented seed."""
-    run = toys.a_pass(a_net(), a_batch(toys.noise(2)), seed=SEED)
+    run = toys.make_pass(a_net(), a_batch(toys.random_images(2)), seed=SEED)
     found = score("MaxSensitivity", run, explain=lambda model, x, t: x[:, 0], values=run.images[:, 0], nr_samples=4)
     for row, image in enumerate(run.ids):
-        draws = np.random.RandomState(seed_of(SEED, image, "quantus:MaxSensitivity") % 2**32)
+        draws = np.random.RandomState(derive_seed(SEED, image, "quantus:MaxSensitivity") % 2**32)
         red = run.images[row, 0].numpy().ravel()
         longest = max(np.linalg.norm(draws.uniform(-0.2, 0.2, 192)[:64]) for _ in range(4))
         assert found[row].item() == pytest.approx(longest / np.linalg.norm(red), rel=1e-5)
@@ -349,7 +350,7 @@ def test_draws_come_from_the_run_s_seed_and_the_image():
 
 def test_another_seed_gives_other_draws():
     """The run's seed decides."""
-    first, second = (toys.a_pass(a_net(), a_batch(toys.noise(1)), seed=seed) for seed in (1, 2))
+    first, second = (toys.make_pass(a_net(), a_batch(toys.random_images(1)), seed=seed) for seed in (1, 2))
     assert score("AvgSensitivity", first, **FEW).item() != score("AvgSensitivity", second, **FEW).item()
 
 
@@ -357,7 +358,7 @@ def test_another_seed_gives_other_draws():
 
 
 def on_map(name, values, **params):
-    return score(name, toys.a_pass(a_net(), a_batch(toys.noise(1))), values=values[None], **params).item()
+    return score(name, toys.make_pass(a_net(), a_batch(toys.random_images(1))), values=values[None], **params).item()
 
 
 def test_auc_is_scikit_learn_s():
@@ -382,10 +383,10 @@ def test_complexity_metrics_of_four_equal_pixels():
     assert on_map("EffectiveComplexity", 1e-9 * values) == 4
 
 
-@pytest.mark.parametrize("name", [k.name for k in METRICS if k.category == "robustness" and not k.faulty])
+@pytest.mark.parametrize("name", [k.name for k in QUANTUS_METRICS if k.category == "robustness" and not k.faulty])
 def test_the_saliency_of_a_linear_model_does_not_move(name):
     """Its gradient is the same everywhere, so every change is 0."""
-    run = toys.a_pass(linear(), a_batch(toys.noise(1)))
+    run = toys.make_pass(linear(), a_batch(toys.random_images(1)))
     params = {**LIGHT[name], **({"return_nan_when_prediction_changes": False} if name.startswith("Relative") else {})}
     assert score(name, run, explainer="saliency", **params).item() == pytest.approx(0, abs=1e-6)
 
@@ -393,7 +394,7 @@ def test_the_saliency_of_a_linear_model_does_not_move(name):
 def test_a_draw_that_changes_the_prediction_leaves_no_relative_stability():
     """Noise turns the sign of a sum just below 0; Quantus has a value only if it is told not to mind."""
     net = toys.Linear(torch.stack([torch.ones(3, 8, 8), -torch.ones(3, 8, 8)]))
-    run = toys.a_pass(toys.model(net), a_batch(toys.noise(1) - 0.52))
+    run = toys.make_pass(toys.make_model(net), a_batch(toys.random_images(1) - 0.52))
 
     def stability(**params):
         red = run.images[:, 0]

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from mavis.core.attribution_maps import Maps, cell_means
 from mavis.core.errors import BadParameter
-from mavis.core.metric_types import Explained
+from mavis.core.metric_types import Explanation
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.variants import OtherClass, Randomised, Smoothed, Variant
 from mavis.core.registry import metrics
-from mavis.engine.planning.plan import Part
+from mavis.engine.planning.plan import Component
 from mavis.metrics.map_similarity import hog_similarity, ssim
 
-from ..toys import Linear, Pooled, a_pass, explain, model, noise, part, run_block, targets
+from ..toys import Linear, Pooled, explain, make_explainer, make_model, make_pass, random_images, run_block, targets
 
 CASCADES = ("mprt_top_down", "mprt_bottom_up")
 FULL = ("mprt", "smooth_mprt", "efficient_mprt")
@@ -28,15 +28,15 @@ SIMILAR = ("mprt", *CASCADES, "smooth_mprt", "random_logit")
 """Those that compare two maps by a similarity of choice."""
 
 
-def scored(name: str, explainer: Part, count: int = 4, **params: object) -> Tensor:
+def scored(name: str, explainer: Component, count: int = 4, **params: object) -> Tensor:
     """Scores on a small convolutional net with 16 px images and 8 by 8 cells."""
-    run = a_pass(model(Pooled(), cam_layer="relu"), noise(count, 16), chunk=count)
+    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(count, 16), chunk=count)
     return run_block(run, explainer, {name: params}, grid=8)[name]
 
 
-def own(read: Callable[[Pass], Tensor]) -> Part:
+def own(read: Callable[[Pass], Tensor]) -> Component:
     """An explainer that returns what it reads from the pass."""
-    return Part("own", {}, part("sobel").traits, lambda run, _: read(run))
+    return Component("own", {}, make_explainer("sobel").traits, lambda run, _: read(run))
 
 
 def rows(count: int = 2, size: int = 8) -> Tensor:
@@ -46,14 +46,14 @@ def rows(count: int = 2, size: int = 8) -> Tensor:
 
 def linear(weight: Tensor, images: Tensor) -> Pass:
     """A pass of a linear model with as many classes as it has rows, made for images of its size."""
-    return a_pass(model(Linear(weight), classes=tuple("abcdefg"[: len(weight)]), size=weight.shape[-1]), images)
+    return make_pass(make_model(Linear(weight), classes=tuple("abcdefg"[: len(weight)]), size=weight.shape[-1]), images)
 
 
 def compared(name: str, before: Tensor, after: Tensor, grid: int = 4, **params: object) -> Tensor:
     """What a metric says of maps ``(B,H,W)`` for two classes."""
     run = linear(rows(2, before.shape[-1]), torch.zeros(len(before), 3, *before.shape[1:]))
-    made = (Explained(Maps.of(v, grid), run, targets(run, k)) for k, v in enumerate((before, after)))
-    value: Tensor = metrics[name].make(params).compare(*made)
+    made = (Explanation(Maps.from_values(v, grid), run, targets(run, k)) for k, v in enumerate((before, after)))
+    value: Tensor = metrics[name].create(params).compare(*made)
     return value
 
 
@@ -69,13 +69,13 @@ def correlation(a: Tensor, b: Tensor, grid: int = 4) -> list[float]:
 @pytest.mark.parametrize("metric", SIMILAR)
 def test_maps_that_ignore_the_model_score_one(metric: str, name: str) -> None:
     """Edges and the centre stay where they are whatever the weights, the noise and the class."""
-    torch.testing.assert_close(scored(metric, part(name)), torch.ones(4))
+    torch.testing.assert_close(scored(metric, make_explainer(name)), torch.ones(4))
 
 
 @pytest.mark.parametrize("metric", ["mprt", "mprt_top_down", "smooth_mprt"])
 def test_fresh_noise_scores_zero_on_average(metric: str) -> None:
     """A map that is drawn anew with the weights correlates with nothing: mean 0 within 3 standard errors."""
-    values = scored(metric, part("random"), 200, **({"samples": 2} if metric == "smooth_mprt" else {}))
+    values = scored(metric, make_explainer("random"), 200, **({"samples": 2} if metric == "smooth_mprt" else {}))
     assert abs(values.mean()) < 3 * values.std() / 200**0.5
     assert values.std() == pytest.approx((2 if metric == "mprt_top_down" else 1) ** -0.5 / 63**0.5, rel=0.4)
 
@@ -123,14 +123,14 @@ def test_the_similarity_can_be_chosen(metric: str) -> None:
 def test_an_unknown_similarity_is_refused(metric: str) -> None:
     """The message names the three there are."""
     with pytest.raises(BadParameter, match="similarity must be one of spearman, ssim, hog, got 'pearson'"):
-        metrics[metric].make({"similarity": "pearson"})
+        metrics[metric].create({"similarity": "pearson"})
 
 
 @pytest.mark.parametrize("metric", [*CASCADES, *FULL])
 def test_at_least_one_randomised_model(metric: str) -> None:
     """No randomised model, no test."""
     with pytest.raises(BadParameter, match=f"{metric}: repeats must be at least 1, got 0"):
-        metrics[metric].make({"repeats": 0})
+        metrics[metric].create({"repeats": 0})
 
 
 @pytest.mark.parametrize("metric", [*CASCADES, "mprt", "smooth_mprt", "efficient_mprt"])
@@ -155,8 +155,8 @@ def test_the_original_model_is_never_averaged_in(metric: str) -> None:
 def test_a_linear_model_s_saliency_is_compared_with_its_drawn_weights(repeats: int) -> None:
     """The mean of scipy's rank correlations between the lengths of the weight and of each drawn weight, per cell."""
     weight = rows()
-    run = linear(weight, noise(2))
-    value = run_block(run, part("saliency"), {"mprt": {"repeats": repeats}})["mprt"]
+    run = linear(weight, random_images(2))
+    value = run_block(run, make_explainer("saliency"), {"mprt": {"repeats": repeats}})["mprt"]
     drawn = [Randomised(number).model(run.model, run.seed).net.weight.detach() for number in range(repeats)]
     expected = np.mean([correlation(weight[:1].norm(dim=1), other[:1].norm(dim=1)) for other in drawn])
     np.testing.assert_allclose(value, [expected] * 2, atol=1e-6)
@@ -170,7 +170,7 @@ def test_the_explained_class_stays_the_one_of_the_original() -> None:
         asked.append(targets.tolist())
         return run.images
 
-    scored("mprt", Part("noting", {}, part("saliency").traits, noting), repeats=2)
+    scored("mprt", Component("noting", {}, make_explainer("saliency").traits, noting), repeats=2)
     assert asked == [[0] * 4] * 3
 
 
@@ -181,25 +181,25 @@ def test_the_explained_class_stays_the_one_of_the_original() -> None:
 @pytest.mark.parametrize("repeats", [1, 2])
 def test_a_cascade_is_the_mean_over_its_steps(order: str, repeats: int) -> None:
     """Of two layers: one drawn anew, then both, each compared with the map of the model as it was."""
-    run = a_pass(Pooled(), noise(3))
-    found = run_block(run, part("saliency"), {f"mprt_{order}": {"repeats": repeats}})[f"mprt_{order}"]
+    run = make_pass(Pooled(), random_images(3))
+    found = run_block(run, make_explainer("saliency"), {f"mprt_{order}": {"repeats": repeats}})[f"mprt_{order}"]
     before = explain("saliency", run).norm(dim=1)
     steps = [Randomised(n, *step) for n in range(repeats) for step in ((order, 1), ("full", 0))]
     nets = [step.model(run.model, run.seed) for step in steps]
-    expected = [correlation(before, explain("saliency", a_pass(net, run.images)).norm(dim=1)) for net in nets]
+    expected = [correlation(before, explain("saliency", make_pass(net, run.images)).norm(dim=1)) for net in nets]
     np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-6)
 
 
 def test_the_two_ends_differ() -> None:
     """With the head drawn anew the convolution's pattern stays; without it the head's weights do."""
-    assert not torch.allclose(*(scored(name, part("saliency")) for name in CASCADES))
+    assert not torch.allclose(*(scored(name, make_explainer("saliency")) for name in CASCADES))
 
 
 @pytest.mark.parametrize("name", CASCADES)
 def test_one_layer_is_all_layers(name: str) -> None:
     """Of a linear model both orders are full randomisation, exactly."""
-    run = linear(rows(), noise(2))
-    found = run_block(run, part("saliency"), {name: {"repeats": 2}, "mprt": {"repeats": 2}})
+    run = linear(rows(), random_images(2))
+    found = run_block(run, make_explainer("saliency"), {name: {"repeats": 2}, "mprt": {"repeats": 2}})
     assert found[name].equal(found["mprt"])
 
 
@@ -208,16 +208,16 @@ def test_one_layer_is_all_layers(name: str) -> None:
 
 def test_smoothing_does_nothing_where_the_gradient_is_the_same_everywhere() -> None:
     """A linear model's saliency under noise is its weight row: the value of `mprt`."""
-    run = linear(rows(), noise(2))
+    run = linear(rows(), random_images(2))
     wanted = {"mprt": {"repeats": 2}, "smooth_mprt": {"repeats": 2, "samples": 3}}
-    found = run_block(run, part("saliency"), wanted)
+    found = run_block(run, make_explainer("saliency"), wanted)
     torch.testing.assert_close(found["smooth_mprt"], found["mprt"])
 
 
 def test_maps_of_the_same_noisy_copies_are_averaged_on_both_sides() -> None:
     """Input times gradient of a linear model, averaged, is the mean noisy image times the weights, trained or drawn."""
-    run = linear(rows(), noise(3))
-    explainer = part("input_x_gradient", zero="black")
+    run = linear(rows(), random_images(3))
+    explainer = make_explainer("input_x_gradient", zero="black")
     found = run_block(run, explainer, {"smooth_mprt": {"samples": 4, "noise": 0.3}})["smooth_mprt"]
     mean = torch.stack([batch.images for batch in Smoothed(Variant(), 4, 0.3).batches(run)]).mean(0)
     drawn = Randomised(0).model(run.model, run.seed).net.weight.detach()
@@ -232,7 +232,7 @@ def test_maps_of_the_same_noisy_copies_are_averaged_on_both_sides() -> None:
 def test_smoothing_that_makes_no_sense_is_refused(params: dict) -> None:
     """At least one copy, with some noise."""
     with pytest.raises(BadParameter, match="samples >= 1 and noise > 0"):
-        metrics["smooth_mprt"].make(params)
+        metrics["smooth_mprt"].create(params)
 
 
 # Entropy.
@@ -250,8 +250,10 @@ def test_a_rise_from_two_values_to_all() -> None:
 @pytest.mark.parametrize("bins", [10, 100])
 def test_the_rise_of_a_linear_model_is_that_of_its_weights(bins: int) -> None:
     """The relative rise of scipy's entropy of numpy's histogram, from trained weights' lengths to drawn ones'."""
-    run = linear(rows(2, 16), noise(2, 16))
-    found = run_block(run, part("saliency"), {"efficient_mprt": {"repeats": 2, "bins": bins}})["efficient_mprt"]
+    run = linear(rows(2, 16), random_images(2, 16))
+    found = run_block(run, make_explainer("saliency"), {"efficient_mprt": {"repeats": 2, "bins": bins}})[
+        "efficient_mprt"
+    ]
     nets = [run.model, *(Randomised(number).model(run.model, run.seed) for number in range(2))]
     maps = [net.net.weight[0].detach().double().norm(dim=0).numpy() for net in nets]
     first, *rest = (stats.entropy(np.histogram(m, bins)[0]) for m in maps)
@@ -271,7 +273,7 @@ def test_the_entropy_is_that_of_quantus() -> None:
 def test_entropy_needs_two_bins() -> None:
     """In one bin no map has any."""
     with pytest.raises(BadParameter, match="bins must be at least 2, got 1"):
-        metrics["efficient_mprt"].make({"bins": 1})
+        metrics["efficient_mprt"].create({"bins": 1})
 
 
 @pytest.mark.parametrize("side", ["before", "after"])
@@ -291,7 +293,7 @@ def test_a_linear_model_s_classes_are_as_alike_as_its_rows() -> None:
     weight = rows(3)
     run = linear(weight, torch.ones(12, 3, 8, 8))
     other = OtherClass(0).targets(run, targets(run))
-    found = run_block(run, part("input_x_gradient", zero="black"), {"random_logit": {}})["random_logit"]
+    found = run_block(run, make_explainer("input_x_gradient", zero="black"), {"random_logit": {}})["random_logit"]
     summed = weight.sum(1)
     np.testing.assert_allclose(found, correlation(summed[:1].expand(12, -1, -1), summed[other]), atol=1e-6)
     assert set(other.tolist()) == {1, 2}
@@ -301,7 +303,9 @@ def test_several_classes_are_averaged() -> None:
     """Each draw is another class, with replacement; the score is their mean."""
     weight = rows(4)
     run = linear(weight, torch.ones(6, 3, 8, 8))
-    found = run_block(run, part("input_x_gradient", zero="black"), {"random_logit": {"draws": 5}})["random_logit"]
+    found = run_block(run, make_explainer("input_x_gradient", zero="black"), {"random_logit": {"draws": 5}})[
+        "random_logit"
+    ]
     summed, first = weight.sum(1), weight.sum(1)[:1].expand(6, -1, -1)
     each = [correlation(first, summed[OtherClass(n).targets(run, targets(run))]) for n in range(5)]
     np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-6)
@@ -310,22 +314,26 @@ def test_several_classes_are_averaged() -> None:
 def test_of_two_opposite_classes_only_the_sign_differs() -> None:
     """Signed maps are opposite, −1; lengths of gradients are the same, 1: with two classes that says nothing."""
     half = rows(1)
-    run = linear(torch.cat([half, -half]), noise(3))
-    assert run_block(run, part("input_x_gradient"), {"random_logit": {}})["random_logit"].tolist() == [-1] * 3
-    assert run_block(run, part("saliency"), {"random_logit": {}})["random_logit"].tolist() == [1] * 3
+    run = linear(torch.cat([half, -half]), random_images(3))
+    assert run_block(run, make_explainer("input_x_gradient"), {"random_logit": {}})["random_logit"].tolist() == [-1] * 3
+    assert run_block(run, make_explainer("saliency"), {"random_logit": {}})["random_logit"].tolist() == [1] * 3
 
 
 def test_one_class_has_no_other() -> None:
     """Without a second class there is nothing to compare with: no value, no error."""
-    assert run_block(linear(rows(1), noise(3)), part("saliency"), {"random_logit": {}})["random_logit"].isnan().all()
+    assert (
+        run_block(linear(rows(1), random_images(3)), make_explainer("saliency"), {"random_logit": {}})["random_logit"]
+        .isnan()
+        .all()
+    )
 
 
 def test_random_logit_is_that_of_quantus() -> None:
     """With two classes the other one is certain; every pixel a cell."""
-    run = linear(rows(2), noise(4))
+    run = linear(rows(2), random_images(4))
 
     def maps(model: object, inputs: np.ndarray, targets: np.ndarray, **_: object) -> np.ndarray:
-        there = a_pass(run.model, torch.as_tensor(inputs).float())
+        there = make_pass(run.model, torch.as_tensor(inputs).float())
         found = there.images * there.input_gradient(torch.as_tensor(targets))
         return found.sum(1, keepdim=True).numpy()
 
@@ -335,7 +343,9 @@ def test_random_logit_is_that_of_quantus() -> None:
         images, first = run.images.numpy(), np.zeros(4, dtype=int)
         return measure(run.model.net, images, first, maps(None, images, first), explain_func=maps, channel_first=True)
 
-    found = run_block(run, part("input_x_gradient", zero="black"), {"random_logit": {}}, grid=8)["random_logit"]
+    found = run_block(run, make_explainer("input_x_gradient", zero="black"), {"random_logit": {}}, grid=8)[
+        "random_logit"
+    ]
     np.testing.assert_allclose(found, theirs(2), atol=1e-6)
     with pytest.raises(RuntimeError, match="out of bounds"):
         theirs(1000)
@@ -344,4 +354,4 @@ def test_random_logit_is_that_of_quantus() -> None:
 def test_at_least_one_other_class() -> None:
     """Nothing to compare with is refused."""
     with pytest.raises(BadParameter, match="draws must be at least 1, got 0"):
-        metrics["random_logit"].make({"draws": 0})
+        metrics["random_logit"].create({"draws": 0})

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from mavis.core.attribution_maps import Maps, cell_means
 from mavis.core.errors import BadParameter
-from mavis.core.metric_types import Explained
+from mavis.core.metric_types import Explanation
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.variants import Noise, Replicate
 from mavis.core.registry import metrics
-from mavis.engine.planning.plan import Part
+from mavis.engine.planning.plan import Component
 
-from ..toys import Linear, Pooled, a_pass, explain, model, noise, part, run_block, targets
+from ..toys import Linear, Pooled, explain, make_explainer, make_model, make_pass, random_images, run_block, targets
 
 SENSITIVITIES = ("avg_sensitivity", "max_sensitivity", "avg_sensitivity_normalised")
 STABILITIES = ("relative_input_stability", "relative_output_stability", "relative_representation_stability")
@@ -51,9 +51,9 @@ def rows(*, sure: bool = False) -> Tensor:
     return weight
 
 
-def own(read: Callable[[Pass], Tensor]) -> Part:
+def own(read: Callable[[Pass], Tensor]) -> Component:
     """An explainer that returns what it reads from the pass."""
-    return Part("own", {}, part("sobel").traits, lambda run, _: read(run))
+    return Component("own", {}, make_explainer("sobel").traits, lambda run, _: read(run))
 
 
 def noisy(run: Pass, draws: int, radius: float = 8 / 255) -> list[Tensor]:
@@ -61,14 +61,14 @@ def noisy(run: Pass, draws: int, radius: float = 8 / 255) -> list[Tensor]:
     return [next(Noise(radius, number).batches(run)).images for number in range(draws)]
 
 
-def maps_on(run: Pass, values: Tensor, grid: int = 2) -> Explained:
+def maps_on(run: Pass, values: Tensor, grid: int = 2) -> Explanation:
     """Maps ``(B,H,W)`` as if they had been made on the pass."""
-    return Explained(Maps.of(values, grid), run, targets(run))
+    return Explanation(Maps.from_values(values, grid), run, targets(run))
 
 
-def compared(name: str, before: Explained, after: Explained, **params: object) -> Tensor:
+def compared(name: str, before: Explanation, after: Explanation, **params: object) -> Tensor:
     """What a metric says of one variant."""
-    value: Tensor = metrics[name].make(params).compare(before, after)
+    value: Tensor = metrics[name].create(params).compare(before, after)
     return value
 
 
@@ -91,15 +91,17 @@ def threshold_at(image: Tensor) -> Quadratic:
 def test_the_gradient_of_a_linear_model_does_not_move() -> None:
     """Its map is the weight row for every image: all three sensitivities are 0."""
     net = Linear(torch.stack([torch.ones(3, 8, 8), -torch.ones(3, 8, 8)]) * torch.rand(3, 8, 8))
-    scores = run_block(a_pass(net, noise(4)), part("saliency"), {name: {} for name in SENSITIVITIES})
+    scores = run_block(
+        make_pass(net, random_images(4)), make_explainer("saliency"), {name: {} for name in SENSITIVITIES}
+    )
     for name in SENSITIVITIES:
         torch.testing.assert_close(scores[name], torch.zeros(4), rtol=0, atol=1e-6)
 
 
 def test_the_gradient_of_a_quadratic_model_moves_as_the_image_does() -> None:
     """With the image as gradient, the change of the map is that of the noisy image, draw by draw."""
-    run = a_pass(Quadratic(), noise(5))
-    scores = run_block(run, part("saliency"), {name: {"radius": 0.2, "draws": 4} for name in SENSITIVITIES})
+    run = make_pass(Quadratic(), random_images(5))
+    scores = run_block(run, make_explainer("saliency"), {name: {"radius": 0.2, "draws": 4} for name in SENSITIVITIES})
     plain = np.stack([changes(run.images, other) for other in noisy(run, 4, 0.2)])
     unit = np.stack([changes(run.images, other, unit=True) for other in noisy(run, 4, 0.2)])
     np.testing.assert_allclose(scores["avg_sensitivity"], plain.mean(0), rtol=1e-4)
@@ -109,9 +111,9 @@ def test_the_gradient_of_a_quadratic_model_moves_as_the_image_does() -> None:
 
 def test_input_times_gradient_of_a_linear_model_moves_with_the_weighted_noise() -> None:
     """Its map is Σ x·w over the channels, so the change is Σ (x' − x)·w, by hand."""
-    weight, images = rows(sure=True), noise(3)
-    run = a_pass(Linear(weight), images)
-    explainer = part("input_x_gradient", zero="black")
+    weight, images = rows(sure=True), random_images(3)
+    run = make_pass(Linear(weight), images)
+    explainer = make_explainer("input_x_gradient", zero="black")
     scores = run_block(run, explainer, {"avg_sensitivity": {"draws": 2}, "max_sensitivity": {"draws": 2}})
     length = (images * weight[0]).sum(1).flatten(1).norm(dim=1)
     ratios = torch.stack([((o - images) * weight[0]).sum(1).flatten(1).norm(dim=1) / length for o in noisy(run, 2)])
@@ -121,9 +123,9 @@ def test_input_times_gradient_of_a_linear_model_moves_with_the_weighted_noise() 
 
 def test_only_draws_that_keep_the_prediction_count() -> None:
     """With the threshold at the image itself about half of the draws change the class; they are left out."""
-    image = noise(1, seed=3)
-    run = a_pass(threshold_at(image), image.repeat(24, 1, 1, 1))
-    scores = run_block(run, part("saliency"), {name: {} for name in SENSITIVITIES})
+    image = random_images(1, seed=3)
+    run = make_pass(threshold_at(image), image.repeat(24, 1, 1, 1))
+    scores = run_block(run, make_explainer("saliency"), {name: {} for name in SENSITIVITIES})
     kept = np.stack([(run.predict(other).argmax(1) == 0).numpy() for other in noisy(run, 3)])
     plain = np.where(kept, np.stack([changes(run.images, other) for other in noisy(run, 3)]), np.nan)
     none = ~kept.any(0)
@@ -143,7 +145,7 @@ def test_the_metrics_share_their_draws() -> None:
         calls.append(run)
         return run.images
 
-    run = a_pass(model(Pooled(), cam_layer="relu"), noise(3))
+    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
     scores = run_block(run, own(counting), {name: {"draws": 2} for name in NOISY})
     assert len(calls) == 3
     assert (scores["max_sensitivity"] >= scores["avg_sensitivity"]).all()
@@ -153,7 +155,7 @@ def test_a_zero_map_has_no_sensitivity() -> None:
     """Nothing to divide by: no value, not a perfect 0. A constant map is still perfect: it never moves."""
     for value, expected in ((0.0, None), (0.4, 0.0)):
         explainer = own(lambda run, v=value: torch.full_like(run.images[:, :1], v))  # type: ignore[misc]
-        scores = run_block(a_pass(Pooled(), noise(2)), explainer, {name: {} for name in SENSITIVITIES})
+        scores = run_block(make_pass(Pooled(), random_images(2)), explainer, {name: {} for name in SENSITIVITIES})
         for name in SENSITIVITIES:
             assert [None if v.isnan() else v.item() for v in scores[name]] == [expected] * 2
 
@@ -162,7 +164,7 @@ def test_a_map_of_three_channels_is_pooled_on_both_sides() -> None:
     """An explainer that always returns the same three channels has not moved; pooled against raw would be √3."""
     raw = torch.randn((1, 3, 8, 8), generator=torch.Generator().manual_seed(0))
     explainer = own(lambda run: raw.expand_as(run.images))
-    scores = run_block(a_pass(Quadratic(), noise(2)), explainer, {name: {} for name in SENSITIVITIES})
+    scores = run_block(make_pass(Quadratic(), random_images(2)), explainer, {name: {} for name in SENSITIVITIES})
     assert all(scores[name].tolist() == [0, 0] for name in SENSITIVITIES)
 
 
@@ -170,7 +172,7 @@ def test_a_map_of_three_channels_is_pooled_on_both_sides() -> None:
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_the_scale_does_not_matter(name: str, scale: float) -> None:
     """Both maps times any number change as much in relation, zeros among their values included."""
-    run, other = (a_pass(model(Pooled(), cam_layer="conv"), noise(3, 4, seed)) for seed in (0, 1))
+    run, other = (make_pass(make_model(Pooled(), cam_layer="conv"), random_images(3, 4, seed)) for seed in (0, 1))
     values = [torch.randn((3, 4, 4), generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
     values[0][:, 0] = 0
     expected = compared(name, maps_on(run, values[0]), maps_on(other, values[1]))
@@ -181,7 +183,7 @@ def test_the_scale_does_not_matter(name: str, scale: float) -> None:
 def test_the_normalised_form_ignores_the_length() -> None:
     """A map that only grows has changed by its growth, but its pattern by nothing; a flipped sign is the largest, 2."""
     values = torch.randn((3, 4, 4), generator=torch.Generator().manual_seed(0))
-    run = a_pass(Pooled(), noise(3, 4))
+    run = make_pass(Pooled(), random_images(3, 4))
     maps, larger, flipped = (maps_on(run, v) for v in (values, values * 3, -values))
     torch.testing.assert_close(compared("avg_sensitivity", maps, larger), torch.full((3,), 2.0))
     torch.testing.assert_close(compared("avg_sensitivity_normalised", maps, larger), torch.zeros(3), rtol=0, atol=1e-6)
@@ -193,7 +195,7 @@ def test_noise_that_makes_no_sense_is_refused(params: dict) -> None:
     """The radius lies in (0,1], and there is at least one draw."""
     for name in NOISY:
         with pytest.raises(BadParameter):
-            metrics[name].make(params)
+            metrics[name].create(params)
 
 
 # Local Lipschitz constant.
@@ -206,9 +208,9 @@ def test_the_lipschitz_constant_of_a_quadratic_model_is_its_curvature() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return 2.5 * images.square().sum((1, 2, 3))[:, None].expand(-1, 2) / 2
 
-    images, moved = noise(3), noise(3)
-    moved[:, 1] = noise(3, seed=1)[:, 1]
-    before, after = (a_pass(Curved(), x) for x in (images, moved))
+    images, moved = random_images(3), random_images(3)
+    moved[:, 1] = random_images(3, seed=1)[:, 1]
+    before, after = (make_pass(Curved(), x) for x in (images, moved))
     gradients = (explain("input_x_gradient", run, zero="black") / run.images for run in (before, after))
     found = [maps_on(run, g.sum(1)) for run, g in zip((before, after), gradients, strict=True)]
     torch.testing.assert_close(compared("local_lipschitz", *found), torch.full((3,), 2.5))
@@ -216,7 +218,7 @@ def test_the_lipschitz_constant_of_a_quadratic_model_is_its_curvature() -> None:
 
 def test_the_steepest_draw_counts() -> None:
     """For a map that is three times one channel, each ratio follows from the noise; the largest is the score."""
-    run = a_pass(Quadratic(), noise(4))
+    run = make_pass(Quadratic(), random_images(4))
     scores = run_block(run, own(lambda run: 3 * run.images[:, :1]), {"local_lipschitz": {"draws": 5}})
     steps = [other - run.images for other in noisy(run, 5)]
     ratios = torch.stack([3 * s[:, 0].flatten(1).norm(dim=1) / s.flatten(1).norm(dim=1) for s in steps])
@@ -225,20 +227,24 @@ def test_the_steepest_draw_counts() -> None:
 
 def test_an_image_that_did_not_move_has_no_lipschitz_constant() -> None:
     """Nothing to divide by: no value."""
-    run = a_pass(Quadratic(), noise(2))
-    assert compared("local_lipschitz", maps_on(run, noise(2)[:, 0]), maps_on(run, noise(2, seed=1)[:, 0])).isnan().all()
+    run = make_pass(Quadratic(), random_images(2))
+    assert (
+        compared("local_lipschitz", maps_on(run, random_images(2)[:, 0]), maps_on(run, random_images(2, seed=1)[:, 0]))
+        .isnan()
+        .all()
+    )
 
 
 # Relative stability.
 
 
-def tenth_more(values: Callable[[Tensor], Tensor], layer: str = "conv") -> tuple[Explained, Explained]:
+def tenth_more(values: Callable[[Tensor], Tensor], layer: str = "conv") -> tuple[Explanation, Explanation]:
     """Images and their 1.1 fold, under a net without biases, with maps that are a function of the image's red."""
     net = Pooled()
     with torch.no_grad():
         net.conv.bias.zero_()
         net.head.bias.zero_()
-    passes = [a_pass(model(net, cam_layer=layer), noise(3) * factor) for factor in (0.9, 0.99)]
+    passes = [make_pass(make_model(net, cam_layer=layer), random_images(3) * factor) for factor in (0.9, 0.99)]
     before, after = (maps_on(run, values(run.images[:, 0])) for run in passes)
     return before, after
 
@@ -247,10 +253,10 @@ def test_stability_is_a_ratio_of_relative_changes() -> None:
     """A tenth more light in 3·64 values; red squared grows by .21 in 64 values, and no scale matters."""
     before, after = tenth_more(lambda red: 7 * red**2)
     change = 0.21 * 8
-    activations = before.run.activations[0].numel()
+    activations = before.model_pass.activations[0].numel()
     expected = {
         "relative_input_stability": torch.full((3,), change / (0.1 * (3 * 64) ** 0.5)),
-        "relative_output_stability": change / (0.1 * before.run.logits.norm(dim=1)),
+        "relative_output_stability": change / (0.1 * before.model_pass.logits.norm(dim=1)),
         "relative_representation_stability": torch.full((3,), change / (0.1 * activations**0.5)),
     }
     for name, ratio in expected.items():
@@ -260,7 +266,7 @@ def test_stability_is_a_ratio_of_relative_changes() -> None:
 def test_silent_units_do_not_count_while_they_stay_silent() -> None:
     """Behind the ReLU the change of the representation is a tenth of each unit that fires."""
     before, after = tenth_more(lambda red: red, "relu")
-    firing = (before.run.activations > 0).flatten(1).sum(1)
+    firing = (before.model_pass.activations > 0).flatten(1).sum(1)
     expected = (0.8 / (0.1 * firing**0.5)).log10()
     torch.testing.assert_close(
         compared("relative_representation_stability", before, after), expected, rtol=0, atol=1e-4
@@ -275,16 +281,16 @@ def test_a_map_that_does_not_move_has_the_least_value(name: str) -> None:
 
 def test_the_gradient_of_a_linear_model_is_as_stable_as_can_be() -> None:
     """Its map is the weight row for every image: −6 in a run too."""
-    run = a_pass(Linear(rows(sure=True)), noise(3))
+    run = make_pass(Linear(rows(sure=True)), random_images(3))
     for name in STABILITIES[:2]:
-        assert run_block(run, part("saliency"), {name: {}})[name].tolist() == [-6] * 3
+        assert run_block(run, make_explainer("saliency"), {name: {}})[name].tolist() == [-6] * 3
 
 
 @pytest.mark.parametrize("name", STABILITIES)
 def test_what_does_not_move_under_a_moving_map_counts_as_a_millionth(name: str) -> None:
     """The same image, logits and activations under another map: the denominator is 1e-6."""
     before, after = tenth_more(lambda red: red)
-    still = Explained(after.maps, before.run, before.targets)
+    still = Explanation(after.maps, before.model_pass, before.targets)
     torch.testing.assert_close(
         compared(name, before, still), torch.full((3,), math.log10(0.8 / 1e-6)), rtol=1e-5, atol=0
     )
@@ -293,7 +299,7 @@ def test_what_does_not_move_under_a_moving_map_counts_as_a_millionth(name: str) 
 @pytest.mark.parametrize("name", STABILITIES)
 def test_the_largest_draw_that_keeps_the_prediction_counts(name: str) -> None:
     """The score of several draws is the maximum over those under which the class stays; with none there is none."""
-    image = noise(1, seed=3)
+    image = random_images(1, seed=3)
 
     class Marked(nn.Module):
         def __init__(self) -> None:
@@ -304,12 +310,12 @@ def test_the_largest_draw_that_keeps_the_prediction_counts(name: str) -> None:
         def forward(self, images: Tensor) -> Tensor:
             return self.rest(self.layer(images))  # type: ignore[no-any-return]
 
-    run = a_pass(model(Marked(), cam_layer="layer"), image.repeat(16, 1, 1, 1))
-    found = run_block(run, part("saliency"), {name: {"draws": 3}})[name]
+    run = make_pass(make_model(Marked(), cam_layer="layer"), image.repeat(16, 1, 1, 1))
+    found = run_block(run, make_explainer("saliency"), {name: {"draws": 3}})[name]
     maps = [
-        maps_on(p, explain("saliency", p).norm(dim=1)) for p in (run, *(a_pass(run.model, o) for o in noisy(run, 3)))
+        maps_on(p, explain("saliency", p).norm(dim=1)) for p in (run, *(make_pass(run.model, o) for o in noisy(run, 3)))
     ]
-    kept = torch.stack([m.run.logits.argmax(1) == 0 for m in maps[1:]])
+    kept = torch.stack([m.model_pass.logits.argmax(1) == 0 for m in maps[1:]])
     values = torch.stack([compared(name, maps[0], m) for m in maps[1:]]).where(kept, -torch.inf).amax(0)
     assert not kept.all(0).all()
     assert not kept.any(0).all()
@@ -324,8 +330,8 @@ def test_a_zero_map_has_no_stability(name: str) -> None:
 
 def test_a_black_image_has_no_input_stability() -> None:
     """No share of its light can change."""
-    black, grey = (a_pass(Quadratic(), torch.full((1, 3, 8, 8), v)) for v in (0.0, 0.1))
-    found = [maps_on(run, noise(1, seed=s)[:, 0]) for s, run in enumerate((black, grey))]
+    black, grey = (make_pass(Quadratic(), torch.full((1, 3, 8, 8), v)) for v in (0.0, 0.1))
+    found = [maps_on(run, random_images(1, seed=s)[:, 0]) for s, run in enumerate((black, grey))]
     assert compared("relative_input_stability", *found).isnan().all()
 
 
@@ -334,18 +340,18 @@ def test_a_black_image_has_no_input_stability() -> None:
 
 def test_consistency_is_the_share_of_draws_that_keep_the_class() -> None:
     """With a map that never moves, all noisy copies share it, and half of them or so change the class."""
-    image = noise(1, seed=3)
-    run = a_pass(threshold_at(image), image.repeat(12, 1, 1, 1))
+    image = random_images(1, seed=3)
+    run = make_pass(threshold_at(image), image.repeat(12, 1, 1, 1))
     kept = torch.stack([(run.predict(other).argmax(1) == 0).float() for other in noisy(run, 4)])
-    found = run_block(run, part("centre_gaussian"), {"consistency": {"draws": 4}})["consistency"]
+    found = run_block(run, make_explainer("centre_gaussian"), {"consistency": {"draws": 4}})["consistency"]
     assert 0 < kept.mean() < 1
     assert found.tolist() == kept.mean(0).tolist()
 
 
 def test_a_map_that_tells_the_class_is_consistent() -> None:
     """It points left for one class and right for the other: who shares the map shares the class, if anyone does."""
-    image = noise(1, seed=3)
-    run = a_pass(threshold_at(image), image.repeat(24, 1, 1, 1))
+    image = random_images(1, seed=3)
+    run = make_pass(threshold_at(image), image.repeat(24, 1, 1, 1))
     side = torch.linspace(-1, 1, 8).expand(1, 1, 8, 8)
     explainer = own(lambda run: side * (2 * run.logits.argmax(1) - 1)[:, None, None, None])
     kept = torch.stack([run.predict(other).argmax(1) == 0 for other in noisy(run, 3)])
@@ -368,26 +374,26 @@ def test_a_map_that_tells_the_class_is_consistent() -> None:
 )
 def test_the_set_of_top_cells_counts(cells: list[float], top: int, alike: bool) -> None:
     """Not their order nor their values; a cell tied with the last one makes the set another."""
-    run = a_pass(Quadratic(), noise(1, 2))
+    run = make_pass(Quadratic(), random_images(1, 2))
     before, after = (maps_on(run, torch.tensor(c).view(1, 2, 2)) for c in ([1.0, 3, 4, 0], cells))
     assert compared("consistency", before, after, top=top).isnan().item() is not alike
 
 
 def test_a_constant_map_is_not_consistent() -> None:
     """All of its cells are on top, which says nothing: no value. So has a map that moves with every draw."""
-    run = a_pass(Quadratic(), noise(3))
+    run = make_pass(Quadratic(), random_images(3))
     assert (
         run_block(run, own(lambda run: torch.ones_like(run.images)), {"consistency": {}})["consistency"].isnan().all()
     )
-    assert run_block(run, part("random"), {"consistency": {}})["consistency"].isnan().all()
+    assert run_block(run, make_explainer("random"), {"consistency": {}})["consistency"].isnan().all()
 
 
 def test_consistency_does_not_depend_on_the_batch() -> None:
     """An image's value is the same alone; that of Quantus is how many others of the batch happen to agree."""
-    images = noise(6, seed=3)
+    images = random_images(6, seed=3)
     net = threshold_at(images[:1])
-    whole = run_block(a_pass(net, images), part("centre_gaussian"), {"consistency": {}})["consistency"]
-    one = run_block(a_pass(net, images[:1]), part("centre_gaussian"), {"consistency": {}})["consistency"]
+    whole = run_block(make_pass(net, images), make_explainer("centre_gaussian"), {"consistency": {}})["consistency"]
+    one = run_block(make_pass(net, images[:1]), make_explainer("centre_gaussian"), {"consistency": {}})["consistency"]
     assert whole[0] == one[0]
     theirs = Consistency(disable_warnings=True)
     labels = {"i_batch": np.arange(3), "a_label_batch": np.zeros(3), "y_pred_classes": np.array([0, 0, 1])}
@@ -399,21 +405,21 @@ def test_consistency_does_not_depend_on_the_batch() -> None:
 def test_at_least_one_top_cell() -> None:
     """Without a top cell all maps would be the same."""
     with pytest.raises(BadParameter, match="top must be at least 1 cell, got 0"):
-        metrics["consistency"].make({"top": 0})
+        metrics["consistency"].create({"top": 0})
 
 
 # In the mirror.
 
 
-def flipped(net: nn.Module, explainer: Part, images: Tensor, grid: int = 4, **params: object) -> Tensor:
+def flipped(net: nn.Module, explainer: Component, images: Tensor, grid: int = 4, **params: object) -> Tensor:
     """The score of an explainer, its CAM layer the ReLU."""
-    return run_block(a_pass(net, images), explainer, {"flip_equivariance": params}, grid)["flip_equivariance"]
+    return run_block(make_pass(net, images), explainer, {"flip_equivariance": params}, grid)["flip_equivariance"]
 
 
 def test_a_symmetric_model_explains_the_mirror_image_alike() -> None:
     """The saliency of a linear model with mirrored halves is symmetric, and the prediction stays: exactly 1."""
     weight = rows()
-    assert flipped(Linear(weight + weight.flip(-1)), part("saliency"), noise(3)).tolist() == [1] * 3
+    assert flipped(Linear(weight + weight.flip(-1)), make_explainer("saliency"), random_images(3)).tolist() == [1] * 3
 
 
 def test_an_asymmetric_model_points_to_the_same_side_in_the_mirror() -> None:
@@ -421,31 +427,36 @@ def test_an_asymmetric_model_points_to_the_same_side_in_the_mirror() -> None:
     weight = rows() / 1000
     cells = cell_means(weight[:1].norm(dim=1), 4)[0]
     expected = stats.spearmanr(cells, cells.view(4, 4).flip(1).flatten()).statistic
-    np.testing.assert_allclose(flipped(Linear(weight), part("saliency"), noise(3)), [expected] * 3, atol=1e-6)
+    np.testing.assert_allclose(
+        flipped(Linear(weight), make_explainer("saliency"), random_images(3)), [expected] * 3, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", ["sobel", "centre_gaussian"])
 @pytest.mark.parametrize("size", [8, 10])
 def test_maps_that_turn_with_the_image_score_one(name: str, size: int) -> None:
     """Edges and the centre do, also where the cells are not of one width; it is no proof of sense."""
-    explainer, images = part(name), noise(3, size)
+    explainer, images = make_explainer(name), random_images(3, size)
     torch.testing.assert_close(flipped(Quadratic(), explainer, images), torch.ones(3))
 
 
 def test_a_prediction_that_moves_has_no_value() -> None:
     """Maps need not agree where the model does not: above max_prob_diff there is none, up to it there is."""
-    images, net = noise(6), Linear(rows() / 10)
+    images, net = random_images(6), Linear(rows() / 10)
     moved = (net(images).softmax(1) - net(images.flip(-1)).softmax(1))[:, 0].abs().detach()
     for limit in (0.0, 0.05, moved.sort().values[2:4].mean().item(), 1.0):
-        assert (flipped(net, part("saliency"), images, max_prob_diff=limit).isnan() == (moved > limit)).all()
+        assert (flipped(net, make_explainer("saliency"), images, max_prob_diff=limit).isnan() == (moved > limit)).all()
     assert 0 < (moved > 0.05).sum() < 6
-    assert flipped(net, part("saliency"), images).isnan().equal(moved > 0.05)
+    assert flipped(net, make_explainer("saliency"), images).isnan().equal(moved > 0.05)
 
 
 def test_the_probability_is_that_of_the_explained_class() -> None:
     """Each image follows its own target, predicted or not."""
-    net, images, target = Linear(rows() / 10), noise(6), torch.tensor([0, 1, 2] * 2)
-    before, after = (Explained(Maps.of(noise(6)[:, 0], 2), a_pass(net, x), target) for x in (images, images.flip(-1)))
+    net, images, target = Linear(rows() / 10), random_images(6), torch.tensor([0, 1, 2] * 2)
+    before, after = (
+        Explanation(Maps.from_values(random_images(6)[:, 0], 2), make_pass(net, x), target)
+        for x in (images, images.flip(-1))
+    )
     p, q = (net(x).softmax(1)[range(6), target].detach() for x in (images, images.flip(-1)))
     moved = (p - q).abs()
     assert 0 < (moved > 0.05).sum() < 6
@@ -454,21 +465,21 @@ def test_the_probability_is_that_of_the_explained_class() -> None:
 
 def test_a_constant_map_has_no_equivariance() -> None:
     """Without variance there is no correlation."""
-    assert flipped(Quadratic(), own(lambda run: torch.ones_like(run.images)), noise(2)).isnan().all()
+    assert flipped(Quadratic(), own(lambda run: torch.ones_like(run.images)), random_images(2)).isnan().all()
 
 
 @pytest.mark.parametrize("limit", [-0.1, 1.1, float("nan")])
 def test_the_largest_change_is_a_probability(limit: float) -> None:
     """What lies outside [0,1] is refused."""
     with pytest.raises(BadParameter, match=r"a probability in \[0,1\]"):
-        metrics["flip_equivariance"].make({"max_prob_diff": limit})
+        metrics["flip_equivariance"].create({"max_prob_diff": limit})
 
 
 # Replicates.
 
 
-def replicated(explainer: Part, images: Tensor, **params: object) -> Tensor:
-    run = a_pass(Pooled(), images, chunk=len(images))
+def replicated(explainer: Component, images: Tensor, **params: object) -> Tensor:
+    run = make_pass(Pooled(), images, chunk=len(images))
     return run_block(run, explainer, {"replicate_agreement": params})["replicate_agreement"]
 
 
@@ -480,7 +491,7 @@ def test_who_draws_nothing_agrees_at_no_cost() -> None:
         calls.append(run)
         return run.images
 
-    assert replicated(own(counting), noise(3), repeats=5).tolist() == [1] * 3
+    assert replicated(own(counting), random_images(3), repeats=5).tolist() == [1] * 3
     assert len(calls) == 1
 
 
@@ -489,55 +500,58 @@ def test_who_draws_nothing_agrees_at_no_cost() -> None:
 def test_who_draws_is_compared_with_other_draws(name: str, repeats: int) -> None:
     """The mean of scipy's rank correlations with the maps of passes under other seeds, which are not the same maps."""
     params = {"smoothgrad": {"samples": 2, "noise": 0.5}, "rise": {"masks": 6}}[name]
-    run = a_pass(Pooled(), noise(3, 16))
+    run = make_pass(Pooled(), random_images(3, 16))
 
     def cells(seed: int) -> Tensor:
-        raw = explain(name, a_pass(Pooled(), run.images, seed=seed), **params)
+        raw = explain(name, make_pass(Pooled(), run.images, seed=seed), **params)
         return cell_means(raw.norm(dim=1) if name == "smoothgrad" else raw.sum(1), 4)
 
     before, seeds = cells(0), [Replicate(number).seed(0) for number in range(repeats)]
     expected = [[stats.spearmanr(b, a).statistic for b, a in zip(before, cells(s), strict=True)] for s in seeds]
-    found = replicated(part(name, **params), run.images, repeats=repeats)
+    found = replicated(make_explainer(name, **params), run.images, repeats=repeats)
     np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-6)
     assert (found < 1).all()
 
 
 def test_noise_does_not_agree_with_itself() -> None:
     """Fresh noise correlates with nothing: mean 0 within 3 standard errors."""
-    values = replicated(part("random"), noise(200))
+    values = replicated(make_explainer("random"), random_images(200))
     assert abs(values.mean()) < 3 * values.std() / 200**0.5
 
 
 def test_a_constant_map_does_not_agree() -> None:
     """Without variance there is no correlation, not a perfect one."""
-    assert replicated(own(lambda run: torch.ones_like(run.images)), noise(2)).isnan().all()
+    assert replicated(own(lambda run: torch.ones_like(run.images)), random_images(2)).isnan().all()
 
 
 def test_at_least_one_replicate() -> None:
     """Nothing to agree with is refused."""
     with pytest.raises(BadParameter, match="repeats must be at least 1, got 0"):
-        metrics["replicate_agreement"].make({"repeats": 0})
+        metrics["replicate_agreement"].create({"repeats": 0})
 
 
 # Behind a shift.
 
 
-def shifted(run: Pass, explainer: Part, **params: object) -> Tensor:
+def shifted(run: Pass, explainer: Component, **params: object) -> Tensor:
     return run_block(run, explainer, {"input_invariance": params})["input_invariance"]
 
 
 @pytest.mark.parametrize("shift", [-1.0, 0.3])
 def test_the_gradient_does_not_see_the_shift(shift: float) -> None:
     """The gradient of a linear model is its weight row wherever the images lie: exactly 0."""
-    assert shifted(a_pass(Linear(rows()), noise(3)), part("saliency"), shift=shift).tolist() == [0] * 3
+    assert (
+        shifted(make_pass(Linear(rows()), random_images(3)), make_explainer("saliency"), shift=shift).tolist()
+        == [0] * 3
+    )
 
 
 @pytest.mark.parametrize("shift", [-1.0, 0.3])
 def test_what_measures_from_black_changes_by_the_shift(shift: float) -> None:
     """Input times gradient of a linear model moves from Σ x·w to Σ (x + s)·w, so by |s|·‖Σ w‖ of ‖Σ x·w‖."""
-    weight, images = rows(), noise(3)
+    weight, images = rows(), random_images(3)
     expected = abs(shift) * weight[0].sum(0).norm() / (images * weight[0]).sum(1).flatten(1).norm(dim=1)
-    found = shifted(a_pass(Linear(weight), images), part("input_x_gradient", zero="black"), shift=shift)
+    found = shifted(make_pass(Linear(weight), images), make_explainer("input_x_gradient", zero="black"), shift=shift)
     torch.testing.assert_close(found, expected)
 
 
@@ -547,20 +561,20 @@ def test_what_measures_from_black_changes_by_the_shift(shift: float) -> None:
 def test_what_measures_from_the_mean_does_not_change(name: str) -> None:
     """The data set's mean shifts along; padding inside the model sees nothing of the shift."""
     params = {"occlusion": {"window": 0.5, "stride": 0.25}, "smoothgrad": {"samples": 3}}.get(name, {})
-    found = shifted(a_pass(model(Pooled(), cam_layer="relu"), noise(3)), part(name, **params))
+    found = shifted(make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3)), make_explainer(name, **params))
     torch.testing.assert_close(found, torch.zeros(3), rtol=0, atol=1e-4)
 
 
 def test_a_zero_map_has_no_invariance() -> None:
     """Nothing to divide by: no value."""
-    assert shifted(a_pass(Pooled(), noise(2)), own(lambda run: torch.zeros_like(run.images))).isnan().all()
+    assert shifted(make_pass(Pooled(), random_images(2)), own(lambda run: torch.zeros_like(run.images))).isnan().all()
 
 
 @pytest.mark.parametrize("shift", [0, float("inf"), float("nan")])
 def test_a_shift_is_a_number_other_than_zero(shift: float) -> None:
     """Without a shift every map is invariant."""
     with pytest.raises(BadParameter, match="a number other than 0"):
-        metrics["input_invariance"].make({"shift": shift})
+        metrics["input_invariance"].create({"shift": shift})
 
 
 # Quantus.
@@ -576,7 +590,7 @@ def quantus_of(kind: type, run: Pass, draws: int, **params: object) -> np.ndarra
     """What Quantus says of the pooled saliency maps, given the same noisy copies."""
 
     def maps(model: object, inputs: np.ndarray, targets: np.ndarray, **_: object) -> np.ndarray:
-        found = explain("saliency", a_pass(run.model, torch.as_tensor(inputs).float()))
+        found = explain("saliency", make_pass(run.model, torch.as_tensor(inputs).float()))
         return found.norm(dim=1, keepdim=True).double().numpy()
 
     measure = kind(
@@ -618,8 +632,8 @@ def test_scores_are_those_of_quantus_where_it_is_right(name: str, kind: type, pa
             found: Tensor = self.head(torch.tanh(self.conv(images)).mean((2, 3)))
             return found
 
-    run = a_pass(model(Smooth(), cam_layer="conv"), noise(8).clamp_min(0.05))
-    found = run_block(run, part("saliency"), {name: {"draws": 4}})[name]
+    run = make_pass(make_model(Smooth(), cam_layer="conv"), random_images(8).clamp_min(0.05))
+    found = run_block(run, make_explainer("saliency"), {name: {"draws": 4}})[name]
     theirs = quantus_of(kind, run, 4, **params)
     expected = np.log10(theirs) if name in STABILITIES else theirs
     same = torch.stack([run.predict(o).argmax(1) == run.logits.argmax(1) for o in noisy(run, 4)]).all(0)

@@ -61,7 +61,7 @@ def test_a_file_answers_as_the_network_does(batch: int | str, head: nn.Linear, t
     """For any number of images, also where the file takes one or four at a time."""
     path = written(tmp_path / "colour.onnx", head, batch, 32)
     found, _ = open_model(f"onnx:{path}", CPU)
-    assert (found.name, found.size, found.can, found.cam_layer) == ("colour", 32, {"forward"}, None)
+    assert (found.name, found.size, found.capabilities, found.cam_layer) == ("colour", 32, {"forward"}, None)
     images = torch.rand(6, 3, 32, 32)
     torch.testing.assert_close(found.net(images), head(images.mean((2, 3))), rtol=0, atol=1e-6)
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mavis.core.attribution_maps import Maps, pooled
-from mavis.core.metric_types import evenly
+from mavis.core.attribution_maps import Maps, pool_channels
+from mavis.core.metric_types import even_fractions
 from mavis.core.model_pass import Pass
 from mavis.core.registry import Entry, datasets, explainers, models
-from mavis.core.types import Reference
+from mavis.core.types import ReferenceImages
 from mavis.engine.removal import removal_counts
 
 from ..toys import GREY, score
@@ -21,20 +21,22 @@ BEST = 0.75
 """1 − p for the region's share p = 1/4: most influential first the answer falls linearly over the first quarter,
 area p/2; least influential first over the last quarter, area 1 − p/2."""
 
-CAN_RUN = [e for e in explainers if e.traits.needs <= models["mask_mean"].make().can and not e.traits.reference]
+CAN_RUN = [
+    e for e in explainers if e.traits.needs <= models["mask_mean"].create().capabilities and not e.traits.reference
+]
 
 
 @functools.cache
 def planted(count: int) -> Pass:
-    data = datasets["planted_square"].make({"size": 32, "count": count})
+    data = datasets["planted_square"].create({"size": 32, "count": count})
     batch = data.load(list(data.table().index))
-    others = Reference(batch.images, batch.ids)
-    return Pass(models["mask_mean"].make(), batch, data.mean, seed=0, chunk=256, reference=others)
+    others = ReferenceImages(batch.images, batch.ids)
+    return Pass(models["mask_mean"].create(), batch, data.mean, seed=0, chunk=256, reference=others)
 
 
 def maps(entry: Entry, run: Pass) -> Maps:
-    raw = entry.make()(run, run.batch.labels)
-    return Maps.of(pooled(raw, run.images, entry.traits.pooling), GRID)
+    raw = entry.create()(run, run.batch.labels)
+    return Maps.from_values(pool_channels(raw, run.images, entry.traits.pooling), GRID)
 
 
 def gain(found: Maps, run: Pass, *, points: int = 21) -> Tensor:
@@ -45,7 +47,7 @@ def gain(found: Maps, run: Pass, *, points: int = 21) -> Tensor:
 def test_logits_are_the_mean_and_its_complement() -> None:
     """m over the middle quarter and 1 − m; what lies outside does not count."""
     images = torch.rand((3, 3, 32, 32), generator=torch.Generator().manual_seed(0))
-    net = models["mask_mean"].make().net
+    net = models["mask_mean"].create().net
     m = images[:, :, 8:24, 8:24].mean((1, 2, 3))
     torch.testing.assert_close(net(images), torch.stack([m, 1 - m], dim=1))
     images[:, :, :8] = 0
@@ -85,7 +87,7 @@ def test_the_gain_before_normalising_is_that_share_of_the_headroom() -> None:
 def test_eleven_points_cut_the_corner_by_a_known_amount() -> None:
     """Between 51 and 77 of 256 cells the chord misses the corner at 64: the trapezoid rule by hand says how much."""
     run = planted(4)
-    counts = removal_counts(torch.tensor([256]), evenly(11))[0].numpy()
+    counts = removal_counts(torch.tensor([256]), even_fractions(11))[0].numpy()
     left = np.maximum(0, 64 - counts) / 64
     kept = np.minimum(64, 256 - counts) / 64
     expected = np.trapezoid(kept, counts / 256) - np.trapezoid(left, counts / 256)
@@ -104,7 +106,7 @@ def test_nothing_gains_more_than_the_oracle(entry: Entry) -> None:
 def test_a_reversed_map_loses_as_much() -> None:
     """Removing the region last scores −0.75."""
     run = planted(4)
-    found = Maps.of(-run.batch.regions.float(), GRID)
+    found = Maps.from_values(-run.batch.regions.float(), GRID)
     torch.testing.assert_close(gain(found, run), torch.full((4,), -BEST), rtol=0, atol=1e-5)
 
 
@@ -114,7 +116,7 @@ def test_random_maps_gain_nothing() -> None:
     values = gain(maps(explainers["random"], run), run)
     assert values.std() > 0.01
     assert abs(values.mean()) < 3 * values.std() / 60**0.5
-    assert gain(Maps.of(torch.ones(60, 32, 32), GRID), run).abs().max() < 1e-6
+    assert gain(Maps.from_values(torch.ones(60, 32, 32), GRID), run).abs().max() < 1e-6
 
 
 def test_right_maps_locate_the_region_and_find_each_cell() -> None:

@@ -37,8 +37,8 @@ def painted(**levels: float) -> torch.Tensor:
 @functools.cache
 def a_run(name: str, count: int = 12) -> Pass:
     """The model, made explainable, on its own data."""
-    data = datasets["planted_parts"].make({"size": SIDE, "count": count, **READS[name]})
-    model, _ = prepare.prepare(models[name].make(), torch.device("cpu"), SIDE)
+    data = datasets["planted_parts"].create({"size": SIDE, "count": count, **READS[name]})
+    model, _ = prepare.prepare_model(models[name].create(), torch.device("cpu"), SIDE)
     return Pass(model, data.load(list(data.table().index)), data.mean, seed=0, chunk=64)
 
 
@@ -49,13 +49,13 @@ def contributions(run: Pass, targets: torch.Tensor) -> torch.Tensor:
 
 def test_the_sum_weighs_its_parts_three_two_one() -> None:
     """Evidence .8, −.4 and .2 make 3·.8 − 2·.4 + .2 = 1.8; the ears count nothing."""
-    found = models["part_sum"].make().net(painted(eyes=0.9, nose=0.3, mouth=0.6, ears=1.0))
+    found = models["part_sum"].create().net(painted(eyes=0.9, nose=0.3, mouth=0.6, ears=1.0))
     torch.testing.assert_close(found, torch.tensor([[1.8, -1.8]]))
 
 
 def test_both_parts_are_needed() -> None:
     """.8 · .6 for bright; one grey part leaves nothing, one dark part neither; two dark parts speak for the other."""
-    net = models["both_parts"].make().net
+    net = models["both_parts"].create().net
     torch.testing.assert_close(net(painted(eyes=0.9, nose=0.8)), torch.tensor([[0.48, 0.0]]))
     assert net(painted(eyes=0.9)).tolist() == [[0, 0]]
     assert net(painted(eyes=0.9, nose=0.2)).tolist() == [[0, 0]]
@@ -64,7 +64,7 @@ def test_both_parts_are_needed() -> None:
 
 def test_a_half_says_nothing_of_the_other() -> None:
     """Whatever happens on the right leaves the left logit, and the gradient of one stays in its half."""
-    net = models["disconnected_halves"].make().net
+    net = models["disconnected_halves"].create().net
     image = painted(eyes=0.9, mouth=0.7)
     torch.testing.assert_close(net(image), torch.tensor([[1.2, 0.0]]))
     image[..., SIDE // 2 :] = torch.rand(3, SIDE, SIDE // 2)
@@ -103,7 +103,7 @@ def test_contributions_add_up(name: str) -> None:
 
 def test_a_product_is_shared_equally() -> None:
     """Shapley gives each of two needed parts half of what they do together, however bright they are."""
-    net = models["both_parts"].make().net
+    net = models["both_parts"].create().net
     image, target = painted(eyes=0.9, nose=0.6), torch.zeros(1, dtype=torch.int64)
     found = net.contributions(image, target)
     for part in ("eyes", "nose"):
@@ -123,11 +123,11 @@ def test_contributions_of_a_linear_model_are_gradient_times_distance(name: str) 
 def test_a_product_gains_one_minus_twice_p_in_any_order(first: str) -> None:
     """1 − 2/16: what removing one part before the other loses, the reverse wins."""
     data = painted(eyes=0.9, nose=0.9)
-    run = Pass(models["both_parts"].make(), a_run("both_parts").batch.alone(0), torch.full((3,), 0.5), 0, 64)
+    run = Pass(models["both_parts"].create(), a_run("both_parts").batch.single_image(0), torch.full((3,), 0.5), 0, 64)
     run.batch.images.copy_(data)
     values = torch.zeros(1, SIDE, SIDE)
     for part, level in {"eyes": 1 + (first == "eyes"), "nose": 1 + (first == "nose")}.items():
         row, column = SQUARES[part]
         values[:, row : row + 8, column : column + 8] = level
-    gain = score("nsrg", Maps.of(values, GRID), run, 0, imputers=["mean"], points=257)
+    gain = score("nsrg", Maps.from_values(values, GRID), run, 0, imputers=["mean"], points=257)
     np.testing.assert_allclose(gain, [1 - 2 / 16], atol=2e-3 if first == "both" else 1e-5)

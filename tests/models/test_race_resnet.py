@@ -7,14 +7,14 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from mavis.core.hashing import of_file
+from mavis.core.hashing import digest_file
 from mavis.core.types import Model
-from mavis.datasets.synthetic.parameters import LABEL_PARTS, RERENDERED
+from mavis.datasets.synthetic.parameters import LABEL_PARTS, PART_SAMPLERS
 from mavis.datasets.synthetic_faces import synthetic_faces
-from mavis.models.race_resnet import WEIGHTS, race_resnet, race_resnet_biased
-from mavis.models.training.accuracy import logits
-from mavis.models.training.image_cache import Source
-from mavis.models.training.shipped_models import SHIPPED, removed
+from mavis.models.race_resnet import WEIGHTS_FOLDER, race_resnet, race_resnet_biased
+from mavis.models.training.accuracy import predict_logits
+from mavis.models.training.image_cache import ImageCache
+from mavis.models.training.shipped_models import SHIPPED_RECIPES, predictions_after_removal
 
 MODELS = {"race_resnet": race_resnet, "race_resnet_biased": race_resnet_biased}
 COUNT = 300
@@ -27,15 +27,15 @@ def loaded(name: str) -> Model:
 
 
 @cache
-def images() -> Source:
+def images() -> ImageCache:
     """The first evaluation images."""
-    return Source.of(synthetic_faces(count=COUNT))
+    return ImageCache.from_dataset(synthetic_faces(count=COUNT))
 
 
 @cache
 def answers(name: str) -> torch.Tensor:
     """``(COUNT,)`` classes that a model gives."""
-    return logits(loaded(name).net, images()).argmax(1)
+    return predict_logits(loaded(name).net, images()).argmax(1)
 
 
 def within_error(right: torch.Tensor, value: float) -> bool:
@@ -46,17 +46,17 @@ def within_error(right: torch.Tensor, value: float) -> bool:
 @pytest.mark.parametrize("name", list(MODELS))
 def test_the_files_are_small_and_belong_together(name: str) -> None:
     """At most 2 MB, and the hash in the card is that of the weights."""
-    weights = Path(WEIGHTS / f"{name}.safetensors")
+    weights = Path(WEIGHTS_FOLDER / f"{name}.safetensors")
     assert weights.stat().st_size <= 2_000_000
     card = loaded(name).card
-    assert card["weights_hash"] == of_file(weights)
-    assert (card["recipe"], card["target"], card["size"]) == (SHIPPED[name], "race", 64)
+    assert card["weights_hash"] == digest_file(weights)
+    assert (card["recipe"], card["target"], card["size"]) == (SHIPPED_RECIPES[name], "race", 64)
 
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_they_were_trained_on_the_faces_that_are_drawn_now(name: str) -> None:
     """The hash of the training data in the card is that of the data set as it stands."""
-    train = synthetic_faces(split="train", recipe=SHIPPED[name])
+    train = synthetic_faces(split="train", recipe=SHIPPED_RECIPES[name])
     assert loaded(name).card["data"]["hash"] == train.revision(list(train.table().index))
 
 
@@ -113,7 +113,7 @@ def test_the_balanced_model_reads_the_parts_that_carry_the_label() -> None:
     with torch.no_grad():
         net = loaded("race_resnet").net
         answers_now = net(batch.images).argmax(1)
-        for part in RERENDERED:
+        for part in PART_SAMPLERS:
             changed[part] = float((net(batch.rerender(part, 0)).argmax(1) != answers_now).float().mean())
     carrying = set(LABEL_PARTS["race"])
     assert min(changed[part] for part in carrying) > 0.25
@@ -123,5 +123,5 @@ def test_the_balanced_model_reads_the_parts_that_carry_the_label() -> None:
 @pytest.mark.parametrize("name", list(MODELS))
 def test_answers_survive_the_removal_of_cells_as_the_card_says(name: str) -> None:
     """Top-1 agreement after 10 % of the cells are gone, within binomial error."""
-    same = removed(loaded(name).net, images().dataset, images(), 0.1) == answers(name)
+    same = predictions_after_removal(loaded(name).net, images().dataset, images(), 0.1) == answers(name)
     assert within_error(same, loaded(name).card["removal"]["0.1"]["value"])

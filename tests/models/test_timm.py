@@ -56,4 +56,4 @@ def test_weights_are_read_from_a_file(timm, tmp_path) -> None:
 def test_a_name_with_a_typing_error_suggests(timm) -> None:
     """The nearest of timm's names."""
     with pytest.raises(UnknownName, match="timm model is named 'resnet19'; did you mean 'resnet"):
-        models["timm"].make({"spec": "resnet19"})
+        models["timm"].create({"spec": "resnet19"})

@@ -18,7 +18,7 @@ SMALL = "squeezenet1_1"
 
 def made(spec: str, classes: tuple[str, ...] = CLASSES) -> Model:
     """The model of a spec, as it comes from its factory."""
-    found: Model = models["torchvision"].make({"spec": spec}).make(classes)
+    found: Model = models["torchvision"].create({"spec": spec}).make(classes)
     return found
 
 
@@ -49,7 +49,7 @@ def test_random_weights_are_the_same_every_time() -> None:
 @pytest.mark.parametrize("spec", [SMALL, "mobilenet_v3_small", "resnet18"])
 def test_random_weights_tell_images_apart(spec: str) -> None:
     """Logits differ from face to face by about one; fresh from the library some would by 1e-10."""
-    faces = datasets["synthetic_faces"].make({"count": 12})
+    faces = datasets["synthetic_faces"].create({"count": 12})
     net = made(spec).net
     with torch.no_grad():
         spread = net(faces.load(list(faces.table().index)).images).std(0).mean()
@@ -64,8 +64,8 @@ def test_a_head_of_zeros_is_drawn() -> None:
         nn.init.zeros_(net[1].weight)
         return net
 
-    net = weights.random(make, 8)
-    logits = net(weights._images(8)[:16])
+    net = weights.random_network(make, 8)
+    logits = net(weights._random_images(8)[:16])
     torch.testing.assert_close(logits.std(0).mean(), torch.tensor(1.0))
     torch.testing.assert_close(logits.mean(0), torch.zeros(3), rtol=0, atol=1e-5)
 
@@ -105,15 +105,15 @@ def test_weights_that_are_no_weights_are_refused(tmp_path) -> None:
 def test_a_name_with_a_typing_error_suggests() -> None:
     """And says what a spec looks like, where it is none."""
     with pytest.raises(UnknownName, match="torchvision model is named 'resnet19'; did you mean 'resnet1"):
-        models["torchvision"].make({"spec": "resnet19"})
+        models["torchvision"].create({"spec": "resnet19"})
     with pytest.raises(BadParameter, match=r"NAME\[@SIZE\]\[:WEIGHTS\]"):
-        models["torchvision"].make({"spec": "resnet18@large"})
+        models["torchvision"].create({"spec": "resnet18@large"})
 
 
 def test_sizes_that_networks_need() -> None:
     """64 px unless that is too few, or the user wants others; no network is made for the answer."""
     for spec, size in (("resnet18", 64), ("inception_v3", 96), ("vit_b_16@32", 32), ("resnet18@96", 96)):
-        found = models["torchvision"].make({"spec": spec})
+        found = models["torchvision"].create({"spec": spec})
         assert (found.size, found.name) == (size, spec)
 
 

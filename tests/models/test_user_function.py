@@ -74,7 +74,7 @@ def test_a_function_that_returns_a_model() -> None:
 def test_a_function_that_returns_a_function() -> None:
     """A black box: only its answers are used, an array is as good as a tensor; they are its content hash."""
     found, _ = open_model("my_models:black_box", CPU)
-    assert (found.can, found.cam_layer) == ({"forward"}, None)
+    assert (found.capabilities, found.cam_layer) == ({"forward"}, None)
     images = torch.rand(3, 3, 64, 64)
     torch.testing.assert_close(found.net(images)[:, :3], images.mean((2, 3)))
     assert found.revision == open_model("my_models:black_box", CPU)[0].revision
@@ -119,9 +119,9 @@ def test_a_family_with_a_typing_error_suggests() -> None:
 
 def test_a_path_is_no_function() -> None:
     """A folder with a colon in a Windows path, and one that is there."""
-    assert specs.family_of("C:\\models\\mine") is None
-    assert specs.family_of("./a:b") is None
-    assert specs.family_of("race_resnet") is None
+    assert specs.split_family("C:\\models\\mine") is None
+    assert specs.split_family("./a:b") is None
+    assert specs.split_family("race_resnet") is None
 
 
 def test_models_and_functions_stand_side_by_side() -> None:
@@ -169,7 +169,7 @@ def test_what_a_black_box_returns_is_checked() -> None:
 
 def test_a_network_is_tried_on_images_of_the_data_s_size() -> None:
     """One that takes 32 px only, on data of 32 px."""
-    data = datasets["synthetic_faces"].make({"size": 32, "count": 10})
+    data = datasets["synthetic_faces"].create({"size": 32, "count": 10})
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 7))
     opened, _ = open_models([net], CPU, data, target=None, split=None)
     assert list(opened) == ["Sequential"]
@@ -182,7 +182,7 @@ def test_two_networks_of_one_class_have_other_hashes_by_their_weights() -> None:
     nets.append(nn.Sequential(nn.Flatten(), nn.Linear(12, 2), nn.LeakyReLU(0.1)))
     nets.append(nn.Sequential(nn.Flatten(), nn.Linear(12, 2), nn.LeakyReLU(0.2)))
     nets[3].load_state_dict(nets[2].state_dict())
-    assert len({wrappers.content(net, None) for net in nets}) == 4
+    assert len({wrappers.network_hash(net, None) for net in nets}) == 4
 
 
 def test_the_families_are_listed() -> None:

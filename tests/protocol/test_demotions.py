@@ -6,13 +6,13 @@ import pytest
 
 from mavis import evaluate
 from mavis.protocol import demotions, loading
-from mavis.workflows.meta_evaluation import Verification
+from mavis.workflows.meta_evaluation import MetaEvaluation
 
-RULES = loading.load("best_practices_v1")
+RULES = loading.load_protocol("best_practices_v1")
 
 
 def document(**demoted: str) -> dict[str, object]:
-    return {"protocol": "best_practices_v1", "demoted": demoted, "settings": demotions.settings(RULES)}
+    return {"protocol": "best_practices_v1", "demoted": demoted, "settings": demotions.metric_hashes(RULES)}
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_demoted_metric_does_not_decide(against: None) -> None:
 
 def test_other_parameters_are_said(against: None) -> None:
     """A preview sets the metric otherwise: it stays out, and the sentence says that it was tested as set elsewhere."""
-    found = demotions.demoted(loading.load("quick"))
+    found = demotions.demoted_metrics(loading.load_protocol("quick"))
     assert found == {
         "road_gap": "demoted by meta-evaluation (best_practices_v1, with other parameters): M7 on faces: tau 0.4"
     }
@@ -67,15 +67,15 @@ def test_a_run_says_what_does_not_decide(against: None) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [p for f in {p.parent for p in loading.shipped().values()} for p in f.glob("*.meta.json")]
+    "path", [p for f in {p.parent for p in loading.shipped_protocols().values()} for p in f.glob("*.meta.json")]
 )
 def test_the_document_is_of_the_protocol_as_it_is(path: object) -> None:
     """What lies beside a protocol was made with its deciding metrics as they are set now, by the full form."""
-    found = Verification.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    rules = loading.load(found.protocol)
+    found = MetaEvaluation.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    rules = loading.load_protocol(found.protocol)
     assert path.name == f"{found.protocol}.meta.json"
-    assert found.sha256 == demotions.sha256(rules)
-    assert rules.status != "frozen" or found.rules == demotions.of_rules(rules)
+    assert found.sha256 == demotions.hash_deciding_metrics(rules)
+    assert rules.status != "frozen" or found.rules == demotions.hash_rules(rules)
     assert not found.quick
     assert set(found.verified) | set(found.demoted) == set(rules.decide.metrics)
     assert set(found.verified) & set(found.demoted) == set()
@@ -83,7 +83,7 @@ def test_the_document_is_of_the_protocol_as_it_is(path: object) -> None:
 
 def test_the_hash_of_rules_is_of_their_numbers() -> None:
     """Status and description do not count, every number does."""
-    told = demotions.of_rules(RULES)
-    assert demotions.of_rules(loading.changed(RULES, status="preview", about="Anything.")) == told
-    assert demotions.of_rules(loading.changed(RULES, decide__rope=0.03)) != told
-    assert demotions.of_rules(loading.changed(RULES, gates__randomisation__max=0.51)) != told
+    told = demotions.hash_rules(RULES)
+    assert demotions.hash_rules(loading.with_overrides(RULES, status="preview", about="Anything.")) == told
+    assert demotions.hash_rules(loading.with_overrides(RULES, decide__rope=0.03)) != told
+    assert demotions.hash_rules(loading.with_overrides(RULES, gates__randomisation__max=0.51)) != told

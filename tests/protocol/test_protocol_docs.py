@@ -32,11 +32,11 @@ def test_every_key_is_explained():
     assert sorted(rows) == sorted(keys(schema.Protocol))
 
 
-@pytest.mark.parametrize("name", sorted(loading.shipped()))
+@pytest.mark.parametrize("name", sorted(loading.shipped_protocols()))
 def test_shipped_protocols_can_be_run(name):
     """Every shipped protocol holds, is named after its file and asks only for names and parameters that there are."""
-    found = loading.load(name)
-    line = plan.line_up(found, ["all"])
+    found = loading.load_protocol(name)
+    line = plan.resolve_components(found, ["all"])
     assert found.protocol == name
     assert f"`{name}.yaml`" in PAGE
     assert {part.name for part in line.metrics} == set(found.metrics)
@@ -44,7 +44,7 @@ def test_shipped_protocols_can_be_run(name):
 
 def test_the_preview_asks_for_nothing_that_the_full_protocol_lacks():
     """What quick previews can be confirmed: best_practices_v1 has its metrics and controls, and more images."""
-    quick, full = loading.load("quick"), loading.load("best_practices_v1")
+    quick, full = loading.load_protocol("quick"), loading.load_protocol("best_practices_v1")
     assert set(quick.metrics) <= set(full.metrics)
     assert set(quick.explainers.controls) <= set(full.explainers.controls)
     assert set(quick.gates.controls.against) <= set(full.gates.controls.against)

@@ -12,6 +12,7 @@ from mavis.analysis.findings import (
     AcrossModels,
     Agreement,
     CrossChecks,
+    CueDetection,
     DataStamp,
     Estimate,
     ExplainerEntry,
@@ -32,13 +33,12 @@ from mavis.analysis.findings import (
     Reliance,
     RunStamp,
     Skill,
-    Twin,
     Validity,
 )
 from mavis.report import Tile
 
-CALM = ("alder", "birch", "cedar", "elm", "hazel", "maple", "rowan")
-HOSTILE = ("alder", "<script>alert(1)</script>", "R&D", "a_b", "100%", "#1|*x*", "${\\rm x}$ `q` [u](v)")
+GROUP_NAMES = ("alder", "birch", "cedar", "elm", "hazel", "maple", "rowan")
+MARKUP_NAMES = ("alder", "<script>alert(1)</script>", "R&D", "a_b", "100%", "#1|*x*", "${\\rm x}$ `q` [u](v)")
 EXPLAINERS = (
     ("integrated_gradients", "method"),
     ("grad_cam", "method"),
@@ -75,7 +75,7 @@ DECIDING = {
     "gini": "complexity",
 }
 WEIGHTS = {"robustness": 0.235, "faithfulness": 0.588, "worst_group": 0.059, "complexity": 0.118}
-NOTHING = Estimate(mean=None, low=None, high=None, n=0)
+NO_ESTIMATE = Estimate(mean=None, low=None, high=None, n=0)
 
 
 def _estimate(draw: random.Random, centre: float, n: int) -> Estimate:
@@ -84,7 +84,7 @@ def _estimate(draw: random.Random, centre: float, n: int) -> Estimate:
     return Estimate(mean=mean, low=mean - half * 0.9, high=mean + half, n=n)
 
 
-def _value(draw: random.Random, attribute: str, group: str, centre: float, n: int) -> GroupValue:
+def _group_value(draw: random.Random, attribute: str, group: str, centre: float, n: int) -> GroupValue:
     if n < 30:
         blank = Estimate(mean=None, low=None, high=None, n=n)
         return GroupValue(attribute=attribute, group=group, estimate=blank, undefined=2, failed=0, suppressed=True)
@@ -95,22 +95,24 @@ def _value(draw: random.Random, attribute: str, group: str, centre: float, n: in
         undefined=120 - n if attribute == "race" and n < 120 else 0,
         failed=0,
         suppressed=False,
-        shrunken=centre * 0.97 if "*" in attribute else None,
+        partial_pooled_mean=centre * 0.97 if "*" in attribute else None,
     )
 
 
-def _pair(first: GroupValue, second: GroupValue, place: int) -> PairGap:
+def _pair_gap(first: GroupValue, second: GroupValue, index: int) -> PairGap:
     size = first.estimate.mean - second.estimate.mean
     n = first.estimate.n + second.estimate.n
     return PairGap(
         first=first.group,
         second=second.group,
         raw=Estimate(mean=size, low=size - 0.031, high=size + 0.031, n=n),
-        matched=NOTHING if place == 1 else Estimate(mean=size * 0.8, low=size * 0.8 - 0.04, high=size * 0.9, n=n // 2),
+        matched=NO_ESTIMATE
+        if index == 1
+        else Estimate(mean=size * 0.8, low=size * 0.8 - 0.04, high=size * 0.9, n=n // 2),
         adjusted=Estimate(mean=size * 0.7, low=size * 0.7 - 0.05, high=size * 0.7 + 0.05, n=n),
-        retained=0.0 if place == 1 else 0.5 + place / 100,
-        p=None if place == 1 else 0.001 + place / 100,
-        equivalent=place % 3 == 0,
+        matched_share=0.0 if index == 1 else 0.5 + index / 100,
+        p=None if index == 1 else 0.001 + index / 100,
+        equivalent=index % 3 == 0,
     )
 
 
@@ -130,16 +132,16 @@ def _gap(metric: str, attribute: str, values: Sequence[GroupValue], higher: bool
         p=0.004,
         best_group=best.group,
         worst_group=worst.group,
-        worst=worst.estimate,
-        claimable=attribute == "race",
+        worst_group_mean=worst.estimate,
+        n_sufficient=attribute == "race",
         excess=size * 0.55,
         ratio=0.913 if first.estimate.mean > 0 else None,
         shortfall=Estimate(mean=size * 0.41, low=size * 0.3, high=size * 0.6, n=n),
         mean_pairwise=Estimate(mean=size * 0.37, low=None, high=None, n=n),
         corrected_sd=Estimate(mean=size * 0.23, low=0.0, high=size * 0.4, n=n),
-        pairs=tuple(_pair(*two, place) for place, two in enumerate(combinations(shown, 2))) if decides else (),
-        found=found if decides else None,
-        absent=attribute == "gender" if decides else None,
+        pairs=tuple(_pair_gap(*two, place) for place, two in enumerate(combinations(shown, 2))) if decides else (),
+        significant=found if decides else None,
+        equivalent=attribute == "gender" if decides else None,
         statement=_statement(attribute, best.group, worst.group) if decides else "",
     )
 
@@ -152,21 +154,23 @@ def _statement(attribute: str, best: str, worst: str) -> str:
     return "A compared group has fewer than 100 images, so nothing is claimed."
 
 
-def _summary(draw: random.Random, row: tuple, sizes: dict[str, dict[str, int]], rank: float | None, skill: float):
+def _metric_summary(
+    draw: random.Random, row: tuple, sizes: dict[str, dict[str, int]], rank: float | None, skill: float
+):
     metric, category, higher, unit, chance, centre = row
     if metric == "single_deletion" and skill == 0.9:
         return MetricSummary(
-            metric=metric, category=category, higher_is_better=higher, unit=unit, chance=chance, estimate=NOTHING,
-            natural_mean=None, undefined=0, failed=840, rank=None, groups=(), gaps=(),
+            metric=metric, category=category, higher_is_better=higher, unit=unit, chance=chance, estimate=NO_ESTIMATE,
+            weighted_mean=None, undefined=0, failed=840, rank=None, groups=(), gaps=(),
             missing="failed on every image: ContractError",
         )  # fmt: skip
     centre *= skill if higher else 1 / skill
-    values = tuple(_value(draw, a, g, centre, n) for a, groups in sizes.items() for g, n in groups.items())
+    values = tuple(_group_value(draw, a, g, centre, n) for a, groups in sizes.items() for g, n in groups.items())
     gaps = tuple(gap for attribute in sizes if (gap := _gap(metric, attribute, values, higher)) is not None)
     total = sum(sizes["race"].values())
     return MetricSummary(
         metric=metric, category=category, higher_is_better=higher, unit=unit, chance=chance,
-        estimate=_estimate(draw, centre, total), natural_mean=centre * 1.01, undefined=6, failed=0, rank=rank,
+        estimate=_estimate(draw, centre, total), weighted_mean=centre * 1.01, undefined=6, failed=0, rank=rank,
         groups=values, gaps=gaps, missing=None,
     )  # fmt: skip
 
@@ -185,21 +189,21 @@ def _gates(passed: bool) -> tuple[Gate, ...]:
     )  # fmt: skip
 
 
-def _entry(draw: random.Random, place: int, name: str, role: str, sizes: dict[str, dict[str, int]]) -> ExplainerEntry:
+def _entry(draw: random.Random, index: int, name: str, role: str, sizes: dict[str, dict[str, int]]) -> ExplainerEntry:
     method = role == "method"
-    skill = {"control": 0.2, "oracle": 1.4, "reference": 1.3}.get(role, 1.1 - 0.1 * place)
+    skill = {"control": 0.2, "oracle": 1.4, "reference": 1.3}.get(role, 1.1 - 0.1 * index)
     if name == "rise":
         return ExplainerEntry(
             explainer=name, role="method", about="Mean of random masks weighted by the model's answers.", metrics=(),
             gates=(), eligible=False, rank=None, missing="needs 'forward' by batches of 1, which the model lacks",
         )  # fmt: skip
-    rank = float(place + 1) if method else None
+    rank = float(index + 1) if method else None
     skills = _skills(round(skill, 1), tuple(sizes["race"]))
     return ExplainerEntry(
         explainer=name, role=role, about=f"What {name} is.",
-        metrics=tuple(_summary(draw, row, sizes, rank, round(skill, 1)) for row in METRICS),
+        metrics=tuple(_metric_summary(draw, row, sizes, rank, round(skill, 1)) for row in METRICS),
         gates=_gates(name != "input_x_gradient") if method else (), eligible=method and name != "input_x_gradient",
-        rank=rank, rank_low=1.0 if method else None, rank_high=place + 2.0 if method else None,
+        rank=rank, rank_low=1.0 if method else None, rank_high=index + 2.0 if method else None,
         skills=skills, categories={} if name == "cell_occlusion" else _categories(skills),
         overall=None if name == "cell_occlusion" else Estimate(mean=0.83 * skill, low=0.79 * skill, high=0.86 * skill,
                                                                n=717),
@@ -266,7 +270,7 @@ RECOMMENDED = Recommendation(
         "input_x_gradient was left out: it failed G3.",
     ),
     refusals=(),
-    p_best={"integrated_gradients": 0.633, "grad_cam": 0.367, "input_x_gradient": 0.0},
+    prob_best={"integrated_gradients": 0.633, "grad_cam": 0.367, "input_x_gradient": 0.0},
     provisional=True,
     weights=WEIGHTS,
     by_group=("On images labelled birch, grad_cam is better than integrated_gradients by .044 [.021, .066].",),
@@ -293,16 +297,16 @@ REFUSED = Recommendation(
         ),
         Refusal(code="R11", reason="the protocol was changed on the command line"),
     ),
-    p_best={"integrated_gradients": 0.517, "grad_cam": 0.483},
+    prob_best={"integrated_gradients": 0.517, "grad_cam": 0.483},
     cross_checks=CrossChecks(borda={}, mean_rank={}, smaa={}, concordance=None, leaders={}),
 )
 
 
-PROTOCOL = ProtocolStamp(
+PROTOCOL_STAMP = ProtocolStamp(
     name="quick", status="preview", sha256="ab" * 32, overrides=("data.n_per_group.target = 120",), primary="nsrg",
     confidence=0.95, min_report=30, min_claim=100,
 )  # fmt: skip
-RUN = RunStamp(
+RUN_STAMP = RunStamp(
     mavis="0.1.0", versions={"torch": "2.13.0", "python": "3.12.3"}, device="cpu (2 threads)", seed=20261121,
     git="c0ffee1", forwards=1234567, backwards=8901, seconds=171.4, peak_memory_mib=1812.4, blocks_done=59,
     blocks_planned=60,
@@ -343,7 +347,9 @@ def _agreement() -> tuple[Agreement, ...]:
     )
 
 
-def build(groups: Sequence[str] = CALM, models: Sequence[str] = ("faces-balanced", "faces-biased")) -> Findings:
+def make_findings(
+    groups: Sequence[str] = GROUP_NAMES, models: Sequence[str] = ("faces-balanced", "faces-biased")
+) -> Findings:
     """Findings with seven groups of these names."""
     draw = random.Random(7)
     race = dict(zip(groups, (120, 120, 96, 120, 120, 21, 120), strict=True))
@@ -366,17 +372,17 @@ def build(groups: Sequence[str] = CALM, models: Sequence[str] = ("faces-balanced
         for place, model in enumerate(models)
     ]
     return Findings(
-        protocol=PROTOCOL,
+        protocol=PROTOCOL_STAMP,
         data=DataStamp(
             name="faces(recipe=balanced)", target="race", classes=tuple(groups), images=sum(race.values()),
             groups=sizes,
             provenance="Drawn by MAVIS; the labels are parameters.", revision="sha256:feed",
             notes=("3 images were unreadable.",),
         ),
-        run=RUN,
+        run=RUN_STAMP,
         models=tuple(found),
         twins=tuple(
-            Twin(leaning="faces-biased", other="faces-balanced", explainer=name, reliance=(0.2, 0.01),
+            CueDetection(leaning="faces-biased", other="faces-balanced", explainer=name, reliance=(0.2, 0.01),
                  auroc=Estimate(mean=0.8, low=0.75, high=0.85, n=700))
             for name, _ in EXPLAINERS if len(models) > 1
         ),
@@ -400,19 +406,19 @@ def build(groups: Sequence[str] = CALM, models: Sequence[str] = ("faces-balanced
 @pytest.fixture
 def build_findings() -> Callable[..., Findings]:
     """The builder, for other groups or models."""
-    return build
+    return make_findings
 
 
 @pytest.fixture(scope="session")
 def findings() -> Findings:
     """Two models and seven groups with peaceful names."""
-    return build()
+    return make_findings()
 
 
 @pytest.fixture(scope="session")
-def many() -> Findings:
+def large_findings() -> Findings:
     """One model and sixty-three explainers: 57 methods, 20 of them stopped by G3."""
-    found = build(models=("one",))
+    found = make_findings(models=("one",))
     model = found.models[0]
     first, stopped = model.explainers[0], model.explainers[2]
     more = [first.model_copy(update={"explainer": f"method_{i}", "rank": 5.0 + i}) for i in range(34)]
@@ -423,7 +429,7 @@ def many() -> Findings:
 @pytest.fixture(scope="session")
 def hostile() -> Findings:
     """The same with group names made of markup."""
-    return build(HOSTILE, models=("<img src=x onerror=alert(2)>", "50%_#&"))
+    return make_findings(MARKUP_NAMES, models=("<img src=x onerror=alert(2)>", "50%_#&"))
 
 
 @pytest.fixture(scope="session")
@@ -432,7 +438,7 @@ def curves() -> pd.DataFrame:
     rows = []
     for model in ("faces-balanced", "faces-biased"):
         for place, (explainer, _) in enumerate(row for row in EXPLAINERS if row[0] != "rise"):
-            for group in ("", *CALM):
+            for group in ("", *GROUP_NAMES):
                 for imputer in ("mean", "blur"):
                     for order, power in (("mif", 0.3 + 0.1 * place), ("lif", 2.5 - 0.2 * place)):
                         for x in np.linspace(0, 1, 11):
@@ -449,7 +455,7 @@ def tiles() -> list[Tile]:
     y, x = np.mgrid[0:64, 0:64]
     found = []
     for model in ("faces-balanced", "faces-biased"):
-        for place, group in enumerate(CALM):
+        for place, group in enumerate(GROUP_NAMES):
             disc = ((x - 32) ** 2 / 400 + (y - 34) ** 2 / 620 < 1)[..., None]
             image = np.where(disc, [220 - 18 * place, 180 - 15 * place, 150], [90, 120 + 12 * place, 160])
             image = np.clip(image + noise.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
@@ -463,7 +469,7 @@ def tiles() -> list[Tile]:
                 values = values + noise.normal(0, 0.03, values.shape) * (explainer != "grad_cam")
                 found.append(
                     Tile(model=model, explainer=explainer, role=role, image_id=f"{group}-001",
-                         groups={"race": group, "gender": "form_a"}, label=group, predicted=CALM[place // 2 * 2],
+                         groups={"race": group, "gender": "form_a"}, label=group, predicted=GROUP_NAMES[place // 2 * 2],
                          probability=0.5 + place / 20, image=image, map=(values * 0.2).astype(np.float32))
                 )  # fmt: skip
     return found

@@ -6,7 +6,7 @@ from mavis.report import model_summary
 
 def test_says_what_was_checked(findings):
     """Recall, calibration, leak, parts and what follows for localisation have a line each."""
-    assert list(model_summary.details(findings.models[0].validity)) == [
+    assert list(model_summary.validity_details(findings.models[0].validity)) == [
         "recall per class: from .500 (alder) to .714 (maple)",
         "calibration error .043, highest on images labelled rowan .080",
         "whether evaluated images were trained on is not known",
@@ -18,20 +18,20 @@ def test_says_what_was_checked(findings):
 def test_says_nothing_of_what_was_not_checked(findings):
     """Checks that the protocol does not ask for leave no line."""
     empty = {"calibration_error": None, "recall": (), "leak": None, "reliance": (), "truth_verified": None}
-    assert list(model_summary.details(findings.models[0].validity.model_copy(update=empty))) == []
+    assert list(model_summary.validity_details(findings.models[0].validity.model_copy(update=empty))) == []
 
 
 def test_leak_counts_and_marks_what_is_too_much():
     """A leak below the limit is counted; above it, it is marked."""
     few = Leak(known=True, exact=1, near=0, rate=0.0009, groups={}, excessive=False)
-    assert model_summary.leak(few) == "1 evaluated images are training images, 0 more nearly so (share .001)"
-    assert model_summary.leak(few.model_copy(update={"excessive": True})).startswith("✗ 1 evaluated")
+    assert model_summary.leak_sentence(few) == "1 evaluated images are training images, 0 more nearly so (share .001)"
+    assert model_summary.leak_sentence(few.model_copy(update={"excessive": True})).startswith("✗ 1 evaluated")
 
 
 def test_parts_may_all_be_used_or_none(findings):
     """Without an unused part there is no second half; without a used one the sentence says so."""
     found = findings.models[0].validity.reliance
     used = tuple(one.model_copy(update={"used": True}) for one in found)
-    assert model_summary.parts(used) == "uses eyes 3.417, mouth <b> 1.253, brows .211"
+    assert model_summary.reliance_sentence(used) == "uses eyes 3.417, mouth <b> 1.253, brows .211"
     none = tuple(one.model_copy(update={"used": False}) for one in found)
-    assert model_summary.parts(none) == "not shown to use any part"
+    assert model_summary.reliance_sentence(none) == "not shown to use any part"

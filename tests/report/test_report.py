@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mavis.report import write
+from mavis.report import write_report
 
 FILES = [
     "gaps.csv", "index.html", "leaderboard.csv", "leaderboard.json", "leaderboard.md", "leaderboard.tex", "pairs.csv",
@@ -16,14 +16,14 @@ FILES = [
 
 def test_writes_every_file(tmp_path, findings, curves, tiles):
     """A new folder holds these files and nothing else, and the page's path is returned."""
-    page = write(tmp_path / "new" / "report", findings, curves, tiles)
+    page = write_report(tmp_path / "new" / "report", findings, curves, tiles)
     assert page == tmp_path / "new" / "report" / "index.html"
     assert sorted(path.name for path in page.parent.iterdir()) == FILES
 
 
 def test_replaces_whole_files(tmp_path, findings, curves, monkeypatch):
     """Readers never see half a file: each is written beside its place and then moved there."""
-    write(tmp_path, findings, curves, [])
+    write_report(tmp_path, findings, curves, [])
     before = {name: (tmp_path / name).read_bytes() for name in FILES}
     moved = []
     replace = Path.replace
@@ -35,13 +35,13 @@ def test_replaces_whole_files(tmp_path, findings, curves, monkeypatch):
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", watched)
-    write(tmp_path, findings, curves, [])
+    write_report(tmp_path, findings, curves, [])
     assert sorted(moved) == FILES
 
 
 def test_a_failure_leaves_the_old_file(tmp_path, findings, curves, monkeypatch):
     """When writing fails, the old files stay and no temporary file is left."""
-    write(tmp_path, findings, curves, [])
+    write_report(tmp_path, findings, curves, [])
     before = (tmp_path / "leaderboard.json").read_bytes()
 
     def full(self, target):
@@ -49,7 +49,7 @@ def test_a_failure_leaves_the_old_file(tmp_path, findings, curves, monkeypatch):
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        write(tmp_path, findings.model_copy(update={"models": ()}), curves, [])
+        write_report(tmp_path, findings.model_copy(update={"models": ()}), curves, [])
     assert (tmp_path / "leaderboard.json").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 

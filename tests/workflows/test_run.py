@@ -38,15 +38,15 @@ SMALL = Request(
 @pytest.fixture(autouse=True, scope="module")
 def light():
     """Few RISE masks and resamples, and no pages: the engine is tested here."""
-    settings = loading.load("quick").model_dump(mode="json", by_alias=True)
+    settings = loading.load_protocol("quick").model_dump(mode="json", by_alias=True)
     settings["explainers"]["controls"] = ["random", "blurred_random"]
     settings["explainers"]["settings"] |= {"rise": {"masks": 16}, "smoothgrad": {"samples": 4}, "oracle": {"draws": 1}}
     settings["variants"]["per_group"] = 1
     settings["metrics"]["nsrg"]["points"] = 21
     settings["aggregate"] |= {"bootstrap": 100, "permutations": 100}
-    rules = loading.parse(settings, "test")
+    rules = loading.parse_protocol(settings, "test")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "load", lambda _: rules)
+        patch.setattr(loading, "load_protocol", lambda _: rules)
         patch.setattr(pipeline.report, "write", lambda *_: None)
         yield
 
@@ -58,7 +58,7 @@ def folders(tmp_path_factory):
 
 def table(folder):
     """Scores that must not depend on how a run went, sorted."""
-    found = Store.existing(folder).table()
+    found = Store.open_existing(folder).scores()
     found = found[~found["metric"].isin(MEASURED)]
     return found.set_index(KEY)[["value", "status", "forwards", "backwards"]].sort_index()
 
@@ -74,29 +74,29 @@ def assert_equal(one, other):
 def whole(folders, light):
     """An uninterrupted run."""
     folder = folders / "whole"
-    pipeline.run(SMALL, folder)
+    pipeline.run_benchmark(SMALL, folder)
     return table(folder)
 
 
 def test_a_run_costs_what_was_planned(whole, folders, tmp_path):
     """Counted while it ran: forwards to 5 %, all work, in which shared backwards are saved, to a quarter."""
-    plan = setup.plan(SMALL)
-    (model, _), planned = plan.models["race_resnet"], plan.costs["race_resnet"].total
-    with Meter().on(model.net) as meter:
-        pipeline.begin(plan, tmp_path / "run")
-    before = plan.costs["race_resnet"].before
+    plan = setup.plan_run(SMALL)
+    (model, _), planned = plan.models["race_resnet"], plan.cost_estimates["race_resnet"].total
+    with Meter().attach(model.net) as meter:
+        pipeline.start_run(plan, tmp_path / "run")
+    before = plan.cost_estimates["race_resnet"].setup_forwards
     assert meter.forwards * 7 == before * 8  # batches of seven are filled up to eight
-    logs = Store.existing(folders / "whole").logs()
+    logs = Store.open_existing(folders / "whole").logs()
     forwards, backwards = before + sum(log.forwards for log in logs), sum(log.backwards for log in logs)
     assert forwards == pytest.approx(planned.forwards, rel=0.05)
     assert backwards <= planned.backwards
-    assert forwards + 2 * backwards == pytest.approx(planned.work, rel=0.25)
+    assert forwards + 2 * backwards == pytest.approx(planned.forward_equivalents, rel=0.25)
 
 
 def test_progress_is_told_what_was_done_before(whole, folders):
     """Of a run that is whole already, all of the work."""
     told = []
-    pipeline.run(SMALL, folders / "whole", scheduler.Progress(begin=lambda *given: told.append(given)))
+    pipeline.run_benchmark(SMALL, folders / "whole", scheduler.Progress(begin=lambda *given: told.append(given)))
     ((work, before, blocks, done),) = told
     assert 0 < work == before
     assert 0 < blocks == done
@@ -105,7 +105,7 @@ def test_progress_is_told_what_was_done_before(whole, folders):
 @pytest.mark.parametrize("size", [1, 2, 7, 64])
 def test_scores_do_not_depend_on_the_batch_size(size, whole, tmp_path):
     """Batch sizes 1, 2, 7 and 64 give the scores of the default one, random components included."""
-    pipeline.run(replace(SMALL, batch_size=size), tmp_path / "run")
+    pipeline.run_benchmark(replace(SMALL, batch_size=size), tmp_path / "run")
     assert_equal(table(tmp_path / "run"), whole)
 
 
@@ -115,24 +115,24 @@ def test_scores_do_not_depend_on_the_order(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(
         setup, "draw_sample", lambda *given: replace(s := drawn(*given), ids=s.ids[::-1], table=s.table.iloc[::-1])
     )
-    pipeline.run(SMALL, tmp_path / "run")
+    pipeline.run_benchmark(SMALL, tmp_path / "run")
     assert_equal(table(tmp_path / "run"), whole)
 
 
 def test_two_shards_make_one_run(whole, tmp_path, monkeypatch):
     """Two shards into one folder give the run, and neither does the other's blocks."""
-    monkeypatch.setattr(planning.blocks, "__defaults__", (3,))
-    pipeline.run(replace(SMALL, shard=(1, 2)), tmp_path / "run")
-    half = len(Store.existing(tmp_path / "run").logs())
-    found = pipeline.run(replace(SMALL, shard=(2, 2)), tmp_path / "run")
+    monkeypatch.setattr(planning.make_blocks, "__defaults__", (3,))
+    pipeline.run_benchmark(replace(SMALL, shard=(1, 2)), tmp_path / "run")
+    half = len(Store.open_existing(tmp_path / "run").logs())
+    found = pipeline.run_benchmark(replace(SMALL, shard=(2, 2)), tmp_path / "run")
     assert 0 < half < found.run.blocks_done == found.run.blocks_planned
     assert_equal(table(tmp_path / "run"), whole)
 
 
 def test_an_interrupted_run_goes_on(whole, tmp_path, monkeypatch):
     """A run that stops in the second block continues with it and gives the same scores; the first is not repeated."""
-    monkeypatch.setattr(planning.blocks, "__defaults__", (3,))
-    execute, done = scheduler.execute.run, []
+    monkeypatch.setattr(planning.make_blocks, "__defaults__", (3,))
+    execute, done = scheduler.execute.run_block, []
 
     def stops(job, block):
         if len(done) == 1:
@@ -140,12 +140,14 @@ def test_an_interrupted_run_goes_on(whole, tmp_path, monkeypatch):
         done.append(block.id)
         return execute(job, block)
 
-    monkeypatch.setattr(scheduler.execute, "run", stops)
+    monkeypatch.setattr(scheduler.execute, "run_block", stops)
     with pytest.raises(KeyboardInterrupt):
-        pipeline.run(SMALL, tmp_path / "run")
+        pipeline.run_benchmark(SMALL, tmp_path / "run")
     again = []
-    monkeypatch.setattr(scheduler.execute, "run", lambda job, block: again.append(block.id) or execute(job, block))
-    pipeline.run(SMALL, tmp_path / "run")
+    monkeypatch.setattr(
+        scheduler.execute, "run_block", lambda job, block: again.append(block.id) or execute(job, block)
+    )
+    pipeline.run_benchmark(SMALL, tmp_path / "run")
     assert done[0] not in again
     assert_equal(table(tmp_path / "run"), whole)
 
@@ -155,8 +157,8 @@ def test_a_failing_explainer_costs_only_its_own_cells(tmp_path, monkeypatch):
     entry = registry.explainers["smoothgrad"]
     traits = replace(entry.traits, needs=frozenset({"forward"}))  # so that it is not tried before the run
     monkeypatch.setitem(registry.explainers.entries, "smoothgrad", replace(entry, registered=broken, traits=traits))
-    found = pipeline.run(SMALL, tmp_path / "run")
-    scores = Store.existing(tmp_path / "run").table()
+    found = pipeline.run_benchmark(SMALL, tmp_path / "run")
+    scores = Store.open_existing(tmp_path / "run").scores()
     assert set(scores.loc[scores["status"] == "error", "explainer"]) == {"smoothgrad"}
     assert set(scores.loc[scores["explainer"] == "smoothgrad", "status"]) == {"error"}
     assert {f.explainer for f in found.failures} == {"smoothgrad"}
@@ -168,8 +170,8 @@ def test_a_failing_metric_costs_only_its_cell(tmp_path, monkeypatch):
     entry = registry.metrics["gini"]
     bad = mavis.MapMetric(lambda maps, batch: 1 / 0)
     monkeypatch.setitem(registry.metrics.entries, "gini", replace(entry, registered=lambda: bad))
-    pipeline.run(SMALL, tmp_path / "run")
-    scores = Store.existing(tmp_path / "run").table()
+    pipeline.run_benchmark(SMALL, tmp_path / "run")
+    scores = Store.open_existing(tmp_path / "run").scores()
     assert set(scores.loc[scores["status"] == "error", "metric"]) == {"gini"}
 
 
@@ -183,8 +185,8 @@ def test_out_of_memory_halves_the_batch_and_changes_no_score(whole, tmp_path, mo
         return predict(run, images)
 
     monkeypatch.setattr(mavis.Pass, "predict", tight)
-    pipeline.run(replace(SMALL, batch_size=16), tmp_path / "run")
-    assert {log.chunk for log in Store.existing(tmp_path / "run").logs()} == {4}
+    pipeline.run_benchmark(replace(SMALL, batch_size=16), tmp_path / "run")
+    assert {log.chunk for log in Store.open_existing(tmp_path / "run").logs()} == {4}
     assert_equal(table(tmp_path / "run"), whole)
 
 
@@ -195,8 +197,8 @@ def test_shared_passes_are_counted_once(tmp_path):
         explainers=("saliency", "input_x_gradient", "cam", "gradcam", "gradcam_plus_plus"),
         metrics=("gini", "valid", "forwards", "backwards"),
     )
-    found = pipeline.run(request, tmp_path / "run")
-    scores = Store.existing(tmp_path / "run").table()
+    found = pipeline.run_benchmark(request, tmp_path / "run")
+    scores = Store.open_existing(tmp_path / "run").scores()
     own = scores[scores["metric"].isin(["forwards", "backwards"])].groupby(["explainer", "metric"])["value"].first()
     assert own["saliency", "forwards"] == own["gradcam", "forwards"] == own["cam", "forwards"] == 1
     assert own["saliency", "backwards"] == own["gradcam", "backwards"] == 1
@@ -208,15 +210,15 @@ def test_shared_passes_are_counted_once(tmp_path):
 def test_another_run_s_folder_is_refused(whole, folders):
     """A folder made under other rules, models or data is left alone, with what differs named."""
     with pytest.raises(StoreError, match="overrides"):
-        pipeline.run(replace(SMALL, limit=14), folders / "whole")
+        pipeline.run_benchmark(replace(SMALL, limit=14), folders / "whole")
     with pytest.raises(StoreError, match="models"):
-        pipeline.run(replace(SMALL, models=("race_resnet_biased",)), folders / "whole")
+        pipeline.run_benchmark(replace(SMALL, models=("race_resnet_biased",)), folders / "whole")
 
 
 def test_a_finished_run_is_not_repeated(whole, folders, monkeypatch):
     """The command of a finished run executes nothing and gives the same findings."""
-    monkeypatch.setattr(scheduler.execute, "run", lambda *_: pytest.fail("a block was executed again"))
-    found = pipeline.run(SMALL, folders / "whole")
+    monkeypatch.setattr(scheduler.execute, "run_block", lambda *_: pytest.fail("a block was executed again"))
+    found = pipeline.run_benchmark(SMALL, folders / "whole")
     assert found.run.blocks_done == found.run.blocks_planned
 
 
@@ -224,11 +226,11 @@ def test_an_older_run_still_reports(whole, folders, tmp_path):
     """Without the columns that gaps are held equal in, the rest is as it was, and gaps say what is missing."""
     older = tmp_path / "older"
     shutil.copytree(folders / "whole", older)
-    store = Store.existing(older)
+    store = Store.open_existing(older)
     looks = ["brightness", "contrast", "sharpness", "imputation_contrast"]
     assert {*looks, "correct", "weight"} <= set(store.images().columns)
     store.write_images(store.images().drop(columns=[*looks, "correct", "weight"]))
-    now, before = (pipeline.report_on(folder).models[0].explainers[0] for folder in (folders / "whole", older))
+    now, before = (pipeline.write_report(folder).models[0].explainers[0] for folder in (folders / "whole", older))
     for one, other in zip(now.metrics, before.metrics, strict=True):
         assert one.estimate == other.estimate
         for gap, old in zip(one.gaps, other.gaps, strict=True):
@@ -246,7 +248,7 @@ def test_planted_truth_comes_out(tmp_path):
         metrics=("nsrg", "valid"),
         limit=40,
     )
-    found = pipeline.run(request, tmp_path / "run")
+    found = pipeline.run_benchmark(request, tmp_path / "run")
     means = {e.explainer: e.metrics[0].estimate for e in found.models[0].explainers}
     assert means["oracle"].mean == pytest.approx(0.75, abs=1e-5)
     assert max(m.mean for m in means.values() if m.mean is not None) <= 0.75 + 1e-5
@@ -263,9 +265,9 @@ def test_models_stand_side_by_side_on_the_same_images(tmp_path):
         metrics=("cue_mass", "valid"),
         limit=140,
     )
-    found = pipeline.run(request, tmp_path / "run")
+    found = pipeline.run_benchmark(request, tmp_path / "run")
     balanced, biased = found.models
-    images = Store.existing(tmp_path / "run").images().groupby("model")["image"].apply(set)
+    images = Store.open_existing(tmp_path / "run").images().groupby("model")["image"].apply(set)
     assert images["race_resnet"] == images["race_resnet_biased"]
     assert biased.validity.accuracy.mean < balanced.validity.accuracy.mean
     assert biased.validity.cue["agrees"] > biased.validity.cue["disagrees"]
@@ -291,10 +293,10 @@ def test_a_killed_process_loses_nothing(tmp_path):
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    done = len(Store.existing(tmp_path / "killed").logs())
+    done = len(Store.open_existing(tmp_path / "killed").logs())
     for name in ("killed", "whole"):
         subprocess.run([*command, "--out", str(tmp_path / name)], check=True, capture_output=True)
-    assert done < len(Store.existing(tmp_path / "whole").logs())
+    assert done < len(Store.open_existing(tmp_path / "whole").logs())
     pd.testing.assert_frame_equal(table(tmp_path / "killed"), table(tmp_path / "whole"))
 
 
@@ -326,7 +328,7 @@ def test_methods_blind_to_the_weights_or_the_class_fail_their_gate(tmp_path, mon
     )
     metrics = ("nsrg", "mprt", "random_logit", "repeatability", "replicate_agreement", "completeness", "valid")
     names = ("integrated_gradients", "edges", "all_classes")
-    found = pipeline.run(replace(SMALL, explainers=names, metrics=metrics, limit=28), tmp_path / "run")
+    found = pipeline.run_benchmark(replace(SMALL, explainers=names, metrics=metrics, limit=28), tmp_path / "run")
     by = {e.explainer: e for e in found.models[0].explainers}
     passed = {name: {gate.id: gate.passed for gate in by[name].gates} for name in names}
     assert {name: (gates["G3"], gates["G4"]) for name, gates in passed.items()} == {
@@ -350,7 +352,7 @@ def test_localisation_is_scored_against_the_parts_that_the_model_uses(tmp_path):
         metrics=("relevance_mass", "nsrg", "valid"),
         limit=28,
     )
-    found = pipeline.run(request, tmp_path / "run")
+    found = pipeline.run_benchmark(request, tmp_path / "run")
     used = [{one.part for one in m.validity.reliance if one.used} for m in found.models]
     assert used == [{"eyes", "nose", "mouth"}, {"eyes", "nose", "mouth", "cue"}]
     assert [m.validity.truth_verified for m in found.models] == [True, True]
@@ -360,16 +362,16 @@ def test_localisation_is_scored_against_the_parts_that_the_model_uses(tmp_path):
 
 def test_what_was_measured_before_the_maps_is_not_measured_again(whole, folders, monkeypatch):
     """A continued run keeps its truth: what the parts in use follow from is read, not measured."""
-    again = dict.fromkeys(pipeline.MEASURES, lambda *_: pytest.fail("it was measured again"))
-    monkeypatch.setattr(pipeline, "MEASURES", again)
-    assert pipeline.run(SMALL, folders / "whole").models[0].validity.reliance
+    again = dict.fromkeys(pipeline.MODEL_CHECKS, lambda *_: pytest.fail("it was measured again"))
+    monkeypatch.setattr(pipeline, "MODEL_CHECKS", again)
+    assert pipeline.run_benchmark(SMALL, folders / "whole").models[0].validity.reliance
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_an_accelerator_gives_the_scores_of_the_cpu(tmp_path):
     """On CUDA the same images, draws and orders give the same means, to the rounding of float32."""
-    pipeline.run(replace(SMALL, device="cpu"), tmp_path / "cpu")
-    pipeline.run(replace(SMALL, device="cuda"), tmp_path / "cuda")
+    pipeline.run_benchmark(replace(SMALL, device="cpu"), tmp_path / "cpu")
+    pipeline.run_benchmark(replace(SMALL, device="cuda"), tmp_path / "cuda")
     means = [table(tmp_path / name).groupby(["explainer", "metric"])["value"].mean() for name in ("cpu", "cuda")]
     assert (means[0] - means[1]).abs().max() < 1e-3

@@ -29,7 +29,7 @@ class Equivalence:
     p: float
 
 
-def equivalent(gaps: PairGaps, margin: float, confidence: float = 0.9) -> NDArray[np.bool_]:
+def is_equivalent(gaps: PairGaps, margin: float, confidence: float = 0.9) -> NDArray[np.bool_]:
     """Which pairs are shown to have no material gap: their interval lies within ±margin.
 
     There is no material gap at all where every pair is shown to have none; that needs no correction for their number.
@@ -44,7 +44,7 @@ def equivalent(gaps: PairGaps, margin: float, confidence: float = 0.9) -> NDArra
 
     Source: Schuirmann 1987; protocol S10, D8.
     """
-    low, high = bootstrap.percentiles(gaps.draws, confidence)
+    low, high = bootstrap.percentile_interval(gaps.draws, confidence)
     return np.asarray((low > -margin) & (high < margin) & ~np.isnan(gaps.gap), dtype=np.bool_)
 
 
@@ -94,7 +94,7 @@ def tost_groups(first: ArrayLike, second: ArrayLike, margin: float) -> Equivalen
     return Equivalence(p_low=float(low), p_high=float(high), p=float(max(low, high)))
 
 
-def beyond(gaps: PairGaps, rope: float, confidence: float = 0.95) -> NDArray[np.int64]:
+def signs_beyond_rope(gaps: PairGaps, rope: float, confidence: float = 0.95) -> NDArray[np.int64]:
     """Which pairs are shown to lie apart by more than a margin, and in which direction.
 
     Args:
@@ -109,11 +109,11 @@ def beyond(gaps: PairGaps, rope: float, confidence: float = 0.95) -> NDArray[np.
     Source: Holm 1979, on percentile bounds; protocol S10.
     """
     sign = np.sign(np.nan_to_num(gaps.gap))
-    shown, _ = multiple_testing.holm_excluded(np.nan_to_num(gaps.draws) * sign, rope, confidence)
+    shown, _ = multiple_testing.holm_exceeds(np.nan_to_num(gaps.draws) * sign, rope, confidence)
     return np.where(shown, sign, 0).astype(np.int64)
 
 
-def found(
+def significant_gaps(
     null: NullRange,
     matched: PairGaps,
     adjusted: PairGaps,
@@ -122,7 +122,7 @@ def found(
     rope: float = 0.02,
     alpha: float = ALPHA,
     confidence: float = 0.95,
-    agreeing: int = 2,
+    min_agreeing: int = 2,
 ) -> NDArray[np.int64]:
     """Which pairs may be reported as a disparity.
 
@@ -137,15 +137,15 @@ def found(
         rope: what a gap must exceed.
         alpha: largest p of the range.
         confidence: of the family of pairs.
-        agreeing: of the I imputers, or all where there are fewer.
+        min_agreeing: of the I imputers, or all where there are fewer.
 
     Returns:
         ``(P,)``: 1 where the first group is higher, −1 where the second is, 0 where nothing is found.
 
     Source: protocol S10.
     """
-    sign = beyond(matched, rope, confidence)
+    sign = signs_beyond_rope(matched, rope, confidence)
     signs = np.sign(np.atleast_2d(np.asarray(per_imputer, dtype=np.float64)))
-    same = (signs == sign).sum(axis=0) >= min(agreeing, len(signs))
-    holds = (sign == beyond(adjusted, rope, confidence)) & same & (null.p < alpha)
+    same = (signs == sign).sum(axis=0) >= min(min_agreeing, len(signs))
+    holds = (sign == signs_beyond_rope(adjusted, rope, confidence)) & same & (null.p < alpha)
     return np.where(holds, sign, 0).astype(np.int64)

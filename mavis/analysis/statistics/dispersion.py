@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from mavis.analysis.statistics.bootstrap import Floats
 
 
-def ratio(means: ArrayLike) -> Floats:
+def worst_to_best_ratio(means: ArrayLike) -> Floats:
     """Worst over best group mean; NaN where the best is not above 0.
 
     Args:
@@ -40,7 +40,7 @@ def shortfall(means: ArrayLike, overall: ArrayLike | None = None) -> Floats:
     return np.asarray(whole - values.min(axis=-1), dtype=np.float64)
 
 
-def mean_pairwise(means: ArrayLike) -> Floats:
+def mean_pairwise_difference(means: ArrayLike) -> Floats:
     """Mean absolute difference over all pairs of groups.
 
     Args:
@@ -56,13 +56,13 @@ def mean_pairwise(means: ArrayLike) -> Floats:
     return np.asarray(np.abs(values[..., first] - values[..., second]).mean(axis=-1), dtype=np.float64)
 
 
-def corrected_variance(means: ArrayLike, errors: ArrayLike, *, resampled: bool = False) -> Floats:
+def noise_corrected_variance(means: ArrayLike, errors: ArrayLike, *, is_bootstrap: bool = False) -> Floats:
     """Variance between the groups' true means: that of the observed means less what their noise adds.
 
     Args:
         means: ``(…,K)``, K ≥ 2.
         errors: ``(K,)`` or ``(…,K)`` standard errors of the observed means.
-        resampled: whether the means are bootstrap draws, which carry the noise twice.
+        is_bootstrap: whether the means are bootstrap draws, which carry the noise twice.
 
     Returns:
         ``(…,)``, unbiased and therefore negative at times.
@@ -72,26 +72,26 @@ def corrected_variance(means: ArrayLike, errors: ArrayLike, *, resampled: bool =
     """
     noise = np.square(np.asarray(errors, dtype=np.float64)).mean(axis=-1)
     observed = np.asarray(means, dtype=np.float64).var(axis=-1, ddof=1)
-    return np.asarray(observed - (2 if resampled else 1) * noise, dtype=np.float64)
+    return np.asarray(observed - (2 if is_bootstrap else 1) * noise, dtype=np.float64)
 
 
-def corrected_sd(means: ArrayLike, errors: ArrayLike, *, resampled: bool = False) -> Floats:
+def noise_corrected_sd(means: ArrayLike, errors: ArrayLike, *, is_bootstrap: bool = False) -> Floats:
     """Standard deviation between the groups' true means; 0 where the observed ones scatter no more than their noise.
 
     Args:
         means: ``(…,K)``, K ≥ 2.
         errors: ``(K,)`` or ``(…,K)`` standard errors of the observed means.
-        resampled: whether the means are bootstrap draws, which carry the noise twice.
+        is_bootstrap: whether the means are bootstrap draws, which carry the noise twice.
 
     Returns:
         ``(…,)``, ≥ 0.
 
     Source: Lum, Zhang and Bower 2022; protocol S10, D5.
     """
-    return np.asarray(np.sqrt(np.maximum(0.0, corrected_variance(means, errors, resampled=resampled))))
+    return np.asarray(np.sqrt(np.maximum(0.0, noise_corrected_variance(means, errors, is_bootstrap=is_bootstrap))))
 
 
-def shrunken_means(means: ArrayLike, errors: ArrayLike) -> Floats:
+def partial_pooled_means(means: ArrayLike, errors: ArrayLike) -> Floats:
     """Group means drawn towards the whole as far as noise explains their scatter, for small intersections.
 
     Args:
@@ -101,10 +101,10 @@ def shrunken_means(means: ArrayLike, errors: ArrayLike) -> Floats:
     Returns:
         ``(K,)``, between each group's mean and the precision-weighted mean of all.
 
-    Source: Efron and Morris 1975; protocol 2.14. The variance between groups is that of `corrected_variance`.
+    Source: Efron and Morris 1975; protocol 2.14. The variance between groups is that of `noise_corrected_variance`.
     """
     values, noise = np.asarray(means, dtype=np.float64), np.square(np.asarray(errors, dtype=np.float64))
-    between = np.square(corrected_sd(values, errors))
+    between = np.square(noise_corrected_sd(values, errors))
     whole = np.average(values, weights=1 / (between + noise))
     own = between / (between + noise)
     return np.asarray(own * values + (1 - own) * whole, dtype=np.float64)

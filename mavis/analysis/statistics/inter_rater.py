@@ -13,14 +13,14 @@ from mavis.analysis.statistics.bootstrap import Floats
 from mavis.analysis.statistics.ranking import rank_rows
 from mavis.core.errors import BadParameter
 
-Level = Literal["nominal", "ordinal", "interval"]
+MeasurementLevel = Literal["nominal", "ordinal", "interval"]
 
 
-def krippendorff_alpha(ratings: ArrayLike, level: Level) -> float:
+def krippendorff_alpha(ratings: ArrayLike, level: MeasurementLevel) -> float:
     """Krippendorff's alpha: 1 for perfect agreement, 0 for what chance gives, negative for disagreement.
 
     Raw scores ask for equal values; to ask for equal rankings, as Tomsett et al. do, give the ranks of the explainers
-    on each image (`ranks.rank_rows`).
+    on each image (`ranking.rank_rows`).
 
     Args:
         ratings: ``(raters, units)``, NaN where there is none; e.g. images × explainers.
@@ -38,21 +38,21 @@ def krippendorff_alpha(ratings: ArrayLike, level: Level) -> float:
     if not len(table):
         return float("nan")
     if level == "nominal":
-        observed, expected = _other(table), _other(table.reshape(1, -1))
+        observed, expected = _unequal_pair_counts(table), _unequal_pair_counts(table.reshape(1, -1))
     else:
         values = _mid_ranks(table) if level == "ordinal" else table
-        observed, expected = _squares(values), _squares(values.reshape(1, -1))
+        observed, expected = _squared_difference_sums(values), _squared_difference_sums(values.reshape(1, -1))
     total = int(counts.sum())
     by_chance = float(expected[0]) / (total - 1)
     return 1 - float((observed / (counts - 1)).sum()) / by_chance if by_chance > 0 else float("nan")
 
 
-def icc(ratings: ArrayLike, raters: int = 1) -> float:
+def icc(ratings: ArrayLike, n_raters: int = 1) -> float:
     """ICC(2,m): how much of the scatter of units' scores, means over m random raters, is between the units.
 
     Args:
         ratings: ``(raters, units)``, at least 2 × 2, e.g. images × explainers; raters with a NaN are left out.
-        raters: m; 1 gives ICC(2,1), the number in the table ICC(2,k).
+        n_raters: m; 1 gives ICC(2,1), the number in the table ICC(2,k).
 
     Returns:
         At most 1; negative where units differ less than their noise; NaN where nothing differs.
@@ -72,15 +72,15 @@ def icc(ratings: ArrayLike, raters: int = 1) -> float:
     between = k * np.square(units - mean).sum() / (n - 1)
     of_judges = n * np.square(judges - mean).sum() / (k - 1)
     error = np.square(table - units - judges[:, None] + mean).sum() / ((n - 1) * (k - 1))
-    signal, noise = (between - error) / k, (error + (of_judges - error) / n) / raters
+    signal, noise = (between - error) / k, (error + (of_judges - error) / n) / n_raters
     return float(signal / (signal + noise)) if signal + noise != 0 else float("nan")
 
 
-def raters_needed(single: float, target: float = 0.9) -> int | None:
+def raters_needed(single_rater_icc: float, target: float = 0.9) -> int | None:
     """How many raters' mean reaches a reliability, e.g. how many images an explainer's mean score takes.
 
     Args:
-        single: ICC(2,1), at most 1.
+        single_rater_icc: ICC(2,1), at most 1.
         target: ICC(2,m) to be reached, in (0,1).
 
     Returns:
@@ -88,17 +88,17 @@ def raters_needed(single: float, target: float = 0.9) -> int | None:
 
     Source: Spearman 1910; Brown 1910; Shrout and Fleiss 1979, page 426.
     """
-    if not single > 0:
+    if not single_rater_icc > 0:
         return None
-    return max(1, int(np.ceil(target * (1 - single) / (single * (1 - target)) - 1e-9)))
+    return max(1, int(np.ceil(target * (1 - single_rater_icc) / (single_rater_icc * (1 - target)) - 1e-9)))
 
 
-def split_half(ratings: ArrayLike, *, draws: int, seed: int) -> Floats:
+def split_half_correlation(ratings: ArrayLike, *, n_splits: int, seed: int) -> Floats:
     """Spearman correlation of the units' means over two random halves of the raters.
 
     Args:
         ratings: ``(raters, units)``, NaN where there is none; e.g. images × explainers; at least two raters.
-        draws: ways to halve.
+        n_splits: ways to halve.
         seed: equal seeds give equal halves.
 
     Returns:
@@ -108,15 +108,15 @@ def split_half(ratings: ArrayLike, *, draws: int, seed: int) -> Floats:
     Differs: not stepped up to the full number of raters.
     """
     table = np.asarray(ratings, dtype=np.float64)
-    order = np.argsort(np.random.default_rng(seed).random((draws, len(table))), axis=1)
+    order = np.argsort(np.random.default_rng(seed).random((n_splits, len(table))), axis=1)
     half = len(table) // 2
-    one, other = (_ranked_means(table[order[:, part]]) for part in (slice(half), slice(half, 2 * half)))
+    one, other = (_centred_mean_ranks(table[order[:, part]]) for part in (slice(half), slice(half, 2 * half)))
     size = np.sqrt(np.square(one).sum(axis=1) * np.square(other).sum(axis=1))
-    found: Floats = np.divide((one * other).sum(axis=1), size, out=np.full(draws, np.nan), where=size > 0)
+    found: Floats = np.divide((one * other).sum(axis=1), size, out=np.full(n_splits, np.nan), where=size > 0)
     return found
 
 
-def _ranked_means(halves: Floats) -> Floats:
+def _centred_mean_ranks(halves: Floats) -> Floats:
     """``(draws, raters, units)`` -> centred ranks of the units' means ``(draws, units)``."""
     there = ~np.isnan(halves)
     count = there.sum(axis=1)
@@ -126,7 +126,7 @@ def _ranked_means(halves: Floats) -> Floats:
     return np.asarray(ranks - ranks.mean(axis=1, keepdims=True), dtype=np.float64)
 
 
-def _squares(table: Floats) -> Floats:
+def _squared_difference_sums(table: Floats) -> Floats:
     """Per row the sum of squared differences over ordered pairs, NaN left out: 2 m times the sum of squares."""
     there = ~np.isnan(table)
     count = there.sum(axis=1)
@@ -134,7 +134,7 @@ def _squares(table: Floats) -> Floats:
     return np.asarray(2 * count * np.square(np.where(there, table - mean[:, None], 0.0)).sum(axis=1), dtype=np.float64)
 
 
-def _other(table: Floats) -> Floats:
+def _unequal_pair_counts(table: Floats) -> Floats:
     """Per row the number of ordered pairs of unequal values, NaN left out."""
     values = [row[~np.isnan(row)] for row in table]
     return np.array([len(v) ** 2 - np.square(np.unique(v, return_counts=True)[1]).sum() for v in values], dtype=float)

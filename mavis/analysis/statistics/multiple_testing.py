@@ -44,7 +44,7 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
     return found
 
 
-def holm_excluded(draws: Floats, threshold: float, confidence: float) -> tuple[NDArray[np.bool_], Floats]:
+def holm_exceeds(draws: Floats, threshold: float, confidence: float) -> tuple[NDArray[np.bool_], Floats]:
     """Which of several differences are shown to lie above a threshold, at one error rate for all of them.
 
     Differences are taken in the order of their evidence; the i-th of m is judged by a one-sided percentile bound at

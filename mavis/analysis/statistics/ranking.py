@@ -11,36 +11,37 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats as scipy_stats
 
-from mavis.analysis.statistics.bootstrap import Floats, percentiles
+from mavis.analysis.statistics.bootstrap import Floats, percentile_interval
 from mavis.core.errors import BadParameter
 
-TIE = 12
+TIE_DECIMALS = 12
 """Decimals to which values must be equal to be a tie."""
 
 
 @dataclass(frozen=True)
-class Friedman:
+class FriedmanResult:
     """Do the contestants differ at all?
 
     Attributes:
-        blocks: N.
+        n_blocks: N.
         mean_ranks: ``(k,)``.
         statistic: chi-squared with k − 1 degrees of freedom; NaN where every block ties all and ties are corrected for.
-        p: of the statistic.
-        f: Iman and Davenport's F with k − 1 and (k − 1)(N − 1) degrees of freedom; infinite where all blocks agree.
-        f_p: of F.
+        p_value: of the statistic.
+        f_statistic: Iman and Davenport's F with k − 1 and (k − 1)(N − 1) degrees of freedom; infinite where all blocks
+            agree.
+        f_p_value: of F.
     """
 
-    blocks: int
+    n_blocks: int
     mean_ranks: Floats
     statistic: float
-    p: float
-    f: float
-    f_p: float
+    p_value: float
+    f_statistic: float
+    f_p_value: float
 
 
 @dataclass(frozen=True)
-class SignedRank:
+class SignedRankPosterior:
     """Posterior probabilities of a difference between two contestants; they sum to 1.
 
     Attributes:
@@ -64,37 +65,37 @@ def rank_rows(scores: ArrayLike, *, higher_is_better: bool) -> Floats:
     Returns:
         ``(N,k)`` in [1,k], NaN where the score is.
     """
-    rounded = np.round(np.asarray(scores, dtype=np.float64), TIE)
+    rounded = np.round(np.asarray(scores, dtype=np.float64), TIE_DECIMALS)
     ranks = scipy_stats.rankdata(-rounded if higher_is_better else rounded, axis=1, nan_policy="omit")
     return np.asarray(ranks, dtype=np.float64)
 
 
-def friedman(ranks: Floats, *, ties: bool) -> Friedman:
+def friedman(ranks: Floats, *, correct_ties: bool) -> FriedmanResult:
     """Friedman's test, and Iman and Davenport's less conservative one.
 
     Args:
         ranks: ``(N,k)`` of complete blocks, as `rank_rows` gives them; N ≥ 2, k ≥ 2.
-        ties: whether the variance of the ranks is the one found, which ties lessen, or that of untied ranks.
+        correct_ties: whether the variance of the ranks is the one found, which ties lessen, or that of untied ranks.
 
     Raises:
         BadParameter: a block is incomplete, or there are too few.
 
     Source: Demšar 2006, JMLR 7, section 3.2.2; with ties Conover 1999, section 5.8, as scipy.
     """
-    n, k = _complete(ranks, "Friedman's test")
+    n, k = _complete_shape(ranks, "Friedman's test")
     mean_ranks = ranks.mean(axis=0)
     between = n * np.square(mean_ranks - (k + 1) / 2).sum()
-    spread = np.square(ranks - (k + 1) / 2).sum() / n if ties else k * (k * k - 1) / 12
+    spread = np.square(ranks - (k + 1) / 2).sum() / n if correct_ties else k * (k * k - 1) / 12
     statistic = float((k - 1) * between / spread) if spread > 0 else float("nan")
     left = n * (k - 1) - statistic
     f = float("inf") if left < 1e-9 else (n - 1) * statistic / left
-    return Friedman(
-        blocks=n,
+    return FriedmanResult(
+        n_blocks=n,
         mean_ranks=mean_ranks,
         statistic=statistic,
-        p=float(scipy_stats.chi2.sf(statistic, k - 1)),
-        f=f,
-        f_p=float(scipy_stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
+        p_value=float(scipy_stats.chi2.sf(statistic, k - 1)),
+        f_statistic=f,
+        f_p_value=float(scipy_stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
     )
 
 
@@ -112,8 +113,8 @@ def kendall_w(ranks: Floats) -> float:
 
     Source: Kendall and Babington Smith 1939; it is Friedman's statistic over its largest value.
     """
-    n, k = _complete(ranks, "Kendall's W")
-    return friedman(ranks, ties=True).statistic / (n * (k - 1))
+    n, k = _complete_shape(ranks, "Kendall's W")
+    return friedman(ranks, correct_ties=True).statistic / (n * (k - 1))
 
 
 def kendall_tau(scores: ArrayLike) -> Floats:
@@ -127,7 +128,7 @@ def kendall_tau(scores: ArrayLike) -> Floats:
 
     Source: Kendall 1945; protocol 2.1 and 2.7.
     """
-    rows = np.round(np.asarray(scores, dtype=np.float64), TIE)
+    rows = np.round(np.asarray(scores, dtype=np.float64), TIE_DECIMALS)
     order = np.sign(rows[:, :, None] - rows[:, None, :]).reshape(len(rows), -1)
     known, order = (~np.isnan(order)).astype(np.float64), np.nan_to_num(order)
     untied = np.square(order) @ known.T
@@ -136,26 +137,26 @@ def kendall_tau(scores: ArrayLike) -> Floats:
     return tau
 
 
-def nemenyi_difference(contestants: int, blocks: int, alpha: float) -> float:
+def nemenyi_critical_difference(n_methods: int, n_blocks: int, alpha: float) -> float:
     """How far two mean ranks must lie apart when every two contestants are compared.
 
     Args:
-        contestants: k ≥ 2.
-        blocks: N.
+        n_methods: k ≥ 2.
+        n_blocks: N.
         alpha: error rate of all comparisons together.
 
     Source: Demšar 2006, section 3.2.2: the studentised range over √2, times the standard error of a difference.
     """
-    q = scipy_stats.studentized_range.ppf(1 - alpha, contestants, np.inf) / np.sqrt(2)
-    return float(q * _standard_error(contestants, blocks))
+    q = scipy_stats.studentized_range.ppf(1 - alpha, n_methods, np.inf) / np.sqrt(2)
+    return float(q * _rank_difference_error(n_methods, n_blocks))
 
 
-def nemenyi(mean_ranks: ArrayLike, blocks: int) -> Floats:
+def nemenyi(mean_ranks: ArrayLike, n_blocks: int) -> Floats:
     """p-value of every two contestants, corrected for comparing all of them.
 
     Args:
         mean_ranks: ``(k,)`` over N blocks.
-        blocks: N.
+        n_blocks: N.
 
     Returns:
         ``(k,k)``, symmetric, 1 on the diagonal.
@@ -163,30 +164,30 @@ def nemenyi(mean_ranks: ArrayLike, blocks: int) -> Floats:
     Source: Nemenyi 1963; Demšar 2006, section 3.2.2.
     """
     ranks = np.asarray(mean_ranks, dtype=np.float64)
-    apart = np.abs(ranks[:, None] - ranks[None]) / _standard_error(len(ranks), blocks) * np.sqrt(2)
+    apart = np.abs(ranks[:, None] - ranks[None]) / _rank_difference_error(len(ranks), n_blocks) * np.sqrt(2)
     return np.asarray(scipy_stats.studentized_range.sf(apart, len(ranks), np.inf), dtype=np.float64)
 
 
-def bonferroni_dunn_difference(contestants: int, blocks: int, alpha: float) -> float:
+def bonferroni_dunn_difference(n_methods: int, n_blocks: int, alpha: float) -> float:
     """How far a mean rank must lie from that of one control, when only the control is compared with.
 
     Args:
-        contestants: k ≥ 2, with the control.
-        blocks: N.
+        n_methods: k ≥ 2, with the control.
+        n_blocks: N.
         alpha: error rate of all comparisons together.
 
     Source: Demšar 2006, section 3.2.2.
     """
-    q = scipy_stats.norm.isf(alpha / 2 / (contestants - 1))
-    return float(q * _standard_error(contestants, blocks))
+    q = scipy_stats.norm.isf(alpha / 2 / (n_methods - 1))
+    return float(q * _rank_difference_error(n_methods, n_blocks))
 
 
-def versus_control(mean_ranks: ArrayLike, blocks: int, control: int) -> tuple[Floats, Floats]:
+def versus_control(mean_ranks: ArrayLike, n_blocks: int, control: int) -> tuple[Floats, Floats]:
     """Every contestant against one: z and two-sided p, which `holm` corrects for their number.
 
     Args:
         mean_ranks: ``(k,)`` over N blocks.
-        blocks: N.
+        n_blocks: N.
         control: its place in `mean_ranks`.
 
     Returns:
@@ -195,7 +196,7 @@ def versus_control(mean_ranks: ArrayLike, blocks: int, control: int) -> tuple[Fl
     Source: Demšar 2006, section 3.2.2.
     """
     ranks = np.asarray(mean_ranks, dtype=np.float64)
-    z = (ranks[control] - ranks) / _standard_error(len(ranks), blocks)
+    z = (ranks[control] - ranks) / _rank_difference_error(len(ranks), n_blocks)
     z[control] = np.nan
     return z, np.asarray(2 * scipy_stats.norm.sf(np.abs(z)), dtype=np.float64)
 
@@ -216,12 +217,12 @@ def weighted_mean(scores: ArrayLike, weights: ArrayLike) -> Floats:
     Source: protocol S11.6.
     """
     values = np.asarray(scores, dtype=np.float64)
-    there = _shared(values)
+    there = _present_criteria(values)
     kept = np.asarray(weights, dtype=np.float64)[there]
     return np.asarray(kept @ values[there] / kept.sum(), dtype=np.float64)
 
 
-def borda(scores: ArrayLike, weights: ArrayLike) -> Floats:
+def borda_points(scores: ArrayLike, weights: ArrayLike) -> Floats:
     """Weighted mean over criteria of how many contestants one beats, a tie counting half.
 
     The weighted mean rank is k minus these points, so it orders the contestants alike.
@@ -242,12 +243,12 @@ def borda(scores: ArrayLike, weights: ArrayLike) -> Floats:
     return weighted_mean(ranks.shape[1] - ranks, weights)
 
 
-def smaa(scores: ArrayLike, *, draws: int, seed: int) -> Floats:
+def smaa_acceptability(scores: ArrayLike, *, n_draws: int, seed: int) -> Floats:
     """Share of all ways to weigh the criteria under which each contestant has the highest weighted mean.
 
     Args:
         scores: ``(C,k)`` in one unit, higher always better; a row of NaN is a criterion that is absent.
-        draws: weight vectors, uniform on the simplex.
+        n_draws: weight vectors, uniform on the simplex.
         seed: equal seeds give equal draws.
 
     Returns:
@@ -259,11 +260,11 @@ def smaa(scores: ArrayLike, *, draws: int, seed: int) -> Floats:
     Source: Lahdelma, Hokkanen and Salminen 1998: the acceptability index without preference information.
     """
     values = np.asarray(scores, dtype=np.float64)
-    kept = values[_shared(values)]
-    return first_shares(np.random.default_rng(seed).dirichlet(np.ones(len(kept)), draws) @ kept)
+    kept = values[_present_criteria(values)]
+    return leader_shares(np.random.default_rng(seed).dirichlet(np.ones(len(kept)), n_draws) @ kept)
 
 
-def first_shares(draws: Floats) -> Floats:
+def leader_shares(draws: Floats) -> Floats:
     """Share of draws in which each contestant leads; contestants equal to 1e-12 share a draw.
 
     Args:
@@ -272,7 +273,7 @@ def first_shares(draws: Floats) -> Floats:
     Returns:
         ``(k,)``, sums to 1.
     """
-    leads = draws >= draws.max(axis=1, keepdims=True) - 10.0**-TIE
+    leads = draws >= draws.max(axis=1, keepdims=True) - 10.0**-TIE_DECIMALS
     return np.asarray((leads / leads.sum(axis=1, keepdims=True)).mean(axis=0), dtype=np.float64)
 
 
@@ -288,10 +289,10 @@ def rank_intervals(draws: Floats, confidence: float) -> tuple[Floats, Floats]:
 
     Source: Maier-Hein et al. 2018: rankings are to be resampled; percentile bootstrap.
     """
-    return percentiles(rank_rows(draws, higher_is_better=True), confidence)
+    return percentile_interval(rank_rows(draws, higher_is_better=True), confidence)
 
 
-def dominance(draws: Floats, rope: float) -> Floats:
+def dominance_shares(draws: Floats, rope: float) -> Floats:
     """Share of draws in which one contestant is nowhere worse than another and somewhere better, beyond the ROPE.
 
     Args:
@@ -307,32 +308,34 @@ def dominance(draws: Floats, rope: float) -> Floats:
     return np.asarray(((ahead >= -rope).all(axis=1) & (ahead >= rope).any(axis=1)).mean(axis=0), dtype=np.float64)
 
 
-def signed_rank(
-    differences: ArrayLike, *, rope: float, draws: int = 50_000, seed: int, prior: float = 0.5
-) -> SignedRank:
+def bayesian_signed_rank(
+    differences: ArrayLike, *, rope: float, n_draws: int = 50_000, seed: int, prior: float = 0.5
+) -> SignedRankPosterior:
     """Bayesian signed-rank test: which of worse, equivalent and better holds the most posterior mass, how often.
 
     Args:
         differences: ``(q,)``, first minus second, one per independent block.
         rope: half the width of the region of practical equivalence, ≥ 0.
-        draws: of the posterior.
+        n_draws: of the posterior.
         seed: equal seeds give equal draws.
         prior: weight of the pseudo-observation 0, in observations.
 
     Source: Benavoli, Corani, Demšar and Zaffalon 2017, JMLR 18(77), section 4.2.1.
     """
-    shares = signed_rank_shares(differences, rope=rope, draws=draws, seed=seed, prior=prior)
-    below, within, above = first_shares(shares).tolist()
-    return SignedRank(below=below, within=within, above=above)
+    shares = posterior_region_shares(differences, rope=rope, n_draws=n_draws, seed=seed, prior=prior)
+    below, within, above = leader_shares(shares).tolist()
+    return SignedRankPosterior(below=below, within=within, above=above)
 
 
-def signed_rank_shares(differences: ArrayLike, *, rope: float, draws: int, seed: int, prior: float = 0.5) -> Floats:
+def posterior_region_shares(
+    differences: ArrayLike, *, rope: float, n_draws: int, seed: int, prior: float = 0.5
+) -> Floats:
     """Posterior draws of the probabilities that the mean of two new differences is below, in and above the ROPE.
 
     Args:
         differences: ``(q,)``, first minus second, one per independent block.
         rope: half the width of the region, ≥ 0; its ends belong to it.
-        draws: of the posterior.
+        n_draws: of the posterior.
         seed: equal seeds give equal draws.
         prior: weight of the pseudo-observation 0, in observations.
 
@@ -343,30 +346,30 @@ def signed_rank_shares(differences: ArrayLike, *, rope: float, draws: int, seed:
     Differs: baycomp counts a mean on the ROPE's end half within and half beyond.
     """
     values = np.append(np.asarray(differences, dtype=np.float64), 0.0)
-    sums = np.round(values[:, None] + values[None], TIE)
-    ends = np.round(2 * rope, TIE)
-    weights = np.random.default_rng(seed).dirichlet(np.append(np.ones(len(values) - 1), prior), draws)
+    sums = np.round(values[:, None] + values[None], TIE_DECIMALS)
+    ends = np.round(2 * rope, TIE_DECIMALS)
+    weights = np.random.default_rng(seed).dirichlet(np.append(np.ones(len(values) - 1), prior), n_draws)
     below, above = (((weights @ beyond) * weights).sum(axis=1) for beyond in (sums < -ends, sums > ends))
     return np.stack([below, 1 - below - above, above], axis=1)
 
 
-def _standard_error(contestants: int, blocks: int) -> float:
+def _rank_difference_error(n_methods: int, n_blocks: int) -> float:
     """Of the difference of two mean ranks."""
-    return float(np.sqrt(contestants * (contestants + 1) / (6 * blocks)))
+    return float(np.sqrt(n_methods * (n_methods + 1) / (6 * n_blocks)))
 
 
-def _complete(ranks: Floats, what: str) -> tuple[int, int]:
+def _complete_shape(ranks: Floats, test_name: str) -> tuple[int, int]:
     """N and k of a table of complete blocks."""
     n, k = ranks.shape
     if n < 2 or k < 2 or np.isnan(ranks).any():
         raise BadParameter(
-            f"{what} needs complete blocks, at least 2 of at least 2 contestants; got {n} × {k} with "
+            f"{test_name} needs complete blocks, at least 2 of at least 2 contestants; got {n} × {k} with "
             f"{int(np.isnan(ranks).sum())} missing; leave incomplete blocks out."
         )
     return n, k
 
 
-def _shared(scores: Floats) -> NDArray[np.bool_]:
+def _present_criteria(scores: Floats) -> NDArray[np.bool_]:
     """``(C,)``: which criteria are there."""
     missing = np.isnan(scores)
     partly = np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1))

@@ -17,7 +17,7 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     return nn.functional.conv2d(rows, kernel[..., None, :], groups=images.shape[1])
 
 
-def uniform_noise(run: Pass, name: str, radius: float) -> Tensor:
+def uniform_noise(model_pass: Pass, stream: str, radius: float) -> Tensor:
     """Noise ``(B,3,H,W)`` in U(−radius, radius), in units of the image's range, one draw per image."""
-    shape = run.images.shape[1:]
-    return (run.draw(name, lambda g: torch.rand(shape, generator=g)) * 2 - 1) * radius
+    shape = model_pass.images.shape[1:]
+    return (model_pass.draw(stream, lambda g: torch.rand(shape, generator=g)) * 2 - 1) * radius

@@ -9,20 +9,20 @@ from torch import Tensor
 from mavis.core.errors import BadParameter, DataError
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.filters import gaussian_blur
-from mavis.core.perturbation.linear_imputer import filled
+from mavis.core.perturbation.linear_imputer import impute_linearly
 from mavis.core.registry import imputer, imputers
 from mavis.core.types import PART_CODES
 
-Filler = Callable[[Tensor, Tensor], Tensor]
+FillFunction = Callable[[Tensor, Tensor], Tensor]
 """``(rows (O,) int64, removed (O,S,H,W) bool) -> (O,S,3,H,W)``: image ``rows[o]`` of the batch without each set of
 pixels ``removed[o,s]``. All channels of a pixel go together."""
 
 
-Imputer = Callable[[Pass], Filler]
+Imputer = Callable[[Pass], FillFunction]
 """Prepares a batch once, then removes pixels from it any number of times."""
 
 
-def imputer_of(spec: str) -> Imputer:
+def get_imputer(spec: str) -> Imputer:
     """The imputer that a metric names: ``mean``, ``blur:sigma=0.1``, ``noise:draw=2,…``.
 
     Raises:
@@ -36,11 +36,11 @@ def imputer_of(spec: str) -> Imputer:
             params[key.strip()] = json.loads(value)
         except ValueError:
             raise BadParameter(f"The imputer '{spec}': expected name:key=number, got '{pair}'.") from None
-    made: Imputer = imputers[name].make(params)
+    made: Imputer = imputers[name].create(params)
     return made
 
 
-def filling(images: Tensor, fill: Tensor) -> Filler:
+def fill_with(images: Tensor, fill: Tensor) -> FillFunction:
     """A filler that shows ``fill``, ``(B,3,H,W)`` or ``(1,3,1,1)``, where pixels are removed."""
 
     def remove(rows: Tensor, removed: Tensor) -> Tensor:
@@ -51,13 +51,13 @@ def filling(images: Tensor, fill: Tensor) -> Filler:
 
 
 @imputer("mean", about="the data set's mean colour")
-def mean_colour() -> Imputer:
+def mean_imputer() -> Imputer:
     """The data set's mean colour: a constant of the data set, not of the image."""
-    return lambda run: filling(run.images, run.mean[None, :, None, None])
+    return lambda model_pass: fill_with(model_pass.images, model_pass.mean[None, :, None, None])
 
 
 @imputer("blur", about="the blurred image")
-def blur(sigma: float = 0.0625) -> Imputer:
+def blur_imputer(sigma: float = 0.0625) -> Imputer:
     """The image under a Gaussian blur.
 
     Args:
@@ -65,26 +65,28 @@ def blur(sigma: float = 0.0625) -> Imputer:
     """
     if not 0 < sigma <= 0.5:
         raise BadParameter(f"blur: sigma is a share of the image in (0, 0.5], got {sigma}.")
-    return lambda run: filling(run.images, gaussian_blur(run.images, sigma * run.images.shape[2]))
+    return lambda model_pass: fill_with(
+        model_pass.images, gaussian_blur(model_pass.images, sigma * model_pass.images.shape[2])
+    )
 
 
 @imputer("noise", about="uniform noise, drawn per image")
-def noise(draw: int = 0) -> Imputer:
+def noise_imputer(draw: int = 0) -> Imputer:
     """Noise uniform in [0,1] for every value of the image.
 
     Args:
         draw: number of the draw; another one gives other noise.
     """
 
-    def prepare(run: Pass) -> Filler:
-        shape = run.images.shape[1:]
-        return filling(run.images, run.draw(f"fill {draw}", lambda g: torch.rand(shape, generator=g)))
+    def prepare(model_pass: Pass) -> FillFunction:
+        shape = model_pass.images.shape[1:]
+        return fill_with(model_pass.images, model_pass.draw(f"fill {draw}", lambda g: torch.rand(shape, generator=g)))
 
     return prepare
 
 
 @imputer("linear", about="the mean of the neighbours, solved exactly, plus noise")
-def noisy_linear(noise: float = 0.01) -> Imputer:
+def noisy_linear_imputer(noise: float = 0.01) -> Imputer:
     """Every removed pixel is the weighted mean of its neighbours, plus normal noise.
 
     Args:
@@ -97,12 +99,12 @@ def noisy_linear(noise: float = 0.01) -> Imputer:
     if noise < 0:
         raise BadParameter(f"linear: noise must be at least 0, got {noise}.")
 
-    def prepare(run: Pass) -> Filler:
-        images, shape = run.images, run.images.shape[1:]
-        grain = run.draw("linear", lambda g: torch.randn(shape, generator=g)) * noise
+    def prepare(model_pass: Pass) -> FillFunction:
+        images, shape = model_pass.images, model_pass.images.shape[1:]
+        grain = model_pass.draw("linear", lambda g: torch.randn(shape, generator=g)) * noise
 
         def remove(rows: Tensor, removed: Tensor) -> Tensor:
-            found = filled(images[rows], removed, run.mean)
+            found = impute_linearly(images[rows], removed, model_pass.mean)
             return torch.where(removed[:, :, None], found + grain[rows][:, None], found)
 
         return remove
@@ -111,20 +113,20 @@ def noisy_linear(noise: float = 0.01) -> Imputer:
 
 
 @imputer("render", about="another face at the same place", rerender=True)
-def render(draw: int = 0) -> Imputer:
+def render_imputer(draw: int = 0) -> Imputer:
     """The image with every face part drawn anew: each pixel shows what another value of its own part shows there.
 
     Args:
         draw: number of the draw.
     """
 
-    def prepare(run: Pass) -> Filler:
-        rerender, parts = run.batch.rerender, run.batch.parts
+    def prepare(model_pass: Pass) -> FillFunction:
+        rerender, parts = model_pass.batch.rerender, model_pass.batch.parts
         if rerender is None or parts is None:
             raise DataError("The imputer 'render' needs data that can be drawn anew; leave it out for these data.")
-        fill = run.images.clone()
+        fill = model_pass.images.clone()
         for part, code in PART_CODES.items():
             fill = torch.where((parts == code)[:, None], rerender(part, draw).to(fill), fill)
-        return filling(run.images, fill)
+        return fill_with(model_pass.images, fill)
 
     return prepare

@@ -20,14 +20,14 @@ from mavis.core.errors import BadParameter
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-SIDE, CORNER = 2, 1
+SIDE_WEIGHT, CORNER_WEIGHT = 2, 1
 """Weights of the neighbours in twelfths: 1/6 and 1/12."""
 
-_libraries = ThreadpoolController()
+_thread_pools = ThreadpoolController()
 """Held to one BLAS thread: more gain nothing here, and on a busy machine they wait for each other, 13x slower."""
 
 
-def filled(images: Tensor, removed: Tensor, mean: Tensor) -> Tensor:
+def impute_linearly(images: Tensor, removed: Tensor, mean: Tensor) -> Tensor:
     """The images with their removed pixels imputed from those that are left, which stay bit for bit as they are.
 
     Every mask is solved by itself, in double on the CPU: its result depends on nothing else in the batch.
@@ -51,27 +51,29 @@ def filled(images: Tensor, removed: Tensor, mean: Tensor) -> Tensor:
         raise BadParameter(f"Masks must be {wanted}, got {removed.dtype} {tuple(removed.shape)}.")
     results = images.cpu()[:, None].repeat(1, removed.shape[1], 1, 1, 1)
     colour = mean.cpu()[:, None, None]
-    with _libraries.limit(limits=1, user_api="blas"):
+    with _thread_pools.limit(limits=1, user_api="blas"):
         for image, masks, row in zip(images.cpu().double().numpy(), removed.cpu().numpy(), results, strict=True):
             for mask, result in zip(masks, row, strict=True):
                 if mask.all():
                     result[:] = colour
                 elif mask.any():
-                    _fill(result.numpy(), image, mask)
+                    _impute_mask(result.numpy(), image, mask)
     return results.to(images.device)
 
 
-def _fill(result: NDArray[np.float32], image: Floats, mask: Bools) -> None:
+def _impute_mask(result: NDArray[np.float32], image: Floats, mask: Bools) -> None:
     """Writes the removed pixels ``mask (H,W)`` of one image ``(3,H,W)`` into the result."""
     if mask.sum(0).max() < mask.sum(1).max():  # reading by columns makes the band narrower
         result, image, mask = result.swapaxes(1, 2), image.swapaxes(1, 2), mask.T
     known = np.where(mask, 0, image)
-    pulls = _binomial(known).reshape(len(image), -1).take(np.flatnonzero(mask), 1)
-    solved = solveh_banded(_band(mask).T, pulls.T, lower=True, overwrite_ab=True, overwrite_b=True, check_finite=False)
+    pulls = _binomial_filter(known).reshape(len(image), -1).take(np.flatnonzero(mask), 1)
+    solved = solveh_banded(
+        _banded_matrix(mask).T, pulls.T, lower=True, overwrite_ab=True, overwrite_b=True, check_finite=False
+    )
     result[:, mask] = solved.T
 
 
-def _band(mask: Bools) -> Floats:
+def _banded_matrix(mask: Bools) -> Floats:
     """The system, ``(n, width)``: row i holds the coefficients of the unknowns i, i+1, i+2, … in equation i.
 
     Each equation is multiplied by the sum of its pixel's weights: that makes the matrix symmetric, a graph's Laplacian.
@@ -85,7 +87,7 @@ def _band(mask: Bools) -> Floats:
     gap = np.maximum(number.take(at + later) - unknown, 0)
     width = int(gap.max()) + 1
     band = np.zeros(len(at) * width)
-    band[unknown * width + gap] = -np.array([SIDE, CORNER, SIDE, CORNER], float)[:, None]
+    band[unknown * width + gap] = -np.array([SIDE_WEIGHT, CORNER_WEIGHT, SIDE_WEIGHT, CORNER_WEIGHT], float)[:, None]
     band[::width] = _degrees(*mask.shape)[mask]  # over what known neighbours, whose gap is 0, have left there
     return band.reshape(-1, width)
 
@@ -93,10 +95,10 @@ def _band(mask: Bools) -> Floats:
 @cache
 def _degrees(H: int, W: int) -> Floats:
     """Sum of the weights of each pixel's neighbours, ``(H,W)``: 12 inside, 8 at a side, 5 in a corner."""
-    return _binomial(np.ones((H, W))) - 2 * SIDE
+    return _binomial_filter(np.ones((H, W))) - 2 * SIDE_WEIGHT
 
 
-def _binomial(values: Floats) -> Floats:
+def _binomial_filter(values: Floats) -> Floats:
     """Sums weighted 1 2 1 / 2 4 2 / 1 2 1, zero outside: the neighbours' sum where the pixel itself is zero."""
     *rest, H, W = values.shape
     padded = np.zeros((*rest, H + 2, W + 2))

@@ -5,16 +5,16 @@ import torch
 from skimage.segmentation import slic
 from torch import Tensor
 
-MOST = 256
+MAX_SUPERPIXELS = 256
 """No image has more superpixels."""
 
 
-def superpixels(images: Tensor, count: int = 64, compactness: float = 10.0) -> Tensor:
+def superpixels(images: Tensor, n_segments: int = 64, compactness: float = 10.0) -> Tensor:
     """Superpixels of each image.
 
     Args:
         images: ``(B,3,H,W)`` in [0,1].
-        count: about how many per image, at most half of `MOST`.
+        n_segments: about how many per image, at most half of `MAX_SUPERPIXELS`.
         compactness: how much nearness counts against likeness of colour.
 
     Returns:
@@ -22,10 +22,15 @@ def superpixels(images: Tensor, count: int = 64, compactness: float = 10.0) -> T
 
     Source: Achanta et al. 2012 (SLIC), as in scikit-image.
     """
-    found = [_of_one(image, count, compactness) for image in images.detach().permute(0, 2, 3, 1).cpu().double().numpy()]
+    found = [
+        _segment_image(image, n_segments, compactness)
+        for image in images.detach().permute(0, 2, 3, 1).cpu().double().numpy()
+    ]
     return torch.from_numpy(np.stack(found)).to(images.device)
 
 
-def _of_one(image: np.ndarray, count: int, compactness: float) -> np.ndarray:
-    labels = slic(image, n_segments=count, compactness=compactness, start_label=0, channel_axis=2)
-    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape).clip(max=MOST - 1).astype(np.int64)
+def _segment_image(image: np.ndarray, n_segments: int, compactness: float) -> np.ndarray:
+    labels = slic(image, n_segments=n_segments, compactness=compactness, start_label=0, channel_axis=2)
+    return (
+        np.unique(labels, return_inverse=True)[1].reshape(labels.shape).clip(max=MAX_SUPERPIXELS - 1).astype(np.int64)
+    )

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from mavis.core import seeding
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.filters import uniform_noise
-from mavis.core.perturbation.weight_randomisation import Order, layers, randomised
+from mavis.core.perturbation.weight_randomisation import Order, randomise_weights, weight_layers
 from mavis.core.types import Batch, Model
 
-SIZE = 64
+DEFAULT_IMAGE_SIZE = 64
 """Side of the random images, in pixels, on which a model is measured that takes any size."""
 
 
@@ -36,15 +36,15 @@ class Variant:
         """What its pass is called, on which draws that are fresh for every variant depend."""
         return self.key
 
-    def batches(self, run: Pass) -> Iterator[Batch]:
+    def batches(self, model_pass: Pass) -> Iterator[Batch]:
         """The batches to explain; the variant's map is the mean over them."""
-        yield run.batch
+        yield model_pass.batch
 
     def model(self, model: Model, seed: int) -> Model:  # noqa: ARG002 (what subclasses take)
         """The model to explain."""
         return model
 
-    def targets(self, run: Pass, targets: Tensor) -> Tensor:  # noqa: ARG002 (what subclasses take)
+    def targets(self, model_pass: Pass, targets: Tensor) -> Tensor:  # noqa: ARG002 (what subclasses take)
         """The classes to explain, ``(B,)``."""
         return targets
 
@@ -66,9 +66,9 @@ class Repeated(Variant):
         """That of the original."""
         return ""
 
-    def batches(self, run: Pass) -> Iterator[Batch]:
+    def batches(self, model_pass: Pass) -> Iterator[Batch]:
         """The same images, in a batch that nothing is known of yet."""
-        yield replace(run.batch)
+        yield replace(model_pass.batch)
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,19 @@ class Noise(Variant):
     radius: float
     number: int
 
-    def batches(self, run: Pass) -> Iterator[Batch]:
+    def batches(self, model_pass: Pass) -> Iterator[Batch]:
         """The noisy images."""
-        noise = uniform_noise(run, f"noise {self.number}", self.radius)
-        yield replace(run.batch, images=(run.images + noise).clamp(0, 1))
+        noise = uniform_noise(model_pass, f"noise {self.number}", self.radius)
+        yield replace(model_pass.batch, images=(model_pass.images + noise).clamp(0, 1))
 
 
 @dataclass(frozen=True)
 class Flip(Variant):
     """The mirror image, with its truth mirrored."""
 
-    def batches(self, run: Pass) -> Iterator[Batch]:
+    def batches(self, model_pass: Pass) -> Iterator[Batch]:
         """The mirrored batch."""
-        yield run.batch.mirrored()
+        yield model_pass.batch.hflip()
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Replicate(Variant):
 
     def seed(self, seed: int) -> int:
         """A seed of its own."""
-        return seeding.seed_of(seed, self.key)
+        return seeding.derive_seed(seed, self.key)
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,12 @@ class OtherClass(Variant):
 
     number: int
 
-    def targets(self, run: Pass, targets: Tensor) -> Tensor:
+    def targets(self, model_pass: Pass, targets: Tensor) -> Tensor:
         """The other class: any of the K−1 others, equally likely; the same one where there is no other."""
-        others = len(run.model.classes) - 1
+        others = len(model_pass.model.classes) - 1
         if not others:
             return targets
-        step = run.draw(f"class {self.number}", lambda g: torch.randint(others, (), generator=g))
+        step = model_pass.draw(f"class {self.number}", lambda g: torch.randint(others, (), generator=g))
         return (targets + 1 + step) % (others + 1)
 
 
@@ -125,11 +125,11 @@ class Shifted(Variant):
 
     shift: float
 
-    def batches(self, run: Pass) -> Iterator[Batch]:
+    def batches(self, model_pass: Pass) -> Iterator[Batch]:
         """The shifted images; they may leave [0,1]."""
-        again = run.batch.rerender
+        again = model_pass.batch.rerender
         shifted = None if again is None else lambda part, number: again(part, number) + self.shift
-        yield replace(run.batch, images=run.images + self.shift, rerender=shifted)
+        yield replace(model_pass.batch, images=model_pass.images + self.shift, rerender=shifted)
 
     def model(self, model: Model, seed: int) -> Model:  # noqa: ARG002 (what every variant takes)
         """The model behind a subtraction."""
@@ -174,8 +174,10 @@ class Randomised(Variant):
 
     def model(self, model: Model, seed: int) -> Model:
         """A randomised copy; the given model is unchanged."""
-        stream = seeding.seed_of(seed, f"weights {self.number}")
-        net = randomised(model.net, stream, model.size or SIZE, order=self.order, layers=self.layers)
+        stream = seeding.derive_seed(seed, f"weights {self.number}")
+        net = randomise_weights(
+            model.net, stream, model.size or DEFAULT_IMAGE_SIZE, order=self.order, n_layers=self.layers
+        )
         return replace(model, net=net, revision=f"{model.revision}/{self.key}")
 
 
@@ -187,7 +189,7 @@ def cascade(model: Model, number: int, order: Order) -> list[Randomised]:
         number: of the draw.
         order: ``top_down`` or ``bottom_up``.
     """
-    count = len(layers(model.net, model.size or SIZE)) if "weights" in model.can else 1
+    count = len(weight_layers(model.net, model.size or DEFAULT_IMAGE_SIZE)) if "weights" in model.capabilities else 1
     return [*(Randomised(number, order, some) for some in range(1, count)), Randomised(number)]
 
 
@@ -210,22 +212,24 @@ class Smoothed(Variant):
         """That of the variant that is smoothed."""
         return self.of.model_key
 
-    def batches(self, run: Pass) -> Iterator[Batch]:
+    def batches(self, model_pass: Pass) -> Iterator[Batch]:
         """The noisy batches; their values may leave [0,1]."""
-        for batch in self.of.batches(run):
+        for batch in self.of.batches(model_pass):
             flat = batch.images.flatten(1)
             scale = self.noise * (flat.amax(1) - flat.amin(1))[:, None, None, None]
             for sample in range(self.samples):
-                noise = run.draw(f"smooth {sample}", lambda g: torch.randn(run.images.shape[1:], generator=g))
+                noise = model_pass.draw(
+                    f"smooth {sample}", lambda g: torch.randn(model_pass.images.shape[1:], generator=g)
+                )
                 yield replace(batch, images=batch.images + scale * noise)
 
     def model(self, model: Model, seed: int) -> Model:
         """The model of the variant that is smoothed."""
         return self.of.model(model, seed)
 
-    def targets(self, run: Pass, targets: Tensor) -> Tensor:
+    def targets(self, model_pass: Pass, targets: Tensor) -> Tensor:
         """The classes of the variant that is smoothed."""
-        return self.of.targets(run, targets)
+        return self.of.targets(model_pass, targets)
 
     def mean(self, mean: Tensor) -> Tensor:
         """The mean colour of the variant that is smoothed."""

@@ -18,11 +18,11 @@ from mavis.core.errors import BadParameter
 Order = Literal["full", "top_down", "bottom_up"]
 """All layers; from the last one on, towards the input; from the first one on, towards the output."""
 
-_WEIGHT_LAYERS = (_ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAttention)
+_WEIGHT_LAYER_TYPES = (_ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAttention)
 
 
 @dataclass(frozen=True)
-class Layer:
+class WeightLayer:
     """A step of randomisation: a weight layer with what is used between it and the next one.
 
     Attributes:
@@ -36,11 +36,11 @@ class Layer:
     norms: tuple[str, ...]
 
 
-_LAYERS: WeakKeyDictionary[nn.Module, dict[int, list[Layer]]] = WeakKeyDictionary()
-"""What `layers` has found, per net and size, for as long as the net is there: a cascade asks once per step."""
+_WEIGHT_LAYER_CACHE: WeakKeyDictionary[nn.Module, dict[int, list[WeightLayer]]] = WeakKeyDictionary()
+"""What `weight_layers` has found, per net and size, for as long as the net is there: a cascade asks once per step."""
 
 
-def randomised(net: nn.Module, seed: int, size: int, *, order: Order = "full", layers: int = 0) -> nn.Module:
+def randomise_weights(net: nn.Module, seed: int, size: int, *, order: Order = "full", n_layers: int = 0) -> nn.Module:
     """A copy some or all of whose parameters carry no trained information.
 
     Tensors of two or more dimensions are drawn from a normal distribution with mean 0 and the trained tensor's
@@ -53,8 +53,8 @@ def randomised(net: nn.Module, seed: int, size: int, *, order: Order = "full", l
         net: images ``(B,3,size,size)`` in [0,1] -> logits; unchanged.
         seed: of the draws.
         size: side of the random images, in pixels.
-        order: ``full`` for everything; ``top_down`` for the last ``layers`` steps, ``bottom_up`` for the first.
-        layers: how many of the net's steps, from 1 to their number; without meaning where all are.
+        order: ``full`` for everything; ``top_down`` for the last ``n_layers`` steps, ``bottom_up`` for the first.
+        n_layers: how many of the net's steps, from 1 to their number; without meaning where all are.
 
     Raises:
         BadParameter: the net has not that many layers; with none, the trained net would be compared with itself.
@@ -63,17 +63,17 @@ def randomised(net: nn.Module, seed: int, size: int, *, order: Order = "full", l
     Differs: Quantus calls ``reset_parameters``, which sets normalisation layers to the identity and re-seeds every
     layer alike; it goes in order of registration, and counts the trained net as a step.
     """
-    steps = _chosen(net, size, order, layers)
+    steps = _select_layers(net, size, order, n_layers)
     net = copy.deepcopy(net)
     parameters, norms = dict(net.named_parameters()), _batch_norms(net)
     with torch.no_grad():
         for name in (name for step in steps for name in step.parameters):
-            _draw(parameters[name], seeding.generator(seed, name))
-    _measure_statistics(net, [norms[name] for step in steps for name in step.norms], seed, size)
+            _redraw(parameters[name], seeding.make_generator(seed, name))
+    _recompute_running_statistics(net, [norms[name] for step in steps for name in step.norms], seed, size)
     return net
 
 
-def layers(net: nn.Module, size: int) -> list[Layer]:
+def weight_layers(net: nn.Module, size: int) -> list[WeightLayer]:
     """The steps in which a net is randomised, from input to output; every parameter belongs to exactly one.
 
     A step is a convolution, a linear, attention or other layer with a weight matrix, and what is used between it and
@@ -88,44 +88,44 @@ def layers(net: nn.Module, size: int) -> list[Layer]:
         net: images ``(B,3,size,size)`` in [0,1] -> logits; unchanged.
         size: side of the random image, in pixels.
     """
-    known = _LAYERS.setdefault(net, {})
-    if size not in known:
-        known[size] = _found(copy.deepcopy(net).eval(), size)
-    return known[size]
+    cached_layers = _WEIGHT_LAYER_CACHE.setdefault(net, {})
+    if size not in cached_layers:
+        cached_layers[size] = _find_layers(copy.deepcopy(net).eval(), size)
+    return cached_layers[size]
 
 
-def _found(net: nn.Module, size: int) -> list[Layer]:
-    names, weights = _names(net), _weights(net)
-    steps = _steps(weights, _uses(net, names, size) or [[name] for name in names.values()])
-    _place_unused(steps, names.values())
-    return [layer for step in steps if (layer := _layer(net, weights, step)).parameters]
+def _find_layers(net: nn.Module, size: int) -> list[WeightLayer]:
+    names, weights = _tensor_names(net), _weight_names(net)
+    steps = _group_into_layers(weights, _usage_order(net, names, size) or [[name] for name in names.values()])
+    _assign_unused(steps, names.values())
+    return [layer for step in steps if (layer := _make_layer(net, weights, step)).parameters]
 
 
-def _chosen(net: nn.Module, size: int, order: Order, count: int) -> list[Layer]:
+def _select_layers(net: nn.Module, size: int, order: Order, n_layers: int) -> list[WeightLayer]:
     """The steps to randomise; all parameters and norms as one where the order has no meaning."""
     if order == "full":
-        return [Layer("", tuple(dict(net.named_parameters())), tuple(_batch_norms(net)))]
-    steps = layers(net, size)
-    if not 1 <= count <= len(steps):
-        raise BadParameter(f"{order}: this net has {len(steps)} layers; choose from 1 to {len(steps)}, got {count}.")
-    return steps[-count:] if order == "top_down" else steps[:count]
+        return [WeightLayer("", tuple(dict(net.named_parameters())), tuple(_batch_norms(net)))]
+    steps = weight_layers(net, size)
+    if not 1 <= n_layers <= len(steps):
+        raise BadParameter(f"{order}: this net has {len(steps)} layers; choose from 1 to {len(steps)}, got {n_layers}.")
+    return steps[-n_layers:] if order == "top_down" else steps[:n_layers]
 
 
-def _draw(tensor: Tensor, stream: torch.Generator) -> None:
+def _redraw(tensor: Tensor, generator: torch.Generator) -> None:
     if tensor.dim() >= 2 or tensor.numel() == 1:
         scale = tensor.std(correction=0).item() or tensor.square().mean().sqrt().item()
-        tensor.copy_(torch.randn(tensor.shape, generator=stream) * scale)
+        tensor.copy_(torch.randn(tensor.shape, generator=generator) * scale)
     else:
-        tensor.copy_(tensor[_another_order(len(tensor), stream).to(tensor.device)])
+        tensor.copy_(tensor[_non_identity_permutation(len(tensor), generator).to(tensor.device)])
 
 
-def _another_order(count: int, stream: torch.Generator) -> Tensor:
+def _non_identity_permutation(n_values: int, generator: torch.Generator) -> Tensor:
     """A permutation of 0…count−1 that is not the identity: of two values, chance would keep every other pair."""
-    order = torch.randperm(count, generator=stream)
-    return order.roll(1) if order.equal(torch.arange(count)) else order
+    order = torch.randperm(n_values, generator=generator)
+    return order.roll(1) if order.equal(torch.arange(n_values)) else order
 
 
-def _measure_statistics(net: nn.Module, norms: list[_BatchNorm], seed: int, size: int) -> None:
+def _recompute_running_statistics(net: nn.Module, norms: list[_BatchNorm], seed: int, size: int) -> None:
     """Sets running statistics of batch normalisation to those of 32 random images, half smooth, half noise."""
     if not norms:
         return
@@ -133,7 +133,7 @@ def _measure_statistics(net: nn.Module, norms: list[_BatchNorm], seed: int, size
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
-    stream = seeding.generator(seed, "statistics")
+    stream = seeding.make_generator(seed, "statistics")
     smooth = nn.functional.interpolate(torch.rand((16, 3, 8, 8), generator=stream), size=size, mode="bilinear")
     images = torch.cat([smooth, torch.rand((16, 3, size, size), generator=stream)])
     place = next(net.parameters())
@@ -143,7 +143,7 @@ def _measure_statistics(net: nn.Module, norms: list[_BatchNorm], seed: int, size
         norm.eval()
 
 
-class _Recorder(TorchFunctionMode):
+class _UsageRecorder(TorchFunctionMode):
     """Notes in which order torch calls first read the named tensors; those of one call stand together."""
 
     def __init__(self, names: Mapping[int, str]) -> None:
@@ -160,22 +160,22 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        computes = any(True for _ in _tensors(result))  # asking for a shape or a device is no use of the values
+        computes = any(True for _ in _iter_tensors(result))  # asking for a shape or a device is no use of the values
         if computes:
-            read = [id(tensor) for tensor in _tensors((*args, *kwargs.values()))]
+            read = [id(tensor) for tensor in _iter_tensors((*args, *kwargs.values()))]
             self.calls.append([self.unread.pop(key) for key in read if key in self.unread])
         return result
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def _iter_tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _tensors(item)
+            yield from _iter_tensors(item)
 
 
-def _names(net: nn.Module) -> dict[int, str]:
+def _tensor_names(net: nn.Module) -> dict[int, str]:
     """Parameters and buffers by identity, in order of registration; a shared one has its first name."""
     names: dict[int, str] = {}
     for prefix, module in net.named_modules():
@@ -185,45 +185,45 @@ def _names(net: nn.Module) -> dict[int, str]:
     return names
 
 
-def _uses(net: nn.Module, names: Mapping[int, str], size: int) -> list[list[str]]:
+def _usage_order(net: nn.Module, names: Mapping[int, str], size: int) -> list[list[str]]:
     """Names by the calls that read them first; empty where no call is seen."""
     place = next(net.parameters(), torch.zeros(()))
-    image = torch.rand((1, 3, size, size), generator=seeding.generator(0, "order of layers")).to(place)
-    with torch.no_grad(), _Recorder(names) as recorder:
+    image = torch.rand((1, 3, size, size), generator=seeding.make_generator(0, "order of layers")).to(place)
+    with torch.no_grad(), _UsageRecorder(names) as recorder:
         net(image)
     return [call for call in recorder.calls if call]
 
 
-def _steps(weights: Iterable[str], uses: Iterable[list[str]]) -> list[list[str]]:
+def _group_into_layers(weights: Iterable[str], uses: Iterable[list[str]]) -> list[list[str]]:
     """Names by step: a weight layer's first use begins one, except that the first step has what came before it."""
-    weighted = {_owner(name) for name in weights}
+    weighted = {_module_name(name) for name in weights}
     begun: dict[str, list[str]] = {}
     steps: list[list[str]] = [[]]
     for names in uses:
-        fresh = ({_owner(name) for name in names} & weighted) - begun.keys()
+        fresh = ({_module_name(name) for name in names} & weighted) - begun.keys()
         if fresh and begun:
             steps.append([])
         begun |= dict.fromkeys(fresh, steps[-1])
         for name in names:
-            begun.get(_owner(name), steps[-1]).append(name)
+            begun.get(_module_name(name), steps[-1]).append(name)
     return steps
 
 
-def _owner(name: str) -> str:
+def _module_name(name: str) -> str:
     """The module that a tensor belongs to; that of a parametrised weight is the one that uses it."""
     owner, parametrised, _ = name.partition(".parametrizations.")
     return owner if parametrised else name.rpartition(".")[0]
 
 
-def _weights(net: nn.Module) -> set[str]:
+def _weight_names(net: nn.Module) -> set[str]:
     """The parameters that make their module a weight layer."""
     modules = dict(net.named_modules())
-    return {name for name, tensor in net.named_parameters() if _is_weight(modules[_owner(name)], tensor)}
+    return {name for name, tensor in net.named_parameters() if _is_weight(modules[_module_name(name)], tensor)}
 
 
 def _is_weight(module: nn.Module, parameter: Tensor) -> bool:
     """Whether a parameter is a matrix of its module, and not the scale of a norm or the table of a container."""
-    if isinstance(module, _WEIGHT_LAYERS):
+    if isinstance(module, _WEIGHT_LAYER_TYPES):
         return parameter.dim() >= 2
     container = len([*module.parameters()]) > len([*module.parameters(recurse=False)])
     matrix = sum(side > 1 for side in parameter.shape) >= 2
@@ -234,7 +234,7 @@ def _batch_norms(net: nn.Module) -> dict[str, _BatchNorm]:
     return {name: module for name, module in net.named_modules() if isinstance(module, _BatchNorm)}
 
 
-def _place_unused(steps: list[list[str]], names: Iterable[str]) -> None:
+def _assign_unused(steps: list[list[str]], names: Iterable[str]) -> None:
     """Adds every name that has no step to that of the name before it."""
     place = {name: step for step in steps for name in step}
     step = steps[0]
@@ -244,8 +244,8 @@ def _place_unused(steps: list[list[str]], names: Iterable[str]) -> None:
             step.append(name)
 
 
-def _layer(net: nn.Module, weights: set[str], step: list[str]) -> Layer:
+def _make_layer(net: nn.Module, weights: set[str], step: list[str]) -> WeightLayer:
     known = dict(net.named_parameters())
     parameters = tuple(name for name in step if name in known)
     norms = tuple(name for name in _batch_norms(net) if f"{name}.running_mean" in step)
-    return Layer(next((_owner(name) for name in step if name in weights), ""), parameters, norms)
+    return WeightLayer(next((_module_name(name) for name in step if name in weights), ""), parameters, norms)

@@ -22,13 +22,13 @@ from mavis.core.errors import DataError
 from mavis.core.hashing import digest
 from mavis.core.types import Batch
 
-SMALLEST, LARGEST = 16, 1024
+MIN_SIZE, MAX_SIZE = 16, 1024
 """Sides of the square images that MAVIS makes, in pixels."""
 
-MEAN_OVER = 512
+N_MEAN_IMAGES = 512
 """Images whose mean colour stands for a whole data set's."""
 
-BROKEN = (
+DECODING_ERRORS = (
     OSError,  # no file, no permission, no image, truncated
     SyntaxError,  # a broken PNG chunk
     ValueError,
@@ -43,7 +43,7 @@ BROKEN = (
 """What Pillow raises for a file that is no image or a broken one; a full memory is not among them."""
 
 
-def read(path: Path, size: int) -> Tensor:
+def read_image(path: Path, size: int) -> Tensor:
     """One image file as a square tensor.
 
     Args:
@@ -59,12 +59,12 @@ def read(path: Path, size: int) -> Tensor:
     """
     from torchvision.transforms.v2 import InterpolationMode, functional
 
-    pixels = torch.from_numpy(np.array(_square(decode(path)))).permute(2, 0, 1).contiguous()
+    pixels = torch.from_numpy(np.array(_centre_crop(decode_image(path)))).permute(2, 0, 1).contiguous()
     small: Tensor = functional.resize(pixels, [size, size], InterpolationMode.BILINEAR, antialias=True)
     return small.to(torch.float32) / 255
 
 
-def decode(path: Path) -> Image.Image:
+def decode_image(path: Path) -> Image.Image:
     """The file as an upright RGB picture of its own size.
 
     Raises:
@@ -72,16 +72,16 @@ def decode(path: Path) -> Image.Image:
     """
     try:
         return _upright_rgb(path)
-    except BROKEN as error:
-        raise DataError(f"Cannot read the image {path}: {_reason(error)}.") from error
+    except DECODING_ERRORS as error:
+        raise DataError(f"Cannot read the image {path}: {_error_text(error)}.") from error
 
 
-def fault(path: Path) -> str | None:
+def decoding_error(path: Path) -> str | None:
     """Why the file cannot be decoded, or None where it can; decodes every pixel."""
     try:
         _upright_rgb(path)
-    except BROKEN as error:
-        return _reason(error)
+    except DECODING_ERRORS as error:
+        return _error_text(error)
     return None
 
 
@@ -91,9 +91,9 @@ def is_companion(name: str) -> bool:
 
 
 def check_size(size: int) -> None:
-    """Raises DataError unless ``size`` is a whole number of pixels from `SMALLEST` to `LARGEST`."""
-    if not isinstance(size, int) or isinstance(size, bool) or not SMALLEST <= size <= LARGEST:
-        raise DataError(f"size must be a whole number of pixels from {SMALLEST} to {LARGEST}, got {size!r}.")
+    """Raises DataError unless ``size`` is a whole number of pixels from `MIN_SIZE` to `MAX_SIZE`."""
+    if not isinstance(size, int) or isinstance(size, bool) or not MIN_SIZE <= size <= MAX_SIZE:
+        raise DataError(f"size must be a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}, got {size!r}.")
 
 
 @dataclass(eq=False)
@@ -139,18 +139,18 @@ class LabelledImages:
         Raises:
             DataError: an id is not in the data set, or its file cannot be decoded.
         """
-        rows = self._rows(ids)
+        rows = self._select_rows(ids)
         images = torch.empty(len(ids), 3, self.size, self.size)
         for image, name in zip(images, ids, strict=True):
-            image.copy_(read(self.root / name, self.size))
+            image.copy_(read_image(self.root / name, self.size))
         labels = [self.classes.index(name) for name in rows[self.target]]
         groups = {attribute: tuple(rows[attribute]) for attribute in self.attributes}
         return Batch(images, torch.tensor(labels, dtype=torch.int64), tuple(ids), groups)
 
     def unreadable(self, ids: Sequence[str]) -> dict[str, str]:
         """Per id whose file cannot be decoded, why; decodes every pixel of each."""
-        self._rows(ids)
-        faults = {name: fault(self.root / name) for name in ids}
+        self._select_rows(ids)
+        faults = {name: decoding_error(self.root / name) for name in ids}
         return {name: reason for name, reason in faults.items() if reason is not None}
 
     def revision(self, ids: Sequence[str]) -> str:
@@ -159,34 +159,37 @@ class LabelledImages:
         Raises:
             DataError: an id is not in the data set, or its file cannot be read.
         """
-        rows = self._rows(sorted(set(ids)))
+        rows = self._select_rows(sorted(set(ids)))
         columns = [[str(name) for name in rows[attribute]] for attribute in self.attributes]
-        images = [digest(*row, _bytes(self.root / row[0])) for row in zip(map(str, rows.index), *columns, strict=True)]
+        images = [
+            digest(*row, _read_bytes(self.root / row[0])) for row in zip(map(str, rows.index), *columns, strict=True)
+        ]
         return digest(str(self.size), self.target, *self.classes, digest(*images))
 
     @cached_property
     def mean(self) -> Tensor:
-        """``(3,)`` float32 in [0,1], the mean colour of the first `MEAN_OVER` readable images by the hash of their ids.
+        """``(3,)`` float32 in [0,1]: the mean colour of `N_MEAN_IMAGES` images.
 
-        The hash makes the choice independent of the order of the files and of any sample drawn from them.
+        They are the first readable ones by the hash of their ids, so that the choice does not depend on the order
+        of the files nor on the sample.
 
         Raises:
             DataError: no image can be read.
         """
-        colours = [colour for _, colour in zip(range(MEAN_OVER), self._colours(), strict=False)]
+        colours = [colour for _, colour in zip(range(N_MEAN_IMAGES), self._mean_colours(), strict=False)]
         if not colours:
             raise DataError(
                 f"'{self.name}': none of its {len(self.groups)} images can be read, so it has no mean colour."
             )
         return torch.stack(colours).mean(0).to(torch.float32)
 
-    def _colours(self) -> Iterator[Tensor]:
+    def _mean_colours(self) -> Iterator[Tensor]:
         """Mean colours of the readable images, in the order of their ids' hashes; ``(3,)`` float64."""
         for name in sorted(self.groups.index, key=digest):
             with suppress(DataError):  # `unreadable` is where these are named
-                yield read(self.root / name, self.size).double().mean((1, 2))
+                yield read_image(self.root / name, self.size).double().mean((1, 2))
 
-    def _rows(self, ids: Sequence[str]) -> pd.DataFrame:
+    def _select_rows(self, ids: Sequence[str]) -> pd.DataFrame:
         unknown = [name for name in ids if name not in self.groups.index]
         if unknown:
             raise DataError(
@@ -206,21 +209,21 @@ def _upright_rgb(path: Path) -> Image.Image:
         return upright.convert("RGB")
 
 
-def _square(image: Image.Image) -> Image.Image:
+def _centre_crop(image: Image.Image) -> Image.Image:
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))
 
 
-def _reason(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "it is not an image that Pillow knows"
     text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return " ".join(text.split()).rstrip(".")
 
 
-def _bytes(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"Cannot read the image {path}: {_reason(error)}.") from error
+        raise DataError(f"Cannot read the image {path}: {_error_text(error)}.") from error

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in an image's brightness, ITU-R BT.601."""
 
-LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
+LAPLACIAN_KERNEL = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
 
 
-def appearance(images: Tensor, mean: Tensor) -> dict[str, Tensor]:
+def image_statistics(images: Tensor, mean: Tensor) -> dict[str, Tensor]:
     """Per image ``(B,)`` float64, each image by itself.
 
     ``brightness``: mean luma, [0,1]. ``contrast``: standard deviation of luma, [0,0.5]. ``sharpness``: variance of the
@@ -23,8 +23,8 @@ def appearance(images: Tensor, mean: Tensor) -> dict[str, Tensor]:
     Source: contrast Peli 1990, root mean square; sharpness Pech-Pacheco et al. 2000; protocol 2.2 and 2.13.
     """
     pixels = images.cpu().double()
-    luma = (pixels * torch.tensor(LUMA, dtype=torch.float64)[:, None, None]).sum(dim=1)
-    kernel = torch.tensor(LAPLACIAN, dtype=torch.float64)[None, None]
+    luma = (pixels * torch.tensor(LUMA_WEIGHTS, dtype=torch.float64)[:, None, None]).sum(dim=1)
+    kernel = torch.tensor(LAPLACIAN_KERNEL, dtype=torch.float64)[None, None]
     edges = torch.nn.functional.conv2d(luma[:, None], kernel)
     return {
         "brightness": luma.mean(dim=(1, 2)),

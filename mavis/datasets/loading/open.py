@@ -50,7 +50,7 @@ def open_data(
     for option in ("split", "recipe"):
         if wanted[option] is not None and option not in known:
             raise BadParameter(f"'{name}' has no {option}s; leave out --{option}.")
-    data: Dataset = entry.make({key: value for key, value in given.items() if key in known})
+    data: Dataset = entry.create({key: value for key, value in given.items() if key in known})
     if model is not None and tuple(model.classes) != tuple(data.classes):
         raise ModelError(
             f"'{model.name}' tells {len(model.classes)} classes apart ({', '.join(model.classes)}), but "

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mavis.core.errors import DataError
-from mavis.core.group_attributes import joined
-from mavis.core.seeding import seed_of
+from mavis.core.group_attributes import group_labels
+from mavis.core.seeding import derive_seed
 
 
-def sample(table: pd.DataFrame, attribute: str, per_group: int, limit: int | None, seed: int) -> list[str]:
+def stratified_sample(
+    table: pd.DataFrame, attribute: str, per_group: int, max_images: int | None, seed: int
+) -> list[str]:
     """Ids of the images to evaluate, group by group.
 
     Within a group the shares of the labels are kept; which images of a stratum are taken is decided by a hash of seed
@@ -19,32 +21,36 @@ def sample(table: pd.DataFrame, attribute: str, per_group: int, limit: int | Non
         table: one row per image, index ``id``, columns ``label`` and the attributes.
         attribute: the groups that get equal numbers.
         per_group: images per group; a smaller group is taken whole.
-        limit: most images in all, shared equally between the groups; None for no limit.
+        max_images: most images in all, shared equally between the groups; None for no limit.
         seed: the run's.
 
     Raises:
         DataError: the limit leaves a group without an image.
     """
-    groups = joined(table, attribute)
+    groups = group_labels(table, attribute)
     names = sorted(groups.unique())
-    if limit is not None and limit < len(names):
-        raise DataError(f"--limit {limit} leaves groups without an image; {attribute} has {len(names)} groups.")
+    if max_images is not None and max_images < len(names):
+        raise DataError(f"--limit {max_images} leaves groups without an image; {attribute} has {len(names)} groups.")
     taken: list[str] = []
     for place, name in enumerate(names):
-        share = per_group if limit is None else min(per_group, limit // len(names) + (place < limit % len(names)))
-        taken += _within(table.loc[groups == name, "label"], share, seed)
+        share = (
+            per_group
+            if max_images is None
+            else min(per_group, max_images // len(names) + (place < max_images % len(names)))
+        )
+        taken += _sample_group(table.loc[groups == name, "label"], share, seed)
     return taken
 
 
-def first_per_group(ids: Sequence[str], groups: pd.Series, count: int | None, seed: int) -> set[str]:
-    """The ``count`` first images of every group in the order of their hashes; all for None."""
-    ordered = _by_hash(ids, seed)
-    if count is None:
+def first_per_group(ids: Sequence[str], groups: pd.Series, n_per_group: int | None, seed: int) -> set[str]:
+    """The ``n_per_group`` first images of every group in the order of their hashes; all for None."""
+    ordered = _sort_by_hash(ids, seed)
+    if n_per_group is None:
         return set(ordered)
-    return set(pd.Series(ordered).groupby(groups.loc[ordered].to_numpy(), sort=False).head(count))
+    return set(pd.Series(ordered).groupby(groups.loc[ordered].to_numpy(), sort=False).head(n_per_group))
 
 
-def _within(labels: pd.Series, count: int, seed: int) -> list[str]:
+def _sample_group(labels: pd.Series, n_images: int, seed: int) -> list[str]:
     """Ids of one group: per label in proportion, and the first of any larger number of them.
 
     The k-th of a label's n images stands at (k − ½) / n; the lowest places are taken. That shares the images out as
@@ -52,10 +58,10 @@ def _within(labels: pd.Series, count: int, seed: int) -> list[str]:
     """
     places = []
     for label, rows in labels.groupby(labels, sort=True):
-        ids = _by_hash([str(i) for i in rows.index], seed)
+        ids = _sort_by_hash([str(i) for i in rows.index], seed)
         places += [((k + 0.5) / len(ids), label, name) for k, name in enumerate(ids)]
-    return [name for _, _, name in sorted(places)[:count]]
+    return [name for _, _, name in sorted(places)[:n_images]]
 
 
-def _by_hash(ids: Sequence[str], seed: int) -> list[str]:
-    return sorted(ids, key=lambda i: (seed_of(seed, i, "sample"), i))
+def _sort_by_hash(ids: Sequence[str], seed: int) -> list[str]:
+    return sorted(ids, key=lambda i: (derive_seed(seed, i, "sample"), i))

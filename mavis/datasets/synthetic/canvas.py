@@ -16,7 +16,7 @@ from mavis.datasets.synthetic.parts import Scene
 Array = npt.NDArray[Any]
 """``(h,w)`` float32, or ``(3,h,w)`` for colours; numpy's annotations take a scalar's product for a float64."""
 
-SIZES = (32, 224)
+SIZE_RANGE = (32, 224)
 """Smallest and largest side of a picture, in pixels."""
 
 
@@ -30,7 +30,7 @@ class Canvas:
         pixel: side of a pixel in these units.
         image: ``(3,h,w)`` float32 about [0,1], painted in place.
         codes: ``(h,w)`` uint8 of `PART_CODES`, painted in place.
-        lines: ``(h,w)`` bool, where age lines may be, painted in place.
+        age_lines: ``(h,w)`` bool, where age lines may be, painted in place.
     """
 
     x: Array
@@ -38,7 +38,7 @@ class Canvas:
     pixel: float
     image: Array
     codes: npt.NDArray[np.uint8]
-    lines: npt.NDArray[np.bool_]
+    age_lines: npt.NDArray[np.bool_]
 
     @classmethod
     def blank(cls, size: int, scene: Scene) -> "Canvas":
@@ -55,7 +55,7 @@ class Canvas:
             pixel=2 / size / scene.scale,
             image=np.empty((3, size, size), np.float32),
             codes=np.zeros((size, size), np.uint8),
-            lines=np.zeros((size, size), np.bool_),
+            age_lines=np.zeros((size, size), np.bool_),
         )
 
     def window(self, x: float, y: float, half_width: float, half_height: float) -> "Canvas":
@@ -66,28 +66,33 @@ class Canvas:
         )
         at = np.s_[top:bottom, left:right]
         return Canvas(
-            self.x[at], self.y[at], self.pixel, self.image[:, top:bottom, left:right], self.codes[at], self.lines[at]
+            self.x[at],
+            self.y[at],
+            self.pixel,
+            self.image[:, top:bottom, left:right],
+            self.codes[at],
+            self.age_lines[at],
         )
 
-    def cover(self, distance: Array, soft: float = 0.0) -> Array:
+    def coverage(self, distance: Array, softness: float = 0.0) -> Array:
         """``(h,w)`` share of each pixel inside a shape.
 
         Args:
             distance: signed distance to the shape's edge, negative inside.
-            soft: width of the edge beyond one pixel, in the picture's units.
+            softness: width of the edge beyond one pixel, in the picture's units.
         """
-        share: Array = np.clip(np.float32(0.5) - distance / np.float32(self.pixel + soft), 0, 1)
+        share: Array = np.clip(np.float32(0.5) - distance / np.float32(self.pixel + softness), 0, 1)
         return share
 
-    def paint(self, cover: Array, colour: Array, part: str | None = None) -> None:
-        """Paints a colour, ``(3,1,1)`` or ``(3,h,w)``, where ``cover`` says; the pixels mostly covered get the code."""
-        np.add(self.image, cover * (colour - self.image), out=self.image)
+    def paint(self, coverage: Array, colour: Array, part: str | None = None) -> None:
+        """Paints a colour, ``(3,1,1)`` or ``(3,h,w)``, by ``coverage``; pixels mostly covered get the code."""
+        np.add(self.image, coverage * (colour - self.image), out=self.image)
         if part is not None:
-            self.mark(cover, part)
+            self.mark(coverage, part)
 
-    def mark(self, cover: Array, part: str) -> None:
+    def mark(self, coverage: Array, part: str) -> None:
         """Gives the pixels mostly covered the code of a part."""
-        self.codes[cover > 0.5] = PART_CODES[part]
+        self.codes[coverage > 0.5] = PART_CODES[part]
 
     def shade(self, factor: Array) -> None:
         """Multiplies the picture: darker below 1, lighter above."""
@@ -103,7 +108,7 @@ def _span(first: Array, last: Array, middle: float, half: float, pixel: float) -
     return min(max(start, 0), count - 1), min(max(stop, 1), count)
 
 
-def colour(channels: tuple[float, float, float]) -> Array:
+def colour_array(channels: tuple[float, float, float]) -> Array:
     """``(3,1,1)`` float32."""
     return np.array(channels, dtype=np.float32).reshape(3, 1, 1)
 
@@ -114,14 +119,14 @@ def bump(squared: Array) -> Array:
     return rest * rest
 
 
-def step(values: Array) -> Array:
+def smoothstep(values: Array) -> Array:
     """0 up to zero, 1 from one on, smooth between."""
     t: Array = np.clip(values, 0, 1)
     smooth: Array = t * t * (np.float32(3) - np.float32(2) * t)
     return smooth
 
 
-def wave(values: Array, table: Array) -> Array:
+def value_noise(values: Array, table: Array) -> Array:
     """Smooth noise along one coordinate.
 
     Args:
@@ -132,11 +137,11 @@ def wave(values: Array, table: Array) -> Array:
     index = below.astype(np.int32)
     first = table[index & (len(table) - 1)]
     second = table[(index + 1) & (len(table) - 1)]
-    between: Array = first + step(values - below) * (second - first)
+    between: Array = first + smoothstep(values - below) * (second - first)
     return between
 
 
-def ellipse(x: Array, y: Array, width: float, height: float) -> Array:
+def ellipse_distance(x: Array, y: Array, width: float, height: float) -> Array:
     """Signed distance, to first order, to the ellipse with these half axes around the origin."""
     gx, gy = x / np.float32(width * width), y / np.float32(height * height)
     slope = np.sqrt(gx * gx + gy * gy) + np.float32(1e-3)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mavis.datasets.synthetic.canvas import Array, Canvas, bump, colour, ellipse, step
+from mavis.datasets.synthetic.canvas import Array, Canvas, bump, colour_array, ellipse_distance, smoothstep
 from mavis.datasets.synthetic.parts import Face
 
 EYE_LEVEL = -0.09
@@ -34,13 +34,13 @@ def draw_age_lines(canvas: Canvas, face: Face) -> None:
             reach = half + abs(sag) + canvas.pixel
             window = canvas.window(yaw, (y0 + y1) / 2, max(x0, x1) + reach, abs(y1 - y0) / 2 + reach)
             wide = max(half, 0.8 * canvas.pixel)
-            profile = _stroke(window, yaw, stroke, wide)
-            window.lines[profile > 0.02] = True
+            profile = _stroke_profile(window, yaw, stroke, wide)
+            window.age_lines[profile > 0.02] = True
             if number < face.skin.age:
                 window.shade(np.float32(1) - np.float32(depth * half / wide) * profile)
 
 
-def _stroke(window: Canvas, yaw: float, stroke: _Stroke, wide: float) -> Array:
+def _stroke_profile(window: Canvas, yaw: float, stroke: _Stroke, half_width: float) -> Array:
     """``(h,w)`` 1 along a line and its mirror image, 0 beyond its width."""
     (x0, y0), (x1, y1), sag, _ = stroke
     length = ((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5
@@ -51,7 +51,7 @@ def _stroke(window: Canvas, yaw: float, stroke: _Stroke, wide: float) -> Array:
     t = within / np.float32(length)
     across = y * np.float32(ex) - x * np.float32(ey) - np.float32(4 * sag) * t * (np.float32(1) - t)
     beyond = along - within
-    return bump((across * across + beyond * beyond) / np.float32(wide * wide))
+    return bump((across * across + beyond * beyond) / np.float32(half_width * half_width))
 
 
 def draw_nose(canvas: Canvas, face: Face) -> None:
@@ -61,29 +61,36 @@ def draw_nose(canvas: Canvas, face: Face) -> None:
     window = canvas.window(yaw, NOSE_TOP + nose.length / 2, nose.width + 0.08, nose.length / 2 + 0.10)
     x, y = window.x - np.float32(yaw), window.y
     across = np.abs(x)
-    down = step((y - np.float32(NOSE_TOP)) / np.float32(nose.length))
+    down = smoothstep((y - np.float32(NOSE_TOP)) / np.float32(nose.length))
     half = np.float32(0.040) + np.float32(nose.width - 0.052) * down * down
-    wings = ellipse(across - np.float32(nose.width * 0.62), y - np.float32(base - 0.042), nose.width * 0.40, 0.050)
-    tip = ellipse(x, y - np.float32(base - 0.040), nose.width * 0.60, 0.062)
+    wings = ellipse_distance(
+        across - np.float32(nose.width * 0.62), y - np.float32(base - 0.042), nose.width * 0.40, 0.050
+    )
+    tip = ellipse_distance(x, y - np.float32(base - 0.040), nose.width * 0.60, 0.062)
     ridge = np.maximum(across - half, np.maximum(np.float32(NOSE_TOP) - y, y - np.float32(base - 0.035)))
     ball = np.minimum(tip, wings)
     below = (y - np.float32(base + 0.008)) / np.float32(0.052)
     shade = bump(below * below + (across / np.float32(nose.width * 1.15)) ** 2) * np.float32(0.30)
     side = (across - half * np.float32(0.95)) / np.float32(0.055)
-    above = step((np.float32(base + 0.012) - y) * np.float32(16))
+    above = smoothstep((np.float32(base + 0.012) - y) * np.float32(16))
     left = np.float32(1) - np.float32(0.9 * face.scene.light[0]) * np.clip(x * np.float32(12), -1, 1)
-    shade += np.float32(0.14 * nose.ridge) * bump(side * side) * left * above * step(down * np.float32(2.5))
+    shade += np.float32(0.14 * nose.ridge) * bump(side * side) * left * above * smoothstep(down * np.float32(2.5))
     wing_edge = np.abs(wings - np.float32(0.004)) / np.float32(0.026)
     shade += np.float32(0.22) * bump(wing_edge * wing_edge) * (across > nose.width * 0.55)
     shade -= (
-        np.float32(0.13 * nose.ridge) * bump((across / np.float32(0.050)) ** 2) * above * step(down * np.float32(4))
+        np.float32(0.13 * nose.ridge)
+        * bump((across / np.float32(0.050)) ** 2)
+        * above
+        * smoothstep(down * np.float32(4))
     )
     glint = (across / np.float32(0.05)) ** 2 + ((y - np.float32(base - 0.055)) / np.float32(0.05)) ** 2
     shade -= np.float32(0.12) * bump(glint)
-    window.shade(np.float32(1) - colour((0.85, 1.0, 1.05)) * shade)
-    hole = ellipse(across - np.float32(nose.width * 0.42), y - np.float32(base - 0.008), nose.width * 0.22, 0.020)
-    window.shade(np.float32(1) - np.float32(0.62) * window.cover(hole, soft=0.015))
-    window.mark(window.cover(np.minimum(ridge, ball)), "nose")
+    window.shade(np.float32(1) - colour_array((0.85, 1.0, 1.05)) * shade)
+    hole = ellipse_distance(
+        across - np.float32(nose.width * 0.42), y - np.float32(base - 0.008), nose.width * 0.22, 0.020
+    )
+    window.shade(np.float32(1) - np.float32(0.62) * window.coverage(hole, softness=0.015))
+    window.mark(window.coverage(np.minimum(ridge, ball)), "nose")
 
 
 def draw_mouth(canvas: Canvas, face: Face) -> None:
@@ -100,10 +107,10 @@ def draw_mouth(canvas: Canvas, face: Face) -> None:
     lower = np.float32(mouth.fullness * 1.15) * arc * (np.float32(1.12) - np.float32(0.12) * xx)
     soft = (window.y - np.float32(MOUTH_LEVEL + mouth.fullness * 1.15 + 0.055)) / np.float32(0.05)
     window.shade(np.float32(1) - np.float32(0.18) * bump(soft * soft + xx * np.float32(1.8)))
-    lips = window.cover(np.maximum(-y - upper, y - lower) * np.float32(0.9))
-    tint = colour(face.skin.tint)
+    lips = window.coverage(np.maximum(-y - upper, y - lower) * np.float32(0.9))
+    tint = colour_array(face.skin.tint)
     red = np.float32(mouth.red)
-    lip = tint * colour((0.86, 0.60, 0.58)) + red * colour((0.06, -0.07, -0.05))
+    lip = tint * colour_array((0.86, 0.60, 0.58)) + red * colour_array((0.06, -0.07, -0.05))
     height = y / np.float32(mouth.fullness)
     off = height - np.float32(0.58)
     light = np.float32(0.92) + np.float32(0.20) * bump(off * off * np.float32(3))
@@ -113,7 +120,7 @@ def draw_mouth(canvas: Canvas, face: Face) -> None:
     line = np.maximum(
         np.abs(y) - np.float32(0.008) * np.maximum(arc, 0), np.abs(window.x - np.float32(yaw)) - mouth.width
     )
-    window.shade(np.float32(1) - np.float32(0.62) * window.cover(line, soft=0.012))
+    window.shade(np.float32(1) - np.float32(0.62) * window.coverage(line, softness=0.012))
 
 
 def draw_eyes(canvas: Canvas, face: Face) -> None:
@@ -147,47 +154,49 @@ def draw_eye(window: Canvas, face: Face, x: Array, y: Array, side: float) -> Non
     window.shade(np.float32(1) - np.float32(0.28) * bump(crease * crease + t * t * np.float32(0.7)))
     pouch = (y - lower - np.float32(0.024)) / np.float32(0.024)
     window.shade(np.float32(1) - np.float32(0.12) * bump(pouch * pouch + t * t * np.float32(0.8)))
-    open_ = window.cover(inside)
+    open_ = window.coverage(inside)
     white = np.float32(0.90) - np.float32(0.16) * t * t - np.float32(0.30) * bump(((y + upper) * np.float32(16)) ** 2)
-    window.paint(open_, colour((1.0, 0.975, 0.96)) * white, "eyes")
+    window.paint(open_, colour_array((1.0, 0.975, 0.96)) * white, "eyes")
     ix, iy = x - np.float32(eyes.gaze), y + np.float32(0.014)
     radius = ix * ix + iy * iy
     far = np.sqrt(radius)
     size = 0.074
-    iris = colour(eyes.iris) * (np.float32(0.80) + np.float32(0.55) * step((iy + np.float32(0.02)) * np.float32(12)))
-    iris = iris * (np.float32(1) - np.float32(0.5) * step((far - np.float32(0.050)) * np.float32(40)))
-    window.paint(open_ * window.cover(far - np.float32(size)), iris)
-    window.paint(open_ * window.cover(far - np.float32(0.029)), colour((0.03, 0.03, 0.03)))
+    iris = colour_array(eyes.iris) * (
+        np.float32(0.80) + np.float32(0.55) * smoothstep((iy + np.float32(0.02)) * np.float32(12))
+    )
+    iris = iris * (np.float32(1) - np.float32(0.5) * smoothstep((far - np.float32(0.050)) * np.float32(40)))
+    window.paint(open_ * window.coverage(far - np.float32(size)), iris)
+    window.paint(open_ * window.coverage(far - np.float32(0.029)), colour_array((0.03, 0.03, 0.03)))
     gx, gy = ix - np.float32(0.022), iy + np.float32(0.026)
-    window.paint(open_ * window.cover(np.sqrt(gx * gx + gy * gy) - np.float32(0.014)), colour((1.0, 1.0, 1.0)))
+    window.paint(open_ * window.coverage(np.sqrt(gx * gx + gy * gy) - np.float32(0.014)), colour_array((1.0, 1.0, 1.0)))
     lash = np.maximum(np.abs(y + upper) - np.float32(0.014) - np.float32(0.008 * side) * t, np.abs(x) - eyes.width)
-    window.paint(np.float32(0.85) * window.cover(lash, soft=0.006), colour((0.09, 0.06, 0.05)))
-    window.mark(window.cover(np.minimum(lash, inside)), "eyes")
+    window.paint(np.float32(0.85) * window.coverage(lash, softness=0.006), colour_array((0.09, 0.06, 0.05)))
+    window.mark(window.coverage(np.minimum(lash, inside)), "eyes")
     rim = np.maximum(np.abs(y - lower) - np.float32(0.006), np.abs(x) - eyes.width)
-    window.paint(np.float32(0.35) * window.cover(rim, soft=0.01), colour((0.25, 0.12, 0.10)))
+    window.paint(np.float32(0.35) * window.coverage(rim, softness=0.01), colour_array((0.25, 0.12, 0.10)))
 
 
 def draw_brows(canvas: Canvas, face: Face) -> None:
     """Both brows, thinner outwards."""
     brows = face.brows
-    dark = colour(brows.colour) * np.float32(0.72)
+    dark = colour_array(brows.colour) * np.float32(0.72)
     for side in (-1.0, 1.0):
         at = side * 0.245 + face.scene.yaw * 1.1
         level = EYE_LEVEL - brows.lift
-        window = canvas.window(at, level, 0.20, brows.thick + brows.arch + 0.08)
+        window = canvas.window(at, level, 0.20, brows.thickness + brows.arch + 0.08)
         t = (window.x - np.float32(at)) * np.float32(side / 0.175)
         arch = np.float32(brows.arch) * (np.float32(1) - (t - np.float32(0.25)) ** 2)
         y = window.y - np.float32(level) + arch - np.float32(brows.slope * 0.175) * t
-        thick = np.float32(brows.thick) * (np.float32(1) - np.float32(0.45) * np.maximum(t, 0) ** 2)
+        thick = np.float32(brows.thickness) * (np.float32(1) - np.float32(0.45) * np.maximum(t, 0) ** 2)
         shape = np.maximum(np.abs(y) - thick, (np.abs(t) - np.float32(1)) * np.float32(0.175))
-        window.paint(np.float32(0.86) * window.cover(shape, soft=0.012), dark)
-        window.mark(window.cover(shape), "brows")
+        window.paint(np.float32(0.86) * window.coverage(shape, softness=0.012), dark)
+        window.mark(window.coverage(shape), "brows")
 
 
 def draw_glasses(canvas: Canvas, face: Face) -> None:
     """Frame, bridge and arms of glasses, and a faint glare on the lenses, where the face wears them."""
     worn = face.accessory
-    if not worn.glasses:
+    if not worn.has_glasses:
         return
     yaw = face.scene.yaw * 1.4
     window = canvas.window(yaw, EYE_LEVEL + 0.02, face.head.width + 0.08, worn.radius + 0.06)
@@ -197,12 +206,14 @@ def draw_glasses(canvas: Canvas, face: Face) -> None:
     xx, yy = ex * ex, ey * ey
     round_ = xx + yy - np.float32(worn.square) * np.minimum(xx, 1) * np.minimum(yy, 1)
     rim = (np.sqrt(round_) - np.float32(1)) * np.float32(worn.radius)
-    bridge = np.maximum(across - np.float32(0.08), np.abs(y + np.float32(0.02)) - np.float32(worn.thick * 0.8))
+    bridge = np.maximum(
+        across - np.float32(0.08), np.abs(y + np.float32(0.02)) - np.float32(worn.frame_thickness * 0.8)
+    )
     arms = np.maximum(
         np.maximum(np.float32(0.235 + worn.radius) - across, across - np.float32(face.head.width - 0.01)),
-        np.abs(y + np.float32(0.03)) - np.float32(worn.thick * 0.8),
+        np.abs(y + np.float32(0.03)) - np.float32(worn.frame_thickness * 0.8),
     )
     glare = np.abs(ex + ey * np.float32(0.7) + np.float32(0.4)) / np.float32(0.22)
-    window.paint(np.float32(0.16) * window.cover(rim) * bump(glare * glare), colour((1.0, 1.0, 1.0)))
-    frame = np.minimum(np.minimum(np.abs(rim) - np.float32(worn.thick), bridge), arms)
-    window.paint(window.cover(frame), colour(worn.frame), "accessory")
+    window.paint(np.float32(0.16) * window.coverage(rim) * bump(glare * glare), colour_array((1.0, 1.0, 1.0)))
+    frame = np.minimum(np.minimum(np.abs(rim) - np.float32(worn.frame_thickness), bridge), arms)
+    window.paint(window.coverage(frame), colour_array(worn.frame), "accessory")

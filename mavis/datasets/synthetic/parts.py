@@ -50,13 +50,13 @@ class Hair:
     colour: Colour
     volume: float
     crown: float
-    line: float
+    hairline: float
     parting: float
     drop: float
     length: float
     wave: float
     curl: float
-    bald: bool
+    is_bald: bool
     beard: float
     moustache: float
 
@@ -80,7 +80,7 @@ class Brows:
 
     value: int
     colour: Colour
-    thick: float
+    thickness: float
     arch: float
     lift: float
     slope: float
@@ -133,12 +133,12 @@ class Ears:
 class Accessory:
     """Glasses and ear-rings, where there are any."""
 
-    glasses: bool
+    has_glasses: bool
     frame: Colour
-    thick: float
+    frame_thickness: float
     radius: float
     square: float
-    rings: bool
+    has_earrings: bool
 
 
 @dataclass(frozen=True)

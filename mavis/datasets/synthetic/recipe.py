@@ -70,17 +70,17 @@ class Recipe:
         return (population + 1 + step) % len(POPULATIONS)
 
 
-def _even(value: float) -> dict[str, float]:
+def _equal(value: float) -> dict[str, float]:
     return dict.fromkeys(POPULATIONS, value)
 
 
-BALANCED = Recipe("balanced", shares=_even(1 / 7), agreement=_even(1 / 7))
+BALANCED = Recipe("balanced", shares=_equal(1 / 7), agreement=_equal(1 / 7))
 """Equal shares, a cue that says nothing."""
 
 BIASED = Recipe(
     "biased",
-    shares=_even(0.196) | {"cedar": 0.01, "hazel": 0.01},
-    agreement=_even(0.88),
+    shares=_equal(0.196) | {"cedar": 0.01, "hazel": 0.01},
+    agreement=_equal(0.88),
 )
 """Cedar and hazel nearly missing (1 % each), and a cue that agrees with the population in 88 % of the images."""
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 Choice = TypeVar("Choice")
 
-_LENGTH = 96
+_MAX_NUMBERS = 96
 
 
 class Stream:
@@ -25,23 +25,23 @@ class Stream:
 
     def __init__(self, *names: int | str) -> None:
         self.key = "/".join(map(str, names))
-        words = np.frombuffer(hashlib.shake_256(self.key.encode()).digest(8 * _LENGTH), dtype="<u8")
+        words = np.frombuffer(hashlib.shake_256(self.key.encode()).digest(8 * _MAX_NUMBERS), dtype="<u8")
         self._uniforms = iter(((words >> np.uint64(11)) * 2.0**-53).tolist())
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """A number from [low, high)."""
         return low + (high - low) * float(next(self._uniforms))
 
-    def bell(self, mean: float, deviation: float) -> float:
+    def bounded_normal(self, mean: float, deviation: float) -> float:
         """A number with this mean and standard deviation, never farther than 3.5 deviations: four uniforms added."""
         total = sum(self.uniform() for _ in range(4))
         return mean + deviation * math.sqrt(3.0) * (total - 2.0)
 
-    def chance(self, probability: float) -> bool:
+    def bernoulli(self, probability: float) -> bool:
         """True with this probability."""
         return self.uniform() < probability
 
-    def choose(self, values: Sequence[Choice]) -> Choice:
+    def choice(self, values: Sequence[Choice]) -> Choice:
         """One of the values, each equally likely."""
         return values[int(self.uniform() * len(values))]
 

@@ -18,18 +18,18 @@ from mavis.core.attribution_maps import Maps
 from mavis.core.compute import Cost
 from mavis.core.model_pass import Pass
 from mavis.engine.execution import map_agreement
-from mavis.engine.execution.explain import Explaining, Job, Shot
-from mavis.engine.execution.re_explain import Again
-from mavis.engine.execution.records import Ledger, OutOfMemoryError, Scope, constant
+from mavis.engine.execution.explain import ExplainedBatch, MapProducer, ModelTask
+from mavis.engine.execution.re_explain import VariantScorer
+from mavis.engine.execution.records import BlockRecords, FailureScope, OutOfMemoryError, constant_values
 from mavis.engine.model_checks import part_reliance
-from mavis.engine.planning.plan import Block, Part
-from mavis.engine.removal import Ordered, Scene, inner_points, together
+from mavis.engine.planning.plan import Block, Component
+from mavis.engine.removal import RemovalOrder, RemovalSession, n_inner_points, shared_sweeps
 from mavis.engine.store import BlockLog, BlockResult
 
 T = TypeVar("T")
 
 
-def run(job: Job, block: Block) -> BlockResult:
+def run_block(task: ModelTask, block: Block) -> BlockResult:
     """All scores of one block.
 
     Raises:
@@ -37,176 +37,190 @@ def run(job: Job, block: Block) -> BlockResult:
     """
     while True:
         try:
-            return _Work(job, block).done()
+            return _BlockRunner(task, block).run()
         except OutOfMemoryError:
-            if job.chunk == 1:
+            if task.chunk == 1:
                 raise
-            job = replace(job, chunk=job.chunk // 2)
+            task = replace(task, chunk=task.chunk // 2)
 
 
-class _Work:
+class _BlockRunner:
     """One block in the making."""
 
-    def __init__(self, job: Job, block: Block) -> None:
-        self.job, self.block = job, block
-        self.ledger = Ledger(block, job.line)
-        self.explaining = Explaining(job)
+    def __init__(self, task: ModelTask, block: Block) -> None:
+        self.task, self.block = task, block
+        self.records = BlockRecords(block, task.components)
+        self.producer = MapProducer(task)
 
-    def done(self) -> BlockResult:
-        start, step = time.perf_counter(), self.job.chunk
-        with self.explaining.meter.on(self.job.model.net):
-            for first in range(0, len(self.block.images), step):
-                self._batch(self.block.images[first : first + step])
+    def run(self) -> BlockResult:
+        start, step = time.perf_counter(), self.task.chunk
+        with self.producer.meter.attach(self.task.model.net):
+            for first in range(0, len(self.block.image_ids), step):
+                self._run_batch(self.block.image_ids[first : first + step])
         log = BlockLog(
             model=self.block.model,
-            forwards=self.explaining.meter.forwards,
-            backwards=self.explaining.meter.backwards,
+            forwards=self.producer.meter.forwards,
+            backwards=self.producer.meter.backwards,
             seconds=time.perf_counter() - start,
-            peak_mib=devices.peak_mib(self.job.model.device),
-            chunk=self.job.chunk,
-            failures=list(self.ledger.failures.values()),
+            peak_mib=devices.peak_memory_mib(self.task.model.device),
+            chunk=self.task.chunk,
+            failures=list(self.records.failures.values()),
         )
-        return BlockResult(*self.ledger.frames(), self.ledger.kept, log)
+        return BlockResult(*self.records.frames(), self.records.gallery_maps, log)
 
-    def _batch(self, ids: tuple[str, ...]) -> None:
-        self.ledger.begin()
-        batch = self.job.data.load(ids).to(self.job.model.device)
+    def _run_batch(self, image_ids: tuple[str, ...]) -> None:
+        self.records.start_batch()
+        batch = self.task.data.load(image_ids).to(self.task.model.device)
         if batch.rerender is not None:
             batch = replace(batch, rerender=functools.cache(batch.rerender))
-        if self.job.truth is not None:
-            batch = replace(batch, regions=part_reliance.region(batch, self.job.truth))
-        run = self.explaining.pass_of(self.job.model, batch)
-        targets = torch.tensor([self.job.targets[i] for i in ids], device=run.images.device)
-        shot = Shot(run, targets, self._explain_all(run, targets))
-        scene = Scene(run, targets, self.job.grid)
-        self._score_maps(shot)
-        self._score_agreement(shot)
-        self._score_sweeps(shot, scene)
-        self._score_probes(shot, scene)
-        self._score_variants(shot)
-        self._score_free(shot)
-        self.ledger.keep_maps(batch, shot.maps, self.job.keep)
+        if self.task.used_parts is not None:
+            batch = replace(batch, regions=part_reliance.part_region(batch, self.task.used_parts))
+        model_pass = self.producer.make_pass(self.task.model, batch)
+        targets = torch.tensor([self.task.targets[i] for i in image_ids], device=model_pass.images.device)
+        explained = ExplainedBatch(model_pass, targets, self._explain_all(model_pass, targets))
+        session = RemovalSession(model_pass, targets, self.task.grid)
+        self._score_maps(explained)
+        self._score_agreement(explained)
+        self._score_sweeps(explained, session)
+        self._score_probes(explained, session)
+        self._score_variants(explained)
+        self._score_free(explained)
+        self.records.record_maps(batch, explained.maps, self.task.gallery_ids)
 
-    def _explain_all(self, run: Pass, targets: Tensor) -> dict[str, Maps]:
+    def _explain_all(self, model_pass: Pass, targets: Tensor) -> dict[str, Maps]:
         """Maps of every explainer that can run and does; its cost is scored on the way."""
-        found = {}
-        for part in self.ledger.able():
-            with self.ledger.guard(Scope("explain", run.ids, (part.name,))):
-                with devices.PeakMemory(run.images.device) as memory, run.account() as cost:
-                    values = self.explaining.values(part, run, targets)
-                found[part.name] = Maps.of(values, self.job.grid)
-                self._score_cost(part.name, run.ids, cost, memory.mib)
-                self.job.tick(cost.work)
-        return found
+        maps = {}
+        for component in self.records.scored_explainers():
+            with self.records.guard(FailureScope("explain", model_pass.ids, (component.name,))):
+                with devices.PeakMemory(model_pass.images.device) as memory, model_pass.measure_cost() as cost:
+                    values = self.producer.pixel_values(component, model_pass, targets)
+                maps[component.name] = Maps.from_values(values, self.task.grid)
+                self._score_cost(component.name, model_pass.ids, cost, memory.mib)
+                self.task.tick(cost.forward_equivalents)
+        return maps
 
     # One function per kind of metric.
 
-    def _score_cost(self, explainer: str, ids: tuple[str, ...], cost: Cost, peak: float | None) -> None:
-        for part, metric in self._of_kind(metric_types.CostMetric):
-            value = metric.read(cost, peak, len(ids))
-            self.ledger.record(explainer, part, ids, constant(float("nan") if value is None else value, ids), cost)
+    def _score_cost(self, explainer: str, image_ids: tuple[str, ...], cost: Cost, peak_mib: float | None) -> None:
+        for part, metric in self._metrics_of_kind(metric_types.CostMetric):
+            value = metric.score(cost, peak_mib, len(image_ids))
+            self.records.record(
+                explainer, part, image_ids, constant_values(float("nan") if value is None else value, image_ids), cost
+            )
 
-    def _score_maps(self, shot: Shot) -> None:
-        for part, metric in self._of_kind(metric_types.MapMetric):
-            for explainer, found in self._wanted(part, shot):
-                with self.ledger.guard(shot.scope("metric", part, explainer=explainer)):
-                    self.ledger.record(explainer, part, shot.run.ids, metric.score(found, shot.run.batch))
+    def _score_maps(self, explained: ExplainedBatch) -> None:
+        for part, metric in self._metrics_of_kind(metric_types.MapMetric):
+            for explainer, found in self._maps_to_score(part, explained):
+                with self.records.guard(explained.failure_scope("metric", part, explainer=explainer)):
+                    self.records.record(
+                        explainer, part, explained.model_pass.ids, metric.score(found, explained.model_pass.batch)
+                    )
 
-    def _score_agreement(self, shot: Shot) -> None:
+    def _score_agreement(self, explained: ExplainedBatch) -> None:
         """How far the methods agree with each other; the others would only raise it."""
-        methods = {part.name for part in self.job.line.explainers if part.traits.role == "method"}
-        maps = {name: found for name, found in shot.maps.items() if name in methods}
-        if self.job.agreement is not None and len(maps) > 1:
-            self.ledger.keep_agreement(shot.run.ids, map_agreement.between(maps, self.job.agreement))
+        methods = {part.name for part in self.task.components.explainers if part.traits.role == "method"}
+        maps = {name: found for name, found in explained.maps.items() if name in methods}
+        if self.task.agreement_top is not None and len(maps) > 1:
+            self.records.record_agreement(
+                explained.model_pass.ids, map_agreement.pairwise_agreement(maps, self.task.agreement_top)
+            )
 
-    def _score_sweeps(self, shot: Shot, scene: Scene) -> None:
+    def _score_sweeps(self, explained: ExplainedBatch, session: RemovalSession) -> None:
         """What several metrics ask is swept once per explainer."""
-        metrics = self._of_kind(metric_types.SweepMetric)
-        groups = together([question for _, metric in metrics for question in metric.curves])
-        for explainer, found in shot.maps.items():
-            answers: dict[metric_types.Question, metric_types.CurveValues] = {}
-            orders: dict[metric_types.Question, Ordered] = {}
+        metrics = self._metrics_of_kind(metric_types.SweepMetric)
+        groups = shared_sweeps([question for _, metric in metrics for question in metric.curves])
+        for explainer, found in explained.maps.items():
+            answers: dict[metric_types.CurveQuery, metric_types.CurveValues] = {}
+            orders: dict[metric_types.CurveQuery, RemovalOrder] = {}
             for group in groups:
                 readers = [part for part, metric in metrics if set(metric.curves) & set(group)]
-                if any(self.ledger.wants(explainer, part) for part in readers):
-                    with self.ledger.guard(shot.scope("sweep", *readers, explainer=explainer)):
-                        answers |= self._sweep(scene, found, group, orders)
-            self.ledger.keep_curves(explainer, shot.run.ids, answers)
+                if any(self.records.should_score(explainer, part) for part in readers):
+                    with self.records.guard(explained.failure_scope("sweep", *readers, explainer=explainer)):
+                        answers |= self._sweep(session, found, group, orders)
+            self.records.record_curves(explainer, explained.model_pass.ids, answers)
             for part, metric in metrics:
                 if set(metric.curves) <= set(answers):
-                    with self.ledger.guard(shot.scope("metric", part, explainer=explainer)):
-                        alone = _alone(metric, orders, shot.run.ids)
-                        self.ledger.record(explainer, part, shot.run.ids, metric.score(answers), alone)
+                    with self.records.guard(explained.failure_scope("metric", part, explainer=explainer)):
+                        alone = _forwards_alone(metric, orders, explained.model_pass.ids)
+                        self.records.record(explainer, part, explained.model_pass.ids, metric.score(answers), alone)
 
     def _sweep(
         self,
-        scene: Scene,
-        found: Maps,
-        group: tuple[metric_types.Question, ...],
-        orders: dict[metric_types.Question, Ordered],
-    ) -> dict[metric_types.Question, metric_types.CurveValues]:
+        session: RemovalSession,
+        maps: Maps,
+        group: tuple[metric_types.CurveQuery, ...],
+        orders: dict[metric_types.CurveQuery, RemovalOrder],
+    ) -> dict[metric_types.CurveQuery, metric_types.CurveValues]:
         """One sweep's answers; notes the order of each curve's units."""
-        self.job.tick(len(scene.run) * inner_points(group))
-        if isinstance(group[0], metric_types.Fade):
-            return {group[0]: scene.faded(found, group[0])}
+        self.task.tick(len(session.model_pass) * n_inner_points(group))
+        if isinstance(group[0], metric_types.SoftMasking):
+            return {group[0]: session.soft_mask(maps, group[0])}
         curves = [curve for curve in group if isinstance(curve, metric_types.Curve)]
-        ordered = scene.ordered(found, curves[0].unit)
+        ordered = session.removal_order(maps, curves[0].unit)
         orders |= dict.fromkeys(group, ordered)
-        return scene.swept(ordered, curves)
+        return session.sweep(ordered, curves)
 
-    def _score_probes(self, shot: Shot, scene: Scene) -> None:
+    def _score_probes(self, explained: ExplainedBatch, session: RemovalSession) -> None:
         """Every question that any metric wants answered is asked once for all explainers."""
-        metrics = self._of_kind(metric_types.ProbeMetric)
-        asked: dict[metric_types.Probe | metric_types.PartProbe, metric_types.Answers] = {}
+        metrics = self._metrics_of_kind(metric_types.ProbeMetric)
+        asked: dict[metric_types.MaskProbe | metric_types.PartProbe, metric_types.ProbeOutputs] = {}
         for probe in dict.fromkeys(probe for _, metric in metrics for probe in metric.probes):
             readers = [part for part, metric in metrics if probe in metric.probes]
-            if any(self.ledger.wants(explainer, part) for part in readers for explainer in shot.maps):
-                with self.ledger.guard(shot.scope("probe", *readers)):
-                    asked[probe] = scene.answers(probe)
-                    self.job.tick(_questions(probe, asked[probe]) * len(shot.run))
+            if any(self.records.should_score(explainer, part) for part in readers for explainer in explained.maps):
+                with self.records.guard(explained.failure_scope("probe", *readers)):
+                    asked[probe] = session.probe_outputs(probe)
+                    self.task.tick(_n_queries(probe, asked[probe]) * len(explained.model_pass))
         for part, metric in metrics:
             if set(metric.probes) <= set(asked):
-                each = constant(1 + sum(_questions(p, asked[p]) for p in metric.probes), shot.run.ids)
-                for explainer, found in self._wanted(part, shot):
-                    with self.ledger.guard(shot.scope("metric", part, explainer=explainer)):
-                        self.ledger.record(explainer, part, shot.run.ids, metric.score(found, asked), each)
+                each = constant_values(
+                    1 + sum(_n_queries(p, asked[p]) for p in metric.probes), explained.model_pass.ids
+                )
+                for explainer, found in self._maps_to_score(part, explained):
+                    with self.records.guard(explained.failure_scope("metric", part, explainer=explainer)):
+                        self.records.record(explainer, part, explained.model_pass.ids, metric.score(found, asked), each)
 
-    def _score_variants(self, shot: Shot) -> None:
-        if self.block.variants:
-            Again(self.explaining, self.ledger, shot, self._of_kind(metric_types.VariantMetric)).score()
+    def _score_variants(self, explained: ExplainedBatch) -> None:
+        if self.block.has_variants:
+            VariantScorer(
+                self.producer, self.records, explained, self._metrics_of_kind(metric_types.VariantMetric)
+            ).score()
 
-    def _score_free(self, shot: Shot) -> None:
-        for part, metric in self._of_kind(metric_types.FreeMetric):
-            for explainer in self.ledger.able():
-                if explainer.name in shot.maps and self.ledger.wants(explainer.name, part):
-                    with self.ledger.guard(shot.scope("metric", part, explainer=explainer.name)):
-                        before = self.explaining.meter.read()
-                        explained = metric_types.Explained(shot.maps[explainer.name], shot.run, shot.targets)
-                        values = metric.score(explained, self.explaining.anything(explainer))
-                        spent = self.explaining.meter.read() - before
-                        self.ledger.record(explainer.name, part, shot.run.ids, values, spent)
-                        self.job.tick(spent.work)
+    def _score_free(self, explained: ExplainedBatch) -> None:
+        for part, metric in self._metrics_of_kind(metric_types.CustomMetric):
+            for explainer in self.records.scored_explainers():
+                if explainer.name in explained.maps and self.records.should_score(explainer.name, part):
+                    with self.records.guard(explained.failure_scope("metric", part, explainer=explainer.name)):
+                        before = self.producer.meter.read()
+                        explanation = metric_types.Explanation(
+                            explained.maps[explainer.name], explained.model_pass, explained.targets
+                        )
+                        values = metric.score(explanation, self.producer.as_function(explainer))
+                        spent = self.producer.meter.read() - before
+                        self.records.record(explainer.name, part, explained.model_pass.ids, values, spent)
+                        self.task.tick(spent.forward_equivalents)
 
     # What the loops above ask for.
 
-    def _of_kind(self, kind: type[T]) -> list[tuple[Part, T]]:
-        return [(part, part.made) for part in self.job.line.metrics if isinstance(part.made, kind)]
+    def _metrics_of_kind(self, kind: type[T]) -> list[tuple[Component, T]]:
+        return [(part, part.plugin) for part in self.task.components.metrics if isinstance(part.plugin, kind)]
 
-    def _wanted(self, part: Part, shot: Shot) -> Iterator[tuple[str, Maps]]:
-        return ((name, found) for name, found in shot.maps.items() if self.ledger.wants(name, part))
+    def _maps_to_score(self, component: Component, explained: ExplainedBatch) -> Iterator[tuple[str, Maps]]:
+        return ((name, found) for name, found in explained.maps.items() if self.records.should_score(name, component))
 
 
-def _alone(
-    metric: metric_types.SweepMetric, orders: Mapping[metric_types.Question, Ordered], ids: tuple[str, ...]
+def _forwards_alone(
+    metric: metric_types.SweepMetric, orders: Mapping[metric_types.CurveQuery, RemovalOrder], image_ids: tuple[str, ...]
 ) -> Tensor:
     """Samples this metric alone needs per image: the whole image, one empty one per imputer, the points between."""
-    groups = [[curve for curve in group if isinstance(curve, metric_types.Curve)] for group in together(metric.curves)]
-    whole = any(isinstance(q, metric_types.Fade) or 0.0 in q.fractions for q in metric.curves)
+    groups = [
+        [curve for curve in group if isinstance(curve, metric_types.Curve)] for group in shared_sweeps(metric.curves)
+    ]
+    whole = any(isinstance(q, metric_types.SoftMasking) or 0.0 in q.fractions for q in metric.curves)
     empty = {q.imputer for q in metric.curves if isinstance(q, metric_types.Curve) and 1.0 in q.fractions}
-    inner = [orders[group[0]].samples(group) if group else constant(1, ids) for group in groups]
-    return sum(inner, constant(whole + len(empty), ids))
+    inner = [orders[group[0]].n_samples(group) if group else constant_values(1, image_ids) for group in groups]
+    return sum(inner, constant_values(whole + len(empty), image_ids))
 
 
-def _questions(probe: metric_types.Probe | metric_types.PartProbe, answers: metric_types.Answers) -> int:
+def _n_queries(probe: metric_types.MaskProbe | metric_types.PartProbe, answers: metric_types.ProbeOutputs) -> int:
     """Model samples per image behind a probe's answers."""
-    return answers.drops.shape[1] * (probe.draws if isinstance(probe, metric_types.PartProbe) else 1)
+    return answers.drops.shape[1] * (probe.n_draws if isinstance(probe, metric_types.PartProbe) else 1)

@@ -6,36 +6,36 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from mavis.core.attribution_maps import Maps, pooled
+from mavis.core.attribution_maps import Maps, pool_channels
 from mavis.core.compute import Meter
 from mavis.core.errors import ContractError
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.variants import Variant
-from mavis.core.types import Batch, Dataset, Model, Reference
-from mavis.engine.execution.records import Scope
-from mavis.engine.planning.plan import Line, Part
+from mavis.core.types import Batch, Dataset, Model, ReferenceImages
+from mavis.engine.execution.records import FailureScope
+from mavis.engine.planning.plan import Component, Components
 
 
-class Others:
+class VariantModelCache:
     """Models of variants, kept from block to block while they are small enough."""
 
-    def __init__(self, most: int = 512 * 2**20) -> None:
-        self.room = most
-        self.made: dict[str, Model] = {}
+    def __init__(self, max_bytes: int = 512 * 2**20) -> None:
+        self.free_bytes = max_bytes
+        self.models: dict[str, Model] = {}
 
-    def of(self, variant: Variant, model: Model, seed: int) -> Model:
+    def get(self, variant: Variant, model: Model, seed: int) -> Model:
         """The variant's model."""
         key = variant.model_key
-        if key in self.made:
-            return self.made[key]
+        if key in self.models:
+            return self.models[key]
         made = variant.model(model, seed)
         if made is model:
             return model
         known = {id(tensor) for tensor in _tensors(model)}
         size = sum(tensor.nbytes for tensor in _tensors(made) if id(tensor) not in known)
-        if size <= self.room:
-            self.room -= size
-            self.made[key] = made
+        if size <= self.free_bytes:
+            self.free_bytes -= size
+            self.models[key] = made
         return made
 
 
@@ -45,106 +45,107 @@ def _tensors(model: Model) -> Iterator[Tensor]:
 
 
 @dataclass(frozen=True)
-class Job:
+class ModelTask:
     """What every block of one model has in common.
 
     Attributes:
         model: what is explained, on its device.
         data: where images come from.
-        line: explainers and metrics.
+        components: explainers and metrics.
         targets: per image id the explained class.
-        mean: ``(3,)``, the data set's mean colour.
+        mean_colour: ``(3,)``, the data set's mean colour.
         seed: the run's.
         grid: cells per side.
         chunk: most samples in one model call.
-        keep: ids of the images whose maps are kept for the gallery.
+        gallery_ids: ids of the images whose maps are kept for the gallery.
         reference: other images of the data set, on the device.
-        truth: face parts that the model was shown to use: what localisation is scored against; None for what the data
+        used_parts: face parts that the model was shown to use: what localisation is scored against; None for what the
+            data
             say.
-        others: models of variants.
-        agreement: share of cells that count as top ones where methods are compared with each other; None for not.
+        variant_models: models of variants.
+        agreement_top: share of cells that count as top ones where methods are compared with each other; None for not.
         tick: called with the work that was done, in forwards (a backward counts as two).
     """
 
     model: Model
     data: Dataset
-    line: Line
+    components: Components
     targets: Mapping[str, int]
-    mean: Tensor
+    mean_colour: Tensor
     seed: int
     grid: int
     chunk: int
-    keep: frozenset[str] = frozenset()
-    agreement: float | None = None
-    reference: Reference | None = None
-    truth: tuple[str, ...] | None = None
-    others: Others = field(default_factory=Others)
+    gallery_ids: frozenset[str] = frozenset()
+    agreement_top: float | None = None
+    reference: ReferenceImages | None = None
+    used_parts: tuple[str, ...] | None = None
+    variant_models: VariantModelCache = field(default_factory=VariantModelCache)
     tick: Callable[[float], None] = lambda _: None
 
 
 @dataclass(frozen=True)
-class Shot:
+class ExplainedBatch:
     """One batch, explained: what the metrics work on.
 
     Attributes:
-        run: the pass of the original images.
+        model_pass: the pass of the original images.
         targets: ``(B,)``, the explained classes.
         maps: per explainer that succeeded.
     """
 
-    run: Pass
+    model_pass: Pass
     targets: Tensor
     maps: Mapping[str, Maps]
 
-    def scope(self, stage: str, *metrics: Part, explainer: str | None = None) -> Scope:
+    def failure_scope(self, stage: str, *metrics: Component, explainer: str | None = None) -> FailureScope:
         """What an exception in a stage would cost; all explainers unless one is named."""
         names = (explainer,) if explainer else tuple(self.maps)
-        return Scope(stage, self.run.ids, names, tuple(m.name for m in metrics) or None)
+        return FailureScope(stage, self.model_pass.ids, names, tuple(m.name for m in metrics) or None)
 
 
-class Explaining:
+class MapProducer:
     """Passes and maps of one block.
 
     Attributes:
-        job: what all blocks have in common.
+        task: what all blocks have in common.
         meter: counts what passes any model.
     """
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.meter = job, Meter()
+    def __init__(self, task: ModelTask) -> None:
+        self.task, self.meter = task, Meter()
 
-    def pass_of(self, model: Model, batch: Batch, variant: str = "", mean: Tensor | None = None) -> Pass:
+    def make_pass(self, model: Model, batch: Batch, variant: str = "", mean: Tensor | None = None) -> Pass:
         """A pass; its graph reaches the image only where an explainer will ask for it."""
-        needs = [e.traits.needs for e in self.job.line.explainers]
+        needs = [e.traits.needs for e in self.task.components.explainers]
         through_input = any("gradient" in n and "activations" not in n for n in needs)
-        mean = self.job.mean if mean is None else mean
+        mean = self.task.mean_colour if mean is None else mean
         return Pass(
-            model, batch, mean, self.job.seed, self.job.chunk, variant, through_input, self.meter, self.job.reference
+            model, batch, mean, self.task.seed, self.task.chunk, variant, through_input, self.meter, self.task.reference
         )
 
-    def values(self, part: Part, run: Pass, targets: Tensor) -> Tensor:
+    def pixel_values(self, component: Component, model_pass: Pass, targets: Tensor) -> Tensor:
         """One number per pixel, ``(B,H,W)``.
 
         Raises:
             ContractError: the explainer changed the images, or returned something else than a map.
         """
-        before = run.images._version
-        raw = part.made(run, targets)
-        if run.images._version != before:
-            raise ContractError(f"'{part.name}' changed the images it was given; work on a copy.")
-        return pooled(raw, run.images, part.traits.pooling)
+        before = model_pass.images._version
+        raw = component.plugin(model_pass, targets)
+        if model_pass.images._version != before:
+            raise ContractError(f"'{component.name}' changed the images it was given; work on a copy.")
+        return pool_channels(raw, model_pass.images, component.traits.pooling)
 
-    def counting(self, net: nn.Module) -> AbstractContextManager[object]:
+    def count_calls(self, net: nn.Module) -> AbstractContextManager[object]:
         """Counts what passes a network, unless the model itself is inside it and counts already."""
-        inside = any(module is self.job.model.net for module in net.modules())
-        return nullcontext() if inside else self.meter.on(net)
+        inside = any(module is self.task.model.net for module in net.modules())
+        return nullcontext() if inside else self.meter.attach(net)
 
-    def anything(self, part: Part) -> Callable[[Model, Tensor, Tensor], Tensor]:
+    def as_function(self, component: Component) -> Callable[[Model, Tensor, Tensor], Tensor]:
         """An explainer as a function of model, images and targets; these images have no truth and no names."""
 
         def explain(model: Model, images: Tensor, targets: Tensor) -> Tensor:
             ids = tuple(str(row) for row in range(len(images)))
-            with self.counting(model.net):
-                return self.values(part, self.pass_of(model, Batch(images, targets, ids), "free"), targets)
+            with self.count_calls(model.net):
+                return self.pixel_values(component, self.make_pass(model, Batch(images, targets, ids), "free"), targets)
 
         return explain

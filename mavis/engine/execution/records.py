@@ -16,7 +16,7 @@ from mavis.core.attribution_maps import Maps
 from mavis.core.compute import Cost
 from mavis.core.errors import ContractError
 from mavis.core.types import Batch
-from mavis.engine.planning.plan import Block, Line, Part
+from mavis.engine.planning.plan import Block, Component, Components
 
 Columns = dict[str, list[Any]]
 """A table in the making; a data frame per entry would cost more than many a metric."""
@@ -27,95 +27,100 @@ class OutOfMemoryError(Exception):
 
 
 @dataclass(frozen=True)
-class Scope:
+class FailureScope:
     """What an exception would cost: every metric of every explainer named, for these images.
 
     Attributes:
         stage: what was going on.
-        ids: the images.
+        image_ids: the images.
         explainers: names; more than one where they share the work that failed.
         metrics: names; None for all.
     """
 
     stage: str
-    ids: tuple[str, ...]
+    image_ids: tuple[str, ...]
     explainers: tuple[str, ...]
     metrics: tuple[str, ...] | None = None
 
 
 @dataclass
-class Ledger:
+class BlockRecords:
     """What a block has yielded so far.
 
     Attributes:
         block: whose.
-        line: explainers and metrics of the run.
+        components: explainers and metrics of the run.
     """
 
     block: Block
-    line: Line
+    components: Components
     rows: Columns = field(default_factory=dict)
     curves: Columns = field(default_factory=dict)
     agreement: Columns = field(default_factory=dict)
-    kept: dict[str, np.ndarray] = field(default_factory=dict)
+    gallery_maps: dict[str, np.ndarray] = field(default_factory=dict)
     failures: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._skipped = {(cell.explainer, cell.metric) for cell in self.block.cells if cell.skipped}
-        self._lost: set[tuple[str, str]] = set()
+        self._skipped_cells = {(cell.explainer, cell.metric) for cell in self.block.cells if cell.skipped}
+        self._failed_cells: set[tuple[str, str]] = set()
 
-    def begin(self) -> None:
+    def start_batch(self) -> None:
         """The next batch: what failed in the last one is tried again."""
-        self._lost.clear()
+        self._failed_cells.clear()
 
-    def wants(self, explainer: str, metric: Part) -> bool:
+    def should_score(self, explainer: str, metric: Component) -> bool:
         """Whether a cell is to be scored in this block, and has not failed in this batch."""
         cell = (explainer, metric.name)
-        planned = self.block.variants or not isinstance(metric.made, metric_types.VariantMetric)
-        return planned and cell not in self._skipped and cell not in self._lost
+        planned = self.block.has_variants or not isinstance(metric.plugin, metric_types.VariantMetric)
+        return planned and cell not in self._skipped_cells and cell not in self._failed_cells
 
-    def able(self) -> list[Part]:
+    def scored_explainers(self) -> list[Component]:
         """Explainers with at least one cell that is not skipped."""
         names = {cell.explainer for cell in self.block.cells if not cell.skipped}
-        return [part for part in self.line.explainers if part.name in names]
+        return [part for part in self.components.explainers if part.name in names]
 
     def record(
-        self, explainer: str, metric: Part, ids: tuple[str, ...], values: Tensor, cost: Cost | Tensor | None = None
+        self,
+        explainer: str,
+        metric: Component,
+        image_ids: tuple[str, ...],
+        values: Tensor,
+        cost: Cost | Tensor | None = None,
     ) -> None:
         """One row per image.
 
         Args:
             explainer: name.
             metric: whose values they are.
-            ids: B images.
+            image_ids: B images.
             values: ``(B,)``; what is not finite has no value, for the metric's declared reason.
             cost: what the model was asked for these scores alone: in sum, or the forwards of each image ``(B,)``.
 
         Raises:
             ContractError: values of another shape.
         """
-        if not self.wants(explainer, metric):
+        if not self.should_score(explainer, metric):
             return
-        if values.shape != (len(ids),):
-            raise ContractError(f"A metric must return (B,) = ({len(ids)},), got {tuple(values.shape)}.")
+        if values.shape != (len(image_ids),):
+            raise ContractError(f"A metric must return (B,) = ({len(image_ids)},), got {tuple(values.shape)}.")
         numbers = values.detach().cpu().double().numpy()
-        there = np.isfinite(numbers)
-        spent = cost if isinstance(cost, Cost) else Cost()
-        each = cost.cpu().double().tolist() if isinstance(cost, Tensor) else spent.forwards / len(ids)
-        self._add(
+        is_finite = np.isfinite(numbers)
+        total_cost = cost if isinstance(cost, Cost) else Cost()
+        forwards = cost.cpu().double().tolist() if isinstance(cost, Tensor) else total_cost.forwards / len(image_ids)
+        self._add_rows(
             explainer,
             metric.name,
-            ids,
-            value=np.where(there, numbers, np.nan).tolist(),
-            status=np.where(there, "ok", "undefined").tolist(),
-            reason=np.where(there, "", metric.traits.undefined).tolist(),
-            forwards=each,
-            backwards=spent.backwards / len(ids),
-            seconds=spent.seconds / len(ids),
+            image_ids,
+            value=np.where(is_finite, numbers, np.nan).tolist(),
+            status=np.where(is_finite, "ok", "undefined").tolist(),
+            reason=np.where(is_finite, "", metric.traits.undefined).tolist(),
+            forwards=forwards,
+            backwards=total_cost.backwards / len(image_ids),
+            seconds=total_cost.seconds / len(image_ids),
         )
 
     @contextmanager
-    def guard(self, scope: Scope) -> Iterator[None]:
+    def guard(self, scope: FailureScope) -> Iterator[None]:
         """Turns an exception into a failure record, and an error row for every cell that it costs.
 
         Raises:
@@ -128,33 +133,36 @@ class Ledger:
         except Exception as error:
             if devices.is_out_of_memory(error):
                 raise OutOfMemoryError(str(error)) from error
-            self._note(scope, error)
-            self._lose(scope, f"{scope.stage}: {type(error).__name__}: {error}")
+            self._record_failure(scope, error)
+            self._mark_failed(scope, f"{scope.stage}: {type(error).__name__}: {error}")
 
-    def keep_maps(self, batch: Batch, maps: Mapping[str, Maps], wanted: frozenset[str]) -> None:
+    def record_maps(self, batch: Batch, maps: Mapping[str, Maps], image_ids: frozenset[str]) -> None:
         """Keeps images and maps of the wanted ids, for the gallery."""
         for row, image in enumerate(batch.ids):
-            if image in wanted:
+            if image in image_ids:
                 pixels = (batch.images[row] * 255).round().byte().permute(1, 2, 0)
-                self.kept[f"|{image}"] = pixels.cpu().numpy()
+                self.gallery_maps[f"|{image}"] = pixels.cpu().numpy()
                 for explainer, found in maps.items():
-                    self.kept[f"{explainer}|{image}"] = found.values[row].cpu().numpy().astype(np.float32)
+                    self.gallery_maps[f"{explainer}|{image}"] = found.values[row].cpu().numpy().astype(np.float32)
 
-    def keep_curves(
-        self, explainer: str, ids: tuple[str, ...], found: Mapping[metric_types.Question, metric_types.CurveValues]
+    def record_curves(
+        self,
+        explainer: str,
+        image_ids: tuple[str, ...],
+        curve_values: Mapping[metric_types.CurveQuery, metric_types.CurveValues],
     ) -> None:
         """Keeps every image's curves over cells: of each imputer and order the one with the most points."""
         longest: dict[tuple[str, str], metric_types.Curve] = {}
-        for curve in found:
+        for curve in curve_values:
             if isinstance(curve, metric_types.Curve) and curve.unit == "cell":
                 key = (curve.imputer, curve.order)
                 longest[key] = max(longest.get(key, curve), curve, key=lambda c: len(c.fractions))
         for curve in longest.values():
-            values = found[curve]
-            _extend(
+            values = curve_values[curve]
+            _extend_columns(
                 self.curves,
                 values.x.numel(),
-                image=np.repeat(list(ids), values.x.shape[1]).tolist(),
+                image=np.repeat(list(image_ids), values.x.shape[1]).tolist(),
                 x=values.x.cpu().double().flatten().tolist(),
                 y=values.y.cpu().double().flatten().tolist(),
                 model=self.block.model,
@@ -163,14 +171,16 @@ class Ledger:
                 order=curve.order,
             )
 
-    def keep_agreement(self, ids: tuple[str, ...], found: Mapping[tuple[str, str], Mapping[str, Tensor]]) -> None:
+    def record_agreement(
+        self, image_ids: tuple[str, ...], pairs: Mapping[tuple[str, str], Mapping[str, Tensor]]
+    ) -> None:
         """Keeps how far every two methods agree on every image; NaN where a map is none."""
-        for (first, second), measures in found.items():
+        for (first, second), measures in pairs.items():
             for measure, values in measures.items():
-                _extend(
+                _extend_columns(
                     self.agreement,
-                    len(ids),
-                    image=list(ids),
+                    len(image_ids),
+                    image=list(image_ids),
                     value=values.cpu().double().tolist(),
                     model=self.block.model,
                     first=first,
@@ -182,11 +192,13 @@ class Ledger:
         """Scores, curves and agreement, as the store keeps them."""
         return pd.DataFrame(self.rows), pd.DataFrame(self.curves), pd.DataFrame(self.agreement)
 
-    def _add(self, explainer: str, metric: str, ids: tuple[str, ...], **columns: Any) -> None:
+    def _add_rows(self, explainer: str, metric: str, ids: tuple[str, ...], **columns: Any) -> None:
         model = self.block.model
-        _extend(self.rows, len(ids), image=list(ids), model=model, explainer=explainer, metric=metric, **columns)
+        _extend_columns(
+            self.rows, len(ids), image=list(ids), model=model, explainer=explainer, metric=metric, **columns
+        )
 
-    def _lose(self, scope: Scope, reason: str) -> None:
+    def _mark_failed(self, scope: FailureScope, reason: str) -> None:
         lost: dict[str, Any] = {
             "value": np.nan,
             "status": "error",
@@ -196,13 +208,13 @@ class Ledger:
             "seconds": 0.0,
         }
         for explainer in scope.explainers:
-            for metric in self.line.metrics:
+            for metric in self.components.metrics:
                 concerned = scope.metrics is None or metric.name in scope.metrics
-                if concerned and self.wants(explainer, metric):
-                    self._add(explainer, metric.name, scope.ids, **lost)
-                    self._lost.add((explainer, metric.name))
+                if concerned and self.should_score(explainer, metric):
+                    self._add_rows(explainer, metric.name, scope.image_ids, **lost)
+                    self._failed_cells.add((explainer, metric.name))
 
-    def _note(self, scope: Scope, error: Exception) -> None:
+    def _record_failure(self, scope: FailureScope, error: Exception) -> None:
         explainer = scope.explainers[0] if len(scope.explainers) == 1 else None
         metric = scope.metrics[0] if scope.metrics and len(scope.metrics) == 1 else None
         key = (scope.stage, str(explainer), str(metric), type(error).__name__)
@@ -216,15 +228,15 @@ class Ledger:
             "message": str(error),
             "traceback": "".join(traceback.format_exception(error)),
         }
-        self.failures.setdefault(key, fresh)["images"] += len(scope.ids)
+        self.failures.setdefault(key, fresh)["images"] += len(scope.image_ids)
 
 
-def _extend(columns: Columns, rows: int, **values: Any) -> None:
+def _extend_columns(columns: Columns, n_rows: int, **values: Any) -> None:
     """Adds rows; a value that is no list stands in each of them."""
     for name, value in values.items():
-        columns.setdefault(name, []).extend(value if isinstance(value, list) else [value] * rows)
+        columns.setdefault(name, []).extend(value if isinstance(value, list) else [value] * n_rows)
 
 
-def constant(value: float, like: tuple[str, ...]) -> Tensor:
+def constant_values(value: float, image_ids: tuple[str, ...]) -> Tensor:
     """``(B,)`` of one value, for B ids."""
-    return torch.full((len(like),), value)
+    return torch.full((len(image_ids),), value)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mavis.engine.execution import block as execute
-from mavis.engine.execution.explain import Job
-from mavis.engine.planning.plan import Block, share
-from mavis.engine.planning.setup import Planned
+from mavis.engine.execution.explain import ModelTask
+from mavis.engine.planning.plan import Block, shard_blocks
+from mavis.engine.planning.setup import RunPlan
 from mavis.engine.store import Store
 
 
@@ -28,20 +28,20 @@ class Progress:
 SILENT = Progress()
 
 
-def execute_blocks(planned: Planned, jobs: Mapping[str, Job], store: Store, progress: Progress) -> None:
+def execute_blocks(plan: RunPlan, tasks: Mapping[str, ModelTask], store: Store, progress: Progress) -> None:
     """Executes the blocks that are not done; every block is stored before the next begins."""
-    mine = share(planned.blocks, planned.request.shard)
-    todo = [block for block in mine if not store.done(block.id)]
-    whole, rest = (sum(_block_work(planned, block) for block in some) for some in (mine, todo))
-    progress.begin(whole, whole - rest, len(mine), len(mine) - len(todo))
-    for number, block in enumerate(todo, start=1 + len(mine) - len(todo)):
-        progress.block(block.model, number, len(block.images), _block_work(planned, block))
-        store.write(block.id, execute.run(jobs[block.model], block))
+    blocks = shard_blocks(plan.blocks, plan.request.shard)
+    pending = [block for block in blocks if not store.has_block(block.id)]
+    total_work, pending_work = (sum(_block_work(plan, block) for block in some) for some in (blocks, pending))
+    progress.begin(total_work, total_work - pending_work, len(blocks), len(blocks) - len(pending))
+    for number, block in enumerate(pending, start=1 + len(blocks) - len(pending)):
+        progress.block(block.model, number, len(block.image_ids), _block_work(plan, block))
+        store.write_block(block.id, execute.run_block(tasks[block.model], block))
 
 
-def _block_work(planned: Planned, block: Block) -> float:
-    cost = planned.costs[block.model]
-    each = float(cost.probes)
+def _block_work(plan: RunPlan, block: Block) -> float:
+    cost = plan.cost_estimates[block.model]
+    work_per_image = float(cost.probes)
     for name, one in cost.maps.items():
-        each += one.work * (1 + cost.passes(name) * block.variants) + cost.sweeps
-    return each * len(block.images)
+        work_per_image += one.forward_equivalents * (1 + cost.variant_passes(name) * block.has_variants) + cost.sweeps
+    return work_per_image * len(block.image_ids)

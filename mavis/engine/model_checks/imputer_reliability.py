@@ -7,25 +7,25 @@ Differs: cells of the run's grid; the share of images, not of occlusions, that k
 import pandas as pd
 import torch
 
-from mavis.core.metric_types import Probe
+from mavis.core.metric_types import MaskProbe
 from mavis.core.model_pass import Pass
 from mavis.core.registry import imputers
 from mavis.core.types import Model
-from mavis.engine.removal import Scene, removal_counts
+from mavis.engine.removal import RemovalSession, removal_counts
 from mavis.engine.sample import Sample
 from mavis.protocol.schema import Protocol, ReliabilityRules
 
 COLUMNS = ["model", "image", "imputer", "fraction", "kept"]
 
 
-def measure(model: Model, drawn: Sample, protocol: Protocol, chunk: int) -> pd.DataFrame:
+def measure_reliability(model: Model, sample: Sample, protocol: Protocol, chunk: int) -> pd.DataFrame:
     """Whether the predicted class stays when random cells are removed.
 
     Every imputer and every fraction removes the same cells of an image, a larger fraction some more.
 
     Args:
         model: the model.
-        drawn: the images.
+        sample: the images.
         protocol: its ``reliability`` says which imputers and fractions; nothing is measured without it.
         chunk: most samples in one model call.
 
@@ -34,33 +34,38 @@ def measure(model: Model, drawn: Sample, protocol: Protocol, chunk: int) -> pd.D
     """
     if protocol.reliability is None:
         return pd.DataFrame(columns=COLUMNS)
-    found = []
-    for start in range(0, len(drawn.ids), chunk):
-        batch = drawn.data.load(drawn.ids[start : start + chunk]).to(model.device)
-        run = Pass(model, batch, drawn.data.mean.to(model.device), protocol.seed, chunk)
-        scene = Scene(run, run.logits.argmax(1), protocol.grid)
-        for imputer in usable(protocol.reliability, rerender=drawn.rerender):
-            kept = scene.answers(_removal(imputer, protocol.reliability.fractions)).kept.cpu().double().numpy()
+    tables = []
+    for start in range(0, len(sample.ids), chunk):
+        batch = sample.data.load(sample.ids[start : start + chunk]).to(model.device)
+        model_pass = Pass(model, batch, sample.data.mean.to(model.device), protocol.seed, chunk)
+        scene = RemovalSession(model_pass, model_pass.logits.argmax(1), protocol.grid)
+        for imputer in usable_imputers(protocol.reliability, rerender=sample.can_rerender):
+            kept = (
+                scene.probe_outputs(_random_removal(imputer, protocol.reliability.fractions))
+                .top1.cpu()
+                .double()
+                .numpy()
+            )
             for place, fraction in enumerate(protocol.reliability.fractions):
-                frame = pd.DataFrame({"image": list(run.ids), "kept": kept[:, place]})
-                found.append(frame.assign(model=model.name, imputer=imputer, fraction=fraction))
-    return pd.concat(found, ignore_index=True)[COLUMNS]
+                frame = pd.DataFrame({"image": list(model_pass.ids), "kept": kept[:, place]})
+                tables.append(frame.assign(model=model.name, imputer=imputer, fraction=fraction))
+    return pd.concat(tables, ignore_index=True)[COLUMNS]
 
 
-def forwards(drawn: Sample, protocol: Protocol) -> int:
-    """Model samples that `measure` takes."""
+def reliability_forwards(sample: Sample, protocol: Protocol) -> int:
+    """Model samples that `measure_reliability` takes."""
     rules = protocol.reliability
     if rules is None:
         return 0
-    return len(drawn.ids) * (1 + len(usable(rules, rerender=drawn.rerender)) * len(rules.fractions))
+    return len(sample.ids) * (1 + len(usable_imputers(rules, rerender=sample.can_rerender)) * len(rules.fractions))
 
 
-def usable(rules: ReliabilityRules, *, rerender: bool) -> list[str]:
+def usable_imputers(rules: ReliabilityRules, *, rerender: bool) -> list[str]:
     """The imputers to be measured that these data allow."""
     return [name for name in rules.imputers if rerender or not imputers[name.partition(":")[0]].traits.rerender]
 
 
-def _removal(imputer: str, fractions: tuple[float, ...]) -> Probe:
+def _random_removal(imputer: str, fractions: tuple[float, ...]) -> MaskProbe:
     """Random cells, the same for every imputer, more of them at every fraction."""
 
     def masks(run: Pass, cells: int) -> torch.Tensor:
@@ -68,4 +73,4 @@ def _removal(imputer: str, fractions: tuple[float, ...]) -> Probe:
         counts = removal_counts(torch.tensor([cells]), fractions)[0].to(place.device)
         return place[:, None] < counts[:, None]
 
-    return Probe("random cells", imputer, masks)
+    return MaskProbe("random cells", imputer, masks)

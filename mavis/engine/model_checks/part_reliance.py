@@ -17,14 +17,14 @@ from mavis.protocol.schema import Protocol
 COLUMNS = ["model", "image", "part", "change"]
 
 
-def measure(model: Model, drawn: Sample, protocol: Protocol, chunk: int) -> pd.DataFrame:
+def measure_reliance(model: Model, sample: Sample, protocol: Protocol, chunk: int) -> pd.DataFrame:
     """How far the logit of the explained class moves when a part is drawn anew.
 
     It is measured on the images on which maps are made again, ``variants.per_group`` of them.
 
     Args:
         model: the model.
-        drawn: the images.
+        sample: the images.
         protocol: its ``reliance`` says how often; nothing is measured without it.
         chunk: most samples in one model call.
 
@@ -32,38 +32,40 @@ def measure(model: Model, drawn: Sample, protocol: Protocol, chunk: int) -> pd.D
         ``model, image, part, change``: one row per image and part; the absolute change, mean over the draws. Empty
         where the data cannot be drawn anew.
     """
-    if protocol.reliance is None or not drawn.rerender:
+    if protocol.reliance is None or not sample.can_rerender:
         return pd.DataFrame(columns=COLUMNS)
-    ids, found = [i for i in drawn.ids if i in drawn.varied], []
+    ids, found = [i for i in sample.ids if i in sample.variant_ids], []
     for start in range(0, len(ids), chunk):
-        batch = drawn.data.load(ids[start : start + chunk]).to(model.device)
-        run = Pass(model, batch, drawn.data.mean.to(model.device), protocol.seed, chunk)
-        logits = run.predict(run.images)
+        batch = sample.data.load(ids[start : start + chunk]).to(model.device)
+        model_pass = Pass(model, batch, sample.data.mean.to(model.device), protocol.seed, chunk)
+        logits = model_pass.predict(model_pass.images)
         targets = batch.labels if protocol.target.policy == "label" else logits.argmax(1)
         for part in PART_CODES:
-            change = _change(run, logits, targets, part, protocol.reliance.draws).cpu().double().numpy()
-            found.append(pd.DataFrame({"image": list(run.ids), "part": part, "change": change}))
+            change = (
+                _mean_logit_change(model_pass, logits, targets, part, protocol.reliance.draws).cpu().double().numpy()
+            )
+            found.append(pd.DataFrame({"image": list(model_pass.ids), "part": part, "change": change}))
     return pd.concat(found, ignore_index=True).assign(model=model.name)[COLUMNS]
 
 
-def forwards(drawn: Sample, protocol: Protocol) -> int:
-    """Model samples that `measure` takes."""
-    if protocol.reliance is None or not drawn.rerender:
+def reliance_forwards(sample: Sample, protocol: Protocol) -> int:
+    """Model samples that `measure_reliance` takes."""
+    if protocol.reliance is None or not sample.can_rerender:
         return 0
-    return len(drawn.varied) * (1 + len(PART_CODES) * protocol.reliance.draws)
+    return len(sample.variant_ids) * (1 + len(PART_CODES) * protocol.reliance.draws)
 
 
-def region(batch: Batch, used: Sequence[str]) -> Tensor | None:
+def part_region(batch: Batch, parts: Sequence[str]) -> Tensor | None:
     """``(B,H,W)`` bool, the pixels of these parts; None where the data have no parts."""
     if batch.parts is None:
         return None
-    return torch.isin(batch.parts, torch.tensor([PART_CODES[part] for part in used], device=batch.parts.device))
+    return torch.isin(batch.parts, torch.tensor([PART_CODES[part] for part in parts], device=batch.parts.device))
 
 
-def _change(run: Pass, logits: Tensor, targets: Tensor, part: str, draws: int) -> Tensor:
+def _mean_logit_change(model_pass: Pass, logits: Tensor, targets: Tensor, part: str, draws: int) -> Tensor:
     """``(B,)``."""
-    rerender = run.batch.rerender
+    rerender = model_pass.batch.rerender
     if rerender is None:
         raise ValueError("these data cannot be drawn anew")
-    again = [run.predict(rerender(part, number).to(run.images)) for number in range(draws)]
+    again = [model_pass.predict(rerender(part, number).to(model_pass.images)) for number in range(draws)]
     return torch.stack([(logits - after).gather(1, targets[:, None]).abs()[:, 0] for after in again]).mean(0)

@@ -13,12 +13,12 @@ from mavis.protocol.schema import Protocol
 COLUMNS = ["model", "image", "known", "same", "distance"]
 
 
-def measure(model: Model, drawn: Sample, protocol: Protocol, chunk: int) -> pd.DataFrame:
+def measure_leakage(model: Model, sample: Sample, protocol: Protocol, chunk: int) -> pd.DataFrame:
     """How far each image is from the nearest training image.
 
     Args:
         model: the model; it is not asked anything.
-        drawn: the images.
+        sample: the images.
         protocol: nothing is measured without its ``data.leak``.
         chunk: most images at a time.
 
@@ -28,10 +28,12 @@ def measure(model: Model, drawn: Sample, protocol: Protocol, chunk: int) -> pd.D
     """
     if protocol.data.leak is None:
         return pd.DataFrame(columns=COLUMNS)
-    rows = pd.DataFrame({"image": list(drawn.ids)}).assign(model=model.name, known=model.seen is not None)
-    if model.seen is None:
+    rows = pd.DataFrame({"image": list(sample.ids)}).assign(
+        model=model.name, known=model.training_fingerprints is not None
+    )
+    if model.training_fingerprints is None:
         return rows.assign(same=False, distance=256)[COLUMNS]
-    starts = range(0, len(drawn.ids), chunk)
-    parts = [Fingerprints.of(drawn.data.load(drawn.ids[start : start + chunk]).images) for start in starts]
-    same, distance = Fingerprints.joined(parts).nearest(model.seen)
+    starts = range(0, len(sample.ids), chunk)
+    parts = [Fingerprints.from_images(sample.data.load(sample.ids[start : start + chunk]).images) for start in starts]
+    same, distance = Fingerprints.concatenate(parts).nearest_distances(model.training_fingerprints)
     return rows.assign(same=same, distance=distance)[COLUMNS]

@@ -11,33 +11,33 @@ from typing import Any
 
 from mavis.core import hashing, metric_types
 from mavis.core.errors import UnknownName
-from mavis.core.perturbation.imputers import imputer_of
-from mavis.core.registry import Entry, datasets, explainers, imputers, metric_of, metrics, models
+from mavis.core.perturbation.imputers import get_imputer
+from mavis.core.registry import Entry, datasets, explainers, imputers, metric_name, metrics, models
 from mavis.core.traits import ExplainerTraits, MetricTraits
 from mavis.core.types import Capability
 from mavis.models.loading import specs as specs_
-from mavis.protocol.checks import _check_rules, _refuse, known_faulty
+from mavis.protocol.checks import check_protocol, faulty_metrics, refuse_faulty
 from mavis.protocol.schema import Protocol
 
-BLOCK = 32  # images; small enough to lose little when killed, large enough to fill a batch
+BLOCK_SIZE = 32  # images; small enough to lose little when killed, large enough to fill a batch
 
 
 @dataclass(frozen=True)
-class Part:
+class Component:
     """One explainer or metric with its parameters, made and ready."""
 
     name: str
     params: Mapping[str, Any]
     traits: Any
-    made: Any
+    plugin: Any
 
 
 @dataclass(frozen=True)
-class Line:
+class Components:
     """The checked explainers and metrics of a run."""
 
-    explainers: tuple[Part, ...]
-    metrics: tuple[Part, ...]
+    explainers: tuple[Component, ...]
+    metrics: tuple[Component, ...]
 
 
 @dataclass(frozen=True)
@@ -62,92 +62,96 @@ class Block:
     Attributes:
         id: hash of its cells and images: the name of its file.
         model: name.
-        images: ids.
+        image_ids: ids.
         cells: all of the model's cells, also the skipped ones.
-        variants: whether maps are made again under other inputs and weights for these images.
+        has_variants: whether maps are made again under other inputs and weights for these images.
     """
 
     id: str
     model: str
-    images: tuple[str, ...]
+    image_ids: tuple[str, ...]
     cells: tuple[Cell, ...]
-    variants: bool
+    has_variants: bool
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelUnderTest:
     """What a model and its data allow.
 
     Attributes:
         model: name.
         model_revision: content hash.
         data_revision: content hash of the sampled images.
-        can: capabilities of the model.
-        truth: whether the data have planted truth.
-        rerender: whether their parts can be drawn anew.
-        unfit: per explainer that was tried on the model and does not work there, why.
+        capabilities: capabilities of the model.
+        has_truth: whether the data have planted truth.
+        can_rerender: whether their parts can be drawn anew.
+        incompatible: per explainer that was tried on the model and does not work there, why.
     """
 
     model: str
     model_revision: str
     data_revision: str
-    can: frozenset[Capability]
-    truth: bool
-    rerender: bool = False
-    unfit: Mapping[str, str] = field(default_factory=dict)
+    capabilities: frozenset[Capability]
+    has_truth: bool
+    can_rerender: bool = False
+    incompatible: Mapping[str, str] = field(default_factory=dict)
 
 
-def line_up(protocol: Protocol, chosen: Sequence[str] | None, *, allow_known_faulty: bool = False) -> Line:
+def resolve_components(
+    protocol: Protocol, explainer_names: Sequence[str] | None, *, allow_known_faulty: bool = False
+) -> Components:
     """The explainers and metrics of a run, made from their parameters.
 
     Args:
         protocol: the rules.
-        chosen: names of explainers; None or ``["all"]`` for every method. Controls and oracles join by the protocol.
+        explainer_names: names of explainers; None or ``["all"]`` for every method. Controls and oracles join by the
+            protocol.
         allow_known_faulty: whether metrics that are known to be wrong are run all the same.
 
     Raises:
         UnknownName, BadParameter: with a suggestion; also for what only gates and the decision will ask for.
     """
-    _check_rules(protocol)
+    check_protocol(protocol)
     if not allow_known_faulty:
-        _refuse(known_faulty(protocol))
-    names = list(chosen or ["all"])
+        refuse_faulty(faulty_metrics(protocol))
+    names = list(explainer_names or ["all"])
     methods = [e.name for e in explainers if e.traits.role == "method"]
-    wanted = [n for name in names for n in (methods if name == "all" else [name])]
-    wanted += [*protocol.explainers.controls, *protocol.explainers.oracles]
-    return Line(
+    names_in_run = [n for name in names for n in (methods if name == "all" else [name])]
+    names_in_run += [*protocol.explainers.controls, *protocol.explainers.oracles]
+    return Components(
         explainers=tuple(
-            _made(explainers[name], protocol.explainers.settings.get(name, {})) for name in dict.fromkeys(wanted)
+            _make_explainer(explainers[name], protocol.explainers.settings.get(name, {}))
+            for name in dict.fromkeys(names_in_run)
         ),
-        metrics=tuple(_metric(label, params) for label, params in protocol.metrics.items()),
+        metrics=tuple(_make_metric(label, params) for label, params in protocol.metrics.items()),
     )
 
 
-def with_reference(line: Line, protocol: Protocol, *, truth: bool) -> Line:
+def with_reference(components: Components, protocol: Protocol, *, has_truth: bool) -> Components:
     """The line-up with what marks the scale of skills: the protocol's zero, and its reference for such data.
 
     Args:
-        line: see `line_up`.
+        components: see `resolve_components`.
         protocol: the rules.
-        truth: whether the data have planted truth.
+        has_truth: whether the data have planted truth.
     """
-    marks, there = protocol.explainers.reference, {part.name for part in line.explainers}
-    wanted = [marks.zero, marks.truth if truth else marks.otherwise]
-    added = [_made(explainers[n], protocol.explainers.settings.get(n, {})) for n in wanted if n not in there]
-    return replace(line, explainers=(*line.explainers, *added))
+    marks, there = protocol.explainers.reference, {part.name for part in components.explainers}
+    wanted = [marks.zero, marks.truth if has_truth else marks.otherwise]
+    added = [_make_explainer(explainers[n], protocol.explainers.settings.get(n, {})) for n in wanted if n not in there]
+    return replace(components, explainers=(*components.explainers, *added))
 
 
 def check_names(model_names: Sequence[str], data_name: str) -> None:
     """Raises UnknownName for a model or data set that is neither registered, nor a path, nor of a family."""
     for name in model_names:
         path = Path(name).exists() or "/" in name or "\\" in name
-        if name not in models and not path and specs_.family_of(name) is None:
+        if name not in models and not path and specs_.split_family(name) is None:
             raise UnknownName("model", name, models.names())
     if data_name.partition(":")[0] not in datasets:
         raise UnknownName("dataset", data_name.partition(":")[0], datasets.names())
 
 
-def cells(subject: Subject, line: Line, protocol: Protocol) -> tuple[Cell, ...]:
+def make_cells(subject: ModelUnderTest, components: Components, protocol: Protocol) -> tuple[Cell, ...]:
     """All cells of one model, with the reason where one cannot be run."""
     fixed = {
         "model": subject.model_revision,
@@ -157,38 +161,46 @@ def cells(subject: Subject, line: Line, protocol: Protocol) -> tuple[Cell, ...]:
         "target": protocol.target.policy,
     }
     found = []
-    for e in line.explainers:
-        for m in line.metrics:
+    for e in components.explainers:
+        for m in components.metrics:
             body = {**fixed, "explainer": [e.name, e.params], "metric": [m.name, m.params]}
-            if m.traits.truth and subject.rerender and protocol.reliance is not None:
-                body["truth"] = _truth(protocol)
-            reason = _lacks(subject, e.traits) or subject.unfit.get(e.name) or _lacks(subject, m.traits)
-            reason = reason or _needless(e, m, protocol)
-            found.append(Cell(hashing.of_json(body)[:16], e.name, m.name, reason))
+            if m.traits.truth and subject.can_rerender and protocol.reliance is not None:
+                body["truth"] = _truth_settings(protocol)
+            reason = (
+                _missing_requirement(subject, e.traits)
+                or subject.incompatible.get(e.name)
+                or _missing_requirement(subject, m.traits)
+            )
+            reason = reason or _reason_not_needed(e, m, protocol)
+            found.append(Cell(hashing.digest_json(body)[:16], e.name, m.name, reason))
     return tuple(found)
 
 
-def blocks(
-    subject: Subject, found: tuple[Cell, ...], images: Sequence[str], with_variants: Collection[str], size: int = BLOCK
+def make_blocks(
+    subject: ModelUnderTest,
+    cells: tuple[Cell, ...],
+    image_ids: Sequence[str],
+    variant_ids: Collection[str],
+    size: int = BLOCK_SIZE,
 ) -> list[Block]:
     """Shards of the images, those with variants apart, so that a block is the same work throughout."""
-    made = []
+    blocks = []
     for variants in (True, False):
-        ids = [i for i in images if (i in with_variants) == variants]
+        ids = [i for i in image_ids if (i in variant_ids) == variants]
         for start in range(0, len(ids), size):
             shard = tuple(ids[start : start + size])
-            name = hashing.of_json([subject.model, variants, [c.id for c in found], shard])[:16]
-            made.append(Block(name, subject.model, shard, found, variants))
-    return made
+            name = hashing.digest_json([subject.model, variants, [c.id for c in cells], shard])[:16]
+            blocks.append(Block(name, subject.model, shard, cells, variants))
+    return blocks
 
 
-def share(every: Sequence[Block], shard: tuple[int, int]) -> list[Block]:
+def shard_blocks(blocks: Sequence[Block], shard: tuple[int, int]) -> list[Block]:
     """Shard k of n (from 1): every n-th block."""
     k, n = shard
-    return list(every)[k - 1 :: n]
+    return list(blocks)[k - 1 :: n]
 
 
-def _truth(protocol: Protocol) -> list[Any]:
+def _truth_settings(protocol: Protocol) -> list[Any]:
     """What decides, beside model and images, which parts count as used, and so what localisation is scored against."""
     return [
         protocol.reliance and protocol.reliance.model_dump(mode="json"),
@@ -199,44 +211,48 @@ def _truth(protocol: Protocol) -> list[Any]:
     ]
 
 
-def _made(entry: Entry, params: Mapping[str, Any]) -> Part:
-    return Part(entry.name, dict(params), entry.traits, entry.make(params))
+def _make_explainer(entry: Entry, params: Mapping[str, Any]) -> Component:
+    return Component(entry.name, dict(params), entry.traits, entry.create(params))
 
 
-def _metric(label: str, params: Mapping[str, Any]) -> Part:
+def _make_metric(label: str, params: Mapping[str, Any]) -> Component:
     """A metric under its label, ``name`` or ``name@label``; its imputers are looked up too, and what they need."""
-    entry = metrics[metric_of(label)]
-    made = entry.make(params)
-    specs = imputers_of(made)
+    entry = metrics[metric_name(label)]
+    plugin = entry.create(params)
+    specs = imputer_specs(plugin)
     for spec in specs:
-        imputer_of(spec)
-    drawn = entry.traits.rerender or any(imputers[spec.partition(":")[0]].traits.rerender for spec in specs)
-    return Part(label, dict(params), replace(entry.traits, rerender=drawn), made)
+        get_imputer(spec)
+    needs_rerender = entry.traits.rerender or any(imputers[spec.partition(":")[0]].traits.rerender for spec in specs)
+    return Component(label, dict(params), replace(entry.traits, rerender=needs_rerender), plugin)
 
 
-def imputers_of(made: metric_types.Metric) -> list[str]:
+def imputer_specs(metric: metric_types.Metric) -> list[str]:
     """What a metric removes parts of images with."""
-    match made:
+    match metric:
         case metric_types.SweepMetric(curves=curves):
             return list(dict.fromkeys(curve.imputer for curve in curves))
         case metric_types.ProbeMetric(probes=probes):
-            return list(dict.fromkeys(probe.imputer for probe in probes if isinstance(probe, metric_types.Probe)))
+            return list(dict.fromkeys(probe.imputer for probe in probes if isinstance(probe, metric_types.MaskProbe)))
     return []
 
 
-def _needless(e: Part, m: Part, protocol: Protocol) -> str | None:
+def _reason_not_needed(explainer: Component, metric: Component, protocol: Protocol) -> str | None:
     """A reference only marks the scale: it is explained again for metrics that take their mark from it alone."""
-    again = isinstance(m.made, metric_types.VariantMetric | metric_types.FreeMetric)
-    marked = m.name in protocol.decide.metrics and m.traits.perfect is None
-    return "is a reference, whose map is made once" if e.traits.role == "reference" and again and not marked else None
+    explains_again = isinstance(metric.plugin, metric_types.VariantMetric | metric_types.CustomMetric)
+    sets_scale = metric.name in protocol.decide.metrics and metric.traits.perfect is None
+    return (
+        "is a reference, whose map is made once"
+        if explainer.traits.role == "reference" and explains_again and not sets_scale
+        else None
+    )
 
 
-def _lacks(subject: Subject, traits: ExplainerTraits | MetricTraits) -> str | None:
-    missing = sorted(traits.needs - subject.can)
+def _missing_requirement(subject: ModelUnderTest, traits: ExplainerTraits | MetricTraits) -> str | None:
+    missing = sorted(traits.needs - subject.capabilities)
     if missing:
         return f"needs {', '.join(missing)}, which {subject.model} does not give"
-    if traits.truth and not subject.truth:
+    if traits.truth and not subject.has_truth:
         return "needs planted truth, which these data do not have"
-    if isinstance(traits, MetricTraits) and traits.rerender and not subject.rerender:
+    if isinstance(traits, MetricTraits) and traits.rerender and not subject.can_rerender:
         return "needs data whose parts can be drawn anew"
     return None

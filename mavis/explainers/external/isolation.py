@@ -1,6 +1,6 @@
 """Code of other libraries as an explainer: on copies, in silence, with random numbers that belong to the image.
 
-Each call gets a fresh copy of the network, and not `EvenBatches` around it: it may hook layers or change weights, and
+Each call gets a fresh copy of the network, and not `BatchPadding` around it: it may hook layers or change weights, and
 methods that send batches of their own making, as DeepLift does, find in its layers what they sent. The samples are
 counted by a hook on the copy.
 """
@@ -21,72 +21,74 @@ from torch import Tensor, nn
 from mavis.core.errors import ContractError, ModelError
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
-from mavis.core.seeding import seed_of
+from mavis.core.seeding import derive_seed
 
 
 @dataclass(frozen=True)
-class Question:
+class ExternalCall:
     """What foreign code is asked to explain; all of it may be changed.
 
     Attributes:
         net: a copy of the network.
-        run: the pass that it is part of.
+        model_pass: the pass that it is part of.
         images: ``(N,3,H,W)``, at most the run's chunk.
         targets: ``(N,)`` int64.
     """
 
     net: nn.Module
-    run: Pass
+    model_pass: Pass
     images: Tensor
     targets: Tensor
 
     @property
-    def layer(self) -> nn.Module:
+    def cam_layer(self) -> nn.Module:
         """The copy's CAM layer."""
-        name = self.run.model.cam_layer
+        name = self.model_pass.model.cam_layer
         if not name:
-            raise ModelError(f"'{self.run.model.name}' has no CAM layer; leave out the explainers that read one.")
+            raise ModelError(
+                f"'{self.model_pass.model.name}' has no CAM layer; leave out the explainers that read one."
+            )
         return self.net.get_submodule(name)
 
 
-def explainer_of(call: Callable[[Question], Any], label: str) -> Explainer:
+def explainer_of(attribute: Callable[[ExternalCall], Any], label: str) -> Explainer:
     """An explainer that asks in parts of the run's chunk, or image by image where random numbers are drawn.
 
     Args:
-        call: returns a tensor or an array, ``(N,C,H,W)`` or ``(N,H,W)``.
+        attribute: returns a tensor or an array, ``(N,C,H,W)`` or ``(N,H,W)``.
         label: what it is called in errors, and part of the seed.
     """
 
-    def some(run: Pass, targets: Tensor, rows: slice) -> tuple[Tensor, bool]:
-        net = copy.deepcopy(run.model.net)
-        question = Question(net, run, run.images[rows].detach().clone(), targets[rows].clone())
-        seed = seed_of(run.seed, run.ids[rows.start], label)
-        with run.meter.on(net), seeded(seed, run.images.device) as drawn, silent():
-            return _as_map(call(question), run.images[rows], label), drawn()
+    def explain_rows(model_pass: Pass, targets: Tensor, rows: slice) -> tuple[Tensor, bool]:
+        net = copy.deepcopy(model_pass.model.net)
+        question = ExternalCall(net, model_pass, model_pass.images[rows].detach().clone(), targets[rows].clone())
+        seed = derive_seed(model_pass.seed, model_pass.ids[rows.start], label)
+        with model_pass.meter.attach(net), seed_generators(seed, model_pass.images.device) as drawn, suppress_output():
+            return _as_maps(attribute(question), model_pass.images[rows], label), drawn()
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
         found: list[Tensor] = []
         done, step = 0, 1
-        while done < len(run):
-            maps, drawn = some(run, targets, slice(done, done + step))
+        while done < len(model_pass):
+            maps, drawn = explain_rows(model_pass, targets, slice(done, done + step))
             if not drawn or step == 1:
                 found.append(maps)
                 done += step
-            step = 1 if drawn else run.chunk
+            step = 1 if drawn else model_pass.chunk
         return torch.cat(found)
 
     return explain
 
 
-def _as_map(found: Any, images: Tensor, label: str) -> Tensor:
+def _as_maps(attributions: Any, images: Tensor, label: str) -> Tensor:
     """What was returned, as floats ``(N,C,H,W)`` on the device of the images.
 
     Raises:
         ContractError: it is no map of these images.
     """
-    values = found[0] if isinstance(found, tuple) and len(found) == 1 else found
+    values = attributions[0] if isinstance(attributions, tuple) and len(attributions) == 1 else attributions
     if not isinstance(values, Tensor | np.ndarray):
-        raise ContractError(f"'{label}' must return a tensor or an array, got {type(found).__name__}.")
+        raise ContractError(f"'{label}' must return a tensor or an array, got {type(attributions).__name__}.")
     values = torch.as_tensor(values).detach().to(images.device, torch.float32)
     values = values[:, None] if values.dim() == 3 else values
     if values.dim() != 4 or len(values) != len(images):
@@ -96,33 +98,33 @@ def _as_map(found: Any, images: Tensor, label: str) -> Tensor:
 
 
 @contextmanager
-def seeded(seed: int, place: torch.device) -> Iterator[Callable[[], bool]]:
+def seed_generators(seed: int, device: torch.device) -> Iterator[Callable[[], bool]]:
     """Python's, NumPy's and torch's generators start from a seed, and go on afterwards as if nothing had been.
 
     Yields:
         A function that says whether a number has been drawn.
     """
     python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if place.type == "cuda" else []):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
-        start = _state(place)
+        start = _generator_state(device)
         try:
-            yield lambda: _state(place) != start
+            yield lambda: _generator_state(device) != start
         finally:
             random.setstate(python)
             np.random.set_state(numpy)
 
 
-def _state(place: torch.device) -> tuple[object, ...]:
+def _generator_state(device: torch.device) -> tuple[object, ...]:
     numpy = np.random.get_state(legacy=False)["state"]
-    kinds = [torch.get_rng_state(), *([torch.cuda.get_rng_state(place)] if place.type == "cuda" else [])]
+    kinds = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
     return random.getstate(), numpy["key"].tobytes(), numpy["pos"], *(state.numpy().tobytes() for state in kinds)
 
 
 @contextmanager
-def silent() -> Iterator[None]:
+def suppress_output() -> Iterator[None]:
     """No prints, no progress bars, no warnings."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -18,20 +18,20 @@ from mavis.core.errors import BadParameter, ModelError
 CAM_LAYER = "tail.1.relu"
 """Dotted name of the module whose output is averaged into the head."""
 
-SMALL = 112
+MAX_SMALL_SIZE = 112
 """Largest image side for which the small form is built."""
 
-RESNET50 = "resnet50-*.pth"
+RESNET50_PATTERN = "resnet50-*.pth"
 """File name of torchvision's ResNet-50 weights in torch's cache folder."""
 
 
 class Convolution(nn.Module):
     """Convolution, batch normalisation, ReLU."""
 
-    def __init__(self, channels: int, out: int, *, stride: int = 1) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(out)
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -46,13 +46,15 @@ class Residual(nn.Module):
     Source: He et al. 2016, figure 2 and option B.
     """
 
-    def __init__(self, channels: int, out: int, *, stride: int = 1) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
         super().__init__()
-        self.first = Convolution(channels, out, stride=stride)
-        self.conv = nn.Conv2d(out, out, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(out)
+        self.first = Convolution(in_channels, out_channels, stride=stride)
+        self.conv = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU()
-        self.shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
+        self.shortcut = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """``(B,C,h,w)`` -> ``(B,out,h/stride,w/stride)``."""
@@ -104,7 +106,7 @@ class RaceResNet(nn.Module):
         return logits
 
 
-def race_resnet(classes: int, size: int = 64, *, pretrained: Path | str | bool = False) -> RaceResNet:
+def build_race_resnet(classes: int, size: int = 64, *, pretrained: Path | str | bool = False) -> RaceResNet:
     """Builds the form that suits the image size.
 
     Up to 112 px: a stem and two residual blocks (16, 32, 64 channels), two own convolutions of 96 channels; the last
@@ -123,19 +125,19 @@ def race_resnet(classes: int, size: int = 64, *, pretrained: Path | str | bool =
     """
     if classes < 2 or size < 32:
         raise BadParameter(f"race_resnet needs at least 2 classes and 32 pixels; got {classes} and {size}.")
-    if size <= SMALL:
-        return _small(classes)
-    net = _large(classes)
+    if size <= MAX_SMALL_SIZE:
+        return _build_small(classes)
+    net = _build_large(classes)
     if pretrained:
-        _fill_trunk(net, pretrained)
+        _load_trunk(net, pretrained)
     return net
 
 
-ARCHITECTURES: Mapping[str, Callable[..., RaceResNet]] = {"race_resnet": race_resnet}
+ARCHITECTURES: Mapping[str, Callable[..., RaceResNet]] = {"race_resnet": build_race_resnet}
 """Builders by name: ``(classes, size) -> net``."""
 
 
-def _small(classes: int) -> RaceResNet:
+def _build_small(classes: int) -> RaceResNet:
     return RaceResNet(
         nn.Sequential(Convolution(3, 16, stride=2), Residual(16, 32, stride=2), Residual(32, 64, stride=2)),
         nn.Sequential(Convolution(64, 96), Convolution(96, 96)),
@@ -146,7 +148,7 @@ def _small(classes: int) -> RaceResNet:
     )
 
 
-def _large(classes: int) -> RaceResNet:
+def _build_large(classes: int) -> RaceResNet:
     from torchvision.models.resnet import Bottleneck, ResNet
 
     class Separate(Bottleneck):  # type: ignore[misc]
@@ -178,11 +180,12 @@ def _large(classes: int) -> RaceResNet:
     )
 
 
-def _fill_trunk(net: RaceResNet, pretrained: Path | str | bool) -> None:
-    path = _cached() if pretrained is True else Path(str(pretrained))
+def _load_trunk(net: RaceResNet, pretrained: Path | str | bool) -> None:
+    path = _find_cached_weights() if pretrained is True else Path(str(pretrained))
     if path is None:
         warnings.warn(
-            f"No pretrained ResNet-50 ({RESNET50}) in torch's cache folder; the trunk starts from random weights.",
+            f"No pretrained ResNet-50 ({RESNET50_PATTERN}) in torch's cache folder; the trunk starts from random "
+            "weights.",
             stacklevel=3,
         )
         return
@@ -195,6 +198,6 @@ def _fill_trunk(net: RaceResNet, pretrained: Path | str | bool) -> None:
     net.pretrained = path.name
 
 
-def _cached() -> Path | None:
-    found = sorted((Path(torch.hub.get_dir()) / "checkpoints").glob(RESNET50))
+def _find_cached_weights() -> Path | None:
+    found = sorted((Path(torch.hub.get_dir()) / "checkpoints").glob(RESNET50_PATTERN))
     return found[0] if found else None

@@ -14,20 +14,20 @@ from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 
 from mavis.core.errors import ModelError, UnknownName
-from mavis.core.hashing import canonical, digest
+from mavis.core.hashing import canonical_json, digest
 from mavis.core.perceptual_hash import Fingerprints
 from mavis.core.types import Model
 from mavis.models.loading.architectures import ARCHITECTURES, CAM_LAYER
 
-WEIGHTS = "model.safetensors"
-CARD = "card.json"
-SEEN = "trained_on.npz"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "card.json"
+FINGERPRINTS_FILE = "trained_on.npz"
 
-REQUIRED = ("architecture", "classes", "target", "size", "weights_hash")
+REQUIRED_FIELDS = ("architecture", "classes", "target", "size", "weights_hash")
 """What a card cannot do without."""
 
 
-def files(path: Path | str) -> tuple[Path, Path]:
+def file_paths(path: Path | str) -> tuple[Path, Path]:
     """Where weights and card are.
 
     Args:
@@ -38,12 +38,12 @@ def files(path: Path | str) -> tuple[Path, Path]:
     weights, card = path.with_name(path.name + ".safetensors"), path.with_name(path.name + ".json")
     if not path.is_dir() and (weights.exists() or card.exists()):
         return weights, card
-    return path / WEIGHTS, path / CARD
+    return path / WEIGHTS_FILE, path / CARD_FILE
 
 
-def seen_file(weights: Path) -> Path:
+def fingerprints_path(weights: Path) -> Path:
     """Where the fingerprints of the training images are, beside the weights: of a folder or of a pair of files."""
-    return weights.with_name(SEEN) if weights.name == WEIGHTS else weights.with_suffix(".npz")
+    return weights.with_name(FINGERPRINTS_FILE) if weights.name == WEIGHTS_FILE else weights.with_suffix(".npz")
 
 
 def save(
@@ -51,39 +51,39 @@ def save(
     net: nn.Module,
     card: Mapping[str, Any],
     *,
-    seen: Fingerprints | None = None,
-    pair: bool = False,
+    fingerprints: Fingerprints | None = None,
+    as_pair: bool = False,
 ) -> None:
     """Writes a model; each file is written under a temporary name and renamed.
 
     Args:
-        path: the folder, made where it is missing; with ``pair`` the common stem of two files.
+        path: the folder, made where it is missing; with ``as_pair`` the common stem of two files.
         net: the weights are taken from its state.
         card: facts about it; ``architecture``, ``classes``, ``target`` and ``size`` at least. The hash of the weights
             and the versions of MAVIS and torch are added.
-        seen: fingerprints of the images that it was trained on; without them no earlier ones are left beside it.
-        pair: write ``STEM.safetensors`` and ``STEM.json`` instead of a folder.
+        fingerprints: those of the images that it was trained on; without them no earlier ones are left beside it.
+        as_pair: write ``STEM.safetensors`` and ``STEM.json`` instead of a folder.
     """
     path = Path(path)
     stem = (path.with_name(path.name + ".safetensors"), path.with_name(path.name + ".json"))
-    weights, card_path = stem if pair else (path / WEIGHTS, path / CARD)
+    weights, card_path = stem if as_pair else (path / WEIGHTS_FILE, path / CARD_FILE)
     weights.parent.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     content = tensor_bytes(state)
-    complete = {**card, "weights_hash": digest(content), "versions": _versions()}
-    _replace(weights, content)
-    if seen is None:
-        seen_file(weights).unlink(missing_ok=True)
+    complete = {**card, "weights_hash": digest(content), "versions": _library_versions()}
+    _write_atomically(weights, content)
+    if fingerprints is None:
+        fingerprints_path(weights).unlink(missing_ok=True)
     else:
-        _replace(seen_file(weights), seen.content())
-    _replace(card_path, (json.dumps(complete, indent=2, ensure_ascii=False) + "\n").encode())
+        _write_atomically(fingerprints_path(weights), fingerprints.to_bytes())
+    _write_atomically(card_path, (json.dumps(complete, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def load(path: Path | str, *, name: str | None = None) -> Model:
     """Reads a model, checked: what the card says must fit the weights.
 
     Args:
-        path: a folder, or the common stem of a pair of files; see `files`.
+        path: a folder, or the common stem of a pair of files; see `file_paths`.
         name: of the model; by default the folder's.
 
     Returns:
@@ -94,11 +94,12 @@ def load(path: Path | str, *, name: str | None = None) -> Model:
             or are not finite.
         UnknownName: no such architecture.
     """
-    weights, card_path = files(path)
+    weights, card_path = file_paths(path)
     for file in (weights, card_path):
         if not file.is_file():
             raise ModelError(
-                f"A model is a folder with {WEIGHTS} and {CARD}, as `mavis train` writes; '{file}' is missing."
+                f"A model is a folder with {WEIGHTS_FILE} and {CARD_FILE}, as `mavis train` writes; '{file}' is "
+                "missing."
             )
     card = read_card(card_path)
     content = weights.read_bytes()
@@ -107,18 +108,20 @@ def load(path: Path | str, *, name: str | None = None) -> Model:
             f"'{weights}' is not the file that '{card_path.name}' describes: expected the hash "
             f"{card['weights_hash'][:12]}…, got {digest(content)[:12]}…; restore both files together, or train again."
         )
-    net = build(card["architecture"], len(card["classes"]), card["size"])
-    fill(net, content, weights)
-    channels_last(net.eval())
+    net = build_network(card["architecture"], len(card["classes"]), card["size"])
+    load_safetensors(net, content, weights)
+    to_channels_last(net.eval())
     return Model(
         name=name or Path(path).name,
         net=net,
         classes=tuple(card["classes"]),
-        revision=digest(canonical({key: card[key] for key in REQUIRED}))[:32],
+        revision=digest(canonical_json({key: card[key] for key in REQUIRED_FIELDS}))[:32],
         cam_layer=CAM_LAYER,
         size=card["size"],
         card=card,
-        seen=Fingerprints.load(seen_file(weights)) if seen_file(weights).is_file() else None,
+        training_fingerprints=Fingerprints.load(fingerprints_path(weights))
+        if fingerprints_path(weights).is_file()
+        else None,
     )
 
 
@@ -132,7 +135,7 @@ def read_card(path: Path) -> dict[str, Any]:
         card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"'{path}' is not a model card: {error}.") from error
-    missing = [key for key in REQUIRED if not isinstance(card, dict) or key not in card]
+    missing = [key for key in REQUIRED_FIELDS if not isinstance(card, dict) or key not in card]
     if missing:
         raise ModelError(f"The model card '{path}' lacks {', '.join(missing)}.")
     named = isinstance(card["classes"], list) and all(isinstance(name, str) for name in card["classes"])
@@ -141,12 +144,12 @@ def read_card(path: Path) -> dict[str, Any]:
     return card
 
 
-def build(architecture: str, classes: int, size: int, *, seed: int = 0, **options: Any) -> nn.Module:
+def build_network(architecture: str, n_classes: int, size: int, *, seed: int = 0, **options: Any) -> nn.Module:
     """A new net whose random weights depend on the seed only.
 
     Args:
         architecture: a name in `mavis.models.loading.architectures.ARCHITECTURES`.
-        classes: number of logits.
+        n_classes: number of logits.
         size: side of the images.
         seed: of the weights.
         options: what else the architecture's builder takes, e.g. ``pretrained``.
@@ -158,10 +161,10 @@ def build(architecture: str, classes: int, size: int, *, seed: int = 0, **option
         raise UnknownName("architecture", architecture, ARCHITECTURES)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ARCHITECTURES[architecture](classes, size, **options)
+        return ARCHITECTURES[architecture](n_classes, size, **options)
 
 
-def channels_last(net: nn.Module) -> nn.Module:
+def to_channels_last(net: nn.Module) -> nn.Module:
     """The same net with its convolutions in the layout that is twice as fast on a CPU; changes no value of theirs."""
     for tensor in net.parameters():
         if tensor.dim() == 4:
@@ -169,7 +172,7 @@ def channels_last(net: nn.Module) -> nn.Module:
     return net
 
 
-def fill(net: nn.Module, content: bytes, path: Path) -> None:
+def load_safetensors(net: nn.Module, content: bytes, path: Path) -> None:
     """Puts weights into a net.
 
     Args:
@@ -204,7 +207,7 @@ def _check_finite(name: str, tensor: Tensor, path: Path) -> None:
     raise ModelError(f"The tensor '{name}' in '{path}' contains {what}; the training diverged or the file is damaged.")
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _write_atomically(path: Path, content: bytes) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with partial.open("wb") as file:
         file.write(content)
@@ -213,7 +216,7 @@ def _replace(path: Path, content: bytes) -> None:
     partial.replace(path)
 
 
-def _versions() -> dict[str, str]:
+def _library_versions() -> dict[str, str]:
     try:
         mavis = version("mavis-xai")
     except PackageNotFoundError:  # a source tree that is not installed

@@ -8,10 +8,10 @@ from pathlib import Path
 from mavis.core.errors import BadParameter
 from mavis.core.registry import models
 
-SPEC = re.compile(r"(?P<name>[^@:]+)(?:@(?P<size>\d+))?(?::(?P<weights>.+))?")
+SPEC_PATTERN = re.compile(r"(?P<name>[^@:]+)(?:@(?P<size>\d+))?(?::(?P<weights>.+))?")
 
 
-FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(@\d+)?(:.+)?")
+FUNCTION_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(@\d+)?(:.+)?")
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,22 @@ class Spec:
         return self.name + size + (f":{self.weights.stem}" if self.weights else "")
 
 
-def family_of(name: str) -> tuple[str, str] | None:
+def split_family(name: str) -> tuple[str, str] | None:
     """The family that a spec names, and the rest of the spec; None where it names none."""
     head, colon, rest = name.partition(":")
     if colon and rest and head in models and "spec" in models[head].parameters():
         return head, rest
     mistyped = difflib.get_close_matches(head, models.names(), n=1, cutoff=0.8)
-    return ("factory", name) if FUNCTION.fullmatch(name) and not mistyped else None
+    return ("factory", name) if FUNCTION_PATTERN.fullmatch(name) and not mistyped else None
 
 
-def parsed(spec: str) -> Spec:
+def parse_spec(spec: str) -> Spec:
     """Takes ``NAME[@SIZE][:WEIGHTS]`` apart.
 
     Raises:
         BadParameter: it has another form.
     """
-    found = SPEC.fullmatch(spec)
+    found = SPEC_PATTERN.fullmatch(spec)
     if found is None:
         raise BadParameter(f"A model is named as NAME[@SIZE][:WEIGHTS], e.g. resnet18@96:weights.pt, got '{spec}'.")
     size, weights = found["size"], found["weights"]

@@ -19,33 +19,35 @@ SEED = 0
 """Of random weights."""
 
 
-def fill(net: nn.Module, path: Path, drop: tuple[str, ...] = ()) -> None:
+def load_weights(net: nn.Module, path: Path, ignored_prefixes: tuple[str, ...] = ()) -> None:
     """Puts weights from a file into a network.
 
     Args:
         net: takes the weights.
         path: ``.safetensors``, or a ``.pt`` or ``.pth`` that holds tensors only: a state dict, alone or under
             ``state_dict`` or ``model``.
-        drop: tensors whose names begin so have no place in the network and are left out.
+        ignored_prefixes: tensors whose names begin so have no place in the network and are left out.
 
     Raises:
         ModelError: no such file; it is damaged, holds more than tensors, or does not fit.
     """
     if not path.is_file():
         raise ModelError(f"The weights '{path}' are not there; write NAME:FILE, or NAME alone for random weights.")
-    found = _safe(path) if path.suffix == ".safetensors" else _pickled(path)
-    kept = {name: tensor.clone().contiguous() for name, tensor in found.items() if not name.startswith(drop)}
-    checkpoint.fill(net, tensor_bytes(kept), path)
+    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    kept = {
+        name: tensor.clone().contiguous() for name, tensor in found.items() if not name.startswith(ignored_prefixes)
+    }
+    checkpoint.load_safetensors(net, tensor_bytes(kept), path)
 
 
-def _safe(path: Path) -> Mapping[str, Tensor]:
+def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
     try:
         return read_tensors(path.read_bytes())
     except SafetensorError as error:
         raise ModelError(f"'{path}' is not a safetensors file: {error}.") from error
 
 
-def _pickled(path: Path) -> Mapping[str, Tensor]:
+def _read_pickle(path: Path) -> Mapping[str, Tensor]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
@@ -59,7 +61,7 @@ def _pickled(path: Path) -> Mapping[str, Tensor]:
     return found
 
 
-def random(make: Callable[[], nn.Module], size: int) -> nn.Module:
+def random_network(build: Callable[[], nn.Module], size: int) -> nn.Module:
     """A network with random weights, always the same ones, whose answers differ from image to image.
 
     Fresh from their libraries, networks answer alike for every image, with zeros (a head of zeros), 1e-10 or 1e8
@@ -67,30 +69,30 @@ def random(make: Callable[[], nn.Module], size: int) -> nn.Module:
     is drawn, and the last layer scaled so that a logit's standard deviation over the images is one.
 
     Args:
-        make: the network, normalisation inside.
+        build: the network, normalisation inside.
         size: side of the random images.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        net = make().eval()
+        net = build().eval()
         with torch.no_grad():
-            _settle(net, size)
+            _calibrate_outputs(net, size)
     return net
 
 
-def _settle(net: nn.Module, size: int) -> None:
-    images = _images(size)
-    _measure(net, images)
+def _calibrate_outputs(net: nn.Module, size: int) -> None:
+    images = _random_images(size)
+    _measure_norm_statistics(net, images)
     images = images[:16]
     head = [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
     if not head.weight.any():
         nn.init.normal_(head.weight, std=0.02)
-    _scale(head, 1 / net(images).std(0).mean().clamp_min(1e-20))
+    _scale_layer(head, 1 / net(images).std(0).mean().clamp_min(1e-20))
     if isinstance(head, nn.Linear) and head.bias is not None:
         head.bias.sub_(net(images).mean(0))
 
 
-def _measure(net: nn.Module, images: Tensor) -> None:
+def _measure_norm_statistics(net: nn.Module, images: Tensor) -> None:
     """Puts the statistics of the images into the batch normalisations."""
     norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
@@ -104,15 +106,15 @@ def _measure(net: nn.Module, images: Tensor) -> None:
         norm.eval()
 
 
-def _scale(head: nn.Linear | nn.Conv2d, factor: Tensor) -> None:
-    head.weight *= factor
-    if head.bias is not None:
-        head.bias *= factor
+def _scale_layer(layer: nn.Linear | nn.Conv2d, factor: Tensor) -> None:
+    layer.weight *= factor
+    if layer.bias is not None:
+        layer.bias *= factor
 
 
-def _images(size: int) -> Tensor:
+def _random_images(size: int) -> Tensor:
     """``(64,3,size,size)``: random colours at several scales, a few of them as rough as noise."""
-    stream = seeding.generator(SEED, "random weights")
+    stream = seeding.make_generator(SEED, "random weights")
     scales = [torch.rand((64, 3, side, side), generator=stream) for side in (1, 4, 16, size)]
     enlarged = torch.stack([nn.functional.interpolate(scale, size=size, mode="bilinear") for scale in scales])
     shares = torch.rand((4, 64, 1, 1, 1), generator=stream) ** 3

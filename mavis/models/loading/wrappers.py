@@ -20,25 +20,25 @@ from mavis.models.loading.weights import SEED
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-SIZE = 64
+DEFAULT_SIZE = 64
 """Side of the images, in pixels, unless a family or the user says otherwise."""
 
 
 @dataclass(frozen=True)
-class Unclassed:
+class DeferredModel:
     """A model that names no classes: it is made when those of the data are known.
 
     Attributes:
         name: it will have.
-        make: names of the classes -> the model.
+        build: names of the classes -> the model.
         size: side of its images, or None where any will do.
     """
 
     name: str
-    make: Callable[[tuple[str, ...]], Model]
+    build: Callable[[tuple[str, ...]], Model]
     size: int | None = None
 
 
@@ -58,7 +58,7 @@ class Normalised(nn.Module):
         self,
         net: nn.Module,
         mean: tuple[float, ...] = IMAGENET_MEAN,
-        deviation: tuple[float, ...] = IMAGENET_DEVIATION,
+        deviation: tuple[float, ...] = IMAGENET_STD,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
@@ -70,63 +70,67 @@ class Normalised(nn.Module):
         return self.net((images - self.mean) / self.deviation)  # type: ignore[no-any-return]
 
 
-class Asked(nn.Module):
+class BlackBox(nn.Module):
     """Any callable as a network without gradient; a copy shares the callable.
 
     Args:
         function: images ``(N,3,H,W)`` float32 in [0,1] -> logits ``(N,K)``, a tensor or an array.
     """
 
-    place: Tensor
+    device_marker: Tensor
 
     def __init__(self, function: Callable[[Tensor], Any]) -> None:
         super().__init__()
         self.function = function
-        self.register_buffer("place", torch.zeros(()), persistent=False)  # says on which device images are wanted
+        self.register_buffer(
+            "device_marker", torch.zeros(()), persistent=False
+        )  # says on which device images are wanted
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``(N,3,H,W)`` -> logits ``(N,K)`` float32, on the device of the images."""
         with torch.no_grad():
             return torch.as_tensor(self.function(images)).to(images.device, torch.float32)
 
-    def __deepcopy__(self, _: dict[int, Any]) -> "Asked":
-        return Asked(self.function)
+    def __deepcopy__(self, _: dict[int, Any]) -> "BlackBox":
+        return BlackBox(self.function)
 
 
-def given(thing: Any, name: str, size: int | None = None) -> Model | Unclassed:
+def as_model(model_like: Any, name: str, size: int | None = None) -> Model | DeferredModel:
     """What a user hands over as a model: a `Model`, a network, or any callable from images to logits.
 
     Raises:
         ModelError: something else.
     """
-    if isinstance(thing, Model | Unclassed):
-        return thing
-    if isinstance(thing, nn.Module):
-        return Unclassed(name, lambda classes: around(thing, name, classes, size, about="given as a network"), size)
-    if callable(thing) and not isinstance(thing, type):
-        return Unclassed(name, lambda classes: _black_box(thing, name, classes, size), size)
+    if isinstance(model_like, Model | DeferredModel):
+        return model_like
+    if isinstance(model_like, nn.Module):
+        return DeferredModel(
+            name, lambda classes: wrap_network(model_like, name, classes, size, about="given as a network"), size
+        )
+    if callable(model_like) and not isinstance(model_like, type):
+        return DeferredModel(name, lambda classes: _wrap_function(model_like, name, classes, size), size)
     raise ModelError(
         f"'{name}' must be a mavis.Model, a network, or a function from images (B,3,H,W) in [0,1] to logits, "
-        f"got {type(thing).__name__}."
+        f"got {type(model_like).__name__}."
     )
 
 
-def around(
+def wrap_network(
     net: nn.Module, name: str, classes: tuple[str, ...], size: int | None, *, about: str, revision: str = ""
 ) -> Model:
     """A model around a network whose CAM layer is not known."""
-    return Model(name, net, classes, revision or content(net, size), size=size, card={"about": about})
+    return Model(name, net, classes, revision or network_hash(net, size), size=size, card={"about": about})
 
 
-def _black_box(function: Callable[[Tensor], Any], name: str, classes: tuple[str, ...], size: int | None) -> Model:
+def _wrap_function(function: Callable[[Tensor], Any], name: str, classes: tuple[str, ...], size: int | None) -> Model:
     """A model of which nothing but the answers is known; they also say which content it has."""
-    net = Asked(function)
+    net = BlackBox(function)
     can: frozenset[Capability] = frozenset({"forward"})
-    revision = hashing.digest(name, _answers(net, size or SIZE))
-    return Model(name, net, classes, revision, can=can, size=size, card={"about": "given as a function"})
+    revision = hashing.digest(name, _output_text(net, size or DEFAULT_SIZE))
+    return Model(name, net, classes, revision, capabilities=can, size=size, card={"about": "given as a function"})
 
 
-def _answers(net: nn.Module, size: int) -> str:
+def _output_text(net: nn.Module, size: int) -> str:
     """What a network says of four random images, to four digits; of one that cannot be asked, nothing."""
     images = torch.rand((4, 3, size, size), generator=torch.Generator().manual_seed(SEED))
     try:
@@ -135,12 +139,12 @@ def _answers(net: nn.Module, size: int) -> str:
         return ""
 
 
-def content(net: nn.Module, size: int | None) -> str:
+def network_hash(net: nn.Module, size: int | None) -> str:
     """Hash of a network's modules, their settings, and its weights."""
     shape = re.sub(r" at 0x[0-9a-f]+", "", repr(net))
-    state = {name: hashing.digest(_bytes(tensor)) for name, tensor in net.state_dict().items()}
-    return hashing.of_json([type(net).__qualname__, shape, size, state])[:32]
+    state = {name: hashing.digest(_tensor_bytes(tensor)) for name, tensor in net.state_dict().items()}
+    return hashing.digest_json([type(net).__qualname__, shape, size, state])[:32]
 
 
-def _bytes(tensor: Tensor) -> bytes:
+def _tensor_bytes(tensor: Tensor) -> bytes:
     return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.overrides import TorchFunctionMode
 
-ACTIVATIONS: dict[Any, Callable[..., nn.Module]] = {
+FUNCTION_MODULES: dict[Any, Callable[..., nn.Module]] = {
     F.relu: nn.ReLU, torch.relu: nn.ReLU, torch.relu_: nn.ReLU, Tensor.relu: nn.ReLU, Tensor.relu_: nn.ReLU,
     F.relu6: nn.ReLU6, F.elu: nn.ELU, F.selu: nn.SELU, F.celu: nn.CELU, F.leaky_relu: nn.LeakyReLU, F.gelu: nn.GELU,
     F.silu: nn.SiLU, F.mish: nn.Mish, F.softplus: nn.Softplus, F.hardswish: nn.Hardswish, F.hardsigmoid: nn.Hardsigmoid,
@@ -27,74 +27,74 @@ ACTIVATIONS: dict[Any, Callable[..., nn.Module]] = {
 }  # fmt: skip
 """Functions and methods that become modules."""
 
-IN_PLACE: dict[Any, str] = {
+IN_PLACE_METHODS: dict[Any, str] = {
     Tensor.__iadd__: "add", Tensor.__isub__: "sub", Tensor.__imul__: "mul", Tensor.__itruediv__: "div",
     Tensor.add_: "add", Tensor.sub_: "sub", Tensor.mul_: "mul", Tensor.div_: "div",
     Tensor.clamp_: "clamp", Tensor.clamp_min_: "clamp_min",
 }  # fmt: skip
 """Work in place, and the method that does the same to a copy."""
 
-OPERATORS = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul,
+IN_PLACE_OPERATORS = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul,
              operator.itruediv: operator.truediv}  # fmt: skip
-DROPOUT = {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout}
-PROBABILITIES = {F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, torch.log_softmax, Tensor.log_softmax,
+DROPOUT_FUNCTIONS = {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout}
+PROBABILITY_FUNCTIONS = {F.softmax, torch.softmax, Tensor.softmax, F.log_softmax, torch.log_softmax, Tensor.log_softmax,
                  F.sigmoid, torch.sigmoid, Tensor.sigmoid}  # fmt: skip
 PROBABILITY_MODULES = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)
-METHODS = {"relu": nn.ReLU, "relu_": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+METHOD_MODULES = {"relu": nn.ReLU, "relu_": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 
-SHARED = "shared activations given a module for each place"
-ORDINARY = "steps in place made ordinary"
+SHARED_NOTE = "shared activations given a module for each place"
+IN_PLACE_NOTE = "steps in place made ordinary"
 Undo = Callable[[], None]
-Rewritten = tuple[Undo, list[str] | None]
+Rewrite = tuple[Undo, list[str] | None]
 """What takes a change back, and what was done; None where the module cannot be traced."""
 
 
 @dataclass
-class Use:
+class ActivationCall:
     """One call of an activation, a function of interest, or what turns logits into probabilities.
 
     Attributes:
         caller: name of the module in whose ``forward`` it stands.
-        what: the function, or the name of the module that was called.
+        callee: the function, or the name of the module that was called.
     """
 
     caller: str
-    what: Any
+    callee: Any
 
 
 @dataclass
-class Watch(TorchFunctionMode):
+class CallRecorder(TorchFunctionMode):
     """What one forward does, in order.
 
     Attributes:
         net: is watched while the context is open.
-        calls: per module how often it was called.
-        uses: see `Use`.
+        call_counts: per module how often it was called.
+        call_counts: see `ActivationCall`.
     """
 
     net: nn.Module
-    calls: Counter[str] = field(default_factory=Counter)
-    uses: list[Use] = field(default_factory=list)
-    _within: list[str] = field(default_factory=list)
+    call_counts: Counter[str] = field(default_factory=Counter)
+    calls: list[ActivationCall] = field(default_factory=list)
+    _call_stack: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__init__()
-        self._modules = {name: module for name, module in self.net.named_modules() if not is_script(module)}
+        self._modules = {name: module for name, module in self.net.named_modules() if not is_scripted(module)}
 
-    def of(self, images: Tensor) -> "Watch":
+    def record(self, images: Tensor) -> "CallRecorder":
         """Sends images through the network and watches."""
-        with torch.no_grad(), self._hooked(), self:
+        with torch.no_grad(), self._hooks(), self:
             self.net(images)
         return self
 
     def __torch_function__(self, func: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if self._within and not is_library(self._modules[self._within[-1]]) and _telling(func, kwargs):
-            self.uses.append(Use(self._within[-1], func))
+        if self._call_stack and not is_torch_module(self._modules[self._call_stack[-1]]) and _is_relevant(func, kwargs):
+            self.calls.append(ActivationCall(self._call_stack[-1], func))
         return func(*args, **kwargs)
 
     @contextmanager
-    def _hooked(self) -> Iterator[None]:
+    def _hooks(self) -> Iterator[None]:
         handles = []
         for name, module in self._modules.items():
             handles.append(module.register_forward_pre_hook(lambda *_, name=name: self._enter(name)))
@@ -106,25 +106,25 @@ class Watch(TorchFunctionMode):
                 handle.remove()
 
     def _enter(self, name: str) -> None:
-        self.calls[name] += 1
-        if self._within and (
+        self.call_counts[name] += 1
+        if self._call_stack and (
             is_activation(self._modules[name]) or isinstance(self._modules[name], PROBABILITY_MODULES)
         ):
-            self.uses.append(Use(self._within[-1], name))
-        self._within.append(name)
+            self.calls.append(ActivationCall(self._call_stack[-1], name))
+        self._call_stack.append(name)
 
     def _leave(self) -> None:
-        self._within.pop()
+        self._call_stack.pop()
 
 
-def _telling(func: Any, kwargs: Any) -> bool:
+def _is_relevant(func: Any, kwargs: Any) -> bool:
     """Whether a function is of interest; dropout is where it is always on."""
-    if func in DROPOUT:
+    if func in DROPOUT_FUNCTIONS:
         return bool(kwargs.get("training", True))
-    return func in ACTIVATIONS or func in IN_PLACE or func in PROBABILITIES
+    return func in FUNCTION_MODULES or func in IN_PLACE_METHODS or func in PROBABILITY_FUNCTIONS
 
 
-def is_library(module: nn.Module) -> bool:
+def is_torch_module(module: nn.Module) -> bool:
     """Whether it is one of torch's own modules, whose ``forward`` is left alone."""
     return type(module).__module__.startswith("torch.nn.")
 
@@ -135,49 +135,57 @@ def is_activation(module: nn.Module) -> bool:
     return ours and next(module.parameters(), None) is None
 
 
-def ordinary(net: nn.Module) -> list[str]:
+def disable_in_place(net: nn.Module) -> list[str]:
     """Makes modules that work in place work on a copy."""
-    changed = [module for module in net.modules() if getattr(module, "inplace", False) and not is_script(module)]
+    changed = [module for module in net.modules() if getattr(module, "inplace", False) and not is_scripted(module)]
     for module in changed:
         module.inplace = False  # type: ignore[assignment]
     return [f"{len(changed)} in-place activations made ordinary"] if changed else []
 
 
-def is_script(module: nn.Module) -> bool:
+def is_scripted(module: nn.Module) -> bool:
     """Whether it is scripted; such modules take no hooks."""
     return isinstance(module, torch.jit.ScriptModule)
 
 
-def separated(net: nn.Module, images: Tensor, same: Callable[[], bool]) -> list[str]:
+def separate_activations(net: nn.Module, images: Tensor, is_unchanged: Callable[[], bool]) -> list[str]:
     """One module per call: shared activations get copies, functions become modules, nothing works in place.
 
     Args:
         net: is changed.
         images: ``(N,3,H,W)`` to watch it on.
-        same: whether it still answers as before; what changes an answer is undone.
+        is_unchanged: whether it still answers as before; what changes an answer is undone.
 
     Returns:
         What was done, and what could not be.
     """
-    copied = _copied(net)
-    watch = Watch(net).of(images)
-    wanted = _callers(watch)
-    tried = {name: _rewritten(net.get_submodule(name), _one_each) for name in wanted if watch.calls[name] == 1}
-    if tried and not _holds(same):
+    copied = _copy_shared_activations(net)
+    watch = CallRecorder(net).record(images)
+    wanted = _callers_to_rewrite(watch)
+    tried = {
+        name: _rewrite_forward(net.get_submodule(name), _separate_calls)
+        for name in wanted
+        if watch.call_counts[name] == 1
+    }
+    if tried and not _succeeds(is_unchanged):
         for undo, _ in tried.values():
             undo()
-        tried = {name: _alone(net, name, same) for name in tried}
-    done = Counter({SHARED: copied})
+        tried = {name: _rewrite_if_unchanged(net, name, is_unchanged) for name in tried}
+    done = Counter({SHARED_NOTE: copied})
     done.update(word for _, words in tried.values() for word in words or ())
     left = [name or "the network itself" for name in wanted if name not in tried or tried[name][1] is None]
-    done[ORDINARY] += sum(use.caller in tried and use.caller not in left and use.what in IN_PLACE for use in watch.uses)
+    done[IN_PLACE_NOTE] += sum(
+        use.caller in tried and use.caller not in left and use.callee in IN_PLACE_METHODS for use in watch.calls
+    )
     told = [f"{count} {word}" for word, count in done.items() if count]
     if left:
-        told.append(f"hooks do not see every activation of {_listed(left)}: called more than once, or not traceable")
+        told.append(
+            f"hooks do not see every activation of {_join_names(left)}: called more than once, or not traceable"
+        )
     return told
 
 
-def _copied(net: nn.Module) -> int:
+def _copy_shared_activations(net: nn.Module) -> int:
     """Gives every further name of an activation a module of its own; how many were made."""
     known: set[int] = set()
     made = 0
@@ -189,50 +197,54 @@ def _copied(net: nn.Module) -> int:
     return made
 
 
-def _callers(watch: Watch) -> list[str]:
+def _callers_to_rewrite(recorder: CallRecorder) -> list[str]:
     """The modules in whose ``forward`` something is to be changed: by name, in the order of their calls."""
     found = []
-    for use in watch.uses:
-        named = isinstance(use.what, str)
-        shared = named and watch.calls[use.what] > 1 and is_activation(watch.net.get_submodule(use.what))
-        function = not named and (use.what in ACTIVATIONS or use.what in IN_PLACE or use.what in DROPOUT)
+    for use in recorder.calls:
+        named = isinstance(use.callee, str)
+        shared = (
+            named and recorder.call_counts[use.callee] > 1 and is_activation(recorder.net.get_submodule(use.callee))
+        )
+        function = not named and (
+            use.callee in FUNCTION_MODULES or use.callee in IN_PLACE_METHODS or use.callee in DROPOUT_FUNCTIONS
+        )
         if shared or function:
             found.append(use.caller)
     return list(dict.fromkeys(found))
 
 
-def _alone(net: nn.Module, name: str, same: Callable[[], bool]) -> Rewritten:
+def _rewrite_if_unchanged(net: nn.Module, name: str, is_unchanged: Callable[[], bool]) -> Rewrite:
     """One module rewritten, unless that changes an answer."""
-    undo, words = _rewritten(net.get_submodule(name), _one_each)
-    if words is not None and not _holds(same):
+    undo, words = _rewrite_forward(net.get_submodule(name), _separate_calls)
+    if words is not None and not _succeeds(is_unchanged):
         undo()
         return undo, None
     return undo, words
 
 
-def _holds(same: Callable[[], bool]) -> bool:
+def _succeeds(check: Callable[[], bool]) -> bool:
     try:
-        return same()
+        return check()
     except Exception:  # what was rewritten does not run: it is undone
         return False
 
 
-def _listed(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
 
 
-class _Shallow(fx.Tracer):
+class _ShallowTracer(fx.Tracer):
     """Traces one ``forward`` and no child's."""
 
     def is_leaf_module(self, _: nn.Module, __: str) -> bool:
         return True
 
 
-Edit = Callable[[fx.Graph, nn.Module], list[str]]
+GraphEdit = Callable[[fx.Graph, nn.Module], list[str]]
 
 
-def _rewritten(module: nn.Module, edit: Edit) -> Rewritten:
+def _rewrite_forward(module: nn.Module, edit: GraphEdit) -> Rewrite:
     """Gives a module a ``forward`` that was traced and edited, by a subclass of its own."""
     before, children = type(module), set(module._modules)
 
@@ -242,7 +254,7 @@ def _rewritten(module: nn.Module, edit: Edit) -> Rewritten:
             del module._modules[name]
 
     try:
-        graph = _traced(module)
+        graph = _trace_forward(module)
         done = edit(graph, module)
         graph.lint()
         forward = type(fx.GraphModule(module, graph)).forward
@@ -253,11 +265,11 @@ def _rewritten(module: nn.Module, edit: Edit) -> Rewritten:
     return undo, done
 
 
-def _traced(module: nn.Module) -> fx.Graph:
+def _trace_forward(module: nn.Module) -> fx.Graph:
     """What its ``forward`` does; attributes that it sets on the way are put back, constants that it makes are kept."""
     before = dict(vars(module))
     try:
-        return _Shallow().trace(module)
+        return _ShallowTracer().trace(module)
     finally:
         for name, value in list(vars(module).items()):
             if name not in before:
@@ -268,57 +280,59 @@ def _traced(module: nn.Module) -> fx.Graph:
                 setattr(module, name, before[name])
 
 
-def _one_each(graph: fx.Graph, owner: nn.Module) -> list[str]:
+def _separate_calls(graph: fx.Graph, owner: nn.Module) -> list[str]:
     """Changes every node that hooks would not see, or not tell from another."""
     seen: set[Any] = set()
     done = []
     for node in list(graph.nodes):
         if node.op == "call_module":
-            done += _own_module(node, owner, seen)
+            done += _copy_repeated_module(node, owner, seen)
         elif node.op == "call_function":
-            done += _function(graph, node, owner)
+            done += _edit_function_call(graph, node, owner)
         elif node.op == "call_method":
-            done += _method(graph, node, owner)
+            done += _edit_method_call(graph, node, owner)
     return done
 
 
-def _own_module(node: fx.Node, owner: nn.Module, seen: set[Any]) -> list[str]:
+def _copy_repeated_module(node: fx.Node, owner: nn.Module, seen: set[Any]) -> list[str]:
     """A further call of an activation goes to a copy."""
     module, again = owner.get_submodule(str(node.target)), node.target in seen
     seen.add(node.target)
     if not again or not is_activation(module):
         return []
-    node.target = _added(owner, str(node.target).replace(".", "_"), copy.deepcopy(module))
-    return [SHARED]
+    node.target = _add_child(owner, str(node.target).replace(".", "_"), copy.deepcopy(module))
+    return [SHARED_NOTE]
 
 
-def _function(graph: fx.Graph, node: fx.Node, owner: nn.Module) -> list[str]:
-    if node.target in ACTIVATIONS:
-        return _as_module(graph, node, owner, ACTIVATIONS[node.target])
-    if node.target in DROPOUT and node.kwargs.get("training", True):
+def _edit_function_call(graph: fx.Graph, node: fx.Node, owner: nn.Module) -> list[str]:
+    if node.target in FUNCTION_MODULES:
+        return _replace_with_module(graph, node, owner, FUNCTION_MODULES[node.target])
+    if node.target in DROPOUT_FUNCTIONS and node.kwargs.get("training", True):
         node.kwargs = {**node.kwargs, "training": False}
         return ["dropouts that were always on turned off"]
-    if node.target in OPERATORS:
-        node.target = OPERATORS[node.target]
+    if node.target in IN_PLACE_OPERATORS:
+        node.target = IN_PLACE_OPERATORS[node.target]
     return []
 
 
-def _method(graph: fx.Graph, node: fx.Node, owner: nn.Module) -> list[str]:
+def _edit_method_call(graph: fx.Graph, node: fx.Node, owner: nn.Module) -> list[str]:
     name = str(node.target)
-    if name in METHODS:
-        return _as_module(graph, node, owner, METHODS[name])
-    if name.endswith("_") and name[:-1] in IN_PLACE.values():
+    if name in METHOD_MODULES:
+        return _replace_with_module(graph, node, owner, METHOD_MODULES[name])
+    if name.endswith("_") and name[:-1] in IN_PLACE_METHODS.values():
         node.target = name[:-1]
     return []
 
 
-def _as_module(graph: fx.Graph, node: fx.Node, owner: nn.Module, make: Callable[..., nn.Module]) -> list[str]:
+def _replace_with_module(
+    graph: fx.Graph, node: fx.Node, owner: nn.Module, module_class: Callable[..., nn.Module]
+) -> list[str]:
     """Replaces a call by that of a module with the same settings, unless they are only known when it runs."""
     if not node.args or any(isinstance(value, fx.Node) for value in (*node.args[1:], *node.kwargs.values())):
         return []
-    module = make(*node.args[1:], **node.kwargs)
-    ordinary(module)
-    name = _added(owner, type(module).__name__.lower(), module.eval())
+    module = module_class(*node.args[1:], **node.kwargs)
+    disable_in_place(module)
+    name = _add_child(owner, type(module).__name__.lower(), module.eval())
     with graph.inserting_after(node):
         call = graph.call_module(name, (node.args[0],))
     node.replace_all_uses_with(call)
@@ -326,60 +340,68 @@ def _as_module(graph: fx.Graph, node: fx.Node, owner: nn.Module, make: Callable[
     return ["functional activations made modules"]
 
 
-def _added(owner: nn.Module, name: str, module: nn.Module) -> str:
+def _add_child(owner: nn.Module, name: str, module: nn.Module) -> str:
     """Puts a child under a free name."""
     number = next(n for n in range(1, 10**6) if not hasattr(owner, f"{name}_{n}"))
     owner.add_module(f"{name}_{number}", module)
     return f"{name}_{number}"
 
 
-def without_last(net: nn.Module, images: Tensor, fits: Callable[[], bool]) -> bool:
+def remove_final_probabilities(net: nn.Module, images: Tensor, is_correct: Callable[[], bool]) -> bool:
     """Takes away the last softmax, log-softmax or sigmoid, wherever it stands; whether that could be done.
 
     Args:
         net: is changed.
         images: ``(N,3,H,W)`` to watch it on.
-        fits: whether the answers without it are the right ones; if not, it stays.
+        is_correct: whether the answers without it are the right ones; if not, it stays.
     """
-    watch = Watch(net).of(images)
-    ends = [use for use in watch.uses if _ends(use.what, net)]
+    watch = CallRecorder(net).record(images)
+    ends = [use for use in watch.calls if _is_probability_callee(use.callee, net)]
     if not ends:
         return False
     last = ends[-1]
-    undo = _bypassed(net, last.what) if isinstance(last.what, str) else _cut(net.get_submodule(last.caller))
-    if _holds(fits):
+    undo = (
+        _bypass_module(net, last.callee)
+        if isinstance(last.callee, str)
+        else _bypass_last_function(net.get_submodule(last.caller))
+    )
+    if _succeeds(is_correct):
         return True
     undo()
     return False
 
 
-def _ends(what: Any, net: nn.Module) -> bool:
-    return isinstance(net.get_submodule(what), PROBABILITY_MODULES) if isinstance(what, str) else what in PROBABILITIES
+def _is_probability_callee(callee: Any, net: nn.Module) -> bool:
+    return (
+        isinstance(net.get_submodule(callee), PROBABILITY_MODULES)
+        if isinstance(callee, str)
+        else callee in PROBABILITY_FUNCTIONS
+    )
 
 
-def _bypassed(net: nn.Module, name: str) -> Undo:
+def _bypass_module(net: nn.Module, name: str) -> Undo:
     """A module that does nothing in its place."""
     before = net.get_submodule(name)
     net.set_submodule(name, nn.Identity())
     return lambda: net.set_submodule(name, before)
 
 
-def _cut(caller: nn.Module) -> Undo:
+def _bypass_last_function(caller: nn.Module) -> Undo:
     """The last of the functions in a module's ``forward`` left out."""
 
     def edit(graph: fx.Graph, _: nn.Module) -> list[str]:
-        node = [node for node in graph.nodes if _is_probability(node)][-1]
+        node = [node for node in graph.nodes if _is_probability_node(node)][-1]
         node.replace_all_uses_with(node.args[0])
         graph.erase_node(node)
         return ["cut"]
 
-    return _rewritten(caller, edit)[0]
+    return _rewrite_forward(caller, edit)[0]
 
 
-def _is_probability(node: fx.Node) -> bool:
+def _is_probability_node(node: fx.Node) -> bool:
     methods = {"softmax", "log_softmax", "sigmoid"}
     return (
-        node.target in PROBABILITIES
+        node.target in PROBABILITY_FUNCTIONS
         if node.op == "call_function"
         else node.op == "call_method" and node.target in methods
     )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from mavis.core.attribution_maps import cell_pixels
+from mavis.core.attribution_maps import cells_to_pixels
 
 
 @dataclass(frozen=True)
@@ -41,23 +41,23 @@ class Augmentation:
             mirrored = torch.rand(len(images), generator=generator) < 0.5
             images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
         if self.shift:
-            images = self._shifted(images, generator)
+            images = self._shift_images(images, generator)
         if self.brightness:
             factor = 1 + self.brightness * (2 * torch.rand(len(images), generator=generator) - 1)
             images = (images * factor[:, None, None, None]).clamp(0, 1)
         if self.drop and torch.rand((), generator=generator) < 0.5:
-            images = self._dropped(images, mean, generator)
+            images = self._drop_cells(images, mean, generator)
         return images
 
-    def _shifted(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _shift_images(self, images: Tensor, generator: torch.Generator) -> Tensor:
         H, W = images.shape[-2:]
         reach = max(1, round(self.shift * W))
         padded = pad(images, (reach, reach, reach, reach), mode="replicate")
         moves = torch.randint(0, 2 * reach + 1, (len(images), 2), generator=generator).tolist()
         return torch.stack([image[:, y : y + H, x : x + W] for image, (y, x) in zip(padded, moves, strict=True)])
 
-    def _dropped(self, images: Tensor, mean: Tensor, generator: torch.Generator) -> Tensor:
+    def _drop_cells(self, images: Tensor, mean: Tensor, generator: torch.Generator) -> Tensor:
         share = self.drop * torch.rand(len(images), 1, generator=generator)
         gone = torch.rand(len(images), self.grid**2, generator=generator) < share
         H, W = images.shape[-2:]
-        return torch.where(cell_pixels(gone, (H, W))[:, None], mean[:, None, None], images)
+        return torch.where(cells_to_pixels(gone, (H, W))[:, None], mean[:, None, None], images)

@@ -9,51 +9,51 @@ from torch import Tensor
 
 from mavis.core.errors import DataError
 from mavis.core.perceptual_hash import Fingerprints
-from mavis.core.seeding import generator
+from mavis.core.seeding import make_generator
 from mavis.core.types import Dataset
 
-CHUNK = 256
-MEMORY = 2**30
+BATCH_SIZE = 256
+MAX_BYTES = 2**30
 """Bytes up to which the images of one data set are held."""
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageCache:
     """The readable images of a data set.
 
     Attributes:
         dataset: where they come from.
         table: a row per image, as the data set's own.
         unreadable: per image that was left out, why.
-        held: ``(N,3,H,W)`` uint8, or None where they do not fit into memory.
+        cached_images: ``(N,3,H,W)`` uint8, or None where they do not fit into memory.
     """
 
     dataset: Dataset
     table: pd.DataFrame
     unreadable: Mapping[str, str]
-    held: Tensor | None
+    cached_images: Tensor | None
 
     @classmethod
-    def of(cls, dataset: Dataset, *, limit: int | None = None, seed: int = 0) -> "Source":
+    def from_dataset(cls, dataset: Dataset, *, max_images: int | None = None, seed: int = 0) -> "ImageCache":
         """Finds the readable images and holds them where they fit.
 
         Args:
             dataset: the data set.
-            limit: at most this many images, drawn by the seed.
+            max_images: at most this many images, drawn by the seed.
             seed: of the draw.
 
         Raises:
             DataError: no image is left.
         """
         table = dataset.table()
-        if limit is not None and limit < len(table):
-            chosen = torch.randperm(len(table), generator=generator(seed, dataset.name, "limit"))[:limit]
+        if max_images is not None and max_images < len(table):
+            chosen = torch.randperm(len(table), generator=make_generator(seed, dataset.name, "limit"))[:max_images]
             table = table.iloc[chosen.sort().values.numpy()]
         unreadable = dataset.unreadable(list(table.index))
         table = table.drop(index=list(unreadable))
         if table.empty:
             raise DataError(f"The data set '{dataset.name}' has no readable image; check its folder and split.")
-        return cls(dataset, table, unreadable, _held(dataset, list(table.index)))
+        return cls(dataset, table, unreadable, _cache_images(dataset, list(table.index)))
 
     def __len__(self) -> int:
         return len(self.table)
@@ -65,22 +65,22 @@ class Source:
 
     def images(self, rows: Tensor) -> Tensor:
         """``(n,3,H,W)`` float32 in [0,1], of these rows of the table, to the nearest 1/255."""
-        if self.held is not None:
-            return self.held[rows].float() / 255
+        if self.cached_images is not None:
+            return self.cached_images[rows].float() / 255
         return self.dataset.load([self.table.index[row] for row in rows.tolist()]).images
 
     def fingerprints(self) -> Fingerprints:
         """Of all its images, as they are before any augmentation."""
-        chunks = torch.split(torch.arange(len(self)), CHUNK)
-        return Fingerprints.joined([Fingerprints.of(self.images(rows)) for rows in chunks])
+        chunks = torch.split(torch.arange(len(self)), BATCH_SIZE)
+        return Fingerprints.concatenate([Fingerprints.from_images(self.images(rows)) for rows in chunks])
 
 
-def _held(dataset: Dataset, ids: Sequence[str]) -> Tensor | None:
+def _cache_images(dataset: Dataset, ids: Sequence[str]) -> Tensor | None:
     first = dataset.load(ids[:1]).images
-    if first.numel() * len(ids) > MEMORY:
+    if first.numel() * len(ids) > MAX_BYTES:
         return None
     held = torch.empty(len(ids), *first.shape[1:], dtype=torch.uint8)
-    for start in range(0, len(ids), CHUNK):
-        chunk = ids[start : start + CHUNK]
+    for start in range(0, len(ids), BATCH_SIZE):
+        chunk = ids[start : start + BATCH_SIZE]
         held[start : start + len(chunk)] = (dataset.load(chunk).images * 255).round().to(torch.uint8)
     return held

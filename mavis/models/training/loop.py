@@ -13,18 +13,18 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from mavis.core.errors import BadParameter, DataError, ModelError
-from mavis.core.seeding import generator
+from mavis.core.seeding import make_generator
 from mavis.core.types import Dataset
 from mavis.models.loading import checkpoint
-from mavis.models.training.accuracy import Scores, evaluate
+from mavis.models.training.accuracy import AccuracyReport, evaluate_accuracy
 from mavis.models.training.augmentation import Augmentation
-from mavis.models.training.image_cache import Source
+from mavis.models.training.image_cache import ImageCache
 
-LOG = "epochs.csv"
+LOG_FILE = "epochs.csv"
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """How to train.
 
     Attributes:
@@ -52,16 +52,16 @@ class Epoch:
         number: from one on.
         train_loss: mean cross entropy over the augmented training images, nats.
         train_accuracy: share of them that was right while training.
-        val: losses and accuracies on the validation images.
-        best: the highest balanced accuracy so far, so it was saved.
+        validation: losses and accuracies on the validation images.
+        is_best: the highest balanced accuracy so far, so it was saved.
         seconds: wall time.
     """
 
     number: int
     train_loss: float
     train_accuracy: float
-    val: Scores
-    best: bool
+    validation: AccuracyReport
+    is_best: bool
     seconds: float
 
     def row(self) -> dict[str, float | int | str]:
@@ -69,14 +69,14 @@ class Epoch:
         row: dict[str, float | int | str] = {
             "epoch": self.number,
             "train_loss": round(self.train_loss, 5),
-            "val_loss": round(self.val.loss, 5),
+            "val_loss": round(self.validation.loss, 5),
             "train_accuracy": round(self.train_accuracy, 5),
-            "val_accuracy": round(self.val.accuracy, 5),
-            "val_balanced_accuracy": round(self.val.balanced, 5),
-            "best": int(self.best),
+            "val_accuracy": round(self.validation.accuracy, 5),
+            "val_balanced_accuracy": round(self.validation.balanced_accuracy, 5),
+            "best": int(self.is_best),
             "seconds": round(self.seconds, 2),
         }
-        for attribute, groups in self.val.groups.items():
+        for attribute, groups in self.validation.groups.items():
             for group, (accuracy, count) in groups.items():
                 row[f"{attribute}={group}"] = round(accuracy, 5) if count else ""
         return row
@@ -89,9 +89,9 @@ def fit(
     *,
     folder: Path,
     card: Mapping[str, Any],
-    settings: Settings | None = None,
+    settings: TrainingSettings | None = None,
     device: torch.device | str = "cpu",
-    limit: int | None = None,
+    max_images: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Epoch:
@@ -109,7 +109,7 @@ def fit(
         card: facts for the model card, ``architecture`` and ``size`` at least.
         settings: how to train.
         device: where to train.
-        limit: at most this many images of each data set, drawn by the seed.
+        max_images: at most this many images of each data set, drawn by the seed.
         on_step: called with the number of finished and of all steps.
         on_epoch: called after every epoch.
 
@@ -120,46 +120,46 @@ def fit(
         DataError: the two data sets do not fit together, one is empty, or the folder cannot be made.
         ModelError: the loss is not finite.
     """
-    settings = settings or Settings()
-    _check(train, val, settings)
-    learning = Source.of(train, limit=limit, seed=settings.seed)
-    checking = Source.of(val, limit=limit, seed=settings.seed)
-    facts, seen = {**card, **_facts(learning, settings)}, learning.fingerprints()
-    _make(folder)
-    step = _Step(checkpoint.channels_last(net).to(device), settings, len(learning), device, on_step)
+    settings = settings or TrainingSettings()
+    _check_arguments(train, val, settings)
+    learning = ImageCache.from_dataset(train, max_images=max_images, seed=settings.seed)
+    checking = ImageCache.from_dataset(val, max_images=max_images, seed=settings.seed)
+    facts, seen = {**card, **_training_facts(learning, settings)}, learning.fingerprints()
+    _make_folder(folder)
+    step = _TrainingStep(checkpoint.to_channels_last(net).to(device), settings, len(learning), device, on_step)
     epochs: list[Epoch] = []
     for number in range(1, settings.epochs + 1):
         start = time.perf_counter()
-        loss, accuracy = _pass(step, learning, settings, number)
-        scores = evaluate(net, checking, device)
-        best = all(scores.balanced > earlier.val.balanced for earlier in epochs)
+        loss, accuracy = _train_epoch(step, learning, settings, number)
+        scores = evaluate_accuracy(net, checking, device)
+        best = all(scores.balanced_accuracy > earlier.validation.balanced_accuracy for earlier in epochs)
         epochs.append(Epoch(number, loss, accuracy, scores, best, time.perf_counter() - start))
         if best:
             judged = {"data": val.name, **scores.as_card()}
-            checkpoint.save(folder, net, {**facts, "epoch": number, "accuracy": judged}, seen=seen)
-        _write_log(folder / LOG, epochs)
+            checkpoint.save(folder, net, {**facts, "epoch": number, "accuracy": judged}, fingerprints=seen)
+        _write_log(folder / LOG_FILE, epochs)
         if on_epoch is not None:
             on_epoch(epochs[-1])
-    return [epoch for epoch in epochs if epoch.best][-1]
+    return [epoch for epoch in epochs if epoch.is_best][-1]
 
 
-class _Step:
+class _TrainingStep:
     """One step of the optimiser; counts them and sets their rate."""
 
     def __init__(
         self,
         net: nn.Module,
-        settings: Settings,
-        images: int,
+        settings: TrainingSettings,
+        n_images: int,
         device: torch.device | str,
         on_step: Callable[[int, int], None] | None,
     ) -> None:
         self.net, self.device, self.on_step = net, device, on_step
-        self.done, self.total = 0, settings.epochs * math.ceil(images / settings.batch_size)
+        self.n_steps_done, self.n_steps = 0, settings.epochs * math.ceil(n_images / settings.batch_size)
         self.optimiser = torch.optim.AdamW(
             net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._learning_rate_factor)
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
         """Learns from one batch; gives its loss, and how many answers were right."""
@@ -167,38 +167,40 @@ class _Step:
         loss = cross_entropy(answers, labels.to(self.device))
         value = loss.item()
         if not math.isfinite(value):
-            raise ModelError(f"The loss became {value} at step {self.done + 1}; train with a lower learning rate.")
+            raise ModelError(
+                f"The loss became {value} at step {self.n_steps_done + 1}; train with a lower learning rate."
+            )
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
         self.schedule.step()
-        self.done += 1
+        self.n_steps_done += 1
         if self.on_step is not None:
-            self.on_step(self.done, self.total)
+            self.on_step(self.n_steps_done, self.n_steps)
         return value, int((answers.argmax(1).cpu() == labels).sum())
 
-    def _rate(self, step: int) -> float:
+    def _learning_rate_factor(self, step: int) -> float:
         """Share of the peak rate: up over the first tenth of the steps, then down along a cosine."""
-        rise = max(1, self.total // 10)
+        rise = max(1, self.n_steps // 10)
         if step < rise:
             return (step + 1) / rise
-        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, self.total - rise)))
+        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, self.n_steps - rise)))
 
 
-def _pass(step: _Step, source: Source, settings: Settings, number: int) -> tuple[float, float]:
+def _train_epoch(step: _TrainingStep, cache: ImageCache, settings: TrainingSettings, epoch: int) -> tuple[float, float]:
     """One epoch; gives the mean loss and the share of right answers."""
     step.net.train()
-    draws = generator(settings.seed, "epoch", str(number))
-    labels, mean = source.labels, source.dataset.mean
+    draws = make_generator(settings.seed, "epoch", str(epoch))
+    labels, mean = cache.labels, cache.dataset.mean
     loss_sum, right = 0.0, 0
-    for rows in torch.split(torch.randperm(len(source), generator=draws), settings.batch_size):
-        images = settings.augmentation(source.images(rows), mean, draws)
+    for rows in torch.split(torch.randperm(len(cache), generator=draws), settings.batch_size):
+        images = settings.augmentation(cache.images(rows), mean, draws)
         loss, hits = step(images, labels[rows])
         loss_sum, right = loss_sum + loss * len(rows), right + hits
-    return loss_sum / len(source), right / len(source)
+    return loss_sum / len(cache), right / len(cache)
 
 
-def _check(train: Dataset, val: Dataset, settings: Settings) -> None:
+def _check_arguments(train: Dataset, val: Dataset, settings: TrainingSettings) -> None:
     if settings.epochs < 1 or settings.batch_size < 1:
         raise BadParameter(
             f"Training takes at least one epoch, and one image per step; got {settings.epochs} "
@@ -211,7 +213,7 @@ def _check(train: Dataset, val: Dataset, settings: Settings) -> None:
         )
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     """Makes the folder before hours are spent, not after."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -219,17 +221,17 @@ def _make(folder: Path) -> None:
         raise DataError(f"The model's folder '{folder}' cannot be made: {error.strerror}.") from error
 
 
-def _facts(source: Source, settings: Settings) -> dict[str, Any]:
+def _training_facts(cache: ImageCache, settings: TrainingSettings) -> dict[str, Any]:
     """What the card says about the training."""
-    dataset = source.dataset
+    dataset = cache.dataset
     return {
         "classes": list(dataset.classes),
         "target": dataset.target,
         "data": {
             "name": dataset.name,
-            "hash": dataset.revision(list(source.table.index)),
-            "images": len(source),
-            "unreadable": len(source.unreadable),
+            "hash": dataset.revision(list(cache.table.index)),
+            "images": len(cache),
+            "unreadable": len(cache.unreadable),
             "provenance": dataset.provenance,
         },
         "training": asdict(settings) | {"threads": torch.get_num_threads()},

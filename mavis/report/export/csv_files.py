@@ -8,36 +8,37 @@ from typing import Any
 from mavis.analysis.findings import Estimate, ExplainerEntry, Findings, Gap, MetricSummary, PairGap
 from mavis.report import layout
 
-ESTIMATE = ("n", "mean", "low", "high")
+ESTIMATE_COLUMNS = ("n", "mean", "low", "high")
 SCORE_COLUMNS = (
-    "model", "explainer", "role", "metric", "category", "direction", "attribute", "group", *ESTIMATE, "undefined",
-    "failed", "rank", "missing", "natural_mean", "shrunken",
+    "model", "explainer", "role", "metric", "category", "direction", "attribute", "group", *ESTIMATE_COLUMNS,
+    "undefined", "failed", "rank", "missing", "weighted_mean", "partial_pooled_mean",
 )  # fmt: skip
 SKILL_COLUMNS = (
-    "model", "explainer", "role", "eligible", "rank", "rank_low", "rank_high", "dominated_by", "level", "name",
-    "category", "attribute", "group", *ESTIMATE,
+    "model", "explainer", "role", "eligible", "rank", "rank_low", "rank_high", "dominated_by", "aggregation_level",
+    "name", "category", "attribute", "group", *ESTIMATE_COLUMNS,
 )  # fmt: skip
-GAP_MEASURES = ("range", "shortfall", "mean_pairwise", "corrected_sd", "worst")
+GAP_MEASURES = ("range", "shortfall", "mean_pairwise", "corrected_sd", "worst_group_mean")
 PAIR_MEASURES = ("raw", "matched", "adjusted")
 
 
-def _spread(names: Sequence[str]) -> Iterator[str]:
+def _measure_columns(names: Sequence[str]) -> Iterator[str]:
     """A column per measure and part of its estimate; the mean has the measure's own name."""
     for name in names:
         yield from (name if part == "mean" else f"{name}_{part}" for part in ("mean", "low", "high", "n"))
 
 
 GAP_COLUMNS = (
-    "model", "explainer", "role", "metric", "decides", "attribute", "best_group", "worst_group", *_spread(GAP_MEASURES),
-    "null_mean", "excess", "p", "ratio", "claimable", "found", "absent", "statement",
+    "model", "explainer", "role", "metric", "decides", "attribute", "best_group", "worst_group",
+    *_measure_columns(GAP_MEASURES), "null_mean", "excess", "p", "ratio",
+    "n_sufficient", "significant", "equivalent", "statement",
 )  # fmt: skip
 PAIR_COLUMNS = (
-    "model", "explainer", "role", "metric", "attribute", "first", "second", *_spread(PAIR_MEASURES), "retained", "p",
-    "equivalent",
+    "model", "explainer", "role", "metric", "attribute", "first", "second", *_measure_columns(PAIR_MEASURES),
+    "matched_share", "p", "equivalent",
 )  # fmt: skip
 
 
-def scores(findings: Findings) -> str:
+def scores_csv(findings: Findings) -> str:
     """One line per model, explainer, metric and group; an empty attribute and group are all images.
 
     An explainer without any map has one line, with an empty metric.
@@ -45,10 +46,10 @@ def scores(findings: Findings) -> str:
     rows = (
         [model.model, entry.explainer, entry.role, *row]
         for model in findings.models
-        for entry in layout.ordered(model)
+        for entry in layout.entries_by_rank(model)
         for row in _score_rows(findings, entry)
     )
-    return _written(SCORE_COLUMNS, rows)
+    return _to_csv(SCORE_COLUMNS, rows)
 
 
 def _score_rows(findings: Findings, entry: ExplainerEntry) -> Iterator[list[Any]]:
@@ -57,17 +58,17 @@ def _score_rows(findings: Findings, entry: ExplainerEntry) -> Iterator[list[Any]
     for one in entry.metrics:
         direction = {True: "higher", False: "lower", None: ""}[one.higher_is_better]
         head = [one.metric, one.category, direction]
-        reason = layout.absence(entry, one.metric)
-        whole = [*_estimate(one.estimate), one.undefined, one.failed, one.rank, reason, one.natural_mean, None]
+        reason = layout.missing_reason(entry, one.metric)
+        whole = [*_estimate_cells(one.estimate), one.undefined, one.failed, one.rank, reason, one.weighted_mean, None]
         yield [*head, "", "", *whole]
         for value in one.groups:
-            why = layout.group_absence(value, minimum=findings.protocol.min_report)
+            why = layout.group_missing_reason(value, min_images=findings.protocol.min_report)
             place = [value.attribute, value.group]
-            counts = [value.undefined, value.failed, None, why, None, value.shrunken]
-            yield [*head, *place, *_estimate(value.estimate), *counts]
+            counts = [value.undefined, value.failed, None, why, None, value.partial_pooled_mean]
+            yield [*head, *place, *_estimate_cells(value.estimate), *counts]
 
 
-def skills(findings: Findings) -> str:
+def skills_csv(findings: Findings) -> str:
     """One line per model, explainer and level: overall, every category, every metric that decides, each of its groups.
 
     A skill of 0 is the protocol's zero, 1 its reference. Groups have a mean only.
@@ -79,35 +80,35 @@ def skills(findings: Findings) -> str:
             entry.dominated_by, *row,
         ]
         for model in findings.models
-        for entry in layout.ordered(model)
+        for entry in layout.entries_by_rank(model)
         for row in _skill_rows(entry, attribute)
     )  # fmt: skip
-    return _written(SKILL_COLUMNS, rows)
+    return _to_csv(SKILL_COLUMNS, rows)
 
 
 def _skill_rows(entry: ExplainerEntry, attribute: str) -> Iterator[list[Any]]:
     if entry.overall is not None:
-        yield ["overall", "overall", "", "", "", *_estimate(entry.overall)]
+        yield ["overall", "overall", "", "", "", *_estimate_cells(entry.overall)]
     for name, found in entry.categories.items():
-        yield ["category", name, name, "", "", *_estimate(found)]
+        yield ["category", name, name, "", "", *_estimate_cells(found)]
     for skill in entry.skills:
-        yield ["metric", skill.metric, skill.category, "", "", *_estimate(skill.skill)]
+        yield ["metric", skill.metric, skill.category, "", "", *_estimate_cells(skill.skill)]
         for group, mean in skill.groups.items():
             yield ["group", skill.metric, skill.category, attribute, group, None, mean, None, None]
 
 
-def gaps(findings: Findings) -> str:
+def gaps_csv(findings: Findings) -> str:
     """One line per model, explainer, metric and attribute: the gap, its null, every measure of it, what may be said."""
     rows = (
         [model.model, entry.explainer, entry.role, one.metric, one.metric in deciding, *_gap_row(gap)]
         for model in findings.models
-        for deciding in [layout.deciding(model, findings.protocol.primary)]
-        for entry, one, gap in _gaps(layout.ordered(model))
+        for deciding in [layout.deciding_metrics(model, findings.protocol.primary)]
+        for entry, one, gap in _iter_gaps(layout.entries_by_rank(model))
     )
-    return _written(GAP_COLUMNS, rows)
+    return _to_csv(GAP_COLUMNS, rows)
 
 
-def _gaps(entries: Iterable[ExplainerEntry]) -> Iterator[tuple[ExplainerEntry, MetricSummary, Gap]]:
+def _iter_gaps(entries: Iterable[ExplainerEntry]) -> Iterator[tuple[ExplainerEntry, MetricSummary, Gap]]:
     for entry in entries:
         for one in entry.metrics:
             for gap in one.gaps:
@@ -115,37 +116,46 @@ def _gaps(entries: Iterable[ExplainerEntry]) -> Iterator[tuple[ExplainerEntry, M
 
 
 def _gap_row(gap: Gap) -> list[Any]:
-    measures = [gap.range, gap.shortfall, gap.mean_pairwise, gap.corrected_sd, gap.worst]
-    rest = [gap.null_mean, gap.excess, gap.p, gap.ratio, gap.claimable, gap.found, gap.absent, gap.statement]
-    return [gap.attribute, gap.best_group, gap.worst_group, *_flat(measures), *rest]
+    measures = [gap.range, gap.shortfall, gap.mean_pairwise, gap.corrected_sd, gap.worst_group_mean]
+    rest = [
+        gap.null_mean,
+        gap.excess,
+        gap.p,
+        gap.ratio,
+        gap.n_sufficient,
+        gap.significant,
+        gap.equivalent,
+        gap.statement,
+    ]
+    return [gap.attribute, gap.best_group, gap.worst_group, *_flatten_estimates(measures), *rest]
 
 
-def pairs(findings: Findings) -> str:
+def pairs_csv(findings: Findings) -> str:
     """One line per model, explainer, metric that decides, attribute and two groups: raw, matched and adjusted gap."""
     rows = (
         [model.model, entry.explainer, entry.role, one.metric, gap.attribute, *_pair_row(pair)]
         for model in findings.models
-        for entry, one, gap in _gaps(layout.ordered(model))
+        for entry, one, gap in _iter_gaps(layout.entries_by_rank(model))
         for pair in gap.pairs
     )
-    return _written(PAIR_COLUMNS, rows)
+    return _to_csv(PAIR_COLUMNS, rows)
 
 
 def _pair_row(pair: PairGap) -> list[Any]:
-    measures = _flat([pair.raw, pair.matched, pair.adjusted])
-    return [pair.first, pair.second, *measures, pair.retained, pair.p, pair.equivalent]
+    measures = _flatten_estimates([pair.raw, pair.matched, pair.adjusted])
+    return [pair.first, pair.second, *measures, pair.matched_share, pair.p, pair.equivalent]
 
 
-def _flat(estimates: Iterable[Estimate | None]) -> Iterator[Any]:
+def _flatten_estimates(estimates: Iterable[Estimate | None]) -> Iterator[Any]:
     for one in estimates:
         yield from (None,) * 4 if one is None else (one.mean, one.low, one.high, one.n)
 
 
-def _estimate(estimate: Estimate) -> list[Any]:
+def _estimate_cells(estimate: Estimate) -> list[Any]:
     return [estimate.n, estimate.mean, estimate.low, estimate.high]
 
 
-def _written(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def _to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)

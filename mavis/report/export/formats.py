@@ -6,10 +6,10 @@ from typing import Any
 
 from mavis.analysis.findings import SCHEMA_VERSION, Findings, ModelFindings
 from mavis.report import layout, model_summary, numbers, wording
-from mavis.report.text_tables import Grid, across, grids, twins
+from mavis.report.text_tables import TextTable, cue_detection_table, mean_rank_table, model_tables
 
 
-def schema() -> dict[str, Any]:
+def leaderboard_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of ``leaderboard.json``."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -26,17 +26,17 @@ def as_json(findings: Findings) -> str:
 
 def as_markdown(findings: Findings) -> str:
     """Per model the recommendation, a table per category and the primary metric per group."""
-    name = markdown_escape
-    lines = [f"# MAVIS leaderboard: {name(layout.title(findings))}", ""]
-    lines += [f"- {name(line)}" for line in layout.standing(findings)]
+    name = escape_markdown
+    lines = [f"# MAVIS leaderboard: {name(layout.protocol_title(findings))}", ""]
+    lines += [f"- {name(line)}" for line in layout.status_notices(findings)]
     data = findings.data
     images = f"{data.images} images of {data.name}, target {data.target}."
     lines += ["", name(f"{images} {data.provenance} {legend(findings)}")]
     for model in findings.models:
-        lines += ["", f"## {name(model.model)}", "", *_markdown_answer(model)]
-        for grid in grids(findings, model):
+        lines += ["", f"## {name(model.model)}", "", *_markdown_recommendation(model)]
+        for grid in model_tables(findings, model):
             lines += ["", *_markdown_table(grid)]
-    for between in (across(findings), twins(findings)):
+    for between in (mean_rank_table(findings), cue_detection_table(findings)):
         lines += ["", *_markdown_table(between)] if between else []
     lines += ["", *(f"- {name(caveat)}" for caveat in findings.caveats)]
     return "\n".join(lines) + "\n"
@@ -51,68 +51,68 @@ def legend(findings: Findings) -> str:
     )
 
 
-def _markdown_answer(model: ModelFindings) -> list[str]:
+def _markdown_recommendation(model: ModelFindings) -> list[str]:
     found = model.recommendation
-    name = markdown_escape
-    headline = f"**{name(wording.headline(found))}.** {name(found.sentence)}"
+    name = escape_markdown
+    headline = f"**{name(wording.recommendation_headline(found))}.** {name(found.sentence)}"
     lines = [f"- **{name(one.code)}** {name(one.reason)}" for one in found.refusals]
     lines += [f"{number}. {name(reason)}" for number, reason in enumerate(found.reasons, start=1)]
     lines += ["", *(f"- By group: {name(statement)}" for statement in found.by_group)]
     lines += [f"- Not assessed: {name(missing)}" for missing in found.not_assessed]
-    lines += [f"- {name(head.capitalize())}: {name(words)}" for head, words in wording.beside(found)]
-    lines += [f"- {name(line)}" for line in model_summary.details(model.validity)]
+    lines += [f"- {name(head.capitalize())}: {name(words)}" for head, words in wording.supporting_lines(found)]
+    lines += [f"- {name(line)}" for line in model_summary.validity_details(model.validity)]
     return [headline, "", *lines]
 
 
-def _markdown_table(grid: Grid) -> list[str]:
+def _markdown_table(table: TextTable) -> list[str]:
     def row(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(markdown_escape(cell) for cell in cells)} |"
+        return f"| {' | '.join(escape_markdown(cell) for cell in cells)} |"
 
-    rest = range(1, len(grid.header))
-    rule = f"| --- |{''.join(' --- |' if place in grid.words else ' ---: |' for place in rest)}"
-    return [f"**{markdown_escape(grid.caption)}**", "", row(grid.header), rule, *(row(cells) for cells in grid.rows)]
+    rest = range(1, len(table.header))
+    rule = f"| --- |{''.join(' --- |' if place in table.text_columns else ' ---: |' for place in rest)}"
+    return [f"**{escape_markdown(table.caption)}**", "", row(table.header), rule, *(row(cells) for cells in table.rows)]
 
 
 def as_latex(findings: Findings) -> str:
     """Per model a booktabs tabular per category and one for the groups."""
-    name = latex_escape
+    name = escape_latex
     lines = [
-        f"% MAVIS leaderboard: {_one_line(layout.title(findings))}",
+        f"% MAVIS leaderboard: {_one_line(layout.protocol_title(findings))}",
         r"% needs \usepackage{booktabs} and, with pdfLaTeX, \usepackage[T1]{fontenc}",
-        *(f"% {_one_line(line)}" for line in layout.standing(findings)),
+        *(f"% {_one_line(line)}" for line in layout.status_notices(findings)),
         f"% {_one_line(legend(findings))}",
     ]
     for model in findings.models:
-        for grid in grids(findings, model):
+        for grid in model_tables(findings, model):
             lines += ["", *_latex_table(grid)]
         found = model.recommendation
-        lines += ["", rf"\noindent {name(wording.headline(found))}. {name(found.sentence)}"]
-    between = across(findings)
+        lines += ["", rf"\noindent {name(wording.recommendation_headline(found))}. {name(found.sentence)}"]
+    between = mean_rank_table(findings)
     lines += ["", *_latex_table(between)] if between else []
     return "\n".join(lines) + "\n"
 
 
-def _latex_table(grid: Grid) -> list[str]:
+def _latex_table(table: TextTable) -> list[str]:
     def row(cells: Sequence[str]) -> str:
-        return f"{' & '.join(latex_escape(cell) for cell in cells)} \\\\"
+        return f"{' & '.join(escape_latex(cell) for cell in cells)} \\\\"
 
     return [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{latex_escape(grid.caption)}}}",
-        rf"\begin{{tabular}}{{{_alignment(grid)}}}",
+        rf"\caption{{{escape_latex(table.caption)}}}",
+        rf"\begin{{tabular}}{{{_column_alignment(table)}}}",
         r"\toprule",
-        row(grid.header),
+        row(table.header),
         r"\midrule",
-        *(row(cells) for cells in grid.rows),
+        *(row(cells) for cells in table.rows),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
     ]
 
 
-def _alignment(grid: Grid) -> str:
-    return "".join("l" if place == 0 or place in grid.words else "r" for place in range(len(grid.header)))
+def _column_alignment(table: TextTable) -> str:
+    return "".join("l" if place == 0 or place in table.text_columns else "r" for place in range(len(table.header)))
 
 
 def _one_line(text: str) -> str:
@@ -120,13 +120,13 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def markdown_escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """The text as Markdown and the HTML inside it show it literally, on one line."""
     text = _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~$#!])", r"\\\1", text)
 
 
-LATEX = {
+LATEX_ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "[": "{[}", "]": "{]}", "–": "--", "−": "$-$", "±": r"$\pm$", "×": r"$\times$",
@@ -135,6 +135,6 @@ LATEX = {
 }  # fmt: skip
 
 
-def latex_escape(text: str) -> str:
+def escape_latex(text: str) -> str:
     """The text as LaTeX prints it literally, on one line; square brackets too, since they open arguments."""
-    return "".join(LATEX.get(letter, letter) for letter in _one_line(text))
+    return "".join(LATEX_ESCAPES.get(letter, letter) for letter in _one_line(text))

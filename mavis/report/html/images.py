@@ -11,30 +11,30 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-LARGEST_TILE = 112
+MAX_TILE_SIZE = 112
 """Longer side of an image in the gallery, in pixels."""
 
-SIGNED, UNSIGNED = "RdBu_r", "turbo"
+SIGNED_COLOURS, UNSIGNED_COLOURS = "RdBu_r", "turbo"
 
 
 @dataclass(frozen=True)
-class Scale:
+class ColourScale:
     """How a row of maps becomes colours.
 
     Attributes:
         low: value of the first colour.
         high: value of the last colour.
-        largest: largest absolute value in the row; beyond ``low`` and ``high`` the end colours stay.
-        colours: name of the colour map.
+        max_abs: largest absolute value in the row; beyond ``low`` and ``high`` the end colours stay.
+        colour_map: name of the colour map.
     """
 
     low: float
     high: float
-    largest: float
-    colours: str
+    max_abs: float
+    colour_map: str
 
 
-def scale(maps: Sequence[NDArray[np.float32]]) -> Scale:
+def shared_scale(maps: Sequence[NDArray[np.float32]]) -> ColourScale:
     """One scale for all these maps: symmetric about 0 where any value is negative, else from 0.
 
     The ends are at the 99.5th percentile of the absolute values, so that a single pixel does not darken the row.
@@ -42,48 +42,48 @@ def scale(maps: Sequence[NDArray[np.float32]]) -> Scale:
     values = np.concatenate([np.ravel(one) for one in maps])
     values = values[np.isfinite(values)]
     if not values.size or not values.any():
-        return Scale(0.0, 1.0, 0.0, UNSIGNED)
+        return ColourScale(0.0, 1.0, 0.0, UNSIGNED_COLOURS)
     size = np.abs(values)
     end = float(np.quantile(size, 0.995)) or float(size.max())
-    low, colours = (-end, SIGNED) if values.min() < 0 else (0.0, UNSIGNED)
-    return Scale(low, end, float(size.max()), colours)
+    low, colours = (-end, SIGNED_COLOURS) if values.min() < 0 else (0.0, UNSIGNED_COLOURS)
+    return ColourScale(low, end, float(size.max()), colours)
 
 
-def map_image(values: NDArray[np.float32], by: Scale) -> str:
+def map_uri(values: NDArray[np.float32], scale: ColourScale) -> str:
     """A map as a PNG data URI with a palette; values that are not finite are left transparent."""
-    values = _fit(Image.fromarray(np.asarray(values, dtype=np.float32)))
-    share = (np.nan_to_num(values) - by.low) / (by.high - by.low)
+    values = _shrink(Image.fromarray(np.asarray(values, dtype=np.float32)))
+    share = (np.nan_to_num(values) - scale.low) / (scale.high - scale.low)
     index = np.where(np.isfinite(values), np.clip(np.rint(share * 254), 0, 254), 255).astype(np.uint8)
-    return _paletted(index, by.colours)
+    return _palette_uri(index, scale.colour_map)
 
 
-def colour_bar(colours: str) -> str:
+def colour_bar_uri(colour_map: str) -> str:
     """The colours of a scale from its low to its high end, a PNG data URI 255 px wide."""
-    return _paletted(np.arange(255, dtype=np.uint8)[None].repeat(4, axis=0), colours)
+    return _palette_uri(np.arange(255, dtype=np.uint8)[None].repeat(4, axis=0), colour_map)
 
 
-def photo(pixels: NDArray[np.uint8]) -> str:
+def image_uri(pixels: NDArray[np.uint8]) -> str:
     """An image as a PNG data URI, small enough for the gallery."""
-    return _png(Image.fromarray(_fit(Image.fromarray(np.asarray(pixels, dtype=np.uint8)))))
+    return _png_uri(Image.fromarray(_shrink(Image.fromarray(np.asarray(pixels, dtype=np.uint8)))))
 
 
-def _fit(image: Image.Image) -> NDArray[Any]:
-    share = LARGEST_TILE / max(image.size)
+def _shrink(image: Image.Image) -> NDArray[Any]:
+    share = MAX_TILE_SIZE / max(image.size)
     if share >= 1:
         return np.asarray(image)
     width, height = (max(1, round(side * share)) for side in image.size)
     return np.asarray(image.resize((width, height), Image.Resampling.BOX))
 
 
-def _paletted(index: NDArray[np.uint8], colours: str) -> str:
+def _palette_uri(index: NDArray[np.uint8], colour_map: str) -> str:
     palette = np.zeros((256, 3), dtype=np.uint8)
-    palette[:255] = np.rint(mpl.colormaps[colours](np.linspace(0, 1, 255))[:, :3] * 255)
+    palette[:255] = np.rint(mpl.colormaps[colour_map](np.linspace(0, 1, 255))[:, :3] * 255)
     image = Image.fromarray(index, mode="L")
     image.putpalette(palette.tobytes())
-    return _png(image, transparency=255)
+    return _png_uri(image, transparency=255)
 
 
-def _png(image: Image.Image, **options: Any) -> str:
+def _png_uri(image: Image.Image, **options: Any) -> str:
     written = io.BytesIO()
     image.save(written, "PNG", optimize=True, **options)
     return "data:image/png;base64," + base64.b64encode(written.getvalue()).decode("ascii")

@@ -11,22 +11,21 @@ from markupsafe import Markup
 
 from mavis.analysis.findings import Findings, ModelFindings
 from mavis.report import layout, model_summary, numbers, text_tables, wording
-from mavis.report.html import figures, plots
-from mavis.report.html import images as pictures
+from mavis.report.html import figures, images, plots
 from mavis.report.html.gallery import Tile
 
-ORDERS = "dashed: the most influential cells are removed first; solid: the least influential first"
+CURVE_LEGEND = "dashed: the most influential cells are removed first; solid: the least influential first"
 
 
-def render(findings: Findings, curves: pd.DataFrame, tiles: Sequence[Tile]) -> str:
+def render_page(findings: Findings, curves: pd.DataFrame, tiles: Sequence[Tile]) -> str:
     """The page as text.
 
     Args:
         findings: what the run found.
-        curves: as `mavis.report.write` takes them.
+        curves: as `mavis.report.write_report` takes them.
         tiles: images with their maps.
     """
-    page = Environment(
+    template = Environment(
         loader=PackageLoader("mavis.report.html", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -34,37 +33,37 @@ def render(findings: Findings, curves: pd.DataFrame, tiles: Sequence[Tile]) -> s
         lstrip_blocks=True,
     ).get_template("page.html.j2")
     attribute = layout.first_attribute(findings)
-    views = [_view(findings, model, curves, tiles) for model in findings.models]
-    return page.render(
+    views = [_model_view(findings, model, curves, tiles) for model in findings.models]
+    return template.render(
         findings=findings,
         views=views,
         attribute=attribute,
-        columns=layout.columns(findings.models),
-        validity=figures.validity(findings, attribute) if attribute else "",
+        columns=layout.metric_columns(findings.models),
+        accuracy_figure=figures.accuracy_figure(findings, attribute) if attribute else "",
         protocol=findings.protocol,
         data=findings.data,
         run=findings.run,
         share=f"{findings.protocol.confidence * 100:g} %",
-        number=numbers.number,
-        answer_of=wording,
-        worth=model_summary,
-        grids=text_tables,
+        number=numbers.format_number,
+        wording=wording,
+        model_summary=model_summary,
+        text_tables=text_tables,
         layout=layout,
         numbers=numbers,
-        twins=text_tables.twins(findings),
-        skilled=any(layout.skill_categories(model) for model in findings.models),
+        cue_detections=text_tables.cue_detection_table(findings),
+        has_skills=any(layout.skill_categories(model) for model in findings.models),
         has_tiles=bool(tiles),
-        breakable=breakable,
+        add_line_breaks=add_line_breaks,
     )
 
 
-def breakable(name: str) -> Markup:
+def add_line_breaks(name: str) -> Markup:
     """A metric's name that may break after each underscore."""
     return Markup("_<wbr>").join(name.split("_"))
 
 
 @dataclass(frozen=True)
-class Picture:
+class CaptionedFigure:
     """A figure with the words under it.
 
     Attributes:
@@ -77,16 +76,16 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Cell:
+class GalleryCell:
     """A map in the gallery, or why there is none.
 
     Attributes:
         png: a data URI; empty where there is no map.
-        told: what a reader who cannot see it is told.
+        description: the text for readers who cannot see it.
     """
 
     png: str
-    told: str
+    description: str
 
 
 @dataclass(frozen=True)
@@ -97,27 +96,27 @@ class GalleryRow:
         name: the explainer with its role.
         cells: one per face.
         scale: what the colours mean.
-        bar: the colours, a data URI.
+        colour_bar: the colours, a data URI.
     """
 
     name: str
-    cells: tuple[Cell, ...]
-    scale: pictures.Scale
-    bar: str
+    cells: tuple[GalleryCell, ...]
+    scale: images.ColourScale
+    colour_bar: str
 
 
 @dataclass(frozen=True)
-class Face:
+class GalleryHeader:
     """An image at the head of a column of the gallery.
 
     Attributes:
         tile: any tile with this image.
-        groups: its annotations in words.
+        groups_text: its annotations in words.
         png: a data URI.
     """
 
     tile: Tile
-    groups: str
+    groups_text: str
     png: str
 
 
@@ -125,54 +124,61 @@ class Face:
 class Gallery:
     """Explainers by images, for one model."""
 
-    faces: tuple[Face, ...]
+    headers: tuple[GalleryHeader, ...]
     rows: tuple[GalleryRow, ...]
 
 
 @dataclass(frozen=True)
-class View:
+class ModelView:
     """What the page shows of one model beyond its findings; curves per imputer."""
 
-    found: ModelFindings
+    model: ModelFindings
     ranking: Markup
     groups: Markup
-    curves: Mapping[str, Sequence[Picture]]
+    curves: Mapping[str, Sequence[CaptionedFigure]]
     gallery: Gallery
-    reliability: text_tables.Grid | None
-    agreement: text_tables.Grid | None
+    reliability: text_tables.TextTable | None
+    agreement: text_tables.TextTable | None
 
 
-def _view(findings: Findings, model: ModelFindings, curves: pd.DataFrame, tiles: Sequence[Tile]) -> View:
+def _model_view(findings: Findings, model: ModelFindings, curves: pd.DataFrame, tiles: Sequence[Tile]) -> ModelView:
     attribute = layout.first_attribute(findings)
-    return View(
-        found=model,
-        ranking=figures.ranking(findings, model, attribute),
-        groups=figures.groups(findings, model, attribute) if attribute else Markup(""),
-        curves=_curves(findings, model, curves),
+    return ModelView(
+        model=model,
+        ranking=figures.ranking_figure(findings, model, attribute),
+        groups=figures.group_figure(findings, model, attribute) if attribute else Markup(""),
+        curves=_curve_figures(findings, model, curves),
         gallery=_gallery(findings, model, [tile for tile in tiles if tile.model == model.model]),
-        reliability=text_tables.reliability(findings, model),
-        agreement=text_tables.agreement(findings, model),
+        reliability=text_tables.reliability_table(findings, model),
+        agreement=text_tables.agreement_table(findings, model),
     )
 
 
-def _curves(findings: Findings, model: ModelFindings, curves: pd.DataFrame) -> dict[str, list[Picture]]:
+def _curve_figures(findings: Findings, model: ModelFindings, curves: pd.DataFrame) -> dict[str, list[CaptionedFigure]]:
     """Per imputer every explainer over all images, and the best ranked one per group."""
     mine = curves[curves["model"] == model.model]
-    entries = layout.ordered(model)
+    entries = layout.entries_by_rank(model)
     found = {}
     for imputer, rows in mine.groupby("imputer", sort=False):
         whole = rows[rows["group"] == ""]
-        panels = {layout.name(entry): whole[whole["explainer"] == entry.explainer] for entry in entries}
-        caption = f"All images; removed cells show: {imputer}. {ORDERS.capitalize()}. The shaded area is the gain."
-        pictures = [*_picture(panels, caption, model), *_group_curves(findings, model, rows, str(imputer))]
+        panels = {layout.entry_label(entry): whole[whole["explainer"] == entry.explainer] for entry in entries}
+        caption = (
+            f"All images; removed cells show: {imputer}. {CURVE_LEGEND.capitalize()}. The shaded area is the gain."
+        )
+        pictures = [
+            *_captioned_figures(panels, caption, model),
+            *_group_curve_figures(findings, model, rows, str(imputer)),
+        ]
         if pictures:
             found[str(imputer)] = pictures
     return found
 
 
-def _group_curves(findings: Findings, model: ModelFindings, rows: pd.DataFrame, imputer: str) -> Iterator[Picture]:
+def _group_curve_figures(
+    findings: Findings, model: ModelFindings, rows: pd.DataFrame, imputer: str
+) -> Iterator[CaptionedFigure]:
     attribute = layout.first_attribute(findings)
-    leader = next((entry.explainer for entry in layout.ordered(model) if entry.rank is not None), None)
+    leader = next((entry.explainer for entry in layout.entries_by_rank(model) if entry.rank is not None), None)
     if attribute is None or leader is None:
         return
     mine = rows[(rows["explainer"] == leader) & (rows["attribute"] == attribute)]
@@ -180,54 +186,63 @@ def _group_curves(findings: Findings, model: ModelFindings, rows: pd.DataFrame, 
     for group in findings.data.groups[attribute]:
         part = mine[mine["group"] == group]
         if len(part) and part["n"].min() >= findings.protocol.min_report:
-            panels[f"{layout.spoken(group)} (n={part['n'].max():.0f})"] = part
-    what = f"{leader} by {layout.spoken(attribute)}, as labelled; removed cells show: {imputer}."
-    caption = f"{what} {ORDERS.capitalize()}."
-    yield from _picture(panels, caption, model)
+            panels[f"{layout.display_name(group)} (n={part['n'].max():.0f})"] = part
+    what = f"{leader} by {layout.display_name(attribute)}, as labelled; removed cells show: {imputer}."
+    caption = f"{what} {CURVE_LEGEND.capitalize()}."
+    yield from _captioned_figures(panels, caption, model)
 
 
-def _picture(panels: dict[str, pd.DataFrame], caption: str, model: ModelFindings) -> Iterator[Picture]:
-    if svg := plots.curves(panels, told=f"Perturbation curves on {model.model}. {caption}"):
-        yield Picture(caption, svg)
+def _captioned_figures(
+    panels: dict[str, pd.DataFrame], caption: str, model: ModelFindings
+) -> Iterator[CaptionedFigure]:
+    if svg := plots.plot_curves(panels, description=f"Perturbation curves on {model.model}. {caption}"):
+        yield CaptionedFigure(caption, svg)
 
 
 def _gallery(findings: Findings, model: ModelFindings, tiles: Sequence[Tile]) -> Gallery:
     attribute = layout.first_attribute(findings)
     order = list(findings.data.groups[attribute]) if attribute else []
 
-    def place(tile: Tile) -> int:
+    def sort_key(tile: Tile) -> int:
         group = tile.groups.get(attribute or "")
         return order.index(group) if group in order else len(order)
 
-    heads = {tile.image_id: tile for tile in sorted(tiles, key=place, reverse=True)}
-    faces = tuple(_face(tile) for tile in sorted(heads.values(), key=place))
-    rows = (_gallery_row(layout.name(entry), entry.explainer, faces, tiles) for entry in layout.ordered(model))
-    return Gallery(faces, tuple(row for row in rows if row is not None))
+    heads = {tile.image_id: tile for tile in sorted(tiles, key=sort_key, reverse=True)}
+    headers = tuple(_gallery_header(tile) for tile in sorted(heads.values(), key=sort_key))
+    rows = (
+        _gallery_row(layout.entry_label(entry), entry.explainer, headers, tiles)
+        for entry in layout.entries_by_rank(model)
+    )
+    return Gallery(headers, tuple(row for row in rows if row is not None))
 
 
-def _face(tile: Tile) -> Face:
-    groups = ", ".join(f"{layout.spoken(name)}: {layout.spoken(group)}" for name, group in tile.groups.items())
-    return Face(tile, groups, pictures.photo(tile.image))
+def _gallery_header(tile: Tile) -> GalleryHeader:
+    groups = ", ".join(
+        f"{layout.display_name(name)}: {layout.display_name(group)}" for name, group in tile.groups.items()
+    )
+    return GalleryHeader(tile, groups, images.image_uri(tile.image))
 
 
-def _gallery_row(name: str, explainer: str, faces: Sequence[Face], tiles: Sequence[Tile]) -> GalleryRow | None:
+def _gallery_row(
+    name: str, explainer: str, headers: Sequence[GalleryHeader], tiles: Sequence[Tile]
+) -> GalleryRow | None:
     mine = {tile.image_id: tile for tile in tiles if tile.explainer == explainer}
     if not mine:
         return None
-    by = pictures.scale([tile.map for tile in mine.values()])
-    cells = (_cell(name, mine.get(face.tile.image_id), by) for face in faces)
-    return GalleryRow(name, tuple(cells), by, pictures.colour_bar(by.colours))
+    scale = images.shared_scale([tile.map for tile in mine.values()])
+    cells = (_gallery_cell(name, mine.get(face.tile.image_id), scale) for face in headers)
+    return GalleryRow(name, tuple(cells), scale, images.colour_bar_uri(scale.colour_map))
 
 
-def _cell(name: str, tile: Tile | None, by: pictures.Scale) -> Cell:
+def _gallery_cell(name: str, tile: Tile | None, scale: images.ColourScale) -> GalleryCell:
     if tile is None:
-        return Cell("", "no map of this image")
-    told = f"Map of {name} for image {tile.image_id}, labelled {tile.label}, {_range(tile)}"
-    return Cell(pictures.map_image(tile.map, by), told)
+        return GalleryCell("", "no map of this image")
+    told = f"Map of {name} for image {tile.image_id}, labelled {tile.label}, {_value_range(tile)}"
+    return GalleryCell(images.map_uri(tile.map, scale), told)
 
 
-def _range(tile: Tile) -> str:
+def _value_range(tile: Tile) -> str:
     values: Any = tile.map[np.isfinite(tile.map)]
     if not values.size:
         return "without any finite value"
-    return f"values from {numbers.number(float(values.min()))} to {numbers.number(float(values.max()))}"
+    return f"values from {numbers.format_number(float(values.min()))} to {numbers.format_number(float(values.max()))}"

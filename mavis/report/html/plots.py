@@ -46,13 +46,13 @@ STYLE: dict[Any, Any] = {
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
 }
-WIDTH = 9.2
+FIGURE_WIDTH = 9.2
 """Of a full figure, in inches."""
 
-ROW = 0.24
+ROW_HEIGHT = 0.24
 """Height of a line of dots, in inches."""
 
-LONGEST_LABEL, LONGEST_TITLE = 24, 48
+MAX_LABEL_LENGTH, MAX_TITLE_LENGTH = 24, 48
 
 
 @dataclass(frozen=True)
@@ -93,47 +93,51 @@ class Panel:
     mean: float | None = None
 
 
-def dots(
+def plot_dots(
     panels: Sequence[Panel],
     *,
-    told: str,
-    across: int,
-    xlabel: str = "",
-    limits: tuple[float, float] | None = None,
-    shared: bool = True,
+    description: str,
+    n_columns: int,
+    x_label: str = "",
+    x_limits: tuple[float, float] | None = None,
+    share_x: bool = True,
 ) -> Markup:
     """Panels of dots with intervals; nothing where there is nothing to draw.
 
     Args:
         panels: each with as many lines as the others.
-        told: what a reader who cannot see it is told.
-        across: panels in a row.
-        xlabel: under the lowest panels.
-        limits: of every x axis; found where None.
-        shared: one x axis for all panels.
+        description: the text for readers who cannot see it.
+        n_columns: panels in a row.
+        x_label: under the lowest panels.
+        x_limits: limits of every x axis; computed from the panels where None.
+        share_x: one x axis for all panels.
     """
     if not any(dot.estimate.mean is not None for panel in panels for dot in panel.dots):
         return Markup("")
     lines = max(len(panel.dots) for panel in panels)
-    labels = [_short(dot.label) for panel in panels for dot in panel.dots]
+    labels = [_truncate(dot.label) for panel in panels for dot in panel.dots]
     with mpl.rc_context(STYLE):
-        grid = _grid(
-            len(panels), across, height=ROW * lines + 0.1, left=_label_width(labels), bottom=0.46 if xlabel else 0.3
+        grid = _axes_grid(
+            len(panels),
+            n_columns,
+            height=ROW_HEIGHT * lines + 0.1,
+            left=_label_width(labels),
+            bottom=0.46 if x_label else 0.3,
         )
-        if shared:
-            limits = limits or _limits(panels)
+        if share_x:
+            x_limits = x_limits or _x_limits(panels)
         for place, (axes, panel) in enumerate(zip(grid.axes, panels, strict=True)):
-            _draw_panel(axes, panel, lines, labelled=place % across == 0)
-            axes.set_xlim(*(limits or _limits([panel])))
-            axes.set_xlabel(xlabel)
-        return _svg(grid.figure, told)
+            _draw_panel(axes, panel, lines, labelled=place % n_columns == 0)
+            axes.set_xlim(*(x_limits or _x_limits([panel])))
+            axes.set_xlabel(x_label)
+        return _to_svg(grid.figure, description)
 
 
 def _draw_panel(axes: Axes, panel: Panel, lines: int, *, labelled: bool) -> None:
-    axes.set_title(_short(panel.title, LONGEST_TITLE))
+    axes.set_title(_truncate(panel.title, MAX_TITLE_LENGTH))
     axes.set_ylim(lines - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
-    axes.set_yticks(range(len(panel.dots)), [_short(dot.label) if labelled else "" for dot in panel.dots])
+    axes.set_yticks(range(len(panel.dots)), [_truncate(dot.label) if labelled else "" for dot in panel.dots])
     axes.xaxis.set_major_locator(MaxNLocator(4))
     for line in range(len(panel.dots)):
         axes.axhline(line, color=LINE, linewidth=0.5, zorder=0)
@@ -162,7 +166,7 @@ def _draw_dot(axes: Axes, dot: Dot, line: int) -> None:
         axes.plot([dot.mark], [line], "|", color=INK, markersize=9, markeredgewidth=1.6, zorder=3)
 
 
-def _limits(panels: Sequence[Panel]) -> tuple[float, float]:
+def _x_limits(panels: Sequence[Panel]) -> tuple[float, float]:
     values: list[float | None] = []
     for panel in panels:
         values += [panel.chance, panel.mean]
@@ -173,13 +177,13 @@ def _limits(panels: Sequence[Panel]) -> tuple[float, float]:
     return min(known) - margin, max(known) + margin
 
 
-def curves(panels: Mapping[str, pd.DataFrame], *, told: str, output: str = "target's output") -> Markup:
+def plot_curves(panels: Mapping[str, pd.DataFrame], *, description: str, y_label: str = "target's output") -> Markup:
     """Falling curves, a panel each: solid for the least influential first, dashed for the most, shaded between.
 
     Args:
         panels: title -> rows with ``order, x, mean`` of one explainer, imputer and group.
-        told: what a reader who cannot see it is told.
-        output: label of the y axis.
+        description: the text for readers who cannot see it.
+        y_label: label of the y axis.
     """
     panels = {title: rows.dropna(subset=["mean"]) for title, rows in panels.items()}
     panels = {title: rows for title, rows in panels.items() if len(rows)}
@@ -188,18 +192,18 @@ def curves(panels: Mapping[str, pd.DataFrame], *, told: str, output: str = "targ
     across = min(4, len(panels))
     means = np.concatenate([rows["mean"].to_numpy(dtype=float) for rows in panels.values()])
     with mpl.rc_context(STYLE):
-        grid = _grid(len(panels), across, height=1.15, left=0.55, bottom=0.46)
+        grid = _axes_grid(len(panels), across, height=1.15, left=0.55, bottom=0.46)
         for place, (axes, (title, rows)) in enumerate(zip(grid.axes, panels.items(), strict=True)):
-            _draw_curves(axes, _short(title, LONGEST_TITLE), rows)
+            _draw_curves(axes, _truncate(title, MAX_TITLE_LENGTH), rows)
             axes.set_xlim(0, 1)
             axes.set_ylim(min(0.0, means.min()), means.max() * 1.05)
             axes.yaxis.set_major_locator(MaxNLocator(3))
             if place % across:
                 axes.set_yticklabels([])
             else:
-                axes.set_ylabel(output)
+                axes.set_ylabel(y_label)
             axes.set_xlabel("share removed")
-        return _svg(grid.figure, told)
+        return _to_svg(grid.figure, description)
 
 
 def _draw_curves(axes: Axes, title: str, rows: pd.DataFrame) -> None:
@@ -217,41 +221,41 @@ def _draw_curves(axes: Axes, title: str, rows: pd.DataFrame) -> None:
 
 
 @dataclass(frozen=True)
-class _Grid:
+class _AxesGrid:
     figure: Figure
     axes: list[Axes]
 
 
-def _grid(many: int, across: int, *, height: float, left: float, bottom: float) -> _Grid:
+def _axes_grid(n_panels: int, n_columns: int, *, height: float, left: float, bottom: float) -> _AxesGrid:
     """Axes of equal size, row by row; sizes in inches."""
-    rows = -(-many // across)
+    rows = -(-n_panels // n_columns)
     right, top, between = 0.2, 0.3, 0.34
     full = rows * (height + top + bottom)
-    width = (WIDTH - left - right - between * (across - 1)) / across
-    figure = Figure(figsize=(WIDTH, full))
+    width = (FIGURE_WIDTH - left - right - between * (n_columns - 1)) / n_columns
+    figure = Figure(figsize=(FIGURE_WIDTH, full))
     axes = []
-    for place in range(many):
-        row, column = divmod(place, across)
+    for place in range(n_panels):
+        row, column = divmod(place, n_columns)
         x = left + column * (width + between)
         y = full - (row + 1) * (height + top + bottom) + bottom
-        axes.append(figure.add_axes((x / WIDTH, y / full, width / WIDTH, height / full)))
-    return _Grid(figure, axes)
+        axes.append(figure.add_axes((x / FIGURE_WIDTH, y / full, width / FIGURE_WIDTH, height / full)))
+    return _AxesGrid(figure, axes)
 
 
-def _short(label: str, longest: int = LONGEST_LABEL) -> str:
-    return label if len(label) <= longest else f"{label[: longest - 1]}…"
+def _truncate(label: str, max_length: int = MAX_LABEL_LENGTH) -> str:
+    return label if len(label) <= max_length else f"{label[: max_length - 1]}…"
 
 
 def _label_width(labels: Sequence[str]) -> float:
     return 0.25 + 0.075 * max(map(len, labels), default=0)
 
 
-def _svg(figure: Figure, told: str) -> Markup:
+def _to_svg(figure: Figure, description: str) -> Markup:
     """The figure as an element of the page: its colours, its font, its width, no identifiers that could clash."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     written = io.StringIO()
-    with warnings.catch_warnings(), mpl.rc_context({"svg.hashsalt": told}):
+    with warnings.catch_warnings(), mpl.rc_context({"svg.hashsalt": description}):
         warnings.filterwarnings(
             "ignore", message="Glyph", category=UserWarning
         )  # the reader's browser has its own fonts
@@ -264,5 +268,5 @@ def _svg(figure: Figure, told: str) -> Markup:
         body = body.replace(stand_in, f"var({variable})")
     size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', body)
     wide, high = size.groups() if size else ("600", "300")
-    start = f'<svg role="img" aria-label="{escape(told)}" viewBox="0 0 {wide} {high}" class="plot">'
+    start = f'<svg role="img" aria-label="{escape(description)}" viewBox="0 0 {wide} {high}" class="plot">'
     return Markup(re.sub(r"<svg[^>]*>", lambda _: start, body, count=1))  # noqa: S704 (matplotlib escapes its texts)

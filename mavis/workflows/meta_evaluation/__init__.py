@@ -1,9 +1,10 @@
 """Does MAVIS measure what it says? Its own metrics on models and maps whose truth is known: M0 to M13.
 
-    from mavis import protocol, verify
+    from mavis.protocol.loading import load_protocol
+    from mavis.workflows.meta_evaluation import meta_evaluate
 
-    found = verify.run(protocol.load("best_practices_v1"), quick=True)
-    print(found.demoted)
+    result = meta_evaluate(load_protocol("best_practices_v1"), quick=True)
+    print(result.demoted)
 
 The tests are those of the specification's section 4; docs/verification.md explains each.
 """
@@ -28,99 +29,103 @@ from mavis.workflows.meta_evaluation import (
     shortcut_bias,
     threshold_calibration,
 )
-from mavis.workflows.meta_evaluation.applicability import APPLIES
+from mavis.workflows.meta_evaluation.applicability import REQUIREMENTS
 from mavis.workflows.meta_evaluation.fixtures import QUICK, Bench, Sizes
-from mavis.workflows.meta_evaluation.results import Check, Threshold, Verification, demotions
+from mavis.workflows.meta_evaluation.results import Check, MetaEvaluation, Threshold, demotion_reasons
 
-__all__ = ["Check", "Threshold", "Verification", "news", "run"]
+__all__ = ["Check", "MetaEvaluation", "Threshold", "meta_evaluate", "new_failures"]
 
-REQUIRED = ("M0", "M1", "M2", "M3", "M4", "M7", "M8", "M9", "M10", "M13")
+REQUIRED_TESTS = ("M0", "M1", "M2", "M3", "M4", "M7", "M8", "M9", "M10", "M13")
 """Tests whose failure is an error, unless it is on record as a demotion."""
 
 
-def run(
-    rules: Protocol, *, quick: bool = False, twin: Path | None = None, tell: Callable[[str], None] = lambda _: None
-) -> Verification:
+def meta_evaluate(
+    protocol: Protocol,
+    *,
+    quick: bool = False,
+    retrained_model: Path | None = None,
+    notify: Callable[[str], None] = lambda _: None,
+) -> MetaEvaluation:
     """Every test, on hand-wired models and on embedded faces.
 
     Args:
-        rules: the protocol whose deciding metrics are tested.
+        protocol: the protocol whose deciding metrics are tested.
         quick: fewer images, draws and tests (M3, M5 to M7 and M11 are left out), and no thresholds; it demotes nothing.
-        twin: folder of `race_resnet` trained from another seed, for the ceiling of the randomisation gate.
-        tell: told what is being measured.
+        retrained_model: folder of `race_resnet` trained from another seed, for the ceiling of the randomisation gate.
+        notify: told what is being measured.
     """
     start = time.process_time()
-    bench = Bench(_light(rules), QUICK, tell) if quick else Bench(rules, Sizes(), tell)
-    checks = tuple(_quick(bench) if quick else _full(bench))
-    command = f"mavis verify --protocol {rules.protocol}" + (" --twin FOLDER" if twin else "")
-    found = () if quick else tuple(threshold_calibration.calibrated(bench, checks, twin, command))
-    against = {} if quick else demotions(checks, tuple(bench.settings))
-    return Verification(
-        protocol=rules.protocol,
-        sha256=verified.sha256(rules),
-        rules=verified.of_rules(rules),
-        settings=verified.settings(rules),
+    bench = Bench(_reduced_protocol(protocol), QUICK, notify) if quick else Bench(protocol, Sizes(), notify)
+    checks = tuple(_quick_checks(bench) if quick else _full_checks(bench))
+    command = f"mavis verify --protocol {protocol.protocol}" + (" --twin FOLDER" if retrained_model else "")
+    found = () if quick else tuple(threshold_calibration.calibrate_thresholds(bench, checks, retrained_model, command))
+    against = {} if quick else demotion_reasons(checks, tuple(bench.metric_params))
+    return MetaEvaluation(
+        protocol=protocol.protocol,
+        sha256=verified.hash_deciding_metrics(protocol),
+        rules=verified.hash_rules(protocol),
+        settings=verified.metric_hashes(protocol),
         mavis=version("mavis-xai"),
         quick=quick,
-        seed=rules.seed,
+        seed=protocol.seed,
         minutes=round((time.process_time() - start) / 60, 1),
         checks=checks,
-        applies={category: dict(tests) for category, tests in APPLIES.items()},
-        verified=() if quick else tuple(label for label in bench.settings if label not in against),
+        applies={category: dict(tests) for category, tests in REQUIREMENTS.items()},
+        verified=() if quick else tuple(label for label in bench.metric_params if label not in against),
         demoted=against,
         thresholds=found,
     )
 
 
-def news(found: Verification, rules: Protocol) -> tuple[Check, ...]:
+def new_failures(result: MetaEvaluation, protocol: Protocol) -> tuple[Check, ...]:
     """Required tests that failed and are not on record: of a metric that is demoted already nothing is new.
 
     Args:
-        found: the result.
-        rules: the protocol it is of.
+        result: the result.
+        protocol: the protocol it is of.
     """
-    known = verified.demoted(rules)
-    return tuple(c for c in found.failures() if c.id in REQUIRED and c.metric not in known)
+    known = verified.demoted_metrics(protocol)
+    return tuple(c for c in result.failures() if c.id in REQUIRED_TESTS and c.metric not in known)
 
 
-def _full(bench: Bench) -> Iterator[Check]:
-    yield from closed_forms.checks(bench.seed)
-    yield from known_order.checks(bench)
-    yield from corruptions.checks(bench)
+def _full_checks(bench: Bench) -> Iterator[Check]:
+    yield from closed_forms.closed_form_checks(bench.seed)
+    yield from known_order.order_checks(bench)
+    yield from corruptions.corruption_checks(bench)
     yield from resilience.noise_checks(bench)
     yield from resilience.adversary_checks(bench)
-    yield from inter_image_reliability.checks(bench)
-    yield from setting_sensitivity.checks(bench)
-    yield from shortcut_bias.checks(bench)
-    yield from disparity_rule.checks(bench)
+    yield from inter_image_reliability.reliability_checks(bench)
+    yield from setting_sensitivity.setting_checks(bench)
+    yield from shortcut_bias.bias_checks(bench)
+    yield from disparity_rule.disparity_checks(bench)
     yield from decision_rule.cue_checks(bench)
     yield from decision_rule.rule_checks(bench)
-    yield from direction_audit.checks(bench, quick=False)
+    yield from direction_audit.direction_checks(bench, quick=False)
 
 
-def _quick(bench: Bench) -> Iterator[Check]:
-    yield from closed_forms.checks(bench.seed)
-    yield from known_order.checks(bench)
-    yield from corruptions.checks(bench)
+def _quick_checks(bench: Bench) -> Iterator[Check]:
+    yield from closed_forms.closed_form_checks(bench.seed)
+    yield from known_order.order_checks(bench)
+    yield from corruptions.corruption_checks(bench)
     yield from resilience.adversary_checks(bench)
-    yield from shortcut_bias.checks(bench)
-    yield from disparity_rule.checks(bench, faces=False)
+    yield from shortcut_bias.bias_checks(bench)
+    yield from disparity_rule.disparity_checks(bench, with_faces=False)
     yield from decision_rule.rule_checks(bench)
-    yield from direction_audit.checks(bench, quick=True)
+    yield from direction_audit.direction_checks(bench, quick=True)
 
 
-def _light(rules: Protocol) -> Protocol:
+def _reduced_protocol(protocol: Protocol) -> Protocol:
     """The protocol without its dearest imputer, with fewer draws, for the reduced form."""
     lighter = {}
-    for label, params in rules.metrics.items():
+    for label, params in protocol.metrics.items():
         given = dict(params)
         if "linear" in given.get("imputers", ()) and len(given["imputers"]) > 1:
             given["imputers"] = [name for name in given["imputers"] if name != "linear"]
         if given.get("imputer") == "linear":
             given["imputer"] = "mean"
         lighter[label] = given | ({"draws": 3} if "draws" in given else {})
-    imputers = tuple(label for label in rules.decide.imputers if "linear" not in label)
-    settings_of = {**rules.explainers.settings, "oracle": {"draws": 3}, "integrated_gradients": {"steps": 16}}
-    explained = rules.explainers.model_copy(update={"settings": settings_of})
-    decide = rules.decide.model_copy(update={"imputers": imputers})
-    return rules.model_copy(update={"metrics": lighter, "explainers": explained, "decide": decide})
+    imputers = tuple(label for label in protocol.decide.imputers if "linear" not in label)
+    settings_of = {**protocol.explainers.settings, "oracle": {"draws": 3}, "integrated_gradients": {"steps": 16}}
+    explained = protocol.explainers.model_copy(update={"settings": settings_of})
+    decide = protocol.decide.model_copy(update={"imputers": imputers})
+    return protocol.model_copy(update={"metrics": lighter, "explainers": explained, "decide": decide})

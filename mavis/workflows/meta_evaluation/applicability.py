@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-APPLIES: Mapping[str, Mapping[str, str]] = {
+REQUIREMENTS: Mapping[str, Mapping[str, str]] = {
     "faithfulness": {
         "M1": "hand-wired: oracle ≥ every method and control, random > anti-oracle; faces: oracle > every "
         "control, random > anti-oracle, and no bound for methods: a part-wise "
@@ -50,6 +50,6 @@ APPLIES: Mapping[str, Mapping[str, str]] = {
 """Per category and test what is asked; "not asked: …" is a test that does not apply, with the reason."""
 
 
-def applies(category: str, test: str) -> bool:
+def is_applicable(category: str, test: str) -> bool:
     """Whether metrics of a category must pass a test."""
-    return not APPLIES[category][test].startswith("not asked")
+    return not REQUIREMENTS[category][test].startswith("not asked")

@@ -10,28 +10,33 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from mavis.core.attribution_maps import Maps, cell_means, cell_pixels
+from mavis.core.attribution_maps import Maps, cell_means, cells_to_pixels
 from mavis.core.metric_types import Curve, MapMetric, ProbeMetric, SweepMetric
 from mavis.core.model_pass import Pass
 from mavis.core.registry import metrics
 from mavis.core.types import Batch, Model
-from mavis.engine.removal import Scene, together
-from mavis.workflows.meta_evaluation.results import Check, asked
+from mavis.engine.removal import RemovalSession, shared_sweeps
+from mavis.workflows.meta_evaluation.results import Check, criterion_check
 
 TOLERANCE = 1e-5
 SIDE, GRID = 8, 2
-EXACT = {"linear": (4, 3, 2, 1), "additive": (1, 1, 1, 1), "product": (0.5, 0.5, 0, 0), "saturating": (0.5, 0.5, 0, 0)}
+SHAPLEY_VALUES = {
+    "linear": (4, 3, 2, 1),
+    "additive": (1, 1, 1, 1),
+    "product": (0.5, 0.5, 0, 0),
+    "saturating": (0.5, 0.5, 0, 0),
+}
 """Exact contributions (Shapley) per model."""
 
 MAPS: Mapping[str, Sequence[float]] = {"uniform": (1, 1, 1, 1), "one-hot": (1, 0, 0, 0), "half-in": (1, 1, 0, 0)}
 
-FIVE = {"imputer": "mean", "points": 5}
+FIVE_POINTS = {"imputer": "mean", "points": 5}
 EXPECTED: Sequence[tuple[str, str, str, Mapping[str, object], float]] = (
-    ("linear", "exact", "deletion", FIVE, (10 / 2 + 6 + 3 + 1) / 4),
-    ("linear", "exact", "insertion", FIVE, (10 / 2 + 9 + 7 + 4) / 4),
+    ("linear", "exact", "deletion", FIVE_POINTS, (10 / 2 + 6 + 3 + 1) / 4),
+    ("linear", "exact", "insertion", FIVE_POINTS, (10 / 2 + 9 + 7 + 4) / 4),
     ("linear", "exact", "srg", {"imputers": ["mean"], "points": 5}, 2.5),
     ("linear", "exact", "nsrg", {"imputers": ["mean"], "points": 5}, 0.25),
-    ("linear", "exact", "road_gap", FIVE, (9 - 6 + 7 - 3 + 4 - 1) / 3),
+    ("linear", "exact", "road_gap", FIVE_POINTS, (9 - 6 + 7 - 3 + 4 - 1) / 3),
     ("linear", "exact", "single_deletion", {}, 1.0),
     ("linear", "exact", "faithfulness_correlation", {"size": 0.5, "subsets": 20}, 1.0),
     ("linear", "exact", "infidelity", {"size": 0.5, "subsets": 20}, 0.0),
@@ -61,7 +66,7 @@ EXPECTED: Sequence[tuple[str, str, str, Mapping[str, object], float]] = (
 """Model, map, metric, parameters and the score by hand."""
 
 
-class Cells(nn.Module):
+class CellModel(nn.Module):
     """Logits ``(f, 0)`` of which of four cells are there."""
 
     def __init__(self, f: Callable[[Tensor], Tensor]) -> None:
@@ -82,49 +87,49 @@ MODELS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def checks(seed: int) -> tuple[Check, ...]:
+def closed_form_checks(seed: int) -> tuple[Check, ...]:
     """One check per metric that has closed forms: its largest error."""
     errors: dict[str, list[tuple[float, str]]] = {}
     for model, shown, metric, params, expected in EXPECTED:
         found = score(model, shown, metric, params, seed)
         errors.setdefault(metric, []).append((abs(found - expected), f"{model}/{shown}"))
-    return tuple(_checks(errors))
+    return tuple(_error_checks(errors))
 
 
-def score(model: str, shown: str, metric: str, params: Mapping[str, object], seed: int) -> float:
+def score(model: str, map_name: str, metric: str, params: Mapping[str, object], seed: int) -> float:
     """A metric's score of a map of four cells on a model of four cells."""
-    values = torch.tensor([EXACT[model] if shown == "exact" else MAPS[shown]], dtype=torch.float32)
-    area = cell_pixels(values, (SIDE, SIDE)) / (SIDE // GRID) ** 2
-    found = Maps.of(area, GRID)
-    run = _white(model, seed)
-    made = metrics[metric].make(params)
-    scene = Scene(run, torch.tensor([0]), GRID)
+    values = torch.tensor([SHAPLEY_VALUES[model] if map_name == "exact" else MAPS[map_name]], dtype=torch.float32)
+    area = cells_to_pixels(values, (SIDE, SIDE)) / (SIDE // GRID) ** 2
+    found = Maps.from_values(area, GRID)
+    run = _white_pass(model, seed)
+    made = metrics[metric].create(params)
+    scene = RemovalSession(run, torch.tensor([0]), GRID)
     match made:
         case MapMetric():
             return float(made.score(found, run.batch))
         case SweepMetric():
-            ordered = scene.ordered(found)
-            groups = [[curve for curve in group if isinstance(curve, Curve)] for group in together(made.curves)]
-            told = [scene.swept(ordered, group) for group in groups]
+            ordered = scene.removal_order(found)
+            groups = [[curve for curve in group if isinstance(curve, Curve)] for group in shared_sweeps(made.curves)]
+            told = [scene.sweep(ordered, group) for group in groups]
             return float(made.score({curve: values for one in told for curve, values in one.items()}))
         case ProbeMetric():
-            return float(made.score(found, {probe: scene.answers(probe) for probe in made.probes}))
+            return float(made.score(found, {probe: scene.probe_outputs(probe) for probe in made.probes}))
     raise TypeError(f"{metric} has no closed form here")
 
 
-def _white(model: str, seed: int) -> Pass:
+def _white_pass(model: str, seed: int) -> Pass:
     """A white image on which every cell is there; the region is the first cell."""
     region = torch.zeros(1, SIDE, SIDE, dtype=torch.bool)
     region[:, : SIDE // GRID, : SIDE // GRID] = True
     batch = Batch(torch.ones(1, 3, SIDE, SIDE), torch.tensor([0]), ("white",), regions=region)
-    wired = Model(model, Cells(MODELS[model]), ("there", "not"), model, output="logit")
+    wired = Model(model, CellModel(MODELS[model]), ("there", "not"), model, output="logit")
     return Pass(wired, batch, torch.full((3,), 0.5), seed, 64)
 
 
-def _checks(errors: Mapping[str, Sequence[tuple[float, str]]]) -> Iterator[Check]:
+def _error_checks(errors: Mapping[str, Sequence[tuple[float, str]]]) -> Iterator[Check]:
     for metric, found in errors.items():
         worst, where = max(found)
-        yield asked(
+        yield criterion_check(
             "M0", "closed forms", metric, "models of four cells", "largest error", value=worst,
             criterion=f"≤ {TOLERANCE:g}", passed=worst <= TOLERANCE, note=f"{len(found)} cases; largest at {where}",
         )  # fmt: skip

@@ -6,74 +6,74 @@ import numpy as np
 from scipy import stats
 
 from mavis.workflows.meta_evaluation.fixtures import TRAINED, Bench
-from mavis.workflows.meta_evaluation.results import Check, asked, reported
-from mavis.workflows.meta_evaluation.scoring import Scores
+from mavis.workflows.meta_evaluation.results import Check, criterion_check, descriptive_check
+from mavis.workflows.meta_evaluation.scoring import MapScores
 
-FLAT = {0.0: "oracle", **{k / 4: f"oracle flattened {k}" for k in (1, 2, 3, 4)}}
-SHIFTS = ("oracle", "oracle shifted 1", "oracle shifted 3", "oracle shifted 6")
-END = 3.0
+FLATTENED_MAPS = {0.0: "oracle", **{k / 4: f"oracle flattened {k}" for k in (1, 2, 3, 4)}}
+SHIFTED_MAPS = ("oracle", "oracle shifted 1", "oracle shifted 3", "oracle shifted 6")
+MAX_STANDARD_ERRORS = 3.0
 """Standard errors: two, corrected for the six metrics of which it is asked."""
-DILATIONS = ("oracle", "oracle dilated 1", "oracle dilated 2")
+DILATED_MAPS = ("oracle", "oracle dilated 1", "oracle dilated 2")
 
 
-def checks(bench: Bench) -> Iterator[Check]:
+def corruption_checks(bench: Bench) -> Iterator[Check]:
     """Noise monotonicity of every deciding metric, and other corruptions."""
     for label in bench.labels("faithfulness", "localisation"):
-        yield _monotone(bench, bench.faces, label, bench.ladder, TRAINED)
-        yield _end(bench, label)
-        yield from _others(bench, label)
+        yield _monotonicity_check(bench, bench.faces, label, bench.ladder, TRAINED)
+        yield _pure_noise_check(bench, label)
+        yield from _other_corruption_checks(bench, label)
     for label in bench.labels("robustness"):
-        yield _monotone(bench, bench.steady, label, bench.ladder, "mask_mean")
+        yield _monotonicity_check(bench, bench.hand_wired_robustness, label, bench.ladder, "mask_mean")
     for label in bench.labels("complexity"):
-        yield _monotone(bench, bench.faces, label, FLAT, TRAINED)
+        yield _monotonicity_check(bench, bench.faces, label, FLATTENED_MAPS, TRAINED)
 
 
-def violations(means: Sequence[float]) -> int:
+def count_rises(means: Sequence[float]) -> int:
     """Steps at which a series that should fall rises."""
     return int(np.sum(np.diff(np.asarray(means)) > 0))
 
 
-def _monotone(bench: Bench, scores: Scores, label: str, ladder: dict[float, str], where: str) -> Check:
+def _monotonicity_check(bench: Bench, scores: MapScores, label: str, ladder: dict[float, str], subject: str) -> Check:
     shares = list(ladder)
     means = [bench.sign(label) * scores.mean(name, label) for name in ladder.values()]
     rho = float(stats.spearmanr(shares, means).statistic)
-    rises = violations(means)
+    rises = count_rises(means)
     steps = ", ".join(f"{bench.sign(label) * mean:.3f}" for mean in means)
-    return asked(
-        "M2", "noise monotonicity", label, where, "Spearman of share and mean score", value=rho,
+    return criterion_check(
+        "M2", "noise monotonicity", label, subject, "Spearman of share and mean score", value=rho,
         criterion="≤ −0.95 and at most 1 rise", passed=rho <= -0.95 and rises <= 1, note=f"{rises} rises; {steps}",
     )  # fmt: skip
 
 
-def _end(bench: Bench, label: str) -> Check:
+def _pure_noise_check(bench: Bench, label: str) -> Check:
     """The end of the ladder is noise, which has the declared chance value whatever the map's mean is."""
-    values = bench.faces.of(bench.ladder[1.0], label)
+    values = bench.faces.values(bench.ladder[1.0], label)
     values = values[~np.isnan(values)]
     away = abs(float(values.mean()) - (bench.traits(label).chance or 0.0))
     error = float(values.std(ddof=1) / len(values) ** 0.5)
     distance = away / error if error > 0 else 0.0
-    return asked(
+    return criterion_check(
         "M2", "all noise has the chance value", label, TRAINED, "distance from chance in standard errors",
-        value=distance, criterion=f"≤ {END:g}", passed=distance <= END,
+        value=distance, criterion=f"≤ {MAX_STANDARD_ERRORS:g}", passed=distance <= MAX_STANDARD_ERRORS,
         note=f"mean {values.mean():.3f}, n {len(values)}",
     )  # fmt: skip
 
 
-def _others(bench: Bench, label: str) -> Iterator[Check]:
+def _other_corruption_checks(bench: Bench, label: str) -> Iterator[Check]:
     s = bench.faces
-    for words, names in (("shift by 0, 1, 3, 6 cells", SHIFTS), ("dilation by 0, 1, 2 cells", DILATIONS)):
+    for words, names in (("shift by 0, 1, 3, 6 cells", SHIFTED_MAPS), ("dilation by 0, 1, 2 cells", DILATED_MAPS)):
         means = [s.mean(name, label) for name in names]
-        yield reported(
-            "M2b", words, label, TRAINED, "rises", value=violations(means), note=", ".join(f"{m:.3f}" for m in means)
+        yield descriptive_check(
+            "M2b", words, label, TRAINED, "rises", value=count_rises(means), note=", ".join(f"{m:.3f}" for m in means)
         )
     located = bench.traits(label).category == "localisation"
     for words, name in (("sign flip", "anti_oracle"), ("without its top part", "oracle without its top part")):
         fall = s.mean("oracle", label) - s.mean(name, label)
         if located and name != "anti_oracle":
             note = "the top part may lie outside the region, and then the map points better without it"
-            yield reported("M2b", words, label, TRAINED, "fall of the mean score", value=fall, note=note)
+            yield descriptive_check("M2b", words, label, TRAINED, "fall of the mean score", value=fall, note=note)
         else:
-            yield asked(
+            yield criterion_check(
                 "M2b",
                 words,
                 label,

@@ -10,24 +10,24 @@ from mavis.analysis.statistics import inter_rater
 from mavis.analysis.statistics.bootstrap import Floats
 from mavis.analysis.statistics.ranking import rank_rows
 from mavis.workflows.meta_evaluation.fixtures import CONTROLS, TRAINED, Bench
-from mavis.workflows.meta_evaluation.results import Check, asked, reported
-from mavis.workflows.meta_evaluation.scoring import Scores
+from mavis.workflows.meta_evaluation.results import Check, criterion_check, descriptive_check
+from mavis.workflows.meta_evaluation.scoring import MapScores
 
-SAME = 0.95
-HALVES = 200
+MAX_CORRELATION = 0.95
+N_SPLITS = 200
 
 
-def checks(bench: Bench) -> Iterator[Check]:
+def reliability_checks(bench: Bench) -> Iterator[Check]:
     """Inter-rater reliability of every deciding metric, and redundancy between them."""
     for label in bench.labels():
-        yield from _reliability(bench, label)
-    yield _redundancy(bench)
+        yield from _rater_checks(bench, label)
+    yield _redundancy_check(bench)
 
 
-def table(bench: Bench, label: str) -> tuple[Scores, Floats]:
+def score_matrix(bench: Bench, label: str) -> tuple[MapScores, Floats]:
     """Where a metric was asked on faces, and its scores ``(images, methods)``, images without a value left out."""
-    scores = bench.again if bench.traits(label).category == "robustness" else bench.faces
-    values = np.stack([scores.of(name, label) for name in bench.sizes.methods], axis=1)
+    scores = bench.faces_robustness if bench.traits(label).category == "robustness" else bench.faces
+    values = np.stack([scores.values(name, label) for name in bench.sizes.methods], axis=1)
     return scores, values[~np.isnan(values).any(axis=1)]
 
 
@@ -36,19 +36,19 @@ def images_needed(values: Floats) -> int | None:
     return inter_rater.raters_needed(inter_rater.icc(values)) if len(values) > 1 else None
 
 
-def _reliability(bench: Bench, label: str) -> Iterator[Check]:
-    _, values = table(bench, label)
+def _rater_checks(bench: Bench, label: str) -> Iterator[Check]:
+    _, values = score_matrix(bench, label)
     if len(values) < 4:
-        yield reported("M5", "inter-rater reliability", label, TRAINED, "images", value=len(values))
+        yield descriptive_check("M5", "inter-rater reliability", label, TRAINED, "images", value=len(values))
         return
     alpha = inter_rater.krippendorff_alpha(rank_rows(values, higher_is_better=True), "ordinal")
-    halves = inter_rater.split_half(values, draws=HALVES, seed=bench.seed)
+    halves = inter_rater.split_half_correlation(values, n_splits=N_SPLITS, seed=bench.seed)
     needed = images_needed(values)
     note = (
         f"ICC(2,1) {inter_rater.icc(values):.3f}, images for ICC .9: {needed or 'no number'}, "
         f"split-half Spearman {np.nanmean(halves):.2f}, n {len(values)}, {values.shape[1]} methods"
     )
-    yield reported(
+    yield descriptive_check(
         "M5", "inter-rater reliability", label, TRAINED, "Krippendorff's alpha of ranks", value=alpha, note=note
     )
 
@@ -61,18 +61,18 @@ def correlations(bench: Bench) -> Mapping[tuple[str, str], float]:
     return {(a, b): float(stats.spearmanr(means[a], means[b]).statistic) for a, b in combinations(labels, 2)}
 
 
-def _redundancy(bench: Bench) -> Check:
+def _redundancy_check(bench: Bench) -> Check:
     """Metrics that order methods and controls almost alike share a weight, or they would count twice."""
     found = correlations(bench)
     alike = {
         pair: rho
         for pair, rho in found.items()
-        if abs(rho) > SAME and bench.traits(pair[0]).category == bench.traits(pair[1]).category
+        if abs(rho) > MAX_CORRELATION and bench.traits(pair[0]).category == bench.traits(pair[1]).category
     }
-    twice = [pair for pair in alike if not any(set(pair) <= set(names) for names in bench.rules.decide.alike)]
+    twice = [pair for pair in alike if not any(set(pair) <= set(names) for names in bench.protocol.decide.alike)]
     words = "; ".join(f"{a} and {b} {rho:.3f}" for (a, b), rho in alike.items()) or "none"
     highest = max(found.values(), key=abs)
-    return asked(
+    return criterion_check(
         "M6", "redundancy", None, TRAINED, "pairs of one category with |rho| > .95 that count twice", value=len(twice),
         criterion="0", passed=not twice, note=f"alike: {words}; highest of all pairs {highest:.3f}",
     )  # fmt: skip

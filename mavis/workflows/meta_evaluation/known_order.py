@@ -4,43 +4,43 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from mavis.workflows.meta_evaluation.fixtures import CONTROLS, TRAINED, WIRED, Bench
-from mavis.workflows.meta_evaluation.results import Check, asked, reported
-from mavis.workflows.meta_evaluation.scoring import Scores
+from mavis.workflows.meta_evaluation.fixtures import CONTROLS, HAND_WIRED, TRAINED, Bench
+from mavis.workflows.meta_evaluation.results import Check, criterion_check, descriptive_check
+from mavis.workflows.meta_evaluation.scoring import MapScores
 
-SLACK = 1e-5
-ENOUGH = 5
+TOLERANCE = 1e-5
+MIN_FACES = 5
 """Faces of a population from which on the oracle is asked to be above every control."""
-PRIORS = ("centre_gaussian", "input_dev", "sobel", "blurred_random")
+STRONG_CONTROLS = ("centre_gaussian", "input_dev", "sobel", "blurred_random")
 
 
-def checks(bench: Bench) -> Iterator[Check]:
+def order_checks(bench: Bench) -> Iterator[Check]:
     """Known groups per deciding metric."""
     for label in bench.labels("faithfulness", "localisation"):
-        yield _wired_order(bench, label)
-        yield _wired_share(bench, label)
-        yield from _faces(bench, label)
+        yield _hand_wired_order_check(bench, label)
+        yield _hand_wired_image_check(bench, label)
+        yield from _face_checks(bench, label)
     for label in bench.labels("robustness"):
-        yield _steady(bench, label)
+        yield _robustness_check(bench, label)
     for label in bench.labels("complexity"):
-        yield _sparse(bench, label)
+        yield _complexity_check(bench, label)
 
 
-def truth_of(bench: Bench, label: str) -> str:
+def oracle_name(bench: Bench, label: str) -> str:
     """The map that answers what a metric asks: parts drawn anew have a truth of their own."""
     return "oracle redrawn" if bench.traits(label).rerender else "oracle"
 
 
-def opposite_of(bench: Bench, label: str) -> str:
+def opposite_name(bench: Bench, label: str) -> str:
     """What is more wrong than chance: the other sign; where a metric asks for the place alone, the other place."""
     return "elsewhere" if bench.traits(label).category == "localisation" else "anti_oracle"
 
 
-def better(first: np.ndarray, second: np.ndarray, sign: int) -> float:
+def superiority(first: np.ndarray, second: np.ndarray, sign: int) -> float:
     """Chance that an image scores higher under the first than under the second; ties count half."""
     there = ~(np.isnan(first) | np.isnan(second))
     gap = sign * (first[there] - second[there])
-    return float(np.mean((gap > SLACK) + 0.5 * (np.abs(gap) <= SLACK))) if len(gap) else float("nan")
+    return float(np.mean((gap > TOLERANCE) + 0.5 * (np.abs(gap) <= TOLERANCE))) if len(gap) else float("nan")
 
 
 def auroc(first: np.ndarray, second: np.ndarray, sign: int) -> float:
@@ -49,58 +49,59 @@ def auroc(first: np.ndarray, second: np.ndarray, sign: int) -> float:
     return float(np.mean((first[:, None] > second) + 0.5 * (first[:, None] == second)))
 
 
-def _wired_order(bench: Bench, label: str) -> Check:
+def _hand_wired_order_check(bench: Bench, label: str) -> Check:
     """Oracle, then every method and control, then random, then the anti-oracle: how far from it at worst."""
     worst, note = float("inf"), ""
-    for name, scores in bench.wired.items():
-        top, low = scores.mean(truth_of(bench, label), label), scores.mean(opposite_of(bench, label), label)
+    for name, scores in bench.hand_wired.items():
+        top, low = scores.mean(oracle_name(bench, label), label), scores.mean(opposite_name(bench, label), label)
         chance = scores.mean("random", label)
-        others = [e for e in _contestants(scores, label) if np.isfinite(scores.mean(e, label))]
+        others = [e for e in _methods_and_controls(scores, label) if np.isfinite(scores.mean(e, label))]
         margins = {f"oracle − {e}": top - scores.mean(e, label) for e in others}
-        margins |= {f"random − {opposite_of(bench, label)}": chance - low, "oracle − random": top - chance}
+        margins |= {f"random − {opposite_name(bench, label)}": chance - low, "oracle − random": top - chance}
         least = min(margins, key=lambda pair: margins[pair])
         if margins[least] < worst:
             worst, note = margins[least], f"least on {name}: {least}, among {len(others)} methods and controls"
-    return asked(
+    return criterion_check(
         "M1", "known groups: order", label, "hand-wired", "smallest margin of the order", value=worst,
-        criterion=f"≥ {-SLACK:g}", passed=worst >= -SLACK, note=note,
+        criterion=f"≥ {-TOLERANCE:g}", passed=worst >= -TOLERANCE, note=note,
     )  # fmt: skip
 
 
-def _contestants(scores: Scores, label: str) -> list[str]:
+def _methods_and_controls(scores: MapScores, label: str) -> list[str]:
     """Methods and controls of a table, without what was made of the oracle."""
-    return [e for e in scores.maps(label) if not e.startswith(("oracle", "anti_oracle", "elsewhere"))]
+    return [e for e in scores.map_names(label) if not e.startswith(("oracle", "anti_oracle", "elsewhere"))]
 
 
-def _wired_share(bench: Bench, label: str) -> Check:
+def _hand_wired_image_check(bench: Bench, label: str) -> Check:
     shares = {
-        name: better(s.of(truth_of(bench, label), label), s.of("random", label), 1) for name, s in bench.wired.items()
+        name: superiority(s.values(oracle_name(bench, label), label), s.values("random", label), 1)
+        for name, s in bench.hand_wired.items()
     }
     worst = min(shares, key=lambda name: shares[name])
-    return asked(
+    return criterion_check(
         "M1", "known groups: single images", label, "hand-wired", "P(oracle > random)", value=shares[worst],
-        criterion="≥ 0.95", passed=shares[worst] >= 0.95, note=f"least on {worst}, of {len(WIRED)} models",
+        criterion="≥ 0.95", passed=shares[worst] >= 0.95, note=f"least on {worst}, of {len(HAND_WIRED)} models",
     )  # fmt: skip
 
 
-def _faces(bench: Bench, label: str) -> Iterator[Check]:
+def _face_checks(bench: Bench, label: str) -> Iterator[Check]:
     """On a trained model a part-wise oracle is no upper bound for removal metrics (ADR 10): three groups are asked."""
     s = bench.faces
     mean = {e: s.mean(e, label) for e in ("oracle", "anti_oracle", "elsewhere", *CONTROLS, *bench.sizes.methods)}
-    wrong = opposite_of(bench, label)
+    wrong = opposite_name(bench, label)
     least = min(mean["oracle"] - mean["random"], mean["random"] - mean[wrong])
     note = ", ".join(f"{e} {mean[e]:.3f}" for e in ("oracle", "random", wrong))
-    yield asked(
+    yield criterion_check(
         "M1", "known groups: order", label, TRAINED, f"smallest margin of oracle, random, {wrong}", value=least,
         criterion="> 0", passed=least > 0, note=note,
     )  # fmt: skip
-    area = auroc(s.of("oracle", label), s.of("random", label), 1)
-    yield asked(
+    area = auroc(s.values("oracle", label), s.values("random", label), 1)
+    yield criterion_check(
         "M1", "known groups: single images", label, TRAINED, "AUROC oracle against random", value=area,
         criterion="≥ 0.8", passed=area >= 0.8,
     )  # fmt: skip
     if wrong != "anti_oracle":
-        yield reported(
+        yield descriptive_check(
             "M1",
             "random against the other sign",
             label,
@@ -109,41 +110,45 @@ def _faces(bench: Bench, label: str) -> Iterator[Check]:
             value=mean["random"] - mean["anti_oracle"],
             note="a wrong sign at the right place is still at the right place",
         )
-    yield _controls(bench, label, mean)
+    yield _control_check(bench, label, mean)
     ranked = sorted(bench.sizes.methods, key=lambda e: -mean[e])
-    yield reported(
+    yield descriptive_check(
         "M1", "oracle against the best method", label, TRAINED, "oracle − best method",
         value=mean["oracle"] - mean[ranked[0]], note=", ".join(f"{e} {mean[e]:.3f}" for e in ranked),
     )  # fmt: skip
 
 
-def _controls(bench: Bench, label: str, mean: Mapping[str, float]) -> Check:
+def _control_check(bench: Bench, label: str, mean: Mapping[str, float]) -> Check:
     """The oracle is above every control; with a face of each population the order of strong controls is chance."""
-    control = max(PRIORS, key=lambda e: mean[e])
+    control = max(STRONG_CONTROLS, key=lambda e: mean[e])
     gap, note = mean["oracle"] - mean[control], f"{control} {mean[control]:.3f}"
     words = ("M1", "oracle against the best control", label, TRAINED, "oracle − best control")
-    if bench.sizes.per_group < ENOUGH:
-        return reported(*words, value=gap, note=note)
-    return asked(*words, value=gap, criterion="> 0", passed=gap > 0, note=note)
+    if bench.sizes.per_group < MIN_FACES:
+        return descriptive_check(*words, value=gap, note=note)
+    return criterion_check(*words, value=gap, criterion="> 0", passed=gap > 0, note=note)
 
 
-def _steady(bench: Bench, label: str) -> Check:
-    share = better(bench.steady.of("oracle", label), bench.steady.of("random", label), bench.sign(label))
-    means = ", ".join(f"{e} {bench.steady.mean(e, label):.3f}" for e in ("oracle", "random"))
-    return asked(
+def _robustness_check(bench: Bench, label: str) -> Check:
+    share = superiority(
+        bench.hand_wired_robustness.values("oracle", label),
+        bench.hand_wired_robustness.values("random", label),
+        bench.sign(label),
+    )
+    means = ", ".join(f"{e} {bench.hand_wired_robustness.mean(e, label):.3f}" for e in ("oracle", "random"))
+    return criterion_check(
         "M1", "known groups: single images", label, "mask_mean", "P(steady truth better than random)", value=share,
         criterion="≥ 0.95", passed=share >= 0.95, note=means,
     )  # fmt: skip
 
 
-def _sparse(bench: Bench, label: str) -> Check:
+def _complexity_check(bench: Bench, label: str) -> Check:
     s, sign = bench.faces, bench.sign(label)
     least = min(
-        better(s.of("oracle", label), s.of("random", label), sign),
-        better(s.of("random", label), s.of("oracle flattened 4", label), sign),
+        superiority(s.values("oracle", label), s.values("random", label), sign),
+        superiority(s.values("random", label), s.values("oracle flattened 4", label), sign),
     )
     means = ", ".join(f"{e} {s.mean(e, label):.3f}" for e in ("oracle", "random", "oracle flattened 4"))
-    return asked(
+    return criterion_check(
         "M1", "known groups: single images", label, TRAINED, "P(oracle > random), P(random > constant), the smaller",
         value=least, criterion="≥ 0.95", passed=least >= 0.95, note=means,
     )  # fmt: skip

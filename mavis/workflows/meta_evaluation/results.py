@@ -6,17 +6,17 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION: Final = 1
-PER_METRIC: Final = ("M1", "M2", "M3", "M4", "M7", "M8", "M13")
+DEMOTING_TESTS: Final = ("M1", "M2", "M3", "M4", "M7", "M8", "M13")
 """Tests that a metric must pass to decide, where they apply to it."""
 
 Verdict = Literal["passed", "failed", "reported", "not applicable"]
 
 
-class _Strict(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Check(_Strict):
+class Check(_StrictModel):
     """One test of one metric, or of the machinery."""
 
     id: str = Field(description="of the protocol's table, e.g. 'M1'")
@@ -30,12 +30,12 @@ class Check(_Strict):
     note: str = Field(default="", description="numbers behind the value, or why the test does not apply")
 
     @property
-    def failed(self) -> bool:
+    def has_failed(self) -> bool:
         """Whether it was asked and not passed."""
         return self.verdict == "failed"
 
 
-class Threshold(_Strict):
+class Threshold(_StrictModel):
     """A number of the protocol that no paper gives, beside what was measured for it."""
 
     threshold: str = Field(description="path in the protocol, or its name in the specification")
@@ -45,7 +45,7 @@ class Threshold(_Strict):
     verdict: str = Field(description="what the measurement says of the number")
 
 
-class Verification(_Strict):
+class MetaEvaluation(_StrictModel):
     """All tests of one protocol's deciding metrics."""
 
     schema_version: int = SCHEMA_VERSION
@@ -65,47 +65,47 @@ class Verification(_Strict):
 
     def failures(self) -> tuple[Check, ...]:
         """Tests that were asked and not passed."""
-        return tuple(check for check in self.checks if check.failed)
+        return tuple(check for check in self.checks if check.has_failed)
 
 
-def asked(
-    name: str, test: str, metric: str | None, subject: str, statistic: str, *, value: float, criterion: str,
+def criterion_check(
+    check_id: str, test: str, metric: str | None, subject: str, statistic: str, *, value: float, criterion: str,
     passed: bool, note: str = "",
 ) -> Check:  # fmt: skip
     """A test with its verdict."""
     return Check(
-        id=name, test=test, metric=metric, subject=subject, statistic=statistic, value=number(value),
+        id=check_id, test=test, metric=metric, subject=subject, statistic=statistic, value=finite_or_none(value),
         criterion=criterion, verdict="passed" if passed else "failed", note=note,
     )  # fmt: skip
 
 
-def reported(
-    name: str, test: str, metric: str | None, subject: str, statistic: str, *, value: float, note: str = ""
+def descriptive_check(
+    check_id: str, test: str, metric: str | None, subject: str, statistic: str, *, value: float, note: str = ""
 ) -> Check:
     """A figure that nothing is asked of."""
     return Check(
-        id=name, test=test, metric=metric, subject=subject, statistic=statistic, value=number(value),
+        id=check_id, test=test, metric=metric, subject=subject, statistic=statistic, value=finite_or_none(value),
         criterion="reported", verdict="reported", note=note,
     )  # fmt: skip
 
 
-def number(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
     """Six digits; null for what is not finite."""
     found = float(value)
     return float(f"{found:.6g}") if abs(found) < float("inf") else None
 
 
-def demotions(checks: tuple[Check, ...], metrics: tuple[str, ...]) -> dict[str, str]:
+def demotion_reasons(checks: tuple[Check, ...], metrics: tuple[str, ...]) -> dict[str, str]:
     """Per metric that failed a test that it must pass: which, with the numbers."""
     found: dict[str, list[str]] = {}
     for check in checks:
-        if check.failed and check.metric in metrics and check.id in PER_METRIC:
+        if check.has_failed and check.metric in metrics and check.id in DEMOTING_TESTS:
             value = "no value" if check.value is None else f"{check.value:.3g}"
             words = f"{check.id} on {check.subject}: {check.statistic} {value}, asked {check.criterion}"
             found.setdefault(str(check.metric), []).append(words)
     return {metric: "; ".join(words) for metric, words in found.items()}
 
 
-def as_table(measured: Mapping[str, float]) -> dict[str, float | None]:
+def finite_values(measured: Mapping[str, float]) -> dict[str, float | None]:
     """Measured values as the document holds them."""
-    return {name: number(value) for name, value in measured.items()}
+    return {name: finite_or_none(value) for name, value in measured.items()}

@@ -13,121 +13,128 @@ from mavis.core.model_pass import Pass
 from mavis.core.registry import datasets
 from mavis.core.types import PART_CODES, Batch, Model
 from mavis.workflows.meta_evaluation import reference_maps
-from mavis.workflows.meta_evaluation.applicability import applies
+from mavis.workflows.meta_evaluation.applicability import is_applicable
 from mavis.workflows.meta_evaluation.fixtures import FACES, TRAINED, Bench
-from mavis.workflows.meta_evaluation.results import Check, asked, reported
-from mavis.workflows.meta_evaluation.scoring import Scores, Subject, scored
+from mavis.workflows.meta_evaluation.results import Check, criterion_check, descriptive_check
+from mavis.workflows.meta_evaluation.scoring import MapScores, Subject, score_maps
 
-EQUAL = 1e-5
-OFF_CENTRE = ("background", "ears")
+TOLERANCE = 1e-5
+OFF_CENTRE_PARTS = ("background", "ears")
 """Parts that no centre prior reaches; hair does not count, a fringe reaches to the middle."""
 
-TEN_PARTS = 2.81
+MAX_STANDARD_ERRORS = 2.81
 """Two standard errors, corrected for ten parts (Bonferroni at .05)."""
-ORDERING = ("nsrg", "road_gap", "single_deletion", "relevance_rank_skill", "flip_equivariance")
+ORDER_METRICS = ("nsrg", "road_gap", "single_deletion", "relevance_rank_skill", "flip_equivariance")
 """Metrics that read a map's order, to which a level added everywhere says nothing."""
 
 
-def checks(bench: Bench) -> Iterator[Check]:
+def bias_checks(bench: Bench) -> Iterator[Check]:
     """Bias probes of every deciding metric of which they are asked."""
-    rope = bench.rules.decide.rope
+    rope = bench.protocol.decide.rope
     for label in bench.labels("faithfulness"):
-        yield from _smoothness(bench, label, rope)
+        yield from _smoothness_checks(bench, label, rope)
     for label in bench.labels("faithfulness", "localisation", "complexity"):
-        yield _constant(bench, label)
-    yield from _invariances(bench)
-    regions = _regions(bench)
+        yield _constant_map_check(bench, label)
+    yield from _invariance_checks(bench)
+    regions = _score_part_regions(bench)
     for label in bench.labels("localisation"):
-        yield _centre(label, regions)
-        yield _sizes(label, regions, bench.sizes.random_maps)
-    yield from _light(bench, rope)
+        yield _centre_prior_check(label, regions)
+        yield _region_size_check(label, regions, bench.sizes.random_maps)
+    yield from _skin_checks(bench, rope)
 
 
-def difference(scores: Scores, first: str, second: str, label: str) -> Floats:
+def score_differences(scores: MapScores, first: str, second: str, label: str) -> Floats:
     """Per image the first map's score minus the second's."""
-    gap = scores.of(first, label) - scores.of(second, label)
+    gap = scores.values(first, label) - scores.values(second, label)
     return gap[~np.isnan(gap)]
 
 
-def upper(values: Floats) -> float:
+def lower_bound(values: Floats) -> float:
     """Mean less two standard errors: what a mean is shown to exceed."""
     return float(values.mean() - 2 * values.std(ddof=1) / len(values) ** 0.5)
 
 
-def _smoothness(bench: Bench, label: str, rope: float) -> Iterator[Check]:
+def _smoothness_checks(bench: Bench, label: str, rope: float) -> Iterator[Check]:
     """Blur alone gains nothing: noise does not, and a sharp truth loses."""
-    gap = difference(bench.faces, "blurred_random", "random", label)
-    yield asked(
-        "M8", "a: blurred noise against noise", label, TRAINED, "mean gain, less two standard errors", value=upper(gap),
-        criterion=f"≤ {rope:g}", passed=upper(gap) <= rope, note=f"mean gain {gap.mean():.3f}, n {len(gap)}",
+    gap = score_differences(bench.faces, "blurred_random", "random", label)
+    yield criterion_check(
+        "M8", "a: blurred noise against noise", label, TRAINED, "mean gain, less two standard errors",
+        value=lower_bound(gap), criterion=f"≤ {rope:g}", passed=lower_bound(gap) <= rope,
+        note=f"mean gain {gap.mean():.3f}, n {len(gap)}",
     )  # fmt: skip
-    gains = {n: float(difference(s, "oracle blurred", "oracle", label).mean()) for n, s in bench.wired.items()}
+    gains = {
+        n: float(score_differences(s, "oracle blurred", "oracle", label).mean()) for n, s in bench.hand_wired.items()
+    }
     worst = max(gains, key=lambda name: gains[name])
-    yield asked(
+    yield criterion_check(
         "M8", "a: blurring a sharp truth", label, "hand-wired", "mean gain, the largest", value=gains[worst],
         criterion=f"≤ {rope:g}", passed=gains[worst] <= rope, note=f"largest on {worst}",
     )  # fmt: skip
-    gap = difference(bench.faces, "oracle blurred", "oracle", label)
-    yield reported("M8", "a: blurring the part-wise oracle", label, TRAINED, "mean gain", value=float(gap.mean()))
+    gap = score_differences(bench.faces, "oracle blurred", "oracle", label)
+    yield descriptive_check(
+        "M8", "a: blurring the part-wise oracle", label, TRAINED, "mean gain", value=float(gap.mean())
+    )
 
 
-def _constant(bench: Bench, label: str) -> Check:
+def _constant_map_check(bench: Bench, label: str) -> Check:
     """A constant map has the chance value exactly; the lowest value where there is no chance."""
     expected = bench.traits(label).chance
     expected = (bench.traits(label).range[0] or 0.0) if expected is None else expected
-    away = np.abs(bench.faces.of("constant", label) - expected)
+    away = np.abs(bench.faces.values("constant", label) - expected)
     worst = float(np.nanmax(away))
-    return asked(
+    return criterion_check(
         "M8", "c: a constant map", label, TRAINED, f"largest distance from {expected:g}", value=worst,
-        criterion=f"≤ {EQUAL:g}", passed=worst <= EQUAL,
+        criterion=f"≤ {TOLERANCE:g}", passed=worst <= TOLERANCE,
     )  # fmt: skip
 
 
-def _invariances(bench: Bench) -> Iterator[Check]:
+def _invariance_checks(bench: Bench) -> Iterator[Check]:
     """Scale counts for no deciding metric; level for none that reads the order."""
     for label in bench.labels():
         robust = bench.traits(label).category == "robustness"
-        tables = [bench.steady] if robust else [bench.faces, *bench.wired.values()]
+        tables = [bench.hand_wired_robustness] if robust else [bench.faces, *bench.hand_wired.values()]
         # A raised map has lost digits: rounding orders nearly equal cells anew, which must not matter.
         for words, name, most in (
             ("scale", "oracle scaled", 1e-3),
-            ("level", "oracle raised", bench.rules.decide.rope),
+            ("level", "oracle raised", bench.protocol.decide.rope),
         ):
-            worst = max(_largest(table, name, label) for table in tables if table.has(name, label))
-            if words == "level" and label not in ORDERING:
+            worst = max(_largest_change(table, name, label) for table in tables if table.has(name, label))
+            if words == "level" and label not in ORDER_METRICS:
                 note = "declared not to hold: it reads masses, sums or sizes"
-                yield reported("M8", "d: level", label, "all", "largest change", value=worst, note=note)
+                yield descriptive_check("M8", "d: level", label, "all", "largest change", value=worst, note=note)
                 continue
-            yield asked(
+            yield criterion_check(
                 "M8", f"d: {words}", label, "mask_mean" if robust else "all", "largest change", value=worst,
                 criterion=f"≤ {most:g}", passed=worst <= most,
             )  # fmt: skip
 
 
-def _largest(table: Scores, name: str, label: str) -> float:
+def _largest_change(table: MapScores, name: str, label: str) -> float:
     """Of one image's score, relative to the oracle's mean where that is above 1, as it is on logits."""
     size = max(1.0, abs(table.mean("oracle", label)))
-    return float(np.abs(difference(table, name, "oracle", label)).max()) / size
+    return float(np.abs(score_differences(table, name, "oracle", label)).max()) / size
 
 
-def _regions(bench: Bench) -> dict[str, Scores]:
+def _score_part_regions(bench: Bench) -> dict[str, MapScores]:
     """Random and central maps on faces, each part in turn being the region."""
-    bench.tell("bias probes: regions of every size")
-    parts = [reference_maps.named(f"random {k}", partial(_noise, draw=k)) for k in range(bench.sizes.random_maps)]
-    parts.append(bench.part("centre_gaussian"))
-    asked_of = bench.asked(bench.settings, "localisation")
+    bench.notify("bias probes: regions of every size")
+    parts = [
+        reference_maps.as_component(f"random {k}", partial(_random_map, draw=k)) for k in range(bench.sizes.random_maps)
+    ]
+    parts.append(bench.explainer("centre_gaussian"))
+    asked_of = bench.select(bench.metric_params, "localisation")
     found = {}
     for part in PART_CODES:
-        on = bench.faces_subject.edited(part, partial(_with_region, part=part))
-        scores = scored(on, parts, asked_of, grid=bench.rules.grid)
+        on = bench.faces_subject.with_transform(part, partial(_with_region, part=part))
+        scores = score_maps(on, parts, asked_of, grid=bench.protocol.grid)
         if all(scores.has("random 0", label) for label in asked_of):
             found[part] = scores
     return found
 
 
-def _noise(run: Pass, _: Tensor, draw: int) -> Tensor:
-    shape = (1, *run.images.shape[2:])
-    return run.draw(f"random map {draw}", lambda g: torch.randn(shape, generator=g))
+def _random_map(model_pass: Pass, _: Tensor, draw: int) -> Tensor:
+    shape = (1, *model_pass.images.shape[2:])
+    return model_pass.draw(f"random map {draw}", lambda g: torch.randn(shape, generator=g))
 
 
 def _with_region(batch: Batch, part: str) -> Batch:
@@ -135,28 +142,28 @@ def _with_region(batch: Batch, part: str) -> Batch:
     return replace(batch, regions=None if parts is None else parts == PART_CODES[part])
 
 
-def _centre(label: str, regions: dict[str, Scores]) -> Check:
-    means = {part: regions[part].mean("centre_gaussian", label) for part in OFF_CENTRE if part in regions}
+def _centre_prior_check(label: str, regions: dict[str, MapScores]) -> Check:
+    means = {part: regions[part].mean("centre_gaussian", label) for part in OFF_CENTRE_PARTS if part in regions}
     worst = max(means, key=lambda part: means[part])
-    return asked(
+    return criterion_check(
         "M8", "b: a centre prior on parts off the centre", label, FACES, "mean skill, the largest", value=means[worst],
         criterion="≤ 0.02", passed=means[worst] <= 0.02, note=", ".join(f"{p} {m:.3f}" for p, m in means.items()),
     )  # fmt: skip
 
 
-def _sizes(label: str, regions: dict[str, Scores], maps: int) -> Check:
+def _region_size_check(label: str, regions: dict[str, MapScores], n_maps: int) -> Check:
     """Random maps have skill 0 within two standard errors, corrected for the number of parts."""
     away = {}
     for part, scores in regions.items():
-        values = np.concatenate([scores.of(f"random {k}", label) for k in range(maps)])
+        values = np.concatenate([scores.values(f"random {k}", label) for k in range(n_maps)])
         values = values[~np.isnan(values)]
         error = float(values.std(ddof=1) / len(values) ** 0.5)
         away[part] = abs(float(values.mean())) / error if error > 0 else 0.0
     worst = max(away, key=lambda part: away[part])
-    return asked(
+    return criterion_check(
         "M8", "e: random maps on parts of every size", label, FACES, "largest distance from 0 in standard errors",
-        value=away[worst], criterion=f"≤ {TEN_PARTS:g}", passed=away[worst] <= TEN_PARTS,
-        note=f"largest on {worst}; {len(away)} parts, {maps} maps an image",
+        value=away[worst], criterion=f"≤ {MAX_STANDARD_ERRORS:g}", passed=away[worst] <= MAX_STANDARD_ERRORS,
+        note=f"largest on {worst}; {len(away)} parts, {n_maps} maps an image",
     )  # fmt: skip
 
 
@@ -178,27 +185,32 @@ class Corner(nn.Module):
         return bright * mask / mask.sum() * (1 - 2 * targets)[:, None, None, None]
 
 
-def _light(bench: Bench, rope: float) -> Iterator[Check]:
+def _skin_checks(bench: Bench, rope: float) -> Iterator[Check]:
     """Faces with another skin, on a model that reads the wall: not one score may move by more than the ROPE."""
-    bench.tell("bias probes: another skin")
-    data = datasets[FACES].make({})
+    bench.notify("bias probes: another skin")
+    data = datasets[FACES].create({})
     model = Model(
         "corner", Corner(), ("bright", "dark"), "corner", None, frozenset({"forward", "gradient"}), output="logit"
     )
     on = Subject("corner", model, data, bench.faces_subject.ids, bench.seed)
-    maps = [reference_maps.named("oracle", reference_maps.exact), bench.part("random")]
-    asked_of = bench.asked(bench.settings, "faithfulness", "localisation", "complexity")
+    maps = [reference_maps.as_component("oracle", reference_maps.exact_contributions), bench.explainer("random")]
+    asked_of = bench.select(bench.metric_params, "faithfulness", "localisation", "complexity")
     asked_of = {
-        m: p for m, p in asked_of.items() if not bench.traits(m).rerender and applies(bench.traits(m).category, "M8")
+        m: p
+        for m, p in asked_of.items()
+        if not bench.traits(m).rerender and is_applicable(bench.traits(m).category, "M8")
     }
-    before = scored(on, maps, asked_of, grid=bench.rules.grid)
-    other = scored(
-        on.edited("corner", partial(reference_maps.in_other_light, draw=0)), maps, asked_of, grid=bench.rules.grid
+    before = score_maps(on, maps, asked_of, grid=bench.protocol.grid)
+    other = score_maps(
+        on.with_transform("corner", partial(reference_maps.redraw_skin, draw=0)),
+        maps,
+        asked_of,
+        grid=bench.protocol.grid,
     )
     for label in asked_of:
-        gaps = [other.of(e, label) - before.of(e, label) for e in ("oracle", "random")]
+        gaps = [other.values(e, label) - before.values(e, label) for e in ("oracle", "random")]
         moved = max((abs(float(np.nanmean(gap))) for gap in gaps if np.isfinite(gap).any()), default=float("nan"))
-        yield asked(
+        yield criterion_check(
             "M8", "f: the same face with another skin", label, "a model that reads the wall", "change of the mean",
             value=moved, criterion=f"≤ {rope:g}", passed=moved <= rope, note=f"n {int(np.isfinite(gaps[0]).sum())}",
         )  # fmt: skip

@@ -13,16 +13,16 @@ import pandas as pd
 
 from mavis.analysis.disparity import gaps
 from mavis.analysis.findings import Estimate, GroupValue
-from mavis.analysis.groups import Rules
+from mavis.analysis.groups import BootstrapSettings
 from mavis.core.errors import BadParameter
 from mavis.protocol.schema import DisparityRules
 
 STRATA: Any = {"exact": ("predicted", "correct"), "coarsened": {"confidence": 5}}
-HELD = {"numeric": ("confidence", "correct"), "squared": ("confidence",), "categorical": ("predicted",)}
+COVARIATES = {"numeric": ("confidence", "correct"), "squared": ("confidence",), "categorical": ("predicted",)}
 
 
 @dataclass(frozen=True)
-class World:
+class SimulatedDisparity:
     """What is true.
 
     Attributes:
@@ -32,8 +32,8 @@ class World:
         slope: how much of the score comes with confidence; 0 is a score that does not depend on it.
         noise: standard deviation of scores at equal confidence.
         per_person: images that show one person.
-        alike: share of the noise's variance that is the person's.
-        labelled: whether the group is the label that the model is to predict.
+        person_share: share of the noise's variance that is the person's.
+        groups_are_labels: whether the group is the label that the model is to predict.
     """
 
     sizes: tuple[int, ...] = (100, 100)
@@ -42,8 +42,8 @@ class World:
     slope: float = 0.0
     noise: float = 0.2
     per_person: int = 1
-    alike: float = 0.0
-    labelled: bool = False
+    person_share: float = 0.0
+    groups_are_labels: bool = False
 
     def table(self, seed: int) -> pd.DataFrame:
         """One row per image: ``group, person, confidence, correct, label, predicted, score``."""
@@ -55,9 +55,9 @@ class World:
         level = 0.3 + self.slope * np.tanh(2 * confidence) - self.gap * last
         person = np.arange(len(group)) // self.per_person
         own, common = generator.normal(0, self.noise, (2, len(group)))
-        noise = np.sqrt(1 - self.alike) * own + np.sqrt(self.alike) * common[person]
-        classes = len(self.sizes) if self.labelled else 3
-        label = group if self.labelled else generator.integers(0, classes, len(group))
+        noise = np.sqrt(1 - self.person_share) * own + np.sqrt(self.person_share) * common[person]
+        classes = len(self.sizes) if self.groups_are_labels else 3
+        label = group if self.groups_are_labels else generator.integers(0, classes, len(group))
         return pd.DataFrame(
             {
                 "group": [f"g{number}" for number in group],
@@ -77,23 +77,23 @@ class Outcome:
 
     Attributes:
         p: of the range.
-        gap: raw, matched, adjusted.
+        gaps: raw, matched, adjusted.
         covers: whether the 95 % interval of each holds the planted gap.
-        retained: share of the two groups' images that the matched gap rests on.
-        found: whether any pair is reported as a disparity.
-        absent: whether all pairs are shown to have no material gap.
+        matched_share: share of the two groups' images that the matched gap rests on.
+        significant: whether any pair is reported as a disparity.
+        equivalent: whether all pairs are shown to have no material gap.
     """
 
     p: float
-    gap: tuple[float, ...]
+    gaps: tuple[float, ...]
     covers: tuple[bool, ...]
-    retained: float
-    found: bool
-    absent: bool
+    matched_share: float
+    significant: bool
+    equivalent: bool
 
 
-def outcome(table: pd.DataFrame, truth: float, *, draws: int, permutations: int, seed: int) -> Outcome:
-    """What `disparity.gap` finds in one table; people are known to it where several images show one.
+def analyse_table(table: pd.DataFrame, planted_gap: float, *, draws: int, permutations: int, seed: int) -> Outcome:
+    """What `gaps.group_gap` finds in one table; people are known to it where several images show one.
 
     Raises:
         BadParameter: fewer than two groups are large enough to be compared.
@@ -101,15 +101,15 @@ def outcome(table: pd.DataFrame, truth: float, *, draws: int, permutations: int,
     images = table.rename(columns={"confidence": "probability"})
     images.index = pd.Index([f"{place:05d}" for place in range(len(images))], name="image")
     people = tuple(images["person"]) if images["person"].duplicated().any() else None
-    rules = Rules(("group",), 10, draws, 0.95, seed, people)
-    found = gaps.gap(
+    rules = BootstrapSettings(("group",), 10, draws, 0.95, seed, people)
+    found = gaps.group_gap(
         images["score"].to_numpy(),
         images,
         "group",
-        tuple(_value(str(name), own) for name, own in images.groupby("group")["score"]),
-        rules=rules,
-        limits=gaps.Limits(30, permutations, DisparityRules(adjust=("probability", "correct"))),
-        column=gaps.Column(asked=True),
+        tuple(_group_value(str(name), own) for name, own in images.groupby("group")["score"]),
+        settings=rules,
+        limits=gaps.GapLimits(30, permutations, DisparityRules(adjust=("probability", "correct"))),
+        column=gaps.ScoreColumn(compares_pairs=True),
     )
     if found is None:
         raise BadParameter("A simulated table needs at least two groups of ten images.")
@@ -118,42 +118,46 @@ def outcome(table: pd.DataFrame, truth: float, *, draws: int, permutations: int,
     )
     three = (ends.raw, ends.matched, ends.adjusted)
     return Outcome(
-        p=_known(found.p),
-        gap=tuple(_known(one.mean) for one in three),
-        covers=tuple(_covers(one, truth) for one in three),
-        retained=ends.retained,
-        found=bool(found.found),
-        absent=bool(found.absent),
+        p=_nan_if_none(found.p),
+        gaps=tuple(_nan_if_none(one.mean) for one in three),
+        covers=tuple(_covers(one, planted_gap) for one in three),
+        matched_share=ends.matched_share,
+        significant=bool(found.significant),
+        equivalent=bool(found.equivalent),
     )
 
 
-def outcomes(world: World, runs: Sequence[int], *, draws: int, permutations: int) -> Iterator[Outcome]:
+def simulate_outcomes(
+    disparity: SimulatedDisparity, seeds: Sequence[int], *, draws: int, permutations: int
+) -> Iterator[Outcome]:
     """The world drawn anew in each run."""
-    for run in runs:
-        yield outcome(world.table(run), world.gap, draws=draws, permutations=permutations, seed=run)
+    for run in seeds:
+        yield analyse_table(disparity.table(run), disparity.gap, draws=draws, permutations=permutations, seed=run)
 
 
-def split_at_random(world: World, runs: Sequence[int], *, draws: int, permutations: int) -> Iterator[Outcome]:
+def split_at_random(
+    disparity: SimulatedDisparity, seeds: Sequence[int], *, draws: int, permutations: int
+) -> Iterator[Outcome]:
     """One table of the world, its images given to groups of the same sizes at random in each run."""
-    return regrouped(world.table(0), runs, draws=draws, permutations=permutations)
+    return regroup_at_random(disparity.table(0), seeds, draws=draws, permutations=permutations)
 
 
-def regrouped(table: pd.DataFrame, runs: Sequence[int], *, draws: int, permutations: int) -> Iterator[Outcome]:
+def regroup_at_random(table: pd.DataFrame, seeds: Sequence[int], *, draws: int, permutations: int) -> Iterator[Outcome]:
     """A table, its images given to groups of the same sizes at random in each run."""
-    for run in runs:
+    for run in seeds:
         shuffled = np.random.default_rng([run, 6]).permutation(table["group"].to_numpy())
         pseudo = table.assign(group=shuffled).sort_values("group", kind="stable")
-        yield outcome(pseudo, 0.0, draws=draws, permutations=permutations, seed=run)
+        yield analyse_table(pseudo, 0.0, draws=draws, permutations=permutations, seed=run)
 
 
-def _value(group: str, scores: pd.Series) -> GroupValue:
+def _group_value(group: str, scores: pd.Series) -> GroupValue:
     mean = Estimate(mean=scores.mean(), low=None, high=None, n=len(scores))
     return GroupValue(attribute="group", group=group, estimate=mean, undefined=0, failed=0, suppressed=False)
 
 
-def _covers(one: Estimate, truth: float) -> bool:
-    return _known(one.low) <= truth <= _known(one.high)
+def _covers(estimate: Estimate, planted_gap: float) -> bool:
+    return _nan_if_none(estimate.low) <= planted_gap <= _nan_if_none(estimate.high)
 
 
-def _known(value: float | None) -> float:
+def _nan_if_none(value: float | None) -> float:
     return float("nan") if value is None else value

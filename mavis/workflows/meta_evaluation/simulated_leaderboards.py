@@ -15,19 +15,19 @@ from mavis.analysis import groups
 from mavis.analysis.findings import ExplainerEntry, Validity
 from mavis.core.traits import MetricTraits, Role
 from mavis.decision import comparison, overall_score
-from mavis.decision.comparison import Contest
+from mavis.decision.comparison import Comparison
 from mavis.decision.refusals import Evidence
-from mavis.protocol.loading import parse
+from mavis.protocol.loading import parse_protocol
 from mavis.protocol.schema import Protocol
 
-FAITHFUL = MetricTraits("-", "faithfulness", higher_is_better=True, perfect=1.0)
+FAITHFULNESS = MetricTraits("-", "faithfulness", higher_is_better=True, perfect=1.0)
 METRICS: Mapping[str, MetricTraits] = {
-    **dict.fromkeys(("nsrg", "nsrg@mean", "nsrg@blur", "road_gap", "single_deletion"), FAITHFUL),
-    "flip_equivariance": replace(FAITHFUL, category="robustness"),
+    **dict.fromkeys(("nsrg", "nsrg@mean", "nsrg@blur", "road_gap", "single_deletion"), FAITHFULNESS),
+    "flip_equivariance": replace(FAITHFULNESS, category="robustness"),
 }
-VALID = Validity(
-    accuracy=groups.estimate(0.9, 0.88, 0.92, 600),
-    balanced_accuracy=groups.estimate(0.9, 0.88, 0.92, 600),
+VALIDITY = Validity(
+    accuracy=groups.to_estimate(0.9, 0.88, 0.92, 600),
+    balanced_accuracy=groups.to_estimate(0.9, 0.88, 0.92, 600),
     chance=0.5,
     better_than_chance=True,
     groups=(),
@@ -37,9 +37,9 @@ VALID = Validity(
 )
 
 
-def rules(**decide: object) -> Protocol:
+def build_protocol(**decide: object) -> Protocol:
     """Rules under which all of these metrics decide."""
-    return parse(
+    return parse_protocol(
         {
             "protocol": "simulated",
             "schema": 1,
@@ -76,67 +76,69 @@ def rules(**decide: object) -> Protocol:
 
 
 @dataclass(frozen=True)
-class Field:
+class SimulatedLeaderboard:
     """Who takes part, and how well they really do.
 
     Attributes:
         quality: per method.
-        images: per group.
-        groups: how many.
+        images_per_group: per group.
+        n_groups: how many.
         noise: standard deviation of a method's scores on one image.
-        hard: standard deviation of what all methods share on an image.
-        moved: per (method, metric, group) what is added to its quality; "" is every group.
+        difficulty: standard deviation of what all methods share on an image.
+        shifts: per (method, metric, group) what is added to its quality; "" is every group.
     """
 
     quality: Mapping[str, float]
-    images: int = 100
-    groups: int = 3
+    images_per_group: int = 100
+    n_groups: int = 3
     noise: float = 0.25
-    hard: float = 0.15
-    moved: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    difficulty: float = 0.15
+    shifts: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
 
     @property
-    def everybody(self) -> dict[str, float]:
+    def quality_with_control(self) -> dict[str, float]:
         """The control that has skill 0 too."""
         return {"random": 0.0, **self.quality}
 
     @property
     def table(self) -> pd.DataFrame:
         """The images, index id; labelled race."""
-        names = [(f"g{g}/{k:03d}", f"g{g}") for g in range(self.groups) for k in range(self.images)]
+        names = [(f"g{g}/{k:03d}", f"g{g}") for g in range(self.n_groups) for k in range(self.images_per_group)]
         return pd.DataFrame(names, columns=["image", "race"]).set_index("image")
 
-    def scores(self, run: int) -> pd.DataFrame:
+    def scores(self, seed: int) -> pd.DataFrame:
         """One row per image, explainer and metric."""
         table, parts = self.table, []
         for place, metric in enumerate(METRICS):
-            hard = np.random.default_rng([run, 1, place]).normal(0, self.hard, len(table))
-            for name, quality in self.everybody.items():
-                own = np.random.default_rng([run, 2, place, *name.encode()]).normal(0, self.noise, len(table))
+            hard = np.random.default_rng([seed, 1, place]).normal(0, self.difficulty, len(table))
+            for name, quality in self.quality_with_control.items():
+                own = np.random.default_rng([seed, 2, place, *name.encode()]).normal(0, self.noise, len(table))
                 value = quality + own + (hard if name != "random" else 0)
-                for (who, what, where), by in self.moved.items():
+                for (who, what, where), by in self.shifts.items():
                     if (who, what) == (name, metric):
                         value = value + by * ((table["race"] == where) | (where == "")).to_numpy()
                 parts.append(pd.DataFrame({"image": table.index, "explainer": name, "metric": metric, "value": value}))
         return pd.concat(parts, ignore_index=True).assign(status="ok", model="m")
 
 
-def evidence(
-    field: Field,
-    run: int,
+def simulate_evidence(
+    leaderboard: SimulatedLeaderboard,
+    seed: int,
     protocol: Protocol,
     roles: Mapping[str, Role] = MappingProxyType({}),
     metrics: Mapping[str, MetricTraits] = METRICS,
 ) -> Evidence:
     """What is decided on; everybody without another role is a method that passed every gate."""
-    table, scores = field.table, field.scores(run)
-    counted = overall_score.counting(protocol, list(metrics), {}, truth_verified=None)
-    standing = overall_score.stand(scores, table, metrics, counted, protocol)
+    table, scores = leaderboard.table, leaderboard.scores(seed)
+    counted = overall_score.deciding_metrics(protocol, list(metrics), {}, truth_verified=None)
+    standing = overall_score.build_score_table(scores, table, metrics, counted, protocol)
     return Evidence(
-        entries=tuple(entry(name, {"random": "control", **roles}.get(name, "method")) for name in field.everybody),
-        standing=standing,
-        validity=VALID,
-        counts={str(name): int(n) for name, n in table["race"].value_counts().items()},
+        entries=tuple(
+            entry(name, {"random": "control", **roles}.get(name, "method")) for name in leaderboard.quality_with_control
+        ),
+        score_table=standing,
+        validity=VALIDITY,
+        group_counts={str(name): int(n) for name, n in table["race"].value_counts().items()},
     )
 
 
@@ -154,7 +156,7 @@ def entry(name: str, role: Role) -> ExplainerEntry:
     )
 
 
-def held(field: Field, run: int, protocol: Protocol) -> Contest:
+def simulate_comparison(leaderboard: SimulatedLeaderboard, seed: int, protocol: Protocol) -> Comparison:
     """What the scores of one run say."""
-    found = evidence(field, run, protocol)
-    return comparison.hold(found.standing, found.eligible, dict(found.counts), protocol)
+    found = simulate_evidence(leaderboard, seed, protocol)
+    return comparison.compare_eligible(found.score_table, found.eligible, dict(found.group_counts), protocol)

@@ -17,45 +17,52 @@ from mavis.models.loading import checkpoint
 from mavis.models.preparation import prepare
 from mavis.workflows.meta_evaluation import reference_maps
 from mavis.workflows.meta_evaluation.fixtures import BIASED, TRAINED, Bench
-from mavis.workflows.meta_evaluation.inter_image_reliability import images_needed, table
-from mavis.workflows.meta_evaluation.results import Check, Threshold, as_table
-from mavis.workflows.meta_evaluation.scoring import CHUNK, Subject, scored, subject
+from mavis.workflows.meta_evaluation.inter_image_reliability import images_needed, score_matrix
+from mavis.workflows.meta_evaluation.results import Check, Threshold, finite_values
+from mavis.workflows.meta_evaluation.scoring import CHUNK_SIZE, Subject, load_subject, score_maps
 
-POWER = float(scipy_stats.norm.ppf(0.975) + scipy_stats.norm.ppf(0.8))
+POWER_FACTOR = float(scipy_stats.norm.ppf(0.975) + scipy_stats.norm.ppf(0.8))
 """Standard errors that a difference must have to be found in 80 of 100 runs at .05, two-sided."""
 
-RANDOM_RANKINGS = 5000
+N_RANDOM_RANKINGS = 5000
 
 
-def calibrated(bench: Bench, checks: tuple[Check, ...], twin: Path | None, command: str) -> Iterator[Threshold]:
+def calibrate_thresholds(
+    bench: Bench, checks: tuple[Check, ...], retrained_model: Path | None, command: str
+) -> Iterator[Threshold]:
     """Every threshold that the specification calls a judgement.
 
     Args:
         bench: the tables.
         checks: what the tests found.
-        twin: a folder with the trained model from another seed; without one the biased model stands for it.
+        retrained_model: a folder with the trained model from another seed; without one the biased model stands for it.
         command: what makes these figures again.
     """
-    make = [_randomisation(bench, twin), _replicates(bench), *_margins(bench), *_counts(bench)]
-    make += [_tau(bench, checks), _concordance(bench), _headroom(bench)]
+    make = [
+        _randomisation_row(bench, retrained_model),
+        _replicate_row(bench),
+        *_margin_rows(bench),
+        *_sample_size_rows(bench),
+    ]
+    make += [_tau_row(bench, checks), _concordance_row(bench), _headroom_row(bench)]
     for name, value, measured, verdict in make:
-        yield Threshold(threshold=name, value=value, measured=as_table(measured), command=command, verdict=verdict)
+        yield Threshold(threshold=name, value=value, measured=finite_values(measured), command=command, verdict=verdict)
 
 
-Row = tuple[str, float, Mapping[str, float], str]
+ThresholdRow = tuple[str, float, Mapping[str, float], str]
 
 
-def _randomisation(bench: Bench, twin: Path | None) -> Row:
+def _randomisation_row(bench: Bench, retrained_model: Path | None) -> ThresholdRow:
     """G3: what two trainings of one model have in common is more than a randomised one may have."""
-    bench.tell("thresholds: trained twins and randomised models")
-    on = bench.again_subject
-    other, name = _twin(on, twin)
-    alike = {method: _twin_similarity(bench, on, other, method) for method in (*bench.sizes.methods, "sobel")}
-    parts = [bench.part(name) for name in (*bench.sizes.methods, "sobel")]
-    random = scored(on, parts, {"mprt": {"repeats": 1}}, grid=bench.rules.grid, variants=True)
+    bench.notify("thresholds: trained twins and randomised models")
+    on = bench.reexplained_subject
+    other, name = _second_model(on, retrained_model)
+    alike = {method: _map_similarity(bench, on, other, method) for method in (*bench.sizes.methods, "sobel")}
+    parts = [bench.explainer(name) for name in (*bench.sizes.methods, "sobel")]
+    random = score_maps(on, parts, {"mprt": {"repeats": 1}}, grid=bench.protocol.grid, variants=True)
     measured = {f"twins ({name}): {m}": value for m, value in alike.items()}
     measured |= {f"randomised: {p.name}": random.mean(p.name, "mprt") for p in parts}
-    limit = bench.rules.gates.randomisation.max
+    limit = bench.protocol.gates.randomisation.max
     over = [m for m in bench.sizes.methods if random.mean(m, "mprt") > limit]
     above = [m for m in bench.sizes.methods if random.mean(m, "mprt") > alike[m]]
     verdict = (
@@ -69,60 +76,66 @@ def _randomisation(bench: Bench, twin: Path | None) -> Row:
     return "gates.randomisation.max", limit, measured, verdict
 
 
-def _twin(on: Subject, folder: Path | None) -> tuple[Model, str]:
+def _second_model(subject: Subject, folder: Path | None) -> tuple[Model, str]:
     if folder is None:
-        return subject(BIASED, "synthetic_faces", {}, per_group=1, attribute="race", seed=on.seed).model, BIASED
-    return prepare.prepare(checkpoint.load(folder), torch.device("cpu"))[0], "another seed"
+        return load_subject(
+            BIASED, "synthetic_faces", {}, per_group=1, attribute="race", seed=subject.seed
+        ).model, BIASED
+    return prepare.prepare_model(checkpoint.load(folder), torch.device("cpu"))[0], "another seed"
 
 
-def _twin_similarity(bench: Bench, on: Subject, other: Model, method: str) -> float:
+def _map_similarity(bench: Bench, subject: Subject, second_model: Model, method: str) -> float:
     """Mean Spearman of absolute cell values of two models' maps of the same classes."""
-    part = bench.part(method)
-    targets = torch.tensor(on.said["predicted"].to_numpy())
+    part = bench.explainer(method)
+    targets = torch.tensor(subject.predictions["predicted"].to_numpy())
     cells = []
-    for model in (on.model, other):
-        run = Pass(model, on.load(on.ids), on.data.mean, on.seed, CHUNK)
-        cells.append(Maps.of(reference_maps.shared(part)(run, targets)[:, 0], bench.rules.grid).cells.abs())
+    for model in (subject.model, second_model):
+        run = Pass(model, subject.load(subject.ids), subject.data.mean, subject.seed, CHUNK_SIZE)
+        cells.append(
+            Maps.from_values(reference_maps.cache_map(part)(run, targets)[:, 0], bench.protocol.grid).cells.abs()
+        )
     return float(np.nanmean(spearman(*cells).numpy()))
 
 
-def _replicates(bench: Bench) -> Row:
-    bench.tell("thresholds: two seeds of one method")
-    names = [name for name in bench.sizes.methods if bench.part(name).traits.stochastic]
-    parts = [bench.part(name) for name in (*names, "random")]
-    found = scored(bench.again_subject, parts, {"replicate_agreement": {}}, grid=bench.rules.grid, variants=True)
+def _replicate_row(bench: Bench) -> ThresholdRow:
+    bench.notify("thresholds: two seeds of one method")
+    names = [name for name in bench.sizes.methods if bench.explainer(name).traits.stochastic]
+    parts = [bench.explainer(name) for name in (*names, "random")]
+    found = score_maps(
+        bench.reexplained_subject, parts, {"replicate_agreement": {}}, grid=bench.protocol.grid, variants=True
+    )
     measured = {p.name: found.mean(p.name, "replicate_agreement") for p in parts}
-    limit = 0.8 if bench.rules.gates.determinism is None else bench.rules.gates.determinism.min
+    limit = 0.8 if bench.protocol.gates.determinism is None else bench.protocol.gates.determinism.min
     kept = [name for name in names if measured[name] >= limit]
     verdict = f"at or above: {', '.join(kept) or 'none'}; random maps far below"
     return "gates.determinism.min", limit, measured, verdict
 
 
-def spread(bench: Bench) -> tuple[float, float]:
+def score_spread(bench: Bench) -> tuple[float, float]:
     """Standard deviation of the primary metric's paired differences (median over pairs), and of its scores."""
-    _, values = table(bench, bench.rules.decide.primary)
+    _, values = score_matrix(bench, bench.protocol.decide.primary)
     pairs = [values[:, a] - values[:, b] for a in range(values.shape[1]) for b in range(a)]
     return float(np.median([pair.std(ddof=1) for pair in pairs])), float(np.median(values.std(axis=0, ddof=1)))
 
 
-def _margins(bench: Bench) -> Iterator[Row]:
+def _margin_rows(bench: Bench) -> Iterator[ThresholdRow]:
     """Differences that a run of the protocol's size can tell from nothing."""
-    paired, single = spread(bench)
-    target = bench.rules.data.n_per_group.target
+    paired, single = score_spread(bench)
+    target = bench.protocol.data.n_per_group.target
     n = target * len(bench.faces_subject.data.classes)
     two = 2 * paired / n**0.5
     measured = {"SD of paired differences": paired, "images": float(n), "two standard errors": two}
     for name, value in (
-        ("decide.rope", bench.rules.decide.rope),
-        ("gates.controls.margin", bench.rules.gates.controls.margin),
+        ("decide.rope", bench.protocol.decide.rope),
+        ("gates.controls.margin", bench.protocol.gates.controls.margin),
     ):
         fits = "two standard errors are below it" if two <= value else "a run of this size cannot resolve it"
         yield name, value, measured, fits
-    claim, margin = bench.rules.disparity.claim, bench.rules.disparity.equivalence
+    claim, margin = bench.protocol.disparity.claim, bench.protocol.disparity.equivalence
     error = single * (2 / target) ** 0.5
     reach = {"SD of scores": single, "images of a group": float(target), "standard error of a gap": error}
     yield (
-        "disparity.claim", claim, reach | {"smallest gap found with power .8": POWER * error + claim},
+        "disparity.claim", claim, reach | {"smallest gap found with power .8": POWER_FACTOR * error + claim},
         "a margin against trifles, not against noise: noise is what the interval is for",
     )  # fmt: skip
     half = float(scipy_stats.norm.ppf(0.95)) * error
@@ -132,16 +145,16 @@ def _margins(bench: Bench) -> Iterator[Row]:
     yield "disparity.equivalence", margin, reach | {"half a 90 % interval": half}, verdict
 
 
-def _counts(bench: Bench) -> Iterator[Row]:
+def _sample_size_rows(bench: Bench) -> Iterator[ThresholdRow]:
     """Images that separate the methods, and the differences that they show."""
-    _, single = spread(bench)
-    needed = {label: images_needed(table(bench, label)[1]) for label in bench.labels()}
-    sizes = bench.rules.data.n_per_group
+    _, single = score_spread(bench)
+    needed = {label: images_needed(score_matrix(bench, label)[1]) for label in bench.labels()}
+    sizes = bench.protocol.data.n_per_group
     for name, n in (("min_report", sizes.min_report), ("min_claim", sizes.min_claim)):
         measured: dict[str, float] = {
             f"images for ICC .9: {m}": float("nan") if k is None else float(k) for m, k in needed.items()
         }
-        measured["smallest gap found with power .8"] = POWER * single * (2 / n) ** 0.5
+        measured["smallest gap found with power .8"] = POWER_FACTOR * single * (2 / n) ** 0.5
         enough = [m for m, k in needed.items() if k is not None and k <= n]
         yield (
             f"data.n_per_group.{name}", float(n), measured,
@@ -149,27 +162,27 @@ def _counts(bench: Bench) -> Iterator[Row]:
         )  # fmt: skip
 
 
-def _tau(bench: Bench, checks: tuple[Check, ...]) -> Row:
+def _tau_row(bench: Bench, checks: tuple[Check, ...]) -> ThresholdRow:
     found = {
         str(c.metric): float("nan") if c.value is None else c.value
         for c in checks
         if c.id == "M7" and c.statistic.startswith("mean Kendall")
     }
-    limit = bench.rules.sensitivity.min_tau if bench.rules.sensitivity else 0.7
+    limit = bench.protocol.sensitivity.min_tau if bench.protocol.sensitivity else 0.7
     below = [m for m, tau in found.items() if not tau >= limit]
     return "sensitivity.min_tau", limit, found, f"below it: {', '.join(below) or 'none'}"
 
 
-def _concordance(bench: Bench) -> Row:
+def _concordance_row(bench: Bench) -> ThresholdRow:
     """R5: how alike the deciding metrics rank the methods, against rankings drawn at random."""
     methods, labels = bench.sizes.methods, bench.labels()
-    means = np.array([[bench.sign(m) * table(bench, m)[0].mean(e, m) for e in methods] for m in labels])
+    means = np.array([[bench.sign(m) * score_matrix(bench, m)[0].mean(e, m) for e in methods] for m in labels])
     kept = means[~np.isnan(means).any(axis=1)]
     w = kendall_w(rank_rows(kept, higher_is_better=True))
     faithful = [k for k, m in enumerate(labels) if bench.traits(m).category == "faithfulness"]
     own = kendall_w(rank_rows(means[faithful], higher_is_better=True))
-    chance = float(np.quantile(random_w(len(kept), len(methods), bench.seed), 0.95))
-    limit = bench.rules.decide.min_concordance
+    chance = float(np.quantile(random_concordances(len(kept), len(methods), bench.seed), 0.95))
+    limit = bench.protocol.decide.min_concordance
     measured = {
         "W of the deciding metrics": w,
         "W of the faithfulness metrics": own,
@@ -179,31 +192,31 @@ def _concordance(bench: Bench) -> Row:
     return "decide.min_concordance", limit, measured, verdict
 
 
-def random_w(metrics: int, methods: int, seed: int) -> Floats:
+def random_concordances(n_metrics: int, n_methods: int, seed: int) -> Floats:
     """Kendall's W of rankings drawn at random."""
     generator = np.random.default_rng([seed, 5])
-    ranks = generator.random((RANDOM_RANKINGS, metrics, methods)).argsort(axis=2) + 1.0
+    ranks = generator.random((N_RANDOM_RANKINGS, n_metrics, n_methods)).argsort(axis=2) + 1.0
     totals = ranks.sum(axis=1)
     squares = np.square(totals - totals.mean(axis=1, keepdims=True)).sum(axis=1)
-    return np.asarray(12 * squares / (metrics**2 * (methods**3 - methods)), dtype=np.float64)
+    return np.asarray(12 * squares / (n_metrics**2 * (n_methods**3 - n_methods)), dtype=np.float64)
 
 
-def _headroom(bench: Bench) -> Row:
+def _headroom_row(bench: Bench) -> ThresholdRow:
     """Below the limit a score is noise divided by next to nothing; how many images that costs."""
-    label = bench.rules.decide.imputers[0]
-    least = float(bench.rules.metrics[label].get("min_headroom", 0.1))
+    label = bench.protocol.decide.imputers[0]
+    least = float(bench.protocol.metrics[label].get("min_headroom", 0.1))
     on = replace(bench.faces_subject)
     asked_of = {
-        f"nsrg@{limit:g}": {**bench.rules.metrics[label], "min_headroom": limit} for limit in (0.01, least, 0.3)
+        f"nsrg@{limit:g}": {**bench.protocol.metrics[label], "min_headroom": limit} for limit in (0.01, least, 0.3)
     }
-    found = scored(on, [bench.part("random")], asked_of, grid=bench.rules.grid)
+    found = score_maps(on, [bench.explainer("random")], asked_of, grid=bench.protocol.grid)
     measured: dict[str, float] = {}
     for key in asked_of:
-        values = found.of("random", key)
+        values = found.values("random", key)
         measured[f"share without a score at {key.partition('@')[2]}"] = float(np.isnan(values).mean())
         measured[f"SD of random maps at {key.partition('@')[2]}"] = float(np.nanstd(values))
     lost = measured[f"share without a score at {least:g}"]
     verdict = f"{lost:.0%} of the images have no score at it" + (
-        ", within R10" if lost <= bench.rules.decide.max_undefined else ", beyond R10"
+        ", within R10" if lost <= bench.protocol.decide.max_undefined else ", beyond R10"
     )
     return "metrics.nsrg.min_headroom", least, measured, f"{verdict}; {TRAINED}"

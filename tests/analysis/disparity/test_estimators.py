@@ -9,7 +9,7 @@ from scipy.stats import kstest
 from mavis.analysis.disparity import estimators
 from mavis.analysis.statistics import bootstrap, permutation
 from mavis.core.errors import BadParameter
-from mavis.workflows.meta_evaluation.simulated_disparities import HELD, STRATA, World
+from mavis.workflows.meta_evaluation.simulated_disparities import COVARIATES, STRATA, SimulatedDisparity
 
 ONES = np.ones((1, 6))
 NOTHING = np.zeros(6, dtype=np.intp)
@@ -71,8 +71,8 @@ def test_weights_are_seeded_and_follow_names_of_clusters() -> None:
 
 def test_shuffles_stay_within_their_stratum() -> None:
     """Two strata of two, values 0, 1 and 10, 11: group means differ by 0 or 1, never by 10."""
-    null = permutation.permuted_ranges_within(
-        np.array([0.0, 10, 1, 11]), ["a", "a", "b", "b"], ["low", "high"] * 2, draws=400, seed=0
+    null = permutation.stratified_null_ranges(
+        np.array([0.0, 10, 1, 11]), ["a", "a", "b", "b"], ["low", "high"] * 2, n_permutations=400, seed=0
     )
     assert set(np.round(null, 9)) == {0.0, 1.0}
     assert null.mean() == pytest.approx(0.5, abs=0.08)
@@ -81,23 +81,23 @@ def test_shuffles_stay_within_their_stratum() -> None:
 def test_one_stratum_is_the_plain_null() -> None:
     """Shuffling within a single stratum has the distribution of shuffling all."""
     values, labels = np.random.default_rng(0).normal(size=40), [f"g{k % 4}" for k in range(40)]
-    within = permutation.permuted_ranges_within(values, labels, ["all"] * 40, 2000, 0)
-    assert kstest(within, permutation.permuted_ranges(values, labels, 2000, 1)).pvalue > 0.01
+    within = permutation.stratified_null_ranges(values, labels, ["all"] * 40, 2000, 0)
+    assert kstest(within, permutation.null_ranges(values, labels, 2000, 1)).pvalue > 0.01
 
 
 def test_strata_are_cells_of_equal_values_and_bins() -> None:
     """Two predictions × two halves of the confidence, where equal confidences share a half."""
     table = pd.DataFrame({"predicted": [0, 0, 1, 1, 0], "confidence": [0.1, 0.9, 0.1, 0.8, 0.9]})
-    code = estimators.strata(table, exact=["predicted"], coarsened={"confidence": 2})
+    code = estimators.assign_strata(table, exact=["predicted"], coarsened={"confidence": 2})
     assert code[1] == code[4]
     assert len({int(c) for c in code}) == 4
-    assert estimators.strata(table).tolist() == [0] * 5
+    assert estimators.assign_strata(table).tolist() == [0] * 5
 
 
 def test_bins_hold_equal_counts() -> None:
     """Quintiles of a hundred different values hold twenty each, in order."""
     table = pd.DataFrame({"confidence": np.random.default_rng(0).permutation(100)})
-    code = estimators.strata(table, coarsened={"confidence": 5})
+    code = estimators.assign_strata(table, coarsened={"confidence": 5})
     assert np.bincount(code).tolist() == [20] * 5
     assert (code == table["confidence"] // 20).all()
 
@@ -105,21 +105,21 @@ def test_bins_hold_equal_counts() -> None:
 def test_covariates_are_standardised_columns() -> None:
     """A number, its square about the mean, two of three categories; a constant is nought."""
     table = pd.DataFrame({"c": [1.0, 2, 3, 6], "k": [5, 5, 5, 5], "p": ["x", "y", "z", "x"]})
-    found = estimators.covariates(table, numeric=["c", "k"], squared=["c"], categorical=["p"])
+    found = estimators.covariate_matrix(table, numeric=["c", "k"], squared=["c"], categorical=["p"])
     assert found.shape == (4, 5)
     np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(found.std(axis=0), [1, 0, 1, 1, 1])
     assert np.corrcoef(found[:, 2], (table["c"] - 3) ** 2)[0, 1] == pytest.approx(1)
     assert np.corrcoef(found[:, 3], table["p"] == "y")[0, 1] == pytest.approx(1)
-    assert estimators.covariates(table).shape == (4, 0)
+    assert estimators.covariate_matrix(table).shape == (4, 0)
 
 
 def test_missing_values_are_named() -> None:
     """A column with gaps is an error that says which and how many."""
     table = pd.DataFrame({"c": [1.0, np.nan], "d": [1.0, 2.0]})
     for made in (
-        lambda: estimators.strata(table, coarsened={"c": 2}),
-        lambda: estimators.covariates(table, numeric=["c", "d"]),
+        lambda: estimators.assign_strata(table, coarsened={"c": 2}),
+        lambda: estimators.covariate_matrix(table, numeric=["c", "d"]),
     ):
         with pytest.raises(BadParameter, match=r"missing: \{'c': 1\}; drop these images"):
             made()
@@ -130,7 +130,7 @@ def test_raw_gaps_by_hand() -> None:
     found = estimators.raw_gaps(SCORES, GROUPS, ONES)
     assert found.pairs == (("a", "b"), ("a", "c"), ("b", "c"))
     assert found.gap.tolist() == [-4, -3, 1]
-    assert found.retained.tolist() == [1, 1, 1]
+    assert found.matched_share.tolist() == [1, 1, 1]
     names, means = estimators.group_means(SCORES, GROUPS, ONES)
     assert (names, means.tolist()) == (("a", "b", "c"), [[2, 6, 5]])
 
@@ -140,8 +140,10 @@ def test_simpsons_paradox_is_resolved() -> None:
     table = stones()
     scores, groups, weights = table["score"].to_numpy(), table["group"].tolist(), weights_of(table)
     raw = estimators.raw_gaps(scores, groups, weights)
-    matched = estimators.matched_gaps(scores, groups, estimators.strata(table, exact=["size"]), weights)
-    adjusted = estimators.adjusted_gaps(scores, groups, estimators.covariates(table, categorical=["size"]), weights)
+    matched = estimators.stratum_matched_gaps(scores, groups, estimators.assign_strata(table, exact=["size"]), weights)
+    adjusted = estimators.covariate_adjusted_gaps(
+        scores, groups, estimators.covariate_matrix(table, categorical=["size"]), weights
+    )
     assert raw.pairs == (("closed", "open"),)
     assert raw.gap[0] == pytest.approx(289 / 350 - 273 / 350)
     small, large = 357 / 700, 343 / 700
@@ -149,36 +151,36 @@ def test_simpsons_paradox_is_resolved() -> None:
     assert matched.gap[0] == pytest.approx(by_hand)
     assert round(by_hand, 3) == -0.054
     assert adjusted.gap[0] == pytest.approx(by_hand, abs=0.005)
-    assert matched.retained[0] == 1
+    assert matched.matched_share[0] == 1
 
 
 def test_matched_gap_is_on_common_support() -> None:
     """Strata without one of the two groups do not count, and the share of images that remain is told."""
     stratum = np.array([0, 1, 0, 0, 1, 2])
-    found = estimators.matched_gaps(SCORES, GROUPS, stratum, ONES)
+    found = estimators.stratum_matched_gaps(SCORES, GROUPS, stratum, ONES)
     # a, b share stratum 0: 1 against 6; a, c stratum 1: 3 against 5; b and c none
     np.testing.assert_array_equal(found.gap, [-5, -2, np.nan])
-    np.testing.assert_allclose(found.retained, [3 / 4, 2 / 4, 0])
+    np.testing.assert_allclose(found.matched_share, [3 / 4, 2 / 4, 0])
     assert np.isnan(found.draws[0, 2])
 
 
 def test_strata_weigh_as_in_all_groups_together() -> None:
     """A stratum with two thirds of all images has two thirds of the weight, whichever of the two fills it."""
     scores = np.array([1.0, 0, 0, 0, 0, 5])
-    found = estimators.matched_gaps(scores, ["a", "a", "b", "b", "c", "c"], np.array([0, 1, 0, 1, 0, 0]), ONES)
+    found = estimators.stratum_matched_gaps(scores, ["a", "a", "b", "b", "c", "c"], np.array([0, 1, 0, 1, 0, 0]), ONES)
     assert found.gap[0] == pytest.approx(4 / 6 * 1 + 2 / 6 * 0)
 
 
 def test_adjusted_gap_is_statsmodels_g_computation() -> None:
     """It is the mean of predictions with every image in the one group minus in the other, by an independent fit."""
-    world = World(sizes=(80, 60, 50), gap=0.1, shift=0.2, slope=0.5)
+    world = SimulatedDisparity(sizes=(80, 60, 50), gap=0.1, shift=0.2, slope=0.5)
     table = world.table(3)
     fit = smf.ols("score ~ group + confidence + I(confidence ** 2) + correct + C(predicted)", table).fit()
     everybody = {g: fit.predict(table.assign(group=g)).mean() for g in ("g0", "g1", "g2")}
-    found = estimators.adjusted_gaps(
+    found = estimators.covariate_adjusted_gaps(
         table["score"].to_numpy(),
         table["group"].tolist(),
-        estimators.covariates(table, **HELD),
+        estimators.covariate_matrix(table, **COVARIATES),
         np.ones((1, len(table))),
     )
     for (a, b), gap in zip(found.pairs, found.gap, strict=True):
@@ -188,26 +190,26 @@ def test_adjusted_gap_is_statsmodels_g_computation() -> None:
 def test_groups_that_covariates_tell_apart_have_no_adjusted_gap() -> None:
     """Where c alone is ever predicted as c, its gap at equal prediction is unknown; that of a and b stays."""
     table = pd.DataFrame({"predicted": ["x", "y", "x", "y", "z", "z"]})
-    held = estimators.covariates(table, categorical=["predicted"])
-    found = estimators.adjusted_gaps(SCORES, GROUPS, held, ONES)
+    held = estimators.covariate_matrix(table, categorical=["predicted"])
+    found = estimators.covariate_adjusted_gaps(SCORES, GROUPS, held, ONES)
     np.testing.assert_allclose(found.gap, [-4, np.nan, np.nan], atol=1e-9)
-    assert found.retained.tolist() == [1, 0, 0]
+    assert found.matched_share.tolist() == [1, 0, 0]
 
 
 def test_a_draw_is_the_estimate_on_the_table_drawn() -> None:
     """Repeating rows as the weights say and estimating anew gives each draw, for every kind of gap."""
-    table = World(sizes=(40, 30, 30), shift=0.2, slope=0.5).table(1)
-    table = table.assign(stratum=estimators.strata(table, **STRATA))
+    table = SimulatedDisparity(sizes=(40, 30, 30), shift=0.2, slope=0.5).table(1)
+    table = table.assign(stratum=estimators.assign_strata(table, **STRATA))
     weights = weights_of(table, 3)
-    held = estimators.covariates(table, **HELD)
+    held = estimators.covariate_matrix(table, **COVARIATES)
 
     def three(rows: np.ndarray, some: np.ndarray) -> list[estimators.PairGaps]:
         scores, groups = table["score"].to_numpy()[rows], table["group"].to_numpy()[rows].tolist()
         stratum = table["stratum"].to_numpy()[rows]
         return [
             estimators.raw_gaps(scores, groups, some),
-            estimators.matched_gaps(scores, groups, stratum, some),
-            estimators.adjusted_gaps(scores, groups, held[rows], some),
+            estimators.stratum_matched_gaps(scores, groups, stratum, some),
+            estimators.covariate_adjusted_gaps(scores, groups, held[rows], some),
         ]
 
     drawn = three(np.arange(len(table)), weights)
@@ -219,13 +221,13 @@ def test_a_draw_is_the_estimate_on_the_table_drawn() -> None:
 
 def test_columns_are_estimated_as_if_alone() -> None:
     """Several columns of scores at once give each column's own gaps and draws, and the same share retained."""
-    table = World(sizes=(40, 30, 30), shift=0.2, slope=0.5).table(1)
+    table = SimulatedDisparity(sizes=(40, 30, 30), shift=0.2, slope=0.5).table(1)
     groups, weights = table["group"].tolist(), weights_of(table, 30)
     scores = np.stack([table["score"], 3 * table["confidence"]], axis=1)
     third = {
         "raw": (),
-        "matched": (estimators.strata(table, **STRATA),),
-        "adjusted": (estimators.covariates(table, **HELD),),
+        "stratum_matched": (estimators.assign_strata(table, **STRATA),),
+        "covariate_adjusted": (estimators.covariate_matrix(table, **COVARIATES),),
     }
     for name, given in third.items():
         estimate = getattr(estimators, f"{name}_gaps")
@@ -234,16 +236,16 @@ def test_columns_are_estimated_as_if_alone() -> None:
             alone = estimate(scores[:, place], groups, *given, weights)
             np.testing.assert_allclose(both.column(place, unit=2.0).gap, alone.gap / 2, atol=1e-12)
             np.testing.assert_allclose(both.column(place).draws, alone.draws, atol=1e-12)
-            np.testing.assert_array_equal(both.retained, alone.retained)
+            np.testing.assert_array_equal(both.matched_share, alone.matched_share)
 
 
 def test_shuffles_of_columns_and_of_rows_that_stand_for_several() -> None:
     """All columns are shuffled alike; a row that counts thrice is three rows that stay together."""
     values = np.random.default_rng(0).normal(size=(12, 2))
     labels, strata = ["a", "b", "c"] * 4, ["x"] * 6 + ["y"] * 6
-    both = permutation.permuted_ranges_within(values, labels, strata, 50, 0)
-    np.testing.assert_allclose(both[:, 1], permutation.permuted_ranges_within(values[:, 1], labels, strata, 50, 0))
-    heavy = permutation.permuted_ranges_within(
+    both = permutation.stratified_null_ranges(values, labels, strata, 50, 0)
+    np.testing.assert_allclose(both[:, 1], permutation.stratified_null_ranges(values[:, 1], labels, strata, 50, 0))
+    heavy = permutation.stratified_null_ranges(
         np.array([0.0, 6.0, 0.0]), list("aab"), ["x"] * 3, 900, 0, np.array([1.0, 3, 1])
     )
     assert set(np.round(heavy, 9)) == {4.5, 6.0}  # 18/4 beside 0, or 0 beside 6
@@ -252,11 +254,11 @@ def test_shuffles_of_columns_and_of_rows_that_stand_for_several() -> None:
 
 def test_gaps_do_not_depend_on_the_unit_of_covariates() -> None:
     """Brightness in 0…1 or 0…255 adjusts alike."""
-    table = World(shift=0.2, slope=0.5).table(2)
+    table = SimulatedDisparity(shift=0.2, slope=0.5).table(2)
     scores, groups, weights = table["score"].to_numpy(), table["group"].tolist(), weights_of(table, 5)
     large = table.assign(confidence=255 * table["confidence"] + 1000)
     one, other = (
-        estimators.adjusted_gaps(scores, groups, estimators.covariates(t, **HELD), weights).draws
+        estimators.covariate_adjusted_gaps(scores, groups, estimators.covariate_matrix(t, **COVARIATES), weights).draws
         for t in (table, large)
     )
     np.testing.assert_allclose(one, other, atol=1e-8)
@@ -267,7 +269,7 @@ def test_bad_tables_are_refused() -> None:
     with pytest.raises(BadParameter, match="1 have none; drop them"):
         estimators.raw_gaps(np.array([1.0, np.nan]), ["a", "b"], np.ones((1, 2)))
     with pytest.raises(BadParameter, match="at least two groups"):
-        estimators.against_null(np.ones(3), ["a"] * 3, np.zeros(3, dtype=np.intp), permutations=9, seed=0)
+        estimators.range_against_null(np.ones(3), ["a"] * 3, np.zeros(3, dtype=np.intp), permutations=9, seed=0)
 
 
 def test_excess_leaves_out_what_strata_explain() -> None:
@@ -275,8 +277,8 @@ def test_excess_leaves_out_what_strata_explain() -> None:
     stratum = np.repeat([0, 0, 1, 1], [80, 20, 20, 80])
     groups = np.repeat(["a", "b", "a", "b"], [80, 20, 20, 80]).tolist()
     scores = stratum + np.random.default_rng(0).normal(0, 0.1, 200)
-    within = estimators.against_null(scores, groups, stratum, permutations=500, seed=0)
-    plain = estimators.against_null(scores, groups, np.zeros(200, dtype=np.intp), permutations=500, seed=0)
+    within = estimators.range_against_null(scores, groups, stratum, permutations=500, seed=0)
+    plain = estimators.range_against_null(scores, groups, np.zeros(200, dtype=np.intp), permutations=500, seed=0)
     assert within.range == plain.range == pytest.approx(0.6, abs=0.05)
     assert within.excess == pytest.approx(0, abs=0.04)
     assert (within.p > 0.05, plain.p < 0.01) == (True, True)

@@ -7,28 +7,33 @@ import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from mavis.analysis.disparity.gaps import Column, Limits, discoveries, gap, gaps
+from mavis.analysis.disparity.gaps import GapLimits, ScoreColumn, control_false_discoveries, group_gap, group_gaps
 from mavis.analysis.findings import Gap
-from mavis.analysis.groups import Rules, summarise
+from mavis.analysis.groups import BootstrapSettings, summarise_scores
 from mavis.analysis.statistics import bootstrap
 from mavis.protocol.schema import DisparityRules
-from mavis.workflows.meta_evaluation.simulated_disparities import Outcome, World, outcomes, split_at_random
+from mavis.workflows.meta_evaluation.simulated_disparities import (
+    Outcome,
+    SimulatedDisparity,
+    simulate_outcomes,
+    split_at_random,
+)
 
-from ...tables import RULES, images, scores
+from ...tables import BOOTSTRAP, make_images, score_rows
 
 RUNS = 100
-LIMITS = Limits(min_claim=50, permutations=300)
+LIMITS = GapLimits(min_claim=50, n_permutations=300)
 SIZES = {"alder": 60, "birch": 60, "cedar": 60, "elm": 60}
 
 
 def found(
-    planted: dict[str, float], sizes: dict[str, int] = SIZES, *, seed: int = 0, rules: Rules = RULES
+    planted: dict[str, float], sizes: dict[str, int] = SIZES, *, seed: int = 0, rules: BootstrapSettings = BOOTSTRAP
 ) -> Gap | None:
     """The gap between races whose means are moved by the planted amounts, noise 0.1."""
-    table = images(sizes)
+    table = make_images(sizes)
     column = np.random.default_rng(seed).normal(0.5, 0.1, len(table)) + table["race"].map(planted).fillna(0).to_numpy()
-    groups = summarise(scores(table, {("saliency", "nsrg"): column}), table, rules).groups[0]
-    return gap(column, table, "race", groups, rules=rules, limits=LIMITS)
+    groups = summarise_scores(score_rows(table, {("saliency", "nsrg"): column}), table, rules).groups[0]
+    return group_gap(column, table, "race", groups, settings=rules, limits=LIMITS)
 
 
 def test_a_planted_gap_is_found() -> None:
@@ -40,7 +45,7 @@ def test_a_planted_gap_is_found() -> None:
     assert one.range.low > 0.1
     assert one.p == pytest.approx(1 / 301)
     assert one.null_mean < 0.05
-    assert one.worst.mean == pytest.approx(0.3, abs=0.03)
+    assert one.worst_group_mean.mean == pytest.approx(0.3, abs=0.03)
     assert one.range.n == 240
 
 
@@ -55,32 +60,36 @@ def test_no_gap_has_the_range_of_shuffled_labels() -> None:
 
 def test_lower_is_better_turns_best_and_worst_round() -> None:
     """The group with the highest mean is the worst, and the shortfall is its own; range and null stay."""
-    table = images(SIZES)
+    table = make_images(SIZES)
     column = np.full(len(table), 0.5) + 0.2 * (table["race"] == "elm").to_numpy()
-    groups = summarise(scores(table, {("saliency", "deletion"): column}), table, RULES).groups[0]
+    groups = summarise_scores(score_rows(table, {("saliency", "deletion"): column}), table, BOOTSTRAP).groups[0]
     upright, turned = (
-        gap(column, table, "race", groups, rules=RULES, limits=LIMITS, column=Column(higher_is_better=up))
+        group_gap(
+            column, table, "race", groups, settings=BOOTSTRAP, limits=LIMITS, column=ScoreColumn(higher_is_better=up)
+        )
         for up in (True, False)
     )
     assert (upright.best_group, turned.worst_group) == ("elm", "elm")
-    assert turned.worst.mean == pytest.approx(0.7)
+    assert turned.worst_group_mean.mean == pytest.approx(0.7)
     assert (turned.range, turned.null_mean, turned.p) == (upright.range, upright.null_mean, upright.p)
     assert (upright.shortfall.mean, turned.shortfall.mean) == (pytest.approx(0.05), pytest.approx(0.15))
 
 
 def test_measures_of_spread_stand_beside_the_range() -> None:
     """Of means .2, .5, .5 and .8 without noise: mean difference .3, SD .245, shortfall .3; the ratio is of skills."""
-    table = images(SIZES)
+    table = make_images(SIZES)
     column = table["race"].map({"alder": 0.2, "birch": 0.5, "cedar": 0.5, "elm": 0.8}).to_numpy()
-    groups = summarise(scores(table, {("saliency", "nsrg"): column}), table, RULES).groups[0]
-    one = gap(column, table, "race", groups, rules=RULES, limits=LIMITS, column=Column(unit=(0.1, 0.5)))
+    groups = summarise_scores(score_rows(table, {("saliency", "nsrg"): column}), table, BOOTSTRAP).groups[0]
+    one = group_gap(
+        column, table, "race", groups, settings=BOOTSTRAP, limits=LIMITS, column=ScoreColumn(unit=(0.1, 0.5))
+    )
     assert one.range.mean == pytest.approx(0.6)
     assert one.excess == pytest.approx(0.6 - one.null_mean)
     assert one.shortfall.mean == pytest.approx(0.3)
     assert one.mean_pairwise.mean == pytest.approx(0.3)
     assert one.corrected_sd.mean == pytest.approx(np.sqrt(0.06))
     assert one.ratio == pytest.approx(0.1 / 0.7)
-    assert (one.pairs, one.found, one.absent, one.statement) == ((), None, None, "")
+    assert (one.pairs, one.significant, one.equivalent, one.statement) == ((), None, None, "")
 
 
 def test_noise_is_taken_off_the_spread() -> None:
@@ -95,11 +104,11 @@ def test_noise_is_taken_off_the_spread() -> None:
 
 def test_the_interval_of_the_spread_takes_noise_off_twice() -> None:
     """Draws carry the images' noise and that of the resampling: their variance less twice the squared error."""
-    table = images(SIZES)
+    table = make_images(SIZES)
     column = np.random.default_rng(4).normal(0.5, 0.1, len(table)) - 0.05 * (table["race"] == "elm").to_numpy()
-    groups = summarise(scores(table, {("saliency", "nsrg"): column}), table, RULES).groups[0]
-    one = gap(column, table, "race", groups, rules=RULES, limits=LIMITS)
-    again = bootstrap.bootstrap_means(column[:, None], table["race"].tolist(), RULES.bootstrap, RULES.seed)
+    groups = summarise_scores(score_rows(table, {("saliency", "nsrg"): column}), table, BOOTSTRAP).groups[0]
+    one = group_gap(column, table, "race", groups, settings=BOOTSTRAP, limits=LIMITS)
+    again = bootstrap.bootstrap_means(column[:, None], table["race"].tolist(), BOOTSTRAP.n_bootstrap, BOOTSTRAP.seed)
     draws = np.stack([draw[:, 0] for draw in again.values()], axis=1)
     variance = draws.var(axis=1, ddof=1) - 2 * draws.var(axis=0).mean()
     low, high = np.quantile(np.sqrt(np.maximum(variance, 0)), [0.025, 0.975])
@@ -108,14 +117,14 @@ def test_the_interval_of_the_spread_takes_noise_off_twice() -> None:
 
 def test_labels_are_shuffled_among_images_that_are_alike() -> None:
     """Scores that follow confidence alone have a range between groups of unequal confidence, and no excess."""
-    table = equal(images({"alder": 100, "birch": 100}))
+    table = equal(make_images({"alder": 100, "birch": 100}))
     low = (np.arange(200) % 100 < 70) == (table["race"] == "birch").to_numpy()
     table = table.assign(probability=np.where(low, 0.3, 0.8))
     column = table["probability"].to_numpy() + np.random.default_rng(0).normal(0, 0.05, 200)
-    groups = summarise(scores(table, {("saliency", "nsrg"): column}), table, RULES).groups[0]
-    within = gap(column, table, "race", groups, rules=RULES, limits=LIMITS)
-    none = replace(LIMITS, rules=DisparityRules(exact=(), quantiles={}))
-    plain = gap(column, table, "race", groups, rules=RULES, limits=none)
+    groups = summarise_scores(score_rows(table, {("saliency", "nsrg"): column}), table, BOOTSTRAP).groups[0]
+    within = group_gap(column, table, "race", groups, settings=BOOTSTRAP, limits=LIMITS)
+    none = replace(LIMITS, disparity=DisparityRules(exact=(), quantiles={}))
+    plain = group_gap(column, table, "race", groups, settings=BOOTSTRAP, limits=none)
     assert within.range == plain.range
     assert within.excess == pytest.approx(0, abs=0.03)
     assert (within.p > 0.05, plain.p < 0.01, plain.excess > 0.1) == (True, True, True)
@@ -136,17 +145,17 @@ def test_one_group_has_no_gap() -> None:
 
 def test_a_claim_needs_enough_images_in_every_group() -> None:
     """One compared group below the minimum for a claim takes the claim away."""
-    assert found({}, {"alder": 60, "birch": 50}).claimable
-    assert not found({}, {"alder": 60, "birch": 49}).claimable
+    assert found({}, {"alder": 60, "birch": 50}).n_sufficient
+    assert not found({}, {"alder": 60, "birch": 49}).n_sufficient
 
 
 def test_images_without_a_value_are_left_out() -> None:
     """NaN neither counts nor moves the range."""
-    table = images({"alder": 30, "birch": 30})
+    table = make_images({"alder": 30, "birch": 30})
     column = np.where(table["race"] == "alder", 0.2, 0.6)
     column[:5] = np.nan
-    groups = summarise(scores(table, {("saliency", "nsrg"): column}), table, RULES).groups[0]
-    one = gap(column, table, "race", groups, rules=RULES, limits=Limits(20, 100))
+    groups = summarise_scores(score_rows(table, {("saliency", "nsrg"): column}), table, BOOTSTRAP).groups[0]
+    one = group_gap(column, table, "race", groups, settings=BOOTSTRAP, limits=GapLimits(20, 100))
     assert one.range.mean == pytest.approx(0.4)
     assert one.range.n == 55
     assert (one.best_group, one.worst_group) == ("birch", "alder")
@@ -167,21 +176,23 @@ def paired(
     *,
     attribute: str = "race",
     per_imputer: tuple[float, ...] = (),
-    limits: Limits = LIMITS,
+    limits: GapLimits = LIMITS,
     unit: tuple[float, float] | None = (0.0, 1.0),
     drop: tuple[str, ...] = (),
 ) -> Gap:
     """The gap, with pairs, of races whose scores are moved; imputers show that many times the planted move."""
-    table = equal(images(sizes)).drop(columns=list(drop))
+    table = equal(make_images(sizes)).drop(columns=list(drop))
     move = table["race"].map(planted).fillna(0).to_numpy()
     noise = np.random.default_rng(1).normal(0.5, 0.1, len(table))
     values = np.stack([noise + move, *(noise + times * move for times in per_imputer)], axis=1)
     names = {("saliency", f"nsrg{k or ''}"): column for k, column in enumerate(values.T)}
-    rules = replace(RULES, attributes=(attribute,))
-    summary = summarise(scores(table, names), table, rules)
-    column = Column("nsrg of saliency", unit=unit, asked=True, confirm=tuple(range(1, len(names))))
-    columns = [column, *(Column() for _ in per_imputer)]
-    one = gaps(values, table, attribute, summary.groups, columns, rules=rules, limits=limits)[0]
+    rules = replace(BOOTSTRAP, attributes=(attribute,))
+    summary = summarise_scores(score_rows(table, names), table, rules)
+    column = ScoreColumn(
+        "nsrg of saliency", unit=unit, compares_pairs=True, imputer_columns=tuple(range(1, len(names)))
+    )
+    columns = [column, *(ScoreColumn() for _ in per_imputer)]
+    one = group_gaps(values, table, attribute, summary.groups, columns, settings=rules, limits=limits)[0]
     assert one is not None
     return one
 
@@ -196,7 +207,7 @@ def test_a_found_gap_says_between_whom_and_how_much() -> None:
     assert apart["alder", "cedar"].p < 1e-6
     assert apart["alder", "birch"].p > 0.05
     assert {pair for pair, p in apart.items() if p.matched.low > 0.02} == {("alder", "cedar"), ("birch", "cedar")}
-    assert (one.found, one.absent) == (True, False)
+    assert (one.significant, one.equivalent) == (True, False)
     assert "is lower for images labelled cedar than for images labelled" in one.statement
     assert "2 other pairs of groups differ too" in one.statement
 
@@ -214,13 +225,13 @@ def test_a_gap_is_in_skill_units() -> None:
 @pytest.mark.parametrize(("per_imputer", "expected"), [((1, 1, -1), True), ((1, -1, -1), False), ((1, -1), False)])
 def test_two_imputers_must_show_the_same_sign(per_imputer: tuple[float, ...], expected: bool) -> None:
     """A gap that one imputer of two or three turns round is no basis for a claim."""
-    assert paired({"cedar": -0.2}, per_imputer=per_imputer).found is expected
+    assert paired({"cedar": -0.2}, per_imputer=per_imputer).significant is expected
 
 
 def test_small_groups_get_no_claim() -> None:
     """A group below the minimum is neither found to differ nor part of an absence, and the sentence says its n."""
     some = paired({"elm": -0.4}, {"alder": 60, "birch": 60, "elm": 30})
-    assert (some.found, some.absent) == (False, False)
+    assert (some.significant, some.equivalent) == (False, False)
     assert "too few images for a claim: elm (30)" in some.statement
     none = paired({"elm": -0.4}, {"alder": 49, "elm": 30})
     assert none.statement == "too few images for a claim: elm (30), alder (49); two groups need 50 each."
@@ -230,20 +241,20 @@ def test_small_groups_get_no_claim() -> None:
 def test_absence_is_shown_not_assumed() -> None:
     """Where all intervals lie within the margin there is no material gap; with a narrow margin neither is shown."""
     wide, narrow = (
-        paired({}, limits=replace(LIMITS, rules=DisparityRules(equivalence=margin))) for margin in (0.1, 0.01)
+        paired({}, limits=replace(LIMITS, disparity=DisparityRules(equivalence=margin))) for margin in (0.1, 0.01)
     )
-    assert (wide.found, wide.absent) == (False, True)
+    assert (wide.significant, wide.equivalent) == (False, True)
     assert wide.statement.startswith(
         "nsrg of saliency has no material gap: every two groups are shown to lie within 0.1"
     )
-    assert (narrow.found, narrow.absent) == (False, False)
+    assert (narrow.significant, narrow.equivalent) == (False, False)
     assert narrow.statement.startswith("no gap is shown: the range of nsrg of saliency is")
 
 
 def test_the_predicted_class_is_not_held_equal_where_it_is_the_group() -> None:
     """Race is the label here: with the predicted class held equal nothing would be left to compare (ADR 20)."""
     one = paired({"cedar": -0.2})
-    assert min(p.retained for p in one.pairs) > 0.8
+    assert min(p.matched_share for p in one.pairs) > 0.8
     assert one.null_mean < 0.1
     assert "the predicted class is not held equal: it tells these groups apart" in one.statement
     other = paired({"cedar": -0.2}, attribute="gender")
@@ -256,7 +267,7 @@ def test_the_predicted_class_is_not_held_equal_where_it_is_the_group() -> None:
 def test_older_runs_have_no_gaps_at_equal_covariates(drop: tuple[str, ...], named: str) -> None:
     """What the table of images does not have is named; the raw gap stays, nothing is claimed, nothing fails."""
     one = paired({"cedar": -0.2}, drop=drop)
-    assert (one.found, one.absent) == (None, None)
+    assert (one.significant, one.equivalent) == (None, None)
     assert f"has no {named} for every image" in one.statement
     pair = one.pairs[0]
     assert pair.raw.mean is not None
@@ -271,45 +282,63 @@ def test_a_paradox_is_not_called_by_its_total() -> None:
     rows = [(g, s, float(k < good)) for (g, s), (good, n) in counts.items() for k in range(n)]
     table = pd.DataFrame(rows, columns=["group", "size", "score"])
     table.index = pd.Index([f"{k:03d}" for k in range(700)], name="image")
-    limits = Limits(100, 300, DisparityRules(exact=("size",), quantiles={}, adjust=("size",)))
-    rules = replace(RULES, attributes=("group",))
-    groups = summarise(scores(table, {("e", "m"): table["score"]}), table, rules).groups[0]
-    one = gap(table["score"].to_numpy(), table, "group", groups, rules=rules, limits=limits, column=Column(asked=True))
+    limits = GapLimits(100, 300, DisparityRules(exact=("size",), quantiles={}, adjust=("size",)))
+    rules = replace(BOOTSTRAP, attributes=("group",))
+    groups = summarise_scores(score_rows(table, {("e", "m"): table["score"]}), table, rules).groups[0]
+    one = group_gap(
+        table["score"].to_numpy(),
+        table,
+        "group",
+        groups,
+        settings=rules,
+        limits=limits,
+        column=ScoreColumn(compares_pairs=True),
+    )
     pair = one.pairs[0]
     assert (pair.first, pair.second) == ("closed", "open")
     assert pair.raw.mean == pytest.approx(289 / 350 - 273 / 350)
     by_size = (234 / 270 - 81 / 87) * 357 / 700 + (55 / 80 - 192 / 263) * 343 / 700
     assert pair.matched.mean == pytest.approx(by_size)
     assert pair.adjusted.mean == pytest.approx(-0.0539, abs=0.001)
-    assert (pair.matched.n, pair.retained) == (700, 1)
-    assert one.found is False
+    assert (pair.matched.n, pair.matched_share) == (700, 1)
+    assert one.significant is False
 
 
 def test_p_of_pairs_is_corrected_for_their_family() -> None:
     """Alone a metric's pairs are corrected by Holm; several are left as they are and corrected together, by BH."""
-    table = equal(images(SIZES))
+    table = equal(make_images(SIZES))
     column = np.random.default_rng(3).normal(0.5, 0.1, len(table)) - 0.05 * (table["race"] == "elm").to_numpy()
-    groups = summarise(scores(table, {("saliency", "nsrg"): column}), table, RULES).groups[0]
+    groups = summarise_scores(score_rows(table, {("saliency", "nsrg"): column}), table, BOOTSTRAP).groups[0]
     holm, plain = (
-        gap(column, table, "race", groups, rules=RULES, limits=LIMITS, column=Column(asked=True, alone=alone))
+        group_gap(
+            column,
+            table,
+            "race",
+            groups,
+            settings=BOOTSTRAP,
+            limits=LIMITS,
+            column=ScoreColumn(compares_pairs=True, is_own_family=alone),
+        )
         for alone in (True, False)
     )
     p = [pair.p for pair in plain.pairs]
     assert [pair.p for pair in holm.pairs] == pytest.approx(multipletests(p, method="holm")[1].tolist())
-    twice = [pair.p for one in discoveries([plain, plain]) for pair in one.pairs]
+    twice = [pair.p for one in control_false_discoveries([plain, plain]) for pair in one.pairs]
     assert twice == pytest.approx(multipletests([*p, *p], method="fdr_bh")[1].tolist())
 
 
 def test_columns_do_not_depend_on_each_other() -> None:
     """A column has the same gap alone and beside others, with and without the same missing values."""
-    table = equal(images(SIZES))
+    table = equal(make_images(SIZES))
     values = np.random.default_rng(3).normal(0.5, 0.1, (len(table), 3))
     values[:7, 1] = np.nan
-    summary = summarise(scores(table, {("e", f"m{k}"): values[:, k] for k in range(3)}), table, RULES)
-    columns = [Column(asked=True)] * 3
-    together = gaps(values, table, "race", summary.groups, columns, rules=RULES, limits=LIMITS)
+    summary = summarise_scores(score_rows(table, {("e", f"m{k}"): values[:, k] for k in range(3)}), table, BOOTSTRAP)
+    columns = [ScoreColumn(compares_pairs=True)] * 3
+    together = group_gaps(values, table, "race", summary.groups, columns, settings=BOOTSTRAP, limits=LIMITS)
     for k in range(3):
-        alone = gap(values[:, k], table, "race", summary.groups[k], rules=RULES, limits=LIMITS, column=columns[k])
+        alone = group_gap(
+            values[:, k], table, "race", summary.groups[k], settings=BOOTSTRAP, limits=LIMITS, column=columns[k]
+        )
         assert (alone.p, alone.statement) == (together[k].p, together[k].statement)
         assert alone.range.mean == pytest.approx(together[k].range.mean)
         for one, other in zip(alone.pairs, together[k].pairs, strict=True):
@@ -318,13 +347,13 @@ def test_columns_do_not_depend_on_each_other() -> None:
 
 def test_labels_are_shuffled_among_people_where_they_are_known() -> None:
     """Thirty images of each of four people with their own level are four observations: no range of theirs is rare."""
-    table = equal(images({"alder": 60, "birch": 60}))
+    table = equal(make_images({"alder": 60, "birch": 60}))
     person = np.repeat(["p", "q", "r", "s"], 30)
     column = np.repeat([0.2, 0.4, 0.6, 0.8], 30) + np.random.default_rng(0).normal(0, 0.01, 120)
-    groups = summarise(scores(table, {("e", "m"): column}), table, RULES).groups[0]
-    limits = Limits(50, 300, DisparityRules(exact=(), quantiles={}))
-    blind = gap(column, table, "race", groups, rules=RULES, limits=limits)
-    aware = gap(column, table, "race", groups, rules=replace(RULES, people=tuple(person)), limits=limits)
+    groups = summarise_scores(score_rows(table, {("e", "m"): column}), table, BOOTSTRAP).groups[0]
+    limits = GapLimits(50, 300, DisparityRules(exact=(), quantiles={}))
+    blind = group_gap(column, table, "race", groups, settings=BOOTSTRAP, limits=limits)
+    aware = group_gap(column, table, "race", groups, settings=replace(BOOTSTRAP, people=tuple(person)), limits=limits)
     assert blind.p == pytest.approx(1 / 301)
     assert aware.p == pytest.approx(1 / 3, abs=0.1)
     assert aware.range.mean == pytest.approx(blind.range.mean)
@@ -337,10 +366,10 @@ def band(share: float) -> float:
 
 def shares(found: list[Outcome]) -> tuple[float, float]:
     """How often the range is significant, and how often a gap is found."""
-    return float(np.mean([one.p < 0.05 for one in found])), float(np.mean([one.found for one in found]))
+    return float(np.mean([one.p < 0.05 for one in found])), float(np.mean([one.significant for one in found]))
 
 
-def small(world: World, draw=outcomes) -> list[Outcome]:
+def small(world: SimulatedDisparity, draw=simulate_outcomes) -> list[Outcome]:
     """The world in few runs with few draws; benchmarks/bench_statistics.py has many."""
     return list(draw(world, range(RUNS), draws=200, permutations=199))
 
@@ -348,31 +377,31 @@ def small(world: World, draw=outcomes) -> list[Outcome]:
 @pytest.fixture(scope="module")
 def confounded() -> list[Outcome]:
     """Explanations of equal quality, answers of unequal confidence."""
-    return small(World(shift=0.15, slope=0.5))
+    return small(SimulatedDisparity(shift=0.15, slope=0.5))
 
 
 def test_groups_at_random_differ_no_more_often_than_the_level() -> None:
     """Of splits of one table the share with p < .05 is within its binomial band, and a gap is found in fewer still."""
-    significant, found = shares(small(World(shift=0.1, slope=0.5), split_at_random))
+    significant, found = shares(small(SimulatedDisparity(shift=0.1, slope=0.5), split_at_random))
     assert significant == pytest.approx(0.05, abs=band(0.05))
     assert found <= 0.05
 
 
 def test_the_least_detectable_gap_is_detected() -> None:
     """A gap of .079 with SD .2 and 100 images in each group is significant in .8 of tables, as protocol 2.14 says."""
-    significant, _ = shares(small(World(gap=0.079)))
+    significant, _ = shares(small(SimulatedDisparity(gap=0.079)))
     assert significant >= 0.8 - band(0.8)
 
 
 def test_a_material_gap_is_found() -> None:
     """Beyond the ROPE as well, and shown by both gaps, is .12 in .8 of tables."""
-    _, found = shares(small(World(gap=0.12)))
+    _, found = shares(small(SimulatedDisparity(gap=0.12)))
     assert found >= 0.8
 
 
 def test_unequal_confidence_is_no_gap(confounded: list[Outcome]) -> None:
     """The raw gap is there, the adjusted interval holds 0 in nine of ten tables, and hardly a gap is found."""
-    raw, matched, adjusted = np.mean([one.gap for one in confounded], axis=0)
+    raw, matched, adjusted = np.mean([one.gaps for one in confounded], axis=0)
     assert raw > 0.03
     assert adjusted == pytest.approx(0, abs=0.01)
     assert abs(matched) < raw / 2
@@ -382,8 +411,8 @@ def test_unequal_confidence_is_no_gap(confounded: list[Outcome]) -> None:
 
 def test_a_gap_beside_unequal_confidence_is_recovered() -> None:
     """Of a gap of .1 on top, the adjusted mean is within .03 and the raw one is not; its interval holds .1."""
-    found = small(World(shift=0.25, slope=0.5, gap=0.1))
-    raw, _, adjusted = np.mean([one.gap for one in found], axis=0)
+    found = small(SimulatedDisparity(shift=0.25, slope=0.5, gap=0.1))
+    raw, _, adjusted = np.mean([one.gaps for one in found], axis=0)
     assert adjusted == pytest.approx(0.1, abs=0.03)
     assert raw > 0.13
     assert np.mean([one.covers[2] for one in found]) >= 0.9
@@ -391,8 +420,8 @@ def test_a_gap_beside_unequal_confidence_is_recovered() -> None:
 
 def test_a_gap_between_the_labels_themselves_is_found() -> None:
     """Where groups are the labels a gap of .12 is found in .8 of tables, and without one p is as often below .05."""
-    _, found = shares(small(World(gap=0.12, labelled=True)))
-    significant, none = shares(small(World(labelled=True)))
+    _, found = shares(small(SimulatedDisparity(gap=0.12, groups_are_labels=True)))
+    significant, none = shares(small(SimulatedDisparity(groups_are_labels=True)))
     assert found >= 0.8
     assert significant == pytest.approx(0.05, abs=band(0.05))
     assert none <= 0.05
@@ -400,7 +429,7 @@ def test_a_gap_between_the_labels_themselves_is_found() -> None:
 
 def test_images_of_one_person_are_not_independent_evidence() -> None:
     """With four images a person p is below .05 no more often than the level, and the raw interval holds 0 as often."""
-    alike = small(World(per_person=4, alike=0.5))
+    alike = small(SimulatedDisparity(per_person=4, person_share=0.5))
     significant, found = shares(alike)
     assert significant <= 0.05 + band(0.05)
     assert found <= 0.05

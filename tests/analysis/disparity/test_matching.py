@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from mavis.analysis.disparity.matching import alike, with_correct
+from mavis.analysis.disparity.matching import choose_matching, with_correct
 from mavis.protocol.schema import DisparityRules
 
 RULES = DisparityRules(
@@ -27,25 +27,25 @@ def table() -> pd.DataFrame:
 
 def test_names_are_categories_and_numbers_numbers() -> None:
     """Probability enters with its square; a column of names and the predicted class as categories."""
-    held = alike(table(), table()["group"].tolist(), "group", RULES)
-    assert (held.exact, held.quantiles, held.by_prediction) == (("predicted", "correct"), {"probability": 2}, True)
+    held = choose_matching(table(), table()["group"].tolist(), "group", RULES)
+    assert (held.exact, held.quantiles, held.holds_prediction) == (("predicted", "correct"), {"probability": 2}, True)
     assert held.covariates(table()).shape == (8, 5)  # probability, its square, correct, age, predicted
     assert len(set(held.strata(table()).tolist())) == 4
-    assert (held.unmatched, held.unadjusted, held.apart) == ((), (), False)
+    assert (held.missing_matching, held.missing_covariates, held.prediction_separates) == ((), (), False)
 
 
 def test_an_attribute_is_not_held_equal_to_itself() -> None:
     """Nor is a part of an intersection; what is left out for that is not missing."""
     for attribute in ("age", "group*age"):
-        held = alike(table(), table()["age"].tolist(), attribute, RULES)
-        assert (held.adjust, held.unadjusted) == (("probability", "correct"), ())
+        held = choose_matching(table(), table()["age"].tolist(), attribute, RULES)
+        assert (held.adjust, held.missing_covariates) == (("probability", "correct"), ())
 
 
 def test_what_the_table_lacks_is_named() -> None:
     """A column that is not there, or not for every image."""
     some = table().drop(columns="age").assign(probability=[np.nan, *range(7)])
-    held = alike(some, some["group"].tolist(), "group", RULES)
-    assert (held.unmatched, held.unadjusted) == (("probability",), ("probability", "age"))
+    held = choose_matching(some, some["group"].tolist(), "group", RULES)
+    assert (held.missing_matching, held.missing_covariates) == (("probability",), ("probability", "age"))
     assert (held.quantiles, held.adjust) == ({}, ("correct",))
 
 
@@ -53,8 +53,8 @@ def test_groups_that_share_no_label_are_told_apart_by_the_prediction() -> None:
     """Then it is not held equal: groups that are labels, and intersections of labels with another attribute."""
     some = table()
     for groups in (some["label"].astype(str), some["label"].astype(str) + "*" + some["group"]):
-        held = alike(some, groups.tolist(), "race", RULES)
-        assert (held.apart, held.by_prediction, held.exact) == (True, False, ("correct",))
+        held = choose_matching(some, groups.tolist(), "race", RULES)
+        assert (held.prediction_separates, held.holds_prediction, held.exact) == (True, False, ("correct",))
         assert held.covariates(some).shape[1] == 4
 
 
@@ -63,14 +63,14 @@ def test_a_few_shared_labels_do_not_make_groups_comparable() -> None:
     groups = ["a"] * 40 + ["b"] * 40
     for shared, apart in ((1, True), (10, False)):
         some = pd.DataFrame({"label": [0] * 40 + [1] * (40 - shared) + [0] * shared, "predicted": 0, "correct": 1})
-        assert alike(some, groups, "group", RULES).apart is apart
+        assert choose_matching(some, groups, "group", RULES).prediction_separates is apart
 
 
 def test_a_persons_stratum_is_that_of_their_images() -> None:
     """The most common prediction, and the mean probability."""
     some = table().assign(predicted=[0, 0, 1, 1, 1, 0, 0, 0])
-    held = alike(some, some["group"].tolist(), "group", RULES)
-    persons = held.of_persons(some, np.array([0, 0, 0, 1, 1, 1, 1, 1]))
+    held = choose_matching(some, some["group"].tolist(), "group", RULES)
+    persons = held.person_table(some, np.array([0, 0, 0, 1, 1, 1, 1, 1]))
     assert persons["predicted"].tolist() == [0, 0]
     assert persons["probability"].tolist() == [some["probability"][:3].mean(), some["probability"][3:].mean()]
 

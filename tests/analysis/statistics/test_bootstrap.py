@@ -13,25 +13,25 @@ from mavis.analysis.statistics import bootstrap, multiple_testing, permutation, 
 def test_wilson_agrees_with_statsmodels(successes: int, n: int, confidence: float) -> None:
     """The interval is that of an independent implementation."""
     expected = proportion_confint(successes, n, alpha=1 - confidence, method="wilson")
-    assert bootstrap.wilson(successes, n, confidence) == pytest.approx(expected, abs=1e-12)
+    assert bootstrap.wilson_interval(successes, n, confidence) == pytest.approx(expected, abs=1e-12)
 
 
 def test_wilson_of_nothing_is_everything() -> None:
     """Without a trial any share is possible."""
-    assert bootstrap.wilson(0, 0) == (0.0, 1.0)
+    assert bootstrap.wilson_interval(0, 0) == (0.0, 1.0)
 
 
 def test_percentiles_leave_nan_draws_out() -> None:
     """A column's interval is that of its draws with a value, and NaN where there is none."""
     draws = np.stack([np.arange(101.0), np.full(101, np.nan), np.r_[np.full(50, np.nan), np.arange(51.0)]], axis=1)
-    low, high = bootstrap.percentiles(draws, 0.9)
+    low, high = bootstrap.percentile_interval(draws, 0.9)
     np.testing.assert_allclose(low, [5, np.nan, 2.5])
     np.testing.assert_allclose(high, [95, np.nan, 47.5])
 
 
 def test_percentiles_of_one_column_are_numbers() -> None:
     """One-dimensional draws give one interval."""
-    assert [float(end) for end in bootstrap.percentiles(np.arange(101.0), 0.9)] == pytest.approx([5, 95])
+    assert [float(end) for end in bootstrap.percentile_interval(np.arange(101.0), 0.9)] == pytest.approx([5, 95])
 
 
 def test_bootstrap_intervals_cover_the_mean() -> None:
@@ -40,7 +40,7 @@ def test_bootstrap_intervals_cover_the_mean() -> None:
     hits = 0
     for seed in range(300):
         draws = bootstrap.bootstrap_means(generator.normal(3, 2, (60, 1)), ["a"] * 60, 400, seed)
-        low, high = bootstrap.percentiles(draws["a"], 0.95)
+        low, high = bootstrap.percentile_interval(draws["a"], 0.95)
         hits += bool(low[0] <= 3 <= high[0])
     assert hits / 300 == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / 300))
 
@@ -98,21 +98,21 @@ def test_null_range_matches_its_expectation() -> None:
     """For seven equal groups the mean range is 2.704 standard errors, the control charts' constant d₂."""
     values = np.random.default_rng(4).normal(size=7 * 50)
     values = (values - values.mean()) / values.std()
-    null = permutation.permuted_ranges(values, [f"g{k % 7}" for k in range(350)], 1000, 0)
+    null = permutation.null_ranges(values, [f"g{k % 7}" for k in range(350)], 1000, 0)
     assert null.mean() * np.sqrt(50) == pytest.approx(2.704, abs=0.1)
 
 
 def test_null_range_of_unequal_groups_is_exact() -> None:
     """Shuffling three labels over three values gives each range with its known frequency."""
-    null = permutation.permuted_ranges(np.array([0.0, 0, 3]), ["a", "b", "b"], 3000, 0)
+    null = permutation.null_ranges(np.array([0.0, 0, 3]), ["a", "b", "b"], 3000, 0)
     assert set(np.round(null, 9)) == {1.5, 3.0}
     assert np.isclose(null, 3.0).mean() == pytest.approx(1 / 3, abs=0.03)
 
 
 def test_p_value_counts_the_observed_table() -> None:
     """Two of four draws are as large as the observed: (1 + 2) / (1 + 4)."""
-    assert permutation.p_value(3.0, np.array([1.0, 3.0, 4.0, 2.0])) == pytest.approx(0.6)
-    assert permutation.p_value(9.0, np.zeros(99)) == pytest.approx(0.01)
+    assert permutation.permutation_p_value(3.0, np.array([1.0, 3.0, 4.0, 2.0])) == pytest.approx(0.6)
+    assert permutation.permutation_p_value(9.0, np.zeros(99)) == pytest.approx(0.01)
 
 
 def test_p_values_are_uniform_without_a_gap() -> None:
@@ -121,8 +121,8 @@ def test_p_values_are_uniform_without_a_gap() -> None:
     found = []
     for seed in range(1000):
         values = generator.normal(size=45)
-        null = permutation.permuted_ranges(values, labels, 199, seed)
-        found.append(permutation.p_value(permutation.range_of_means(values, labels), null))
+        null = permutation.null_ranges(values, labels, 199, seed)
+        found.append(permutation.permutation_p_value(permutation.range_of_means(values, labels), null))
     assert kstest(found, "uniform").pvalue > 0.05
 
 
@@ -133,14 +133,14 @@ def _lines(*centres: float) -> np.ndarray:
 
 def test_holm_grants_what_bonferroni_would_not() -> None:
     """Levels rise from .025/3 to .025/2 to .025; all three bounds stay above 0."""
-    excluded, bounds = multiple_testing.holm_excluded(_lines(0.96, 1.5, 0.98), 0.0, 0.95)
+    excluded, bounds = multiple_testing.holm_exceeds(_lines(0.96, 1.5, 0.98), 0.0, 0.95)
     np.testing.assert_allclose(bounds, [0.01, 0.5 + 0.05 / 3, 0.005], atol=1e-9)
     assert excluded.tolist() == [True, True, True]
 
 
 def test_holm_stops_at_the_first_failure() -> None:
     """The third is above 0 at its level, but the second was not, so neither is shown."""
-    excluded, bounds = multiple_testing.holm_excluded(_lines(0.96, 1.5, 0.9625), 0.0, 0.95)
+    excluded, bounds = multiple_testing.holm_exceeds(_lines(0.96, 1.5, 0.9625), 0.0, 0.95)
     assert bounds[2] < 0
     np.testing.assert_allclose(bounds[[2, 0]], [-0.0125, 0.01], atol=1e-9)
     assert excluded.tolist() == [False, True, False]
@@ -152,7 +152,7 @@ def test_holm_holds_its_error_rate() -> None:
     wrong = 0
     for seed in range(300):
         draws = bootstrap.bootstrap_means(generator.normal(0, 1, (80, 4)), ["a"] * 80, 400, seed)["a"]
-        wrong += bool(multiple_testing.holm_excluded(draws, 0.0, 0.95)[0].any())
+        wrong += bool(multiple_testing.holm_exceeds(draws, 0.0, 0.95)[0].any())
     assert wrong / 300 < 0.025 + 3 * np.sqrt(0.025 * 0.975 / 300)
 
 
@@ -175,7 +175,7 @@ def test_spread_and_percentiles_leave_missing_draws_out() -> None:
     draws = np.random.default_rng(0).normal(size=(50, 3))
     draws[:9, 1], draws[:, 2] = np.nan, np.nan
     expected = [draws[:, 0].std(), draws[9:, 1].std(), np.nan]
-    np.testing.assert_allclose(bootstrap.spread(draws), expected)
-    low, high = bootstrap.percentiles(draws, 0.9)
+    np.testing.assert_allclose(bootstrap.bootstrap_standard_error(draws), expected)
+    low, high = bootstrap.percentile_interval(draws, 0.9)
     np.testing.assert_allclose(low[:2], [np.quantile(draws[:, 0], 0.05), np.quantile(draws[9:, 1], 0.05)])
     assert np.isnan([low[2], high[2]]).all()

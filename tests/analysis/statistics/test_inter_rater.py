@@ -7,7 +7,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from mavis.analysis.statistics import ranking
-from mavis.analysis.statistics.inter_rater import icc, krippendorff_alpha, raters_needed, split_half
+from mavis.analysis.statistics.inter_rater import icc, krippendorff_alpha, raters_needed, split_half_correlation
 from mavis.core.errors import BadParameter
 
 NA = np.nan
@@ -142,19 +142,19 @@ def test_halves_of_two_raters_are_the_raters() -> None:
     """Every split compares the one with the other, by scipy's Spearman correlation, with ties."""
     ratings = np.array([[1.0, 2, 2, 4, 5], [3.0, 1, 2, 5, 5]])
     expected = scipy_stats.spearmanr(*ratings).statistic
-    np.testing.assert_allclose(split_half(ratings, draws=5, seed=0), expected)
+    np.testing.assert_allclose(split_half_correlation(ratings, n_splits=5, seed=0), expected)
 
 
 def test_halves_agree_as_far_as_the_units_differ() -> None:
     """Clear units rank alike in all halves, an odd rater left out and missing ratings skipped; noise averages to 0."""
     clear = np.arange(6.0) + np.random.default_rng(0).normal(0, 0.1, (21, 6))
     clear[0, 0] = NA
-    assert (split_half(clear, draws=50, seed=0) == pytest.approx(1)) is True
+    assert (split_half_correlation(clear, n_splits=50, seed=0) == pytest.approx(1)) is True
     noise = np.random.default_rng(1).normal(size=(200, 20, 6))
-    found = [split_half(one, draws=1, seed=k)[0] for k, one in enumerate(noise)]
+    found = [split_half_correlation(one, n_splits=1, seed=k)[0] for k, one in enumerate(noise)]
     assert np.mean(found) == pytest.approx(0, abs=3 * np.std(found) / np.sqrt(200))
 
 
 def test_halves_that_tie_all_units_are_nan() -> None:
     """There is no correlation with a constant."""
-    assert np.isnan(split_half(np.ones((4, 3)), draws=3, seed=0)).all()
+    assert np.isnan(split_half_correlation(np.ones((4, 3)), n_splits=3, seed=0)).all()

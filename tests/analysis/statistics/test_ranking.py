@@ -28,7 +28,7 @@ AUC = np.array(
         [0.957, 0.978, 0.946, 0.970],
     ]
 )
-DEMSAR = ranking.friedman(ranking.rank_rows(AUC, higher_is_better=True), ties=False)
+DEMSAR = ranking.friedman(ranking.rank_rows(AUC, higher_is_better=True), correct_ties=False)
 NEMENYI_Q = {
     0.05: (1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164),
     0.10: (1.645, 2.052, 2.291, 2.459, 2.589, 2.693, 2.780, 2.855, 2.920),
@@ -55,9 +55,9 @@ def test_mean_ranks_are_demsars() -> None:
 
 def test_friedman_and_iman_davenport_are_demsars() -> None:
     """Chi-squared is 9.28 and F 3.69, beyond the critical 2.85 of F(3,39) at .05."""
-    assert (round(DEMSAR.statistic, 2), round(DEMSAR.f, 2)) == (9.28, 3.69)
-    assert DEMSAR.f_p < 0.05
-    assert scipy_stats.f.isf(DEMSAR.f_p, 3, 39) == pytest.approx(DEMSAR.f)
+    assert (round(DEMSAR.statistic, 2), round(DEMSAR.f_statistic, 2)) == (9.28, 3.69)
+    assert DEMSAR.f_p_value < 0.05
+    assert scipy_stats.f.isf(DEMSAR.f_p_value, 3, 39) == pytest.approx(DEMSAR.f_statistic)
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.10])
@@ -65,7 +65,7 @@ def test_critical_values_are_demsars(alpha: float) -> None:
     """Over the standard error of a difference stand the printed values of table 5."""
     for k, q in enumerate(NEMENYI_Q[alpha], start=2):
         error = np.sqrt(k * (k + 1) / 84)
-        assert ranking.nemenyi_difference(k, 14, alpha) / error == pytest.approx(q, abs=1e-3)
+        assert ranking.nemenyi_critical_difference(k, 14, alpha) / error == pytest.approx(q, abs=1e-3)
     for k, q in enumerate(DUNN_Q[alpha], start=2):
         error = np.sqrt(k * (k + 1) / 84)
         assert ranking.bonferroni_dunn_difference(k, 14, alpha) / error == pytest.approx(q, abs=1e-3)
@@ -73,8 +73,8 @@ def test_critical_values_are_demsars(alpha: float) -> None:
 
 def test_nemenyi_is_demsars() -> None:
     """The critical differences are 1.25 and 1.12; at .10 C4.5 differs from the two that tune m, at .05 nothing does."""
-    assert round(ranking.nemenyi_difference(4, 14, 0.05), 2) == 1.25
-    assert round(ranking.nemenyi_difference(4, 14, 0.10), 2) == 1.12
+    assert round(ranking.nemenyi_critical_difference(4, 14, 0.05), 2) == 1.25
+    assert round(ranking.nemenyi_critical_difference(4, 14, 0.10), 2) == 1.12
     p = ranking.nemenyi(DEMSAR.mean_ranks, 14)
     below = {(a, b) for a, b in itertools.combinations(range(4), 2) if p[a, b] < 0.10}
     assert below == {(0, 1), (0, 3)}
@@ -83,7 +83,7 @@ def test_nemenyi_is_demsars() -> None:
 
 def test_nemenyi_p_values_belong_to_the_critical_difference() -> None:
     """Mean ranks that lie the critical difference apart have a p-value of alpha, and equal ones of 1."""
-    apart = ranking.nemenyi_difference(5, 20, 0.05)
+    apart = ranking.nemenyi_critical_difference(5, 20, 0.05)
     p = ranking.nemenyi([1.0, 1.0 + apart, 3.0, 3.0, 3.0], 20)
     assert p[0, 1] == pytest.approx(0.05, rel=1e-6)
     assert p[2, 3] == pytest.approx(1)
@@ -114,29 +114,29 @@ def test_friedman_with_ties_is_scipys(seed: int) -> None:
     scores = np.random.default_rng(seed).integers(0, 4, (9, 5)).astype(float)
     table = ranking.rank_rows(scores, higher_is_better=True)
     expected = scipy_stats.friedmanchisquare(*scores.T)
-    found = ranking.friedman(table, ties=True)
-    assert (found.statistic, found.p) == pytest.approx((expected.statistic, expected.pvalue))
-    assert ranking.friedman(table, ties=False).statistic < found.statistic
+    found = ranking.friedman(table, correct_ties=True)
+    assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
+    assert ranking.friedman(table, correct_ties=False).statistic < found.statistic
 
 
 def test_full_agreement_is_certain() -> None:
     """Where all blocks rank alike chi-squared is N(k − 1), F infinite and its p 0."""
-    found = ranking.friedman(np.tile([1.0, 2.0, 3.0], (6, 1)), ties=False)
-    assert (found.statistic, found.f, found.f_p) == (pytest.approx(12), np.inf, 0.0)
+    found = ranking.friedman(np.tile([1.0, 2.0, 3.0], (6, 1)), correct_ties=False)
+    assert (found.statistic, found.f_statistic, found.f_p_value) == (pytest.approx(12), np.inf, 0.0)
 
 
 def test_full_ties_say_nothing() -> None:
     """Where all blocks tie all there is no difference, and none to correct."""
     tied = np.full((6, 3), 2.0)
-    assert ranking.friedman(tied, ties=False).p == 1.0
-    assert np.isnan(ranking.friedman(tied, ties=True).statistic)
+    assert ranking.friedman(tied, correct_ties=False).p_value == 1.0
+    assert np.isnan(ranking.friedman(tied, correct_ties=True).statistic)
     assert np.isnan(ranking.kendall_w(tied))
 
 
 def test_incomplete_blocks_are_refused() -> None:
     """A missing rank or a single block is an error that says what to do."""
     with pytest.raises(BadParameter, match="1 missing; leave incomplete blocks out"):
-        ranking.friedman(np.array([[1.0, 2.0], [1.0, np.nan]]), ties=True)
+        ranking.friedman(np.array([[1.0, 2.0], [1.0, np.nan]]), correct_ties=True)
     with pytest.raises(BadParameter, match="got 1 × 2"):
         ranking.kendall_w(np.array([[1.0, 2.0]]))
 
@@ -145,7 +145,7 @@ def test_friedman_holds_its_level() -> None:
     """Over 2000 tables of nothing, F is below .05 in a twentieth of them."""
     generator = np.random.default_rng(0)
     tables = (ranking.rank_rows(generator.normal(size=(10, 5)), higher_is_better=True) for _ in range(2000))
-    share = np.mean([ranking.friedman(one, ties=False).f_p < 0.05 for one in tables])
+    share = np.mean([ranking.friedman(one, correct_ties=False).f_p_value < 0.05 for one in tables])
     assert share == pytest.approx(0.05, abs=3 * np.sqrt(0.05 * 0.95 / 2000))
 
 
@@ -194,7 +194,7 @@ def test_a_criterion_of_some_is_refused(scores: list[list[float]]) -> None:
 def test_borda_counts_who_is_beaten() -> None:
     """Three contestants under weights 3:1: points 2, 1, 0 and .5, .5, 2; they order as the mean ranks do."""
     scores = [[0.9, 0.5, 0.1], [0.2, 0.2, 0.8]]
-    points = ranking.borda(scores, [3, 1])
+    points = ranking.borda_points(scores, [3, 1])
     assert points == pytest.approx([(3 * 2 + 0.5) / 4, (3 * 1 + 0.5) / 4, 2 / 4])
     mean_ranks = ranking.weighted_mean(ranking.rank_rows(scores, higher_is_better=True), [3, 1])
     assert points == pytest.approx(3 - mean_ranks)
@@ -202,21 +202,21 @@ def test_borda_counts_who_is_beaten() -> None:
 
 def test_smaa_is_the_share_of_the_simplex() -> None:
     """With weights (w, 1 − w), specialists at 1 lead above .6 and below .4 and the all-rounder at .6 between."""
-    shares = ranking.smaa([[1, 0, 0.6], [0, 1, 0.6]], draws=20_000, seed=0)
+    shares = ranking.smaa_acceptability([[1, 0, 0.6], [0, 1, 0.6]], n_draws=20_000, seed=0)
     assert shares == pytest.approx([0.4, 0.4, 0.2], abs=0.012)
     assert shares.sum() == pytest.approx(1)
 
 
 def test_smaa_leaves_the_dominated_out_and_shares_ties() -> None:
     """Who is worse everywhere never leads; two alike lead half and half; an absent criterion does not count."""
-    shares = ranking.smaa([[1, 1, 0], [2, 2, 1], [np.nan] * 3], draws=100, seed=0)
+    shares = ranking.smaa_acceptability([[1, 1, 0], [2, 2, 1], [np.nan] * 3], n_draws=100, seed=0)
     assert shares.tolist() == [0.5, 0.5, 0]
 
 
 def test_first_shares_by_hand() -> None:
     """Of four draws one leads in two and shares a third."""
     draws = np.array([[3.0, 1, 2], [1, 1 + 1e-14, 0], [5, 0, 0], [0, 0, 9]])
-    assert ranking.first_shares(draws).tolist() == [2.5 / 4, 0.5 / 4, 1 / 4]
+    assert ranking.leader_shares(draws).tolist() == [2.5 / 4, 0.5 / 4, 1 / 4]
 
 
 def test_rank_intervals_hold_the_ranks_of_the_draws() -> None:
@@ -229,7 +229,7 @@ def test_rank_intervals_hold_the_ranks_of_the_draws() -> None:
 def test_dominance_by_hand() -> None:
     """Better beyond .02 in one category and nowhere worse by more than .02: in the first of two draws only."""
     draws = np.array([[[0.5, 0.4], [0.31, 0.3]], [[0.5, 0.4], [0.2, 0.3]]])
-    np.testing.assert_array_equal(ranking.dominance(draws, 0.02), [[0, 0.5], [0, 0]])
+    np.testing.assert_array_equal(ranking.dominance_shares(draws, 0.02), [[0, 0.5], [0, 0]])
 
 
 DIFFERENCES = (0.031, 0.012, -0.004, 0.025, 0.043, 0.018, 0.007, 0.029, -0.011, 0.036)
@@ -241,7 +241,7 @@ def test_posterior_shares_have_the_moments_of_the_dirichlet_process() -> None:
     moments = (np.outer(a, a) + np.diag(a)) / (a.sum() * (a.sum() + 1))
     sums = z[:, None] + z
     expected = [moments[sums < -0.03].sum(), moments[np.abs(sums) <= 0.03].sum(), moments[sums > 0.03].sum()]
-    shares = ranking.signed_rank_shares(DIFFERENCES, rope=0.015, draws=40_000, seed=0)
+    shares = ranking.posterior_region_shares(DIFFERENCES, rope=0.015, n_draws=40_000, seed=0)
     np.testing.assert_allclose(shares.mean(axis=0), expected, atol=4 * shares.std(axis=0).max() / 200)
     np.testing.assert_allclose(shares.sum(axis=1), 1)
 
@@ -255,31 +255,34 @@ def test_posterior_shares_have_the_moments_of_the_dirichlet_process() -> None:
 )
 def test_signed_rank_is_baycomps(differences: tuple[float, ...], rope: float, expected: tuple[float, ...]) -> None:
     """The probabilities are those of baycomp 1.0.3 with 50 000 draws, to the error of both."""
-    found = ranking.signed_rank(differences, rope=rope, seed=1)
+    found = ranking.bayesian_signed_rank(differences, rope=rope, seed=1)
     assert (found.below, found.within, found.above) == pytest.approx(expected, abs=0.01)
 
 
 def test_signed_rank_mirrors() -> None:
     """Swapping the contestants swaps the sides; symmetric differences favour none."""
-    one, other = (ranking.signed_rank(sign * np.array(DIFFERENCES), rope=0.015, seed=2) for sign in (1, -1))
+    one, other = (ranking.bayesian_signed_rank(sign * np.array(DIFFERENCES), rope=0.015, seed=2) for sign in (1, -1))
     assert (one.below, one.within, one.above) == pytest.approx((other.above, other.within, other.below))
-    even = ranking.signed_rank([-0.1, -0.05, 0.05, 0.1, -0.2, 0.2], rope=0.01, seed=0)
+    even = ranking.bayesian_signed_rank([-0.1, -0.05, 0.05, 0.1, -0.2, 0.2], rope=0.01, seed=0)
     assert even.below == pytest.approx(even.above, abs=0.015)
     assert even.below + even.within + even.above == pytest.approx(1)
 
 
 def test_signed_rank_of_clear_cases() -> None:
     """Ten large gains are better almost surely, ten small ones equivalent surely, and the ROPE holds its ends."""
-    assert ranking.signed_rank([0.5] * 10, rope=0.02, seed=0).above > 0.995
-    assert ranking.signed_rank([-0.5] * 10, rope=0.02, seed=0).below > 0.995
-    assert ranking.signed_rank([0.001] * 10, rope=0.02, seed=0).within == 1
-    assert ranking.signed_rank([0.02] * 10, rope=0.02, seed=0).within == 1
+    assert ranking.bayesian_signed_rank([0.5] * 10, rope=0.02, seed=0).above > 0.995
+    assert ranking.bayesian_signed_rank([-0.5] * 10, rope=0.02, seed=0).below > 0.995
+    assert ranking.bayesian_signed_rank([0.001] * 10, rope=0.02, seed=0).within == 1
+    assert ranking.bayesian_signed_rank([0.02] * 10, rope=0.02, seed=0).within == 1
 
 
 def test_draws_are_seeded() -> None:
     """Equal seeds repeat and other seeds differ."""
-    one, again, other = (ranking.signed_rank_shares(DIFFERENCES, rope=0.01, draws=9, seed=s) for s in (4, 4, 5))
+    one, again, other = (ranking.posterior_region_shares(DIFFERENCES, rope=0.01, n_draws=9, seed=s) for s in (4, 4, 5))
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
     criteria = np.random.default_rng(0).normal(size=(3, 4))
-    assert np.array_equal(ranking.smaa(criteria, draws=50, seed=1), ranking.smaa(criteria, draws=50, seed=1))
+    assert np.array_equal(
+        ranking.smaa_acceptability(criteria, n_draws=50, seed=1),
+        ranking.smaa_acceptability(criteria, n_draws=50, seed=1),
+    )

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mavis.core.attribution_maps import upsampled
-from mavis.core.perturbation.feature_groups import Units, logits_without, units_of
-from mavis.core.perturbation.imputers import imputer_of
+from mavis.core.attribution_maps import upsample
+from mavis.core.perturbation.feature_groups import FeatureMask, build_feature_mask, logits_without_units
+from mavis.core.perturbation.imputers import get_imputer
 from mavis.core.perturbation.superpixels import superpixels
 from mavis.core.types import PART_CODES
 
-from ...toys import Linear, a_pass, batch_of, noise, targets
+from ...toys import Linear, make_batch, make_pass, random_images, targets
 
 WEIGHT = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(7))
 
@@ -29,50 +29,50 @@ class Sizes(nn.Module):
 
 def test_cells_are_those_of_the_grid() -> None:
     """Row by row, the same in every image."""
-    units = units_of(a_pass(Linear(WEIGHT), noise(2)), "cell", 2)
+    units = build_feature_mask(make_pass(Linear(WEIGHT), random_images(2)), "cell", 2)
     expected = torch.tensor([[0, 1], [2, 3]]).repeat_interleave(4, 0).repeat_interleave(4, 1)
-    assert units.labels.equal(expected.expand(2, 8, 8))
-    assert units.counts.tolist() == [4, 4]
+    assert units.ids.equal(expected.expand(2, 8, 8))
+    assert units.n_units.tolist() == [4, 4]
 
 
 def test_segments_are_superpixels_as_many_as_the_grid_has_cells() -> None:
     """About cells² of them, and each image's own number."""
-    images = upsampled(noise(3, 6), (32, 32))
-    units = units_of(a_pass(Linear(WEIGHT), images), "segment", 5)
-    assert units.labels.equal(superpixels(images, 25))
-    assert units.counts.tolist() == [len(labels.unique()) for labels in units.labels]
-    assert units.there.sum(1).equal(units.counts)
-    assert len(set(units.counts.tolist())) > 1
+    images = upsample(random_images(3, 6), (32, 32))
+    units = build_feature_mask(make_pass(Linear(WEIGHT), images), "segment", 5)
+    assert units.ids.equal(superpixels(images, 25))
+    assert units.n_units.tolist() == [len(labels.unique()) for labels in units.ids]
+    assert units.is_present.sum(1).equal(units.n_units)
+    assert len(set(units.n_units.tolist())) > 1
 
 
 def test_parts_are_numbered_as_the_image_shows_them() -> None:
     """Without gaps, in the order of their codes."""
     parts = torch.full((2, 8, 8), PART_CODES["cue"], dtype=torch.uint8)
     parts[0, 0], parts[0, 1], parts[1, 7] = PART_CODES["mouth"], PART_CODES["hair"], PART_CODES["skin"]
-    units = units_of(a_pass(Linear(WEIGHT), batch_of(noise(2), parts=parts)), "part", 8)
-    assert units.counts.tolist() == [3, 2]
-    assert units.labels[:, :, 0].tolist() == [[1, 0, 2, 2, 2, 2, 2, 2], [1, 1, 1, 1, 1, 1, 1, 0]]
+    units = build_feature_mask(make_pass(Linear(WEIGHT), make_batch(random_images(2), parts=parts)), "part", 8)
+    assert units.n_units.tolist() == [3, 2]
+    assert units.ids[:, :, 0].tolist() == [[1, 0, 2, 2, 2, 2, 2, 2], [1, 1, 1, 1, 1, 1, 1, 0]]
 
 
 def test_a_value_is_shared_out_among_its_pixels() -> None:
     """A value over the unit's size on each of its pixels; what an image does not have goes nowhere."""
     labels = torch.tensor([[[0, 1, 1, 1]], [[0, 0, 0, 0]]])
-    units = Units(labels, torch.tensor([2, 1]), 4)
-    found = units.spread(torch.tensor([[5.0, 6.0], [8.0, 100.0]]))
+    units = FeatureMask(labels, torch.tensor([2, 1]), 4)
+    found = units.to_pixels(torch.tensor([[5.0, 6.0], [8.0, 100.0]]))
     assert found[:, 0, 0].tolist() == [[5, 2, 2, 2], [2, 2, 2, 2]]
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 64])
 def test_the_model_says_what_is_left_and_only_where_it_is_asked(chunk: int) -> None:
     """A linear model's logit without a set is that of grey in its place; what is not asked stays 0."""
-    run = a_pass(Linear(WEIGHT), noise(3), chunk=chunk)
-    units = units_of(run, "cell", 2)
+    run = make_pass(Linear(WEIGHT), random_images(3), chunk=chunk)
+    units = build_feature_mask(run, "cell", 2)
     stream = torch.Generator().manual_seed(1)
     removed, asked = (torch.rand(shape, generator=stream) < 0.5 for shape in ((3, 5, 4), (3, 5)))
-    with run.meter.on(run.model.net):
-        found = logits_without(run, targets(run, 1), units, imputer_of("mean"), removed, asked)
+    with run.meter.attach(run.model.net):
+        found = logits_without_units(run, targets(run, 1), units, get_imputer("mean"), removed, asked)
     assert run.meter.forwards == asked.sum()
-    gone = removed.gather(2, units.labels.flatten(1)[:, None].expand(-1, 5, -1)).view(3, 5, 1, 8, 8)
+    gone = removed.gather(2, units.ids.flatten(1)[:, None].expand(-1, 5, -1)).view(3, 5, 1, 8, 8)
     shown = torch.where(gone, 0.5, run.images[:, None])
     expected = (shown * WEIGHT[1]).sum((2, 3, 4)) * asked
     torch.testing.assert_close(found, expected.double(), rtol=1e-4, atol=1e-4)
@@ -80,17 +80,19 @@ def test_the_model_says_what_is_left_and_only_where_it_is_asked(chunk: int) -> N
 
 def test_no_call_is_larger_than_a_chunk() -> None:
     """Whatever images the questions belong to; what fills up a batch comes on top."""
-    run = a_pass(Sizes(), noise(3), chunk=8)
-    units = units_of(run, "cell", 2)
+    run = make_pass(Sizes(), random_images(3), chunk=8)
+    units = build_feature_mask(run, "cell", 2)
     every = torch.eye(4, dtype=torch.bool).expand(3, 4, 4)
-    logits_without(run, targets(run), units, imputer_of("mean"), every, torch.ones((3, 4), dtype=torch.bool))
+    logits_without_units(run, targets(run), units, get_imputer("mean"), every, torch.ones((3, 4), dtype=torch.bool))
     assert run.model.net.sizes == [8, 8]
 
 
 def test_nothing_asked_is_no_call() -> None:
     """Images of one unit may leave no question."""
-    run = a_pass(Sizes(), noise(2))
+    run = make_pass(Sizes(), random_images(2))
     nothing = torch.zeros((2, 0), dtype=torch.bool)
-    found = logits_without(run, targets(run), units_of(run, "cell", 1), imputer_of("mean"), nothing[..., None], nothing)
+    found = logits_without_units(
+        run, targets(run), build_feature_mask(run, "cell", 1), get_imputer("mean"), nothing[..., None], nothing
+    )
     assert found.shape == (2, 0)
     assert run.model.net.sizes == []

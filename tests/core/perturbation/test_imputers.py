@@ -9,15 +9,15 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from mavis.core.attribution_maps import cell_pixels
+from mavis.core.attribution_maps import cells_to_pixels
 from mavis.core.errors import BadParameter, MavisError
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.filters import gaussian_blur
-from mavis.core.perturbation.imputers import imputer_of
+from mavis.core.perturbation.imputers import get_imputer
 from mavis.core.registry import imputers
 from mavis.core.types import PART_CODES
 
-from ...toys import GREY, Pooled, a_pass, noise
+from ...toys import GREY, Pooled, make_pass, random_images
 
 # Blur.
 
@@ -42,7 +42,7 @@ def test_blur_keeps_a_constant() -> None:
 def test_a_blur_that_makes_no_sense_is_refused(sigma: float) -> None:
     """The imputer's sigma is a share of the image's height."""
     with pytest.raises(BadParameter, match=r"share of the image in \(0, 0.5\]"):
-        imputers["blur"].make({"sigma": sigma})
+        imputers["blur"].create({"sigma": sigma})
 
 
 # Imputers.
@@ -52,7 +52,7 @@ def removal(cells: list[int], size: int = 8) -> Tensor:
     """``(1,1,H,W)``: the pixels of some of 16 cells."""
     removed = torch.zeros(1, 1, 16, dtype=torch.bool)
     removed[0, 0, cells] = True
-    return cell_pixels(removed, (size, size))
+    return cells_to_pixels(removed, (size, size))
 
 
 def truthful(run: Pass) -> Pass:
@@ -68,10 +68,10 @@ def truthful(run: Pass) -> Pass:
 @pytest.mark.parametrize("name", imputers.names())
 def test_all_channels_of_a_pixel_go_together(name: str, size: int) -> None:
     """Every channel inside the removed pixels changes; outside every value is bit for bit what it was."""
-    run = truthful(a_pass(Pooled(), noise(3, size), mean=torch.tensor([0.2, 0.4, 0.6])))
+    run = truthful(make_pass(Pooled(), random_images(3, size), mean=torch.tensor([0.2, 0.4, 0.6])))
     before = run.images.clone()
     removed = removal([5, 6], size)
-    image = imputer_of(name)(run)(torch.tensor([2]), removed)[0, 0]
+    image = get_imputer(name)(run)(torch.tensor([2]), removed)[0, 0]
     assert (image != run.images[2])[:, removed[0, 0]].all()
     assert image[:, ~removed[0, 0]].equal(run.images[2][:, ~removed[0, 0]])
     assert run.images.equal(before)
@@ -80,18 +80,18 @@ def test_all_channels_of_a_pixel_go_together(name: str, size: int) -> None:
 def filled_by(name: str, run: Pass) -> Tensor:
     """The images with every pixel removed."""
     rows = torch.arange(len(run))
-    return imputer_of(name)(run)(rows, torch.ones((len(run), 1, *run.images.shape[2:]), dtype=torch.bool))[:, 0]
+    return get_imputer(name)(run)(rows, torch.ones((len(run), 1, *run.images.shape[2:]), dtype=torch.bool))[:, 0]
 
 
 def test_what_each_imputer_shows() -> None:
     """The data set's colour, the blurred image, the noise of that image, and each part as it is when drawn anew."""
-    run = truthful(a_pass(Pooled(), noise(2), mean=torch.tensor([0.2, 0.4, 0.6])))
+    run = truthful(make_pass(Pooled(), random_images(2), mean=torch.tensor([0.2, 0.4, 0.6])))
     colour = torch.tensor([0.2, 0.4, 0.6]).view(1, 3, 1, 1).expand(2, 3, 8, 8)
     assert filled_by("mean", run).equal(colour)
     assert filled_by("blur:sigma=0.1", run).equal(gaussian_blur(run.images, 0.8))
     uniform = filled_by("noise", run)
     assert not uniform.equal(filled_by("noise:draw=1", run))
-    assert uniform[1:].equal(filled_by("noise", run.alone(1)))
+    assert uniform[1:].equal(filled_by("noise", run.single_image(1)))
     assert (uniform.min() >= 0) & (uniform.max() <= 1)
     drawn = filled_by("render", run)
     assert (drawn[..., :4] == 0).all() & (drawn[..., 4:] == 1).all()
@@ -100,23 +100,23 @@ def test_what_each_imputer_shows() -> None:
 
 def test_the_linear_imputer_adds_the_image_s_own_noise() -> None:
     """What is filled in differs from the exact solution by noise of the stated size; the rest is untouched."""
-    run = a_pass(Pooled(), noise(2, 32))
+    run = make_pass(Pooled(), random_images(2, 32))
     removed = removal([5, 6], 32)
-    exact = imputer_of("linear:noise=0")(run)(torch.tensor([1]), removed)
-    noisy = imputer_of("linear:noise=0.1")(run)(torch.tensor([1]), removed)
+    exact = get_imputer("linear:noise=0")(run)(torch.tensor([1]), removed)
+    noisy = get_imputer("linear:noise=0.1")(run)(torch.tensor([1]), removed)
     change = (noisy - exact)[0, 0]
     assert change[:, removed[0, 0]].std() == pytest.approx(0.1, rel=0.1)
     assert (change[:, ~removed[0, 0]] == 0).all()
-    alone = imputer_of("linear:noise=0.1")(run.alone(1))(torch.tensor([0]), removed)
+    alone = get_imputer("linear:noise=0.1")(run.single_image(1))(torch.tensor([0]), removed)
     assert alone.equal(noisy)
 
 
 def test_rows_and_sets_of_pixels_are_combined() -> None:
     """Row o of the result is image rows[o] without each of its sets; an image may come twice."""
-    run = a_pass(Pooled(), noise(3))
+    run = make_pass(Pooled(), random_images(3))
     none, every = removal([])[0], removal(list(range(16)))[0]
     removed = torch.stack([torch.cat([none, every]), torch.cat([none, none])])
-    images = imputer_of("mean")(run)(torch.tensor([2, 0]), removed)
+    images = get_imputer("mean")(run)(torch.tensor([2, 0]), removed)
     assert images[0, 0].equal(run.images[2])
     assert images[0, 1].equal(torch.full((3, 8, 8), 0.5))
     assert images[1].equal(run.images[[0, 0]])
@@ -124,7 +124,7 @@ def test_rows_and_sets_of_pixels_are_combined() -> None:
 
 def test_the_mean_colour_is_the_data_set_s() -> None:
     """A black image without any cell left is the data set's colour, not its own."""
-    run = a_pass(Pooled(), torch.zeros(1, 3, 8, 8), mean=GREY)
+    run = make_pass(Pooled(), torch.zeros(1, 3, 8, 8), mean=GREY)
     assert filled_by("mean", run).equal(torch.full((1, 3, 8, 8), 0.5))
 
 
@@ -136,4 +136,4 @@ def test_the_mean_colour_is_the_data_set_s() -> None:
 def test_a_wrong_imputer_is_refused(spec: str, message: str) -> None:
     """An unknown name suggests, a parameter that is unknown, no number or out of range is named."""
     with pytest.raises(MavisError, match=re.escape(message)):
-        imputer_of(spec)
+        get_imputer(spec)

@@ -22,7 +22,7 @@ from mavis.core.perturbation.variants import (
 )
 from mavis.core.types import PART_CODES, Batch, Model
 
-from ...toys import Pooled, a_pass, batch_of, model, noise, targets
+from ...toys import Pooled, make_batch, make_model, make_pass, random_images, targets
 
 SMOOTH = Smoothed(Variant(), 3, 0.1)
 EVERY = (Variant(), Noise(0.1, 0), Flip(), Replicate(0), OtherClass(0), Shifted(0.5), Randomised(0), SMOOTH)
@@ -38,7 +38,7 @@ class Deep(nn.Sequential):
 
 
 def some(count: int = 4, size: int = 8) -> Pass:
-    return a_pass(model(Pooled(), cam_layer="relu"), noise(count, size))
+    return make_pass(make_model(Pooled(), cam_layer="relu"), random_images(count, size))
 
 
 def images_of(variant: Variant, run: Pass) -> Tensor:
@@ -50,7 +50,7 @@ def truthful(images: Tensor) -> Batch:
     """A batch whose left half is the eyes, and the region; drawn anew it is as light as the draw's number."""
     left = torch.zeros(images[:, 0].shape, dtype=torch.bool)
     left[..., : left.shape[-1] // 2] = True
-    return batch_of(
+    return make_batch(
         images,
         parts=left.to(torch.uint8) * PART_CODES["eyes"],
         regions=left,
@@ -86,9 +86,9 @@ def test_no_image_s_variant_depends_on_the_others(variant: Variant) -> None:
     """Alone, an image gets the same images and the same class."""
     run = some()
     for row in (0, 3):
-        assert images_of(variant, run.alone(row)).equal(images_of(variant, run)[:, row : row + 1])
+        assert images_of(variant, run.single_image(row)).equal(images_of(variant, run)[:, row : row + 1])
         assert (
-            variant.targets(run.alone(row), torch.zeros(1, dtype=torch.int64))
+            variant.targets(run.single_image(row), torch.zeros(1, dtype=torch.int64))
             == variant.targets(run, targets(run))[row]
         )
 
@@ -125,7 +125,7 @@ def test_the_plain_variant_changes_nothing() -> None:
 
 def test_noise_stays_within_its_radius() -> None:
     """Every value moves by at most the radius, in both directions, and nothing leaves [0,1]."""
-    run = a_pass(Pooled(), torch.cat([noise(20), torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)]))
+    run = make_pass(Pooled(), torch.cat([random_images(20), torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)]))
     change = images_of(Noise(0.2, 0), run)[0] - run.images
     assert change.abs().max() <= 0.2 + 1e-6
     assert change.min() < -0.19
@@ -136,7 +136,7 @@ def test_noise_stays_within_its_radius() -> None:
 
 def test_draws_of_noise_differ() -> None:
     """By number, by image and by channel; a larger radius scales the same noise."""
-    run = a_pass(Pooled(), torch.full((2, 3, 8, 8), 0.5))
+    run = make_pass(Pooled(), torch.full((2, 3, 8, 8), 0.5))
     first, second = (images_of(Noise(0.1, number), run)[0] - 0.5 for number in (0, 1))
     assert not torch.isclose(first, second).all()
     assert not torch.isclose(first[0], first[1]).all()
@@ -149,7 +149,7 @@ def test_draws_of_noise_differ() -> None:
 
 def test_the_mirror_turns_the_truth_too() -> None:
     """What was the left half of the image, its parts and its region is the right one, also when drawn anew."""
-    run = a_pass(Pooled(), truthful(noise(2)))
+    run = make_pass(Pooled(), truthful(random_images(2)))
     (seen,) = Flip().batches(run)
     assert seen.images.equal(run.images.flip(-1))
     assert seen.regions.equal(run.batch.regions.flip(-1))
@@ -179,7 +179,7 @@ def test_a_replicate_only_draws_anew() -> None:
 def test_the_other_class_is_any_but_the_explained_one(classes: int) -> None:
     """Each of the K−1 others comes up, equally often within 4 standard errors; K is the model's, not 1000."""
     names = tuple(str(k) for k in range(classes))
-    run = a_pass(model(Pooled(), classes=names), noise(700, 2))
+    run = make_pass(make_model(Pooled(), classes=names), random_images(700, 2))
     for target in {0, classes - 1}:
         other = OtherClass(0).targets(run, targets(run, target))
         share = torch.bincount(other, minlength=classes) / 700
@@ -190,7 +190,7 @@ def test_the_other_class_is_any_but_the_explained_one(classes: int) -> None:
 
 def test_another_number_is_another_draw() -> None:
     """Draws of the class differ from number to number, and follow each image's own target."""
-    run = a_pass(model(Pooled(), classes=tuple("abcdefg")), noise(50, 2))
+    run = make_pass(make_model(Pooled(), classes=tuple("abcdefg")), random_images(50, 2))
     first, second = (OtherClass(number).targets(run, targets(run)) for number in (0, 1))
     assert not first.equal(second)
     mixed = torch.arange(50) % 7
@@ -199,7 +199,7 @@ def test_another_number_is_another_draw() -> None:
 
 def test_one_class_stays_itself() -> None:
     """Where there is no other class, there is nothing to draw."""
-    run = a_pass(model(Pooled(), classes=("only",)), noise(3))
+    run = make_pass(make_model(Pooled(), classes=("only",)), random_images(3))
     assert OtherClass(0).targets(run, targets(run)).tolist() == [0] * 3
 
 
@@ -211,7 +211,7 @@ def test_a_shifted_model_answers_the_shifted_image_alike(shift: float) -> None:
     """Logits and the CAM layer's output stay, also where the model pads; images and mean move by the shift."""
     run, variant = some(), Shifted(shift)
     (seen,) = variant.batches(run)
-    other = replace(a_pass(variant.model(run.model, 0), seen), mean=variant.mean(run.mean))
+    other = replace(make_pass(variant.model(run.model, 0), seen), mean=variant.mean(run.mean))
     torch.testing.assert_close(other.logits, run.logits)
     torch.testing.assert_close(other.activations, run.activations)
     assert other.images.equal(run.images + shift)
@@ -221,13 +221,13 @@ def test_a_shifted_model_answers_the_shifted_image_alike(shift: float) -> None:
 
 def test_what_is_drawn_anew_is_shifted_too() -> None:
     """The counterfactuals of a shifted image are shifted images."""
-    (seen,) = Shifted(-1.0).batches(a_pass(Pooled(), truthful(noise(2))))
+    (seen,) = Shifted(-1.0).batches(make_pass(Pooled(), truthful(random_images(2))))
     assert seen.rerender("eyes", 7).equal(torch.where(seen.regions[:, None], 6.0, seen.images))
 
 
 def test_a_model_without_cam_layer_can_be_shifted() -> None:
     """It still has none."""
-    assert Shifted(1.0).model(model(Pooled()), 0).cam_layer is None
+    assert Shifted(1.0).model(make_model(Pooled()), 0).cam_layer is None
 
 
 # Randomised models.
@@ -235,7 +235,7 @@ def test_a_model_without_cam_layer_can_be_shifted() -> None:
 
 def test_a_randomised_model_has_forgotten_everything() -> None:
     """No layer is what it was nor what another is; each draw is new, and a seed always gives the same one."""
-    made, layers = model(Deep(), size=16), ["0.weight", "3.weight", "6.weight"]
+    made, layers = make_model(Deep(), size=16), ["0.weight", "3.weight", "6.weight"]
     first, again = (weights(Randomised(0).model(made, 0)) for _ in range(2))
     others = [made, Randomised(1).model(made, 0), Randomised(0).model(made, 1)]
     assert all(first[name].equal(again[name]) for name in first)
@@ -251,7 +251,7 @@ def test_statistics_of_normalisation_are_forgotten() -> None:
         net[1].weight.copy_(torch.tensor([1.0, 2, 3]))
         net[1].bias.copy_(torch.tensor([4.0, 5, 6]))
         net[1].running_mean.copy_(torch.tensor([7.0, 8, 9]))
-    made = model(net, size=16)
+    made = make_model(net, size=16)
     before, after = weights(made), weights(Randomised(0).model(made, 0))
     assert not any(before[f"1.{k}"].equal(after[f"1.{k}"]) for k in ("weight", "bias", "running_mean", "running_var"))
 
@@ -259,7 +259,7 @@ def test_statistics_of_normalisation_are_forgotten() -> None:
 @pytest.mark.parametrize("order", ["top_down", "bottom_up"])
 def test_a_cascade_draws_one_more_layer_at_each_step(order: str) -> None:
     """Of three layers one, two and three are new, from the right end, and what is new stays so; never none."""
-    made = model(Deep(), size=16)
+    made = make_model(Deep(), size=16)
     steps = [weights(step.model(made, 0)) for step in cascade(made, 0, order)]  # type: ignore[arg-type]
     before = weights(made)
     ends = ["6.weight", "3.weight", "0.weight"] if order == "top_down" else ["0.weight", "3.weight", "6.weight"]
@@ -274,7 +274,7 @@ def test_a_cascade_draws_one_more_layer_at_each_step(order: str) -> None:
 @pytest.mark.parametrize("order", ["top_down", "bottom_up"])
 def test_a_cascade_ends_in_full_randomisation(order: str) -> None:
     """All layers in order are the full randomisation, bit for bit, statistics included, so it is shared."""
-    made = model(Deep(), size=16)
+    made = make_model(Deep(), size=16)
     steps = cascade(made, 4, order)  # type: ignore[arg-type]
     assert [step.key for step in steps[-1:]] == [Randomised(4).key]
     in_order = weights(Randomised(4, order, len(steps)).model(made, 0))  # type: ignore[arg-type]
@@ -283,7 +283,7 @@ def test_a_cascade_ends_in_full_randomisation(order: str) -> None:
 
 def test_a_model_that_keeps_its_weights_is_not_looked_into() -> None:
     """Without access to weights its layers are not counted: one step, which such a model is skipped for."""
-    made = model(Deep(), size=16, can=frozenset({"forward"}))
+    made = make_model(Deep(), size=16, capabilities=frozenset({"forward"}))
     assert cascade(made, 0, "top_down") == [Randomised(0)]
 
 
@@ -292,8 +292,8 @@ def test_a_model_that_keeps_its_weights_is_not_looked_into() -> None:
 
 def test_smoothing_noise_is_a_share_of_each_image_s_range() -> None:
     """Its standard deviation is .1 of an image's range within 5 %, its mean 0; an image of one colour stays."""
-    images = torch.cat([noise(1, 32), noise(1, 32) / 4, torch.full((1, 3, 32, 32), 0.3)])
-    run = a_pass(Pooled(), images)
+    images = torch.cat([random_images(1, 32), random_images(1, 32) / 4, torch.full((1, 3, 32, 32), 0.3)])
+    run = make_pass(Pooled(), images)
     change = images_of(Smoothed(Variant(), 4, 0.1), run) - images
     for row, reach in ((0, 1), (1, 0.25)):
         assert change[:, row].std() == pytest.approx(0.1 * reach, rel=0.05)
@@ -317,6 +317,6 @@ def test_smoothing_keeps_what_the_other_variant_changes() -> None:
     assert all(a.equal(b) for a, b in zip(*(weights(made).values() for made in drawn), strict=True))
     classes = OtherClass(1).targets(run, targets(run))
     assert Smoothed(OtherClass(1), 3, 0.1).targets(run, targets(run)).equal(classes)
-    assert Smoothed(Replicate(1), 3, 0.1).seed(0) == Replicate(1).seed(0) != seeding.seed_of(0)
+    assert Smoothed(Replicate(1), 3, 0.1).seed(0) == Replicate(1).seed(0) != seeding.derive_seed(0)
     assert Smoothed(Shifted(0.5), 3, 0.1).mean(run.mean).equal(run.mean + 0.5)
     torch.testing.assert_close(images_of(Smoothed(Shifted(0.5), 3, 0.1), run), images_of(SMOOTH, run) + 0.5)

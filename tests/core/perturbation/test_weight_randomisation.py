@@ -11,10 +11,10 @@ from torch.nn.utils.parametrizations import weight_norm
 from mavis.core import seeding
 from mavis.core.errors import BadParameter
 from mavis.core.perturbation.variants import Randomised
-from mavis.core.perturbation.weight_randomisation import Layer, layers, randomised
-from mavis.models.loading.architectures import race_resnet
+from mavis.core.perturbation.weight_randomisation import WeightLayer, randomise_weights, weight_layers
+from mavis.models.loading.architectures import build_race_resnet
 
-from ...toys import Linear, Pooled, model, noise
+from ...toys import Linear, Pooled, make_model, random_images
 
 
 class Normed(nn.Module):
@@ -89,7 +89,7 @@ def changed(before: nn.Module, after: nn.Module) -> set[str]:
     return {name for name in other if name not in same and not name.endswith("num_batches_tracked")}
 
 
-def tensors(steps: list[Layer]) -> set[str]:
+def tensors(steps: list[WeightLayer]) -> set[str]:
     """Names of the parameters and running statistics of some steps."""
     statistics = {f"{name}.running_{what}" for step in steps for name in step.norms for what in ("mean", "var")}
     return statistics.union(*(step.parameters for step in steps))
@@ -102,7 +102,7 @@ def test_every_trained_tensor_is_changed_and_the_original_is_not() -> None:
     """Weights, biases, single slopes, normalisation's scales, shifts and running statistics: none is as trained."""
     net = Normed()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    other = randomised(net, 3, 16)
+    other = randomise_weights(net, 3, 16)
     assert all(tensor.equal(before[name]) for name, tensor in net.state_dict().items())
     assert changed(net, other) == {name for name in before if not name.endswith("num_batches_tracked")}
     assert not any(module.training for module in other.modules())
@@ -111,12 +111,12 @@ def test_every_trained_tensor_is_changed_and_the_original_is_not() -> None:
 def test_a_tensor_s_numbers_depend_on_seed_and_name_alone() -> None:
     """A matrix is normal with the trained deviation, a vector another order, both from the stream of their name."""
     net = Normed()
-    other = randomised(net, 3, 16)
+    other = randomise_weights(net, 3, 16)
     for name in ("body.3.weight", "head.weight"):
         tensor = net.get_parameter(name)
-        drawn = torch.randn(tensor.shape, generator=seeding.generator(3, name)) * tensor.std(correction=0)
+        drawn = torch.randn(tensor.shape, generator=seeding.make_generator(3, name)) * tensor.std(correction=0)
         torch.testing.assert_close(other.get_parameter(name).detach(), drawn.detach())
-    order = torch.randperm(8, generator=seeding.generator(3, "body.4.weight"))
+    order = torch.randperm(8, generator=seeding.make_generator(3, "body.4.weight"))
     assert other.body[4].weight.equal(net.body[4].weight[order])
 
 
@@ -124,7 +124,7 @@ def test_two_values_are_exchanged() -> None:
     """The bias of a head with two classes cannot stay as it was by the luck of a permutation."""
     bias = Normed().head.bias.detach()
     for seed in range(8):
-        assert randomised(Normed(), seed, 16).head.bias.equal(bias.flip(0))
+        assert randomise_weights(Normed(), seed, 16).head.bias.equal(bias.flip(0))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1, 1, 1), (1,), ()])
@@ -132,7 +132,7 @@ def test_a_single_value_is_drawn_around_zero_by_its_own_size(shape: tuple[int, .
     """A tensor of one value has no deviation and no other order: it is drawn, finite, with its size as deviation."""
     net = nn.Module()
     net.value = nn.Parameter(torch.full(shape, 3.0))
-    values = torch.tensor([randomised(net, seed, 16).value.item() for seed in range(300)])
+    values = torch.tensor([randomise_weights(net, seed, 16).value.item() for seed in range(300)])
     assert values.isfinite().all()
     assert values.std() == pytest.approx(3, rel=0.15)
     assert abs(values.mean()) < 4 * 3 / 300**0.5
@@ -141,18 +141,18 @@ def test_a_single_value_is_drawn_around_zero_by_its_own_size(shape: tuple[int, .
 def test_tensors_keep_their_scale() -> None:
     """Matrices keep mean 0 and the trained deviation; vectors keep their values in another order."""
     net = Linear(torch.randn((64, 3, 8, 8), generator=torch.Generator().manual_seed(0)) * 0.3 + 5)
-    drawn = randomised(net, 0, 8).weight.detach()
+    drawn = randomise_weights(net, 0, 8).weight.detach()
     assert drawn.std() == pytest.approx(0.3, rel=0.03)
     assert abs(drawn.mean()) < 0.02
     normed = Normed()
-    vector = randomised(normed, 0, 16).body[1].weight
+    vector = randomise_weights(normed, 0, 16).body[1].weight
     assert vector.sort().values.equal(normed.body[1].weight.sort().values)
 
 
 def test_seeds_and_layers_have_their_own_numbers() -> None:
     """Two seeds differ, one seed repeats, and two layers of equal shape do not get the same numbers."""
     net = Normed()
-    first, again, other = (randomised(net, seed, 16) for seed in (1, 1, 2))
+    first, again, other = (randomise_weights(net, seed, 16) for seed in (1, 1, 2))
     for name, tensor in first.state_dict().items():
         assert tensor.equal(again.state_dict()[name])
     assert not first.body[3].weight.equal(other.body[3].weight)
@@ -162,7 +162,7 @@ def test_seeds_and_layers_have_their_own_numbers() -> None:
 
 def test_running_statistics_fit_the_new_weights() -> None:
     """After randomisation the normalised channels have mean near 0 and deviation near 1 on images of both kinds."""
-    net = randomised(race_resnet(4, 32).eval(), 0, 32)
+    net = randomise_weights(build_race_resnet(4, 32).eval(), 0, 32)
     caught: list[Tensor] = []
     net.trunk[0].norm.register_forward_hook(lambda _m, _i, out: caught.append(out))
     smooth = nn.functional.interpolate(torch.rand(64, 3, 8, 8), size=32, mode="bilinear")
@@ -176,10 +176,10 @@ def test_running_statistics_fit_the_new_weights() -> None:
 
 def test_randomised_nets_answer_with_finite_and_varied_logits() -> None:
     """Twenty random nets neither blow up nor die: logits are finite, moderate and differ between images."""
-    images = noise(2, 32)
+    images = random_images(2, 32)
     for seed in range(20):
         torch.manual_seed(seed)
-        logits = randomised(race_resnet(4, 32).eval(), seed, 32)(images)
+        logits = randomise_weights(build_race_resnet(4, 32).eval(), seed, 32)(images)
         assert logits.isfinite().all()
         assert logits.abs().max() < 1e3
         assert logits.std(0).max() > 1e-4
@@ -188,14 +188,14 @@ def test_randomised_nets_answer_with_finite_and_varied_logits() -> None:
 def test_a_net_without_normalisation_is_randomised_too() -> None:
     """Where there is nothing to measure, weights alone are drawn; an average pool after it still answers."""
     net = Pooled().eval()
-    other = randomised(net, 0, 8)
-    assert other(noise(2)).isfinite().all()
-    assert not other(noise(2)).allclose(net(noise(2)))
+    other = randomise_weights(net, 0, 8)
+    assert other(random_images(2)).isfinite().all()
+    assert not other(random_images(2)).allclose(net(random_images(2)))
 
 
 def test_the_variant_is_another_model_of_the_same_kind() -> None:
     """Draws of the weights differ by number and by the run's seed, and say so in the revision."""
-    original = model(Normed(), size=16)
+    original = make_model(Normed(), size=16)
     made = [Randomised(number).model(original, seed) for number, seed in ((0, 0), (0, 0), (1, 0), (0, 1))]
     heads = [m.net.head.weight for m in made]
     assert heads[0].equal(heads[1])
@@ -209,18 +209,18 @@ def test_the_variant_is_another_model_of_the_same_kind() -> None:
 
 def test_a_step_is_a_weight_layer_with_what_follows_it() -> None:
     """Normalisation and slopes join the convolution before them; running statistics go along."""
-    assert layers(Normed(), 16) == [
-        Layer("body.0", ("body.0.weight", "body.0.bias", "body.1.weight", "body.1.bias"), ("body.1",)),
-        Layer("body.3", ("body.3.weight", "body.3.bias", "body.4.weight", "body.4.bias"), ("body.4",)),
-        Layer("body.6", ("body.6.weight", "body.6.bias", "body.7.weight"), ()),
-        Layer("head", ("head.weight", "head.bias"), ()),
+    assert weight_layers(Normed(), 16) == [
+        WeightLayer("body.0", ("body.0.weight", "body.0.bias", "body.1.weight", "body.1.bias"), ("body.1",)),
+        WeightLayer("body.3", ("body.3.weight", "body.3.bias", "body.4.weight", "body.4.bias"), ("body.4",)),
+        WeightLayer("body.6", ("body.6.weight", "body.6.bias", "body.7.weight"), ()),
+        WeightLayer("head", ("head.weight", "head.bias"), ()),
     ]
 
 
 def test_steps_follow_the_forward_and_not_the_registration() -> None:
     """Scales, tokens and positions join the layer after which they are used; attention is one step, its output too."""
     attention = ("attend.in_proj_weight", "attend.in_proj_bias", "attend.out_proj.weight", "attend.out_proj.bias")
-    steps = [(step.name, step.parameters) for step in layers(Tokens(), 16)]
+    steps = [(step.name, step.parameters) for step in weight_layers(Tokens(), 16)]
     assert steps == [
         ("patches", ("patches.weight", "patches.bias", "scale", "token", "place")),
         ("attend", (*attention, "norm.weight", "norm.bias")),
@@ -231,25 +231,25 @@ def test_steps_follow_the_forward_and_not_the_registration() -> None:
 def test_what_comes_before_the_first_weight_layer_joins_it() -> None:
     """A normalisation of the image is no step of its own; without it the first layer would be half trained."""
     net = trained(nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 2, 8), nn.Flatten(), nn.Linear(2, 2)))
-    first, last = layers(net, 8)
-    assert first == Layer("1", ("0.weight", "0.bias", "1.weight", "1.bias"), ("0",))
+    first, last = weight_layers(net, 8)
+    assert first == WeightLayer("1", ("0.weight", "0.bias", "1.weight", "1.bias"), ("0",))
     assert last.name == "3"
 
 
 def test_a_shared_parameter_belongs_to_its_first_use_and_is_drawn_once() -> None:
     """Its step has its registered name, the other layer's bias follows it, and both layers still share it."""
     net = Tied()
-    first, last = layers(net, 8)
+    first, last = weight_layers(net, 8)
     assert first.parameters[:2] == ("second.weight", "second.bias")
     assert last.name == "head"
-    other = randomised(net, 0, 8, order="bottom_up", layers=1)
+    other = randomise_weights(net, 0, 8, order="bottom_up", n_layers=1)
     assert other.first.weight is other.second.weight
-    assert other.first.weight.equal(randomised(net, 0, 8).first.weight)
+    assert other.first.weight.equal(randomise_weights(net, 0, 8).first.weight)
 
 
 def test_a_parameter_that_is_not_used_makes_no_step() -> None:
     """It joins the one registered before it, so that no step leaves the answers as they were."""
-    steps = layers(Tied(), 8)
+    steps = weight_layers(Tied(), 8)
     assert [step.name for step in steps] == ["second", "head"]
     assert {"auxiliary.weight", "auxiliary.bias"} <= set(steps[0].parameters)
 
@@ -262,41 +262,41 @@ def test_asking_for_a_parameter_s_device_is_no_use_of_it() -> None:
             weight = self.head.weight
             return super().forward(images.to(weight.device, weight.dtype).reshape(-1, *images.shape[1:]))
 
-    assert layers(Careful(), 16) == layers(Normed(), 16)
+    assert weight_layers(Careful(), 16) == weight_layers(Normed(), 16)
 
 
 def test_a_parametrised_weight_belongs_to_its_layer() -> None:
     """Under weight normalisation, length and direction of a weight go with the layer's bias."""
     net = nn.Sequential(weight_norm(nn.Conv2d(3, 4, 8)), nn.Flatten(), weight_norm(nn.Linear(4, 2)))
     pair = ("parametrizations.weight.original0", "parametrizations.weight.original1")
-    found = [(step.name, set(step.parameters)) for step in layers(net, 8)]
+    found = [(step.name, set(step.parameters)) for step in weight_layers(net, 8)]
     assert found == [(name, {f"{name}.bias", *(f"{name}.{part}" for part in pair)}) for name in ("0", "2")]
 
 
 def test_own_layers_with_weights_in_the_forward_are_steps() -> None:
     """A weight used by an einsum, in a module without children, is a layer, also where it is the net itself."""
-    assert layers(Linear(torch.rand(2, 3, 8, 8)), 8) == [Layer("", ("weight",), ())]
+    assert weight_layers(Linear(torch.rand(2, 3, 8, 8)), 8) == [WeightLayer("", ("weight",), ())]
     net = nn.Sequential(nn.Conv2d(3, 3, 1), Linear(torch.rand(2, 3, 8, 8)))
-    assert [step.name for step in layers(net, 8)] == ["0", "1"]
+    assert [step.name for step in weight_layers(net, 8)] == ["0", "1"]
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_a_scripted_net_goes_by_registration() -> None:
     """Where torch sees no single calls, layers come in the order in which the net lists them."""
-    net = torch.jit.trace(trained(nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten(), nn.Linear(4, 2))), noise(1))
-    assert [step.parameters for step in layers(net, 8)] == [("0.weight", "0.bias"), ("2.weight", "2.bias")]
-    assert changed(net, randomised(net, 0, 8, order="top_down", layers=1)) == {"2.weight", "2.bias"}
+    net = torch.jit.trace(trained(nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten(), nn.Linear(4, 2))), random_images(1))
+    assert [step.parameters for step in weight_layers(net, 8)] == [("0.weight", "0.bias"), ("2.weight", "2.bias")]
+    assert changed(net, randomise_weights(net, 0, 8, order="top_down", n_layers=1)) == {"2.weight", "2.bias"}
 
 
 def test_the_steps_of_a_net_are_found_once_per_size() -> None:
     """A cascade asks at every step: the net is copied and called for the first only; another net has its own."""
     net, calls = Normed(), []
     net.register_forward_hook(lambda *_: calls.append(1))
-    assert layers(net, 16) is layers(net, 16)
+    assert weight_layers(net, 16) is weight_layers(net, 16)
     assert len(calls) == 1
-    assert layers(net, 24) == layers(net, 16)
+    assert weight_layers(net, 24) == weight_layers(net, 16)
     assert len(calls) == 2
-    assert layers(Linear(torch.ones(2, 3, 4, 4)), 4) != layers(net, 16)
+    assert weight_layers(Linear(torch.ones(2, 3, 4, 4)), 4) != weight_layers(net, 16)
 
 
 def test_finding_the_steps_leaves_the_net_as_it_is() -> None:
@@ -304,7 +304,7 @@ def test_finding_the_steps_leaves_the_net_as_it_is() -> None:
     net = Normed().train()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     state = torch.get_rng_state()
-    layers(net, 16)
+    weight_layers(net, 16)
     assert all(tensor.equal(before[name]) for name, tensor in net.state_dict().items())
     assert all(module.training and not module._forward_hooks for module in net.modules())
     assert torch.get_rng_state().equal(state)
@@ -312,9 +312,9 @@ def test_finding_the_steps_leaves_the_net_as_it_is() -> None:
 
 def test_a_net_without_parameters_has_no_steps() -> None:
     """There is nothing to randomise, and a number of layers cannot be chosen."""
-    assert layers(nn.Flatten(), 8) == []
+    assert weight_layers(nn.Flatten(), 8) == []
     with pytest.raises(BadParameter, match="this net has 0 layers"):
-        randomised(nn.Flatten(), 0, 8, order="top_down", layers=1)
+        randomise_weights(nn.Flatten(), 0, 8, order="top_down", n_layers=1)
 
 
 # From one end on.
@@ -324,17 +324,17 @@ def test_a_net_without_parameters_has_no_steps() -> None:
 def test_only_the_chosen_end_is_randomised(count: int) -> None:
     """The last or the first steps change, with their running statistics; everything else is bit for bit as trained."""
     net = Normed()
-    steps = layers(net, 16)
-    assert changed(net, randomised(net, 0, 16, order="top_down", layers=count)) == tensors(steps[-count:])
-    assert changed(net, randomised(net, 0, 16, order="bottom_up", layers=count)) == tensors(steps[:count])
+    steps = weight_layers(net, 16)
+    assert changed(net, randomise_weights(net, 0, 16, order="top_down", n_layers=count)) == tensors(steps[-count:])
+    assert changed(net, randomise_weights(net, 0, 16, order="bottom_up", n_layers=count)) == tensors(steps[:count])
 
 
 @pytest.mark.parametrize("order", ["top_down", "bottom_up"])
 def test_a_layer_has_the_same_numbers_in_every_step(order: str) -> None:
     """The cascade adds layers to those already random, and ends at full randomisation, statistics included."""
     net = Normed()
-    full = randomised(net, 5, 16)
-    cascade = [randomised(net, 5, 16, order=order, layers=count) for count in (1, 2, 3, 4)]  # type: ignore[arg-type]
+    full = randomise_weights(net, 5, 16)
+    cascade = [randomise_weights(net, 5, 16, order=order, n_layers=count) for count in (1, 2, 3, 4)]  # type: ignore[arg-type]
     for one, two in itertools.pairwise([net, *cascade]):
         assert changed(net, one) < changed(net, two)
     for step in cascade:
@@ -348,18 +348,18 @@ def test_a_layer_has_the_same_numbers_in_every_step(order: str) -> None:
 def test_no_layer_and_too_many_are_refused(order: str, count: int) -> None:
     """The trained net itself is never a step of the test."""
     with pytest.raises(BadParameter, match=f"this net has 4 layers; choose from 1 to 4, got {count}"):
-        randomised(Normed(), 0, 16, order=order, layers=count)  # type: ignore[arg-type]
+        randomise_weights(Normed(), 0, 16, order=order, n_layers=count)  # type: ignore[arg-type]
 
 
 def test_statistics_of_randomised_layers_fit_and_the_others_stay() -> None:
     """The first norm is measured on what the new first convolution says; the second one keeps what it learnt."""
     net = Normed()
-    other = randomised(net, 0, 16, order="bottom_up", layers=1)
+    other = randomise_weights(net, 0, 16, order="bottom_up", n_layers=1)
     caught: list[Tensor] = []
     other.body[0].register_forward_hook(lambda _m, _i, out: caught.append(out))
-    smooth = nn.functional.interpolate(noise(64), size=16, mode="bilinear")
+    smooth = nn.functional.interpolate(random_images(64), size=16, mode="bilinear")
     with torch.no_grad():
-        other(torch.cat([smooth, noise(64, 16)]))
+        other(torch.cat([smooth, random_images(64, 16)]))
     torch.testing.assert_close(caught[0].mean((0, 2, 3)), other.body[1].running_mean, atol=0.05, rtol=0.05)
     assert other.body[4].running_mean.equal(net.body[4].running_mean)
 
@@ -368,7 +368,7 @@ def test_frozen_nets_are_randomised_and_stay_frozen() -> None:
     """Whether parameters want gradients does not matter, and does not change."""
     net = Normed().requires_grad_(False)
     for order, count in (("full", 0), ("bottom_up", 2)):
-        other = randomised(net, 0, 16, order=order, layers=count)  # type: ignore[arg-type]
+        other = randomise_weights(net, 0, 16, order=order, n_layers=count)  # type: ignore[arg-type]
         assert not any(parameter.requires_grad for parameter in other.parameters())
         assert "body.0.weight" in changed(net, other)
 
@@ -406,7 +406,7 @@ def test_architectures_have_every_parameter_in_one_step(name: str) -> None:
     """As many steps as weight layers; every parameter and batch norm is in exactly one; the head is the last."""
     make, size, count = ARCHITECTURES[name]
     net = make()
-    steps = layers(net, size)
+    steps = weight_layers(net, size)
     assert len(steps) == count
     assert sorted(p for step in steps for p in step.parameters) == sorted(dict(net.named_parameters()))
     norms = [key for key, module in net.named_modules() if isinstance(module, nn.BatchNorm2d)]
@@ -421,11 +421,11 @@ def test_architectures_answer_when_randomised(name: str) -> None:
     The net to start from is itself random, with statistics that fit; fresh from torchvision, some nets are constant.
     """
     make, size, count = ARCHITECTURES[name]
-    net, images = randomised(make(), 1, size), noise(2, size)
+    net, images = randomise_weights(make(), 1, size), random_images(2, size)
     with torch.no_grad():
         before = net(images)
         for order, chosen in (("full", 0), ("top_down", 1), ("bottom_up", 1), ("top_down", count // 2)):
-            logits = randomised(net, 0, size, order=order, layers=chosen)(images)  # type: ignore[arg-type]
+            logits = randomise_weights(net, 0, size, order=order, n_layers=chosen)(images)  # type: ignore[arg-type]
             assert logits.isfinite().all()
             assert not logits.allclose(before, rtol=1e-2)
             assert not logits[0].allclose(logits[1])

@@ -26,7 +26,7 @@ def _noise(height: int, width: int) -> np.ndarray:
 
 def _colour(path: Path) -> tuple[int, ...]:
     """The one colour of an image without structure, in 0..255."""
-    pixels = image_files.read(path, 16)
+    pixels = image_files.read_image(path, 16)
     assert pixels.amax((1, 2)).equal(pixels.amin((1, 2)))
     return tuple((pixels[:, 0, 0] * 255).round().int().tolist())
 
@@ -34,7 +34,7 @@ def _colour(path: Path) -> tuple[int, ...]:
 def test_pixels_at_their_own_size_are_untouched(tmp_path: Path) -> None:
     """An image of the size asked for comes back exactly, as float32 in [0,1]."""
     pixels = _noise(32, 32)
-    read = image_files.read(_save(tmp_path / "a.png", pixels), 32)
+    read = image_files.read_image(_save(tmp_path / "a.png", pixels), 32)
     assert read.dtype == torch.float32
     np.testing.assert_array_equal(read.numpy(), np.moveaxis(pixels, 2, 0).astype(np.float32) / 255)
 
@@ -43,7 +43,7 @@ def test_shrinking_averages(tmp_path: Path) -> None:
     """Resizing is antialiased and bilinear: it agrees with Pillow's own filter within one of 256 levels."""
     path = _save(tmp_path / "a.png", _noise(96, 96))
     own = np.asarray(Image.open(path).resize((32, 32), Image.Resampling.BILINEAR), dtype=np.float32) / 255
-    np.testing.assert_allclose(image_files.read(path, 32).numpy(), np.moveaxis(own, 2, 0), atol=1.01 / 255)
+    np.testing.assert_allclose(image_files.read_image(path, 32).numpy(), np.moveaxis(own, 2, 0), atol=1.01 / 255)
 
 
 @pytest.mark.parametrize("shape", [(32, 64), (64, 32), (32, 65)])
@@ -51,7 +51,7 @@ def test_the_centre_square_is_kept(tmp_path: Path, shape: tuple[int, int]) -> No
     """A longer side loses both its ends; the shape is never squeezed."""
     pixels = _noise(*shape)
     top, left = (shape[0] - 32) // 2, (shape[1] - 32) // 2
-    read = image_files.read(_save(tmp_path / "a.png", pixels), 32)
+    read = image_files.read_image(_save(tmp_path / "a.png", pixels), 32)
     expected = np.moveaxis(pixels[top : top + 32, left : left + 32], 2, 0).astype(np.float32) / 255
     np.testing.assert_array_equal(read.numpy(), expected)
 
@@ -63,7 +63,7 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     pixels[:, 16:] = BLUE
     exif = Image.Exif()
     exif[0x0112] = 6
-    read = image_files.read(_save(tmp_path / "a.png", pixels, exif=exif), 32)
+    read = image_files.read_image(_save(tmp_path / "a.png", pixels, exif=exif), 32)
     assert read[:, 0, :].T.eq(torch.tensor([1.0, 0, 0])).all()
     assert read[:, -1, :].T.eq(torch.tensor([0, 0, 1.0])).all()
 
@@ -108,7 +108,7 @@ def test_sixteen_bits_are_refused(tmp_path: Path) -> None:
     """A 16-bit grey image, which Pillow would clip to white, is an error and not a white image."""
     path = _save(tmp_path / "a.png", np.full((20, 20), 30000, dtype=np.uint16))
     with pytest.raises(DataError, match="more than 8 bits"):
-        image_files.read(path, 16)
+        image_files.read_image(path, 16)
 
 
 def _truncated(path: Path) -> None:
@@ -127,15 +127,15 @@ BROKEN_FILES = {
 
 @pytest.mark.parametrize("kind", BROKEN_FILES)
 def test_a_broken_file_is_named_with_its_reason(tmp_path: Path, kind: str) -> None:
-    """Reading raises one line with the file and why; `fault` gives the same reason without raising."""
+    """Reading raises one line with the file and why; `decoding_error` gives the same reason without raising."""
     make, reason = BROKEN_FILES[kind]
     path = tmp_path / "face 1.jpg"
     make(path)
     with pytest.raises(DataError, match=reason) as caught:
-        image_files.read(path, 16)
+        image_files.read_image(path, 16)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert str(image_files.fault(path)) in str(caught.value)
+    assert str(image_files.decoding_error(path)) in str(caught.value)
 
 
 def test_a_broken_png_is_named(tmp_path: Path) -> None:
@@ -144,19 +144,19 @@ def test_a_broken_png_is_named(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
     path.write_bytes(data)
-    assert image_files.fault(path)
+    assert image_files.decoding_error(path)
 
 
 def test_a_full_memory_is_no_broken_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Running out of memory while decoding is not blamed on the file."""
     monkeypatch.setattr(image_files, "_upright_rgb", lambda path: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(MemoryError):
-        image_files.fault(tmp_path / "a.png")
+        image_files.decoding_error(tmp_path / "a.png")
 
 
 def test_a_good_file_has_no_fault(tmp_path: Path) -> None:
-    """`fault` is None for a file that decodes."""
-    assert image_files.fault(_save(tmp_path / "a.png", _noise(8, 8))) is None
+    """`decoding_error` is None for a file that decodes."""
+    assert image_files.decoding_error(_save(tmp_path / "a.png", _noise(8, 8))) is None
 
 
 def test_companions_of_macos_are_known_by_their_name() -> None:
@@ -229,7 +229,7 @@ def test_the_mean_is_that_of_the_first_by_hash(palette: LabelledImages, monkeypa
     """The mean colour is taken over a fixed choice, which hashes make and no order of rows changes."""
     assert palette.mean.tolist() == pytest.approx([1 / 3] * 3)
     first, second, _ = sorted(palette.groups.index, key=image_files.digest)
-    monkeypatch.setattr(image_files, "MEAN_OVER", 2)
+    monkeypatch.setattr(image_files, "N_MEAN_IMAGES", 2)
     turned = LabelledImages(
         "palette", "shade", palette.attributes, "made up", palette.root, palette.groups.iloc[::-1], size=16
     )

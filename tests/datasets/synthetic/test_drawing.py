@@ -8,18 +8,18 @@ from scipy.ndimage import binary_dilation
 
 from mavis.core.errors import BadParameter, DataError
 from mavis.core.types import PART_CODES
-from mavis.datasets.synthetic.drawing import draw
-from mavis.datasets.synthetic.parameters import AGES, CODE_WORDS, LABEL_PARTS, RERENDERED, face_of, redrawn
+from mavis.datasets.synthetic.drawing import render_face
+from mavis.datasets.synthetic.parameters import AGES, CODE_WORDS, LABEL_PARTS, PART_SAMPLERS, resample_part, sample_face
 from mavis.datasets.synthetic.parts import Face, Skin
 from mavis.datasets.synthetic.recipe import BALANCED, POPULATIONS
 
 SIZE = 64
-FACES = [face_of((0, "test", "balanced", index), BALANCED) for index in range(24)]
+FACES = [sample_face((0, "test", "balanced", index), BALANCED) for index in range(24)]
 
 
 def moved(face: Face, part: str, number: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Where the picture changes by more than rounding, and where the part is before or after."""
-    before, after = draw(face, SIZE), draw(redrawn(face, part, number), SIZE)
+    before, after = render_face(face, SIZE), render_face(resample_part(face, part, number), SIZE)
     change = np.abs(before.pixels.astype(int) - after.pixels.astype(int)).max(0) > 1
     code = PART_CODES[part]
     return change, (before.codes == code) | (after.codes == code)
@@ -45,12 +45,12 @@ def test_redrawing_what_carries_no_race_leaves_eyes_nose_and_mouth_to_the_pixel(
     """Behind and around the features, another wall, hair or pair of glasses moves no pixel of a visible feature."""
     code_words = [PART_CODES[name] for name in LABEL_PARTS["race"]]
     for face in FACES:
-        other = redrawn(face, part, 3)
-        before, after = draw(face, SIZE), draw(other, SIZE)
+        other = resample_part(face, part, 3)
+        before, after = render_face(face, SIZE), render_face(other, SIZE)
         near = binary_dilation(
             np.isin(before.codes, [PART_CODES[part]]) | np.isin(after.codes, [PART_CODES[part]]), iterations=6
         )
-        if part == "accessory" and (face.accessory.glasses or other.accessory.glasses):
+        if part == "accessory" and (face.accessory.has_glasses or other.accessory.has_glasses):
             continue  # the lenses reflect
         features = np.isin(before.codes, code_words) & np.isin(after.codes, code_words) & ~near
         assert (before.pixels[:, features] == after.pixels[:, features]).all()
@@ -59,7 +59,7 @@ def test_redrawing_what_carries_no_race_leaves_eyes_nose_and_mouth_to_the_pixel(
 def test_redrawing_skin_changes_tone_and_keeps_background_and_noise() -> None:
     """The sensor's noise belongs to the image: far from the skin not one pixel moves."""
     for face in FACES[:8]:
-        before, after = draw(face, SIZE), draw(redrawn(face, "skin", 1), SIZE)
+        before, after = render_face(face, SIZE), render_face(resample_part(face, "skin", 1), SIZE)
         corner = np.s_[:, :12, :12]
         assert (before.pixels[corner] == after.pixels[corner]).all()
         assert (before.pixels != after.pixels).any()
@@ -67,14 +67,14 @@ def test_redrawing_skin_changes_tone_and_keeps_background_and_noise() -> None:
 
 def test_the_same_draw_gives_the_same_face_and_another_draw_another() -> None:
     """A redrawn part depends on face, part and draw only."""
-    assert redrawn(FACES[0], "nose", 4) == redrawn(FACES[0], "nose", 4)
-    assert redrawn(FACES[0], "nose", 4) != redrawn(FACES[0], "nose", 5)
-    assert redrawn(FACES[0], "nose", 4) != redrawn(FACES[1], "nose", 4)
+    assert resample_part(FACES[0], "nose", 4) == resample_part(FACES[0], "nose", 4)
+    assert resample_part(FACES[0], "nose", 4) != resample_part(FACES[0], "nose", 5)
+    assert resample_part(FACES[0], "nose", 4) != resample_part(FACES[1], "nose", 4)
 
 
 def test_redrawn_parts_follow_the_populations() -> None:
     """Redrawn eyes take each value as often as the populations do: three in seven are narrow."""
-    values = [redrawn(FACES[0], "eyes", number).eyes.value for number in range(1400)]
+    values = [resample_part(FACES[0], "eyes", number).eyes.value for number in range(1400)]
     expected = sum(word[0] for word in CODE_WORDS) / len(CODE_WORDS)
     assert np.mean(values) == pytest.approx(expected, abs=4 * (expected * (1 - expected) / 1400) ** 0.5)
 
@@ -88,16 +88,16 @@ def test_every_part_is_needed_to_tell_the_populations_apart() -> None:
 
 def test_an_unknown_part_is_refused() -> None:
     """Only parts with codes can be drawn anew, and all of them can."""
-    assert set(RERENDERED) == set(PART_CODES)
+    assert set(PART_SAMPLERS) == set(PART_CODES)
     with pytest.raises(DataError, match="got 'chin'"):
-        redrawn(FACES[0], "chin", 0)
+        resample_part(FACES[0], "chin", 0)
 
 
 @pytest.mark.parametrize("size", [31, 225])
 def test_a_size_out_of_range_is_refused(size: int) -> None:
     """Below 32 and above 224 px there is no picture."""
     with pytest.raises(BadParameter, match=f"got {size}"):
-        draw(FACES[0], size)
+        render_face(FACES[0], size)
 
 
 def test_each_age_band_shows_one_line_group_more() -> None:
@@ -106,9 +106,9 @@ def test_each_age_band_shows_one_line_group_more() -> None:
 
     def at(age: int) -> np.ndarray:
         skin: Skin = replace(bare.skin, age=age, depth=1.0)
-        return draw(replace(bare, skin=skin), SIZE).pixels.astype(int)
+        return render_face(replace(bare, skin=skin), SIZE).pixels.astype(int)
 
-    zone = draw(bare, SIZE).lines
+    zone = render_face(bare, SIZE).age_lines
     for age in range(1, len(AGES)):
         change = (np.abs(at(age) - at(age - 1)) > 1).any(0)
         assert change.any()
@@ -119,7 +119,7 @@ def test_the_codes_are_those_of_the_parts_and_every_feature_is_visible() -> None
     """Every pixel has a known code, and every face shows background, skin, brows, eyes, nose, mouth and the cue."""
     shown = {PART_CODES[name] for name in ("background", "skin", "brows", "eyes", "nose", "mouth", "cue")}
     for face in FACES:
-        codes = set(np.unique(draw(face, SIZE).codes).tolist())
+        codes = set(np.unique(render_face(face, SIZE).codes).tolist())
         assert shown <= codes <= set(PART_CODES.values())
 
 
@@ -129,7 +129,7 @@ def test_the_region_is_that_of_the_stated_parts(target: str, size: int) -> None:
     """The label-carrying region is never empty and lies in the parts that carry the label."""
     allowed = [PART_CODES[part] for part in LABEL_PARTS[target]]
     for face in FACES[:6]:
-        drawing = draw(face, size)
+        drawing = render_face(face, size)
         region = drawing.region(target)
         assert region.any()
         assert np.isin(drawing.codes[region], allowed).all()
@@ -142,7 +142,7 @@ def test_a_face_is_the_same_at_every_size(size: int) -> None:
     """Shrunk to 32 px, the pictures and the part shares of two sizes agree; another face does not."""
 
     def small(face: Face, side: int) -> np.ndarray:
-        pixels = draw(face, side).pixels.astype(float)
+        pixels = render_face(face, side).pixels.astype(float)
         return pixels.reshape(3, 32, side // 32, 32, side // 32).mean((2, 4))
 
     for face, other in zip(FACES[:6], FACES[6:12], strict=True):
@@ -154,9 +154,12 @@ def test_a_face_is_the_same_at_every_size(size: int) -> None:
 def test_pixels_are_those_of_the_published_drawing() -> None:
     """The bytes of one face are what they were: a change of the drawing raises its version and retrains the models."""
     from mavis.core.hashing import digest
-    from mavis.datasets.synthetic_faces import DRAWING
+    from mavis.datasets.synthetic_faces import DRAWING_VERSION
 
-    assert (DRAWING, digest(draw(face_of((0, "eval", "balanced", 0), BALANCED), 64).pixels.tobytes())[:16]) == (
+    assert (
+        DRAWING_VERSION,
+        digest(render_face(sample_face((0, "eval", "balanced", 0), BALANCED), 64).pixels.tobytes())[:16],
+    ) == (
         "1",
         "33a27ba55df86d75",
     )

@@ -24,7 +24,7 @@ def test_the_numbers_are_the_same_on_every_machine() -> None:
 
 def test_bell_has_the_stated_mean_and_deviation_and_is_bounded() -> None:
     """Over 4,000 streams: mean and deviation within sampling error, nothing beyond 3.5 deviations."""
-    values = np.array([Stream(0, k).bell(2.0, 0.5) for k in range(4000)])
+    values = np.array([Stream(0, k).bounded_normal(2.0, 0.5) for k in range(4000)])
     assert values.mean() == pytest.approx(2.0, abs=4 * 0.5 / 4000**0.5)
     assert values.std() == pytest.approx(0.5, rel=0.05)
     assert np.abs(values - 2.0).max() <= 0.5 * 2 * 3**0.5

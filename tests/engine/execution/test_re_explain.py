@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mavis.core.metric_types import Explained, VariantMetric, variants_of
+from mavis.core.metric_types import Explanation, VariantMetric, collect_variants
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.variants import Flip, Noise, OtherClass, Randomised, Replicate, Shifted, Smoothed, Variant
 from mavis.core.registry import explainers, metrics
 from mavis.core.types import Batch, Model
 from mavis.engine.execution import block
-from mavis.engine.execution.explain import Job, Others
-from mavis.engine.execution.re_explain import reduced
-from mavis.engine.planning.plan import Block, Cell, Line, Part
+from mavis.engine.execution.explain import ModelTask, VariantModelCache
+from mavis.engine.execution.re_explain import reduce_draws
+from mavis.engine.planning.plan import Block, Cell, Component, Components
 from mavis.engine.store import BlockResult
 
-from ...toys import GREY, Pooled, batch_of, model, noise, part
+from ...toys import GREY, Pooled, make_batch, make_explainer, make_model, random_images
 
 SHARED = ("saliency", "input_x_gradient")
 """Explainers that read one forward and one backward between them."""
@@ -44,9 +44,9 @@ class Told:
     classes: list[Tensor] = field(default_factory=list)
     fails: Callable[[Pass], bool] = lambda _: False
 
-    def part(self, name: str = "told", like: str = "sobel") -> Part:
+    def part(self, name: str = "told", like: str = "sobel") -> Component:
         """An explainer that notes its calls, and returns the images."""
-        return Part(name, {}, explainers[like].traits, self)
+        return Component(name, {}, explainers[like].traits, self)
 
     def __call__(self, run: Pass, targets: Tensor) -> Tensor:
         self.calls.append(run)
@@ -57,37 +57,37 @@ class Told:
 
     @property
     def variants(self) -> list[str]:
-        return [run.variant for run in self.calls]
+        return [run.variant_name for run in self.calls]
 
 
-def measure(name: str, **params: object) -> Part:
+def measure(name: str, **params: object) -> Component:
     """A registered metric, made."""
-    return Part(name, params, metrics[name].traits, metrics[name].make(params))
+    return Component(name, params, metrics[name].traits, metrics[name].create(params))
 
 
-def metric(name: str, made: VariantMetric) -> Part:
+def metric(name: str, made: VariantMetric) -> Component:
     """A metric of one's own."""
-    return Part(name, {}, metrics["avg_sensitivity"].traits, made)
+    return Component(name, {}, metrics["avg_sensitivity"].traits, made)
 
 
-def change(before: Explained, after: Explained) -> Tensor:
+def change(before: Explanation, after: Explanation) -> Tensor:
     """Mean absolute difference of two maps, ``(B,)``."""
     return (after.maps.values - before.maps.values).abs().mean((1, 2))
 
 
 def run_of(
-    line: Line, *, images: Tensor | None = None, chunk: int = 64, made: Model | None = None,
+    line: Components, *, images: Tensor | None = None, chunk: int = 64, made: Model | None = None,
     skipped: Mapping[str, str] | None = None,
 ) -> BlockResult:  # fmt: skip
     """One block of images, as a run does it; ``skipped`` gives the reason by metric."""
-    batch = batch_of(noise(6) if images is None else images)
-    made = made or model(Pooled(), cam_layer="relu")
-    job = Job(made, Stored(batch), line, dict.fromkeys(batch.ids, 0), GREY, 0, 4, chunk)  # type: ignore[arg-type]
+    batch = make_batch(random_images(6) if images is None else images)
+    made = made or make_model(Pooled(), cam_layer="relu")
+    job = ModelTask(made, Stored(batch), line, dict.fromkeys(batch.ids, 0), GREY, 0, 4, chunk)  # type: ignore[arg-type]
     reasons = skipped or {}
     cells = tuple(
         Cell(f"{e.name}/{m.name}", e.name, m.name, reasons.get(m.name)) for e in line.explainers for m in line.metrics
     )
-    return block.run(job, Block("block", made.name, batch.ids, cells, variants=True))
+    return block.run_block(job, Block("block", made.name, batch.ids, cells, has_variants=True))
 
 
 def scores(result: BlockResult) -> pd.DataFrame:
@@ -106,9 +106,9 @@ def statuses(result: BlockResult) -> dict[tuple[str, str], str]:
 # Shared.
 
 
-def counts(names: Sequence[str], *wanted: Part, **settings: object) -> tuple[int, int]:
+def counts(names: Sequence[str], *wanted: Component, **settings: object) -> tuple[int, int]:
     """Samples forward and backward, counted by hooks on the nets, of 6 images."""
-    log = run_of(Line(tuple(part(name) for name in names), wanted), **settings).log  # type: ignore[arg-type]
+    log = run_of(Components(tuple(make_explainer(name) for name in names), wanted), **settings).log  # type: ignore[arg-type]
     assert not log.failures
     return log.forwards, log.backwards
 
@@ -122,7 +122,7 @@ NOISY = [measure(name, draws=3) for name in NOISE]
 
 @pytest.mark.parametrize("names", [SHARED[:1], SHARED])
 @pytest.mark.parametrize("wanted", [NOISY[:1], NOISY], ids=["one metric", "eight metrics"])
-def test_noisy_copies_are_explained_once(names: tuple[str, ...], wanted: list[Part]) -> None:
+def test_noisy_copies_are_explained_once(names: tuple[str, ...], wanted: list[Component]) -> None:
     """Three draws and the image are four forwards and four backwards an image, for one metric or eight, one or two
     explainers that share a backward.
     """
@@ -154,15 +154,15 @@ def test_another_class_needs_no_forward() -> None:
 def test_a_replicate_costs_only_those_who_draw() -> None:
     """SmoothGrad's four copies are taken again, the gradient is not."""
     assert counts(["saliency"], measure("replicate_agreement", repeats=3)) == (6, 6)
-    smooth = part("smoothgrad", samples=4)
-    log = run_of(Line((smooth, part("saliency")), (measure("replicate_agreement"),))).log
+    smooth = make_explainer("smoothgrad", samples=4)
+    log = run_of(Components((smooth, make_explainer("saliency")), (measure("replicate_agreement"),))).log
     assert (log.forwards, log.backwards) == (6 * (4 + 4 + 1), 6 * (4 + 4 + 1))
 
 
 def test_each_variant_is_one_pass_for_all_explainers() -> None:
     """Both explainers are given the same pass, once, on the image and under each variant."""
     first, second = Told(), Told()
-    line = Line(
+    line = Components(
         (first.part("first"), second.part("second")), (measure("avg_sensitivity"), measure("flip_equivariance"))
     )
     run_of(line)
@@ -173,27 +173,29 @@ def test_each_variant_is_one_pass_for_all_explainers() -> None:
 def test_a_model_is_randomised_once_for_all_batches() -> None:
     """Six images one by one are explained on one and the same randomised net, smoothed or not."""
     told = Told()
-    run_of(Line((told.part(),), (measure("mprt"), measure("smooth_mprt", samples=2))), chunk=1)
-    drawn = {id(run.model.net) for run in told.calls if "Randomised" in run.variant}
+    run_of(Components((told.part(),), (measure("mprt"), measure("smooth_mprt", samples=2))), chunk=1)
+    drawn = {id(run.model.net) for run in told.calls if "Randomised" in run.variant_name}
     assert len(drawn) == 1
     assert len(told.calls) == 6 * (1 + 1 + 2 + 2)
 
 
 def test_models_of_variants_are_kept_while_there_is_room() -> None:
     """One that fits is made once; one that does not is made again; one that shares the weights takes no room."""
-    made = model(Pooled())
+    made = make_model(Pooled())
     size = sum(parameter.nbytes for parameter in made.net.parameters())
-    roomy, full = Others(size), Others(size - 1)
-    assert roomy.of(Shifted(1.0), made, 0) is roomy.of(Shifted(1.0), made, 0)
-    assert roomy.of(Randomised(0), made, 0) is roomy.of(Randomised(0), made, 0)
-    assert roomy.of(Randomised(1), made, 0) is not roomy.of(Randomised(1), made, 0)
-    assert full.of(Randomised(0), made, 0) is not full.of(Randomised(0), made, 0)
+    roomy, full = VariantModelCache(size), VariantModelCache(size - 1)
+    assert roomy.get(Shifted(1.0), made, 0) is roomy.get(Shifted(1.0), made, 0)
+    assert roomy.get(Randomised(0), made, 0) is roomy.get(Randomised(0), made, 0)
+    assert roomy.get(Randomised(1), made, 0) is not roomy.get(Randomised(1), made, 0)
+    assert full.get(Randomised(0), made, 0) is not full.get(Randomised(0), made, 0)
 
 
 def test_a_cell_is_charged_its_own_variants() -> None:
     """Whoever shares: a metric's rows say what it alone would have cost, one forward and backward per variant."""
     expected = {"avg_sensitivity": 3, "mprt": 1, "smooth_mprt": 16, "random_logit": 1, "replicate_agreement": 0}
-    rows = run_of(Line(tuple(part(name) for name in SHARED), tuple(measure(name) for name in expected))).scores
+    rows = run_of(
+        Components(tuple(make_explainer(name) for name in SHARED), tuple(measure(name) for name in expected))
+    ).scores
     for name, count in expected.items():
         own = rows[rows["metric"] == name]
         assert set(own["forwards"]) == {count}
@@ -207,12 +209,12 @@ def test_before_is_the_image_and_after_the_variant() -> None:
     """Both come with their maps, pass and classes; the pass of the variant has other images and its own name."""
     seen = []
 
-    def compare(before: Explained, after: Explained) -> Tensor:
+    def compare(before: Explanation, after: Explanation) -> Tensor:
         seen.append((before, after))
         return change(before, after)
 
     told = Told()
-    run_of(Line((told.part(),), (metric("m", VariantMetric([Noise(0.1, 0), OtherClass(0)], compare)),)))
+    run_of(Components((told.part(),), (metric("m", VariantMetric([Noise(0.1, 0), OtherClass(0)], compare)),)))
     (before, noisy), (same, other) = seen
     assert (before.run, noisy.run, other.run) == tuple(told.calls)
     assert before is not same
@@ -228,13 +230,13 @@ def test_against_another_variant() -> None:
     """Maps are compared with those of the variant that the metric names; it is explained first and scores nothing."""
     told, seen = Told(), []
 
-    def compare(before: Explained, after: Explained) -> Tensor:
-        seen.append((before.run.variant, after.run.variant))
+    def compare(before: Explanation, after: Explanation) -> Tensor:
+        seen.append((before.model_pass.variant_name, after.model_pass.variant_name))
         return change(before, after)
 
-    made = VariantMetric([Noise(0.1, 0), Noise(0.1, 1)], compare, against=Flip())
+    made = VariantMetric([Noise(0.1, 0), Noise(0.1, 1)], compare, base_variant=Flip())
     plain = VariantMetric([Noise(0.1, 0), Flip()], change)
-    result = run_of(Line((told.part(),), (metric("plain", plain), metric("made", made))))
+    result = run_of(Components((told.part(),), (metric("plain", plain), metric("made", made))))
     assert told.variants == ["", *(v.key for v in (Flip(), Noise(0.1, 0), Noise(0.1, 1)))]
     assert seen == [(Flip().key, Noise(0.1, n).key) for n in (0, 1)]
     run = told.calls[0]
@@ -248,7 +250,7 @@ def test_the_maps_of_a_variant_s_batches_are_averaged() -> None:
     seen = []
     made = VariantMetric([Smoothed(Variant(), 4, 0.1)], lambda _, after: seen.append(after) or after.maps.cells[:, 0])
     told = Told()
-    run_of(Line((told.part(),), (metric("m", made),)))
+    run_of(Components((told.part(),), (metric("m", made),)))
     mean = torch.stack([run.images.sum(1) for run in told.calls[1:]]).mean(0)
     torch.testing.assert_close(seen[0].maps.values, mean)
 
@@ -257,13 +259,13 @@ def test_variants_may_depend_on_the_model() -> None:
     """A function of the model is asked for them."""
     made = VariantMetric(lambda model: [Noise(0.1, n) for n in range(len(model.classes))], change)
     told = Told()
-    assert statuses(run_of(Line((told.part(),), (metric("m", made),)))) == {("told", "m"): "ok"}
+    assert statuses(run_of(Components((told.part(),), (metric("m", made),)))) == {("told", "m"): "ok"}
     assert told.variants == ["", *(Noise(0.1, n).key for n in range(3))]
 
 
 def test_no_variant_is_no_value() -> None:
     """A metric that finds nothing to ask of this model is undefined, not lost."""
-    result = run_of(Line((Told().part(),), (metric("m", VariantMetric(lambda _: [], change)),)))
+    result = run_of(Components((Told().part(),), (metric("m", VariantMetric(lambda _: [], change)),)))
     assert statuses(result) == {("told", "m"): "undefined"}
     assert not result.log.failures
 
@@ -272,7 +274,7 @@ def test_replicates_have_another_seed() -> None:
     """An explainer that draws is run under the replicate's seed, all others of its numbers being the run's."""
     told = Told()
     made = VariantMetric([Replicate(0), Replicate(1), Noise(0.1, 0)], change)
-    run_of(Line((told.part(like="smoothgrad"),), (metric("m", made),)))
+    run_of(Components((told.part(like="smoothgrad"),), (metric("m", made),)))
     assert [run.seed for run in told.calls] == [0, Replicate(0).seed(0), Replicate(1).seed(0), 0]
 
 
@@ -282,7 +284,9 @@ def test_scores_do_not_depend_on_the_batch(chunk: int) -> None:
     robust = ("avg_sensitivity", "consistency", "flip_equivariance", "input_invariance", "replicate_agreement")
     random = ("mprt", "mprt_top_down", "smooth_mprt", "efficient_mprt", "random_logit")
     wanted = tuple(measure(name) for name in (*robust, *random))
-    line = Line((part("saliency"), part("smoothgrad", samples=2), part("random")), wanted)
+    line = Components(
+        (make_explainer("saliency"), make_explainer("smoothgrad", samples=2), make_explainer("random")), wanted
+    )
     whole, parts = scores(run_of(line)), scores(run_of(line, chunk=chunk))
     pd.testing.assert_frame_equal(parts.loc[whole.index], whole, rtol=1e-5, atol=1e-6)
 
@@ -296,19 +300,19 @@ def test_draws_without_a_value_are_left_out() -> None:
     draws = torch.tensor([[1.0, nan, nan, -5], [3, 2, nan, nan], [8, nan, nan, -7]])
     expected = {"mean": [4, 2, nan, -6], "max": [8, 2, nan, -5], "median": [3, 2, nan, -6]}
     for how, values in expected.items():
-        torch.testing.assert_close(reduced(draws, how), torch.tensor(values), equal_nan=True)
+        torch.testing.assert_close(reduce_draws(draws, how), torch.tensor(values), equal_nan=True)
 
 
 def test_the_median_is_used_where_asked() -> None:
     """A metric's own reduction is applied over its variants."""
     values = {Noise(0.1, n).key: float(v) for n, v in enumerate((1, 2, 9))}
 
-    def compare(_: Explained, after: Explained) -> Tensor:
-        return torch.full((6,), values[after.run.variant])
+    def compare(_: Explanation, after: Explanation) -> Tensor:
+        return torch.full((6,), values[after.model_pass.variant_name])
 
     variants = [Noise(0.1, n) for n in range(3)]
     wanted = tuple(metric(how, VariantMetric(variants, compare, how)) for how in ("mean", "max", "median"))  # type: ignore[arg-type]
-    found = scores(run_of(Line((Told().part(),), wanted))).iloc[0]
+    found = scores(run_of(Components((Told().part(),), wanted))).iloc[0]
     assert found.to_dict() == {"mean": 4, "max": 9, "median": 2}
 
 
@@ -323,7 +327,9 @@ def test_variants_with_another_prediction_are_left_out_if_asked() -> None:
     told = Told()
     made = [VariantMetric([Noise(0.3, n) for n in range(2)], change, same_prediction=same) for same in (True, False)]
     result = run_of(
-        Line((told.part(),), (metric("same", made[0]), metric("any", made[1]))), images=images, made=model(Bright())
+        Components((told.part(),), (metric("same", made[0]), metric("any", made[1]))),
+        images=images,
+        made=make_model(Bright()),
     )
     original, *noisy = told.calls
     moved = torch.stack([(run.images - original.images).sum(1).abs().mean((1, 2)) for run in noisy])
@@ -341,23 +347,23 @@ def test_variants_with_another_prediction_are_left_out_if_asked() -> None:
 def test_what_others_are_compared_with_comes_first() -> None:
     """Equal variants are one, and every ``against`` precedes what is compared with it."""
     one = VariantMetric([Noise(0.1, 0), Flip()], change)
-    two = VariantMetric([Noise(0.1, 1), Noise(0.1, 0)], change, against=Flip())
-    assert variants_of([one, two], model(Pooled())) == [Flip(), Noise(0.1, 0), Noise(0.1, 1)]
+    two = VariantMetric([Noise(0.1, 1), Noise(0.1, 0)], change, base_variant=Flip())
+    assert collect_variants([one, two], make_model(Pooled())) == [Flip(), Noise(0.1, 0), Noise(0.1, 1)]
 
 
 # What fails.
 
 
-def failing(metrics: Sequence[Part], fails: Callable[[Pass], bool], **settings: object) -> BlockResult:
+def failing(metrics: Sequence[Component], fails: Callable[[Pass], bool], **settings: object) -> BlockResult:
     """A broken explainer beside one that works."""
     broken = Told(fails=fails)
-    return run_of(Line((broken.part("broken"), Told().part("works")), tuple(metrics)), **settings)  # type: ignore[arg-type]
+    return run_of(Components((broken.part("broken"), Told().part("works")), tuple(metrics)), **settings)  # type: ignore[arg-type]
 
 
 def test_an_explainer_that_fails_under_a_variant_loses_what_reads_it() -> None:
     """It keeps its other scores, and others keep theirs; there is one row per image, one failure, and no second try."""
     wanted = [measure("avg_sensitivity"), measure("max_sensitivity"), measure("flip_equivariance"), measure("gini")]
-    result = failing(wanted, lambda run: "Noise" in run.variant)
+    result = failing(wanted, lambda run: "Noise" in run.variant_name)
     lost = {("broken", "avg_sensitivity"), ("broken", "max_sensitivity")}
     assert {key for key, status in statuses(result).items() if status == "error"} == lost
     assert len(statuses(result)) == 8
@@ -371,8 +377,8 @@ def test_a_failure_in_the_second_batch_of_a_variant_loses_the_variant() -> None:
     calls: list[str] = []
 
     def second_copy(run: Pass) -> bool:
-        calls.append(run.variant)
-        return "Smoothed" in run.variant and len(smoothed()) == 2
+        calls.append(run.variant_name)
+        return "Smoothed" in run.variant_name and len(smoothed()) == 2
 
     def smoothed() -> list[str]:
         return [variant for variant in calls if "Smoothed" in variant]
@@ -384,7 +390,7 @@ def test_a_failure_in_the_second_batch_of_a_variant_loses_the_variant() -> None:
 
 def test_without_the_other_side_there_is_no_comparison() -> None:
     """Where the map to compare with failed, that is the reason given, not the comparison's."""
-    result = failing([measure("smooth_mprt", samples=2)], lambda run: "of=Variant()" in run.variant)
+    result = failing([measure("smooth_mprt", samples=2)], lambda run: "of=Variant()" in run.variant_name)
     assert statuses(result) == {("broken", "smooth_mprt"): "error", ("works", "smooth_mprt"): "ok"}
     assert [f["message"] for f in result.log.failures] == ["broken on purpose"]
 
@@ -392,7 +398,7 @@ def test_without_the_other_side_there_is_no_comparison() -> None:
 def test_a_comparison_that_fails_costs_its_cells_only() -> None:
     """Other metrics of the same variants are untouched."""
     bad = metric("bad", VariantMetric([Noise(8 / 255, n) for n in range(3)], lambda *_: 1 / 0))  # type: ignore[arg-type]
-    result = run_of(Line((Told().part(),), (bad, measure("avg_sensitivity"))))
+    result = run_of(Components((Told().part(),), (bad, measure("avg_sensitivity"))))
     assert statuses(result) == {("told", "bad"): "error", ("told", "avg_sensitivity"): "ok"}
     assert [(f["stage"], f["metric"], f["type"]) for f in result.log.failures] == [
         ("metric", "bad", "ZeroDivisionError")
@@ -402,7 +408,7 @@ def test_a_comparison_that_fails_costs_its_cells_only() -> None:
 def test_values_of_a_wrong_shape_cost_their_cell_only() -> None:
     """A metric that returns one number for all images is told so; the rest of the block goes on."""
     bad = metric("bad", VariantMetric([Noise(8 / 255, 0)], lambda *_: torch.zeros(1)))
-    result = run_of(Line((Told().part(),), (bad, measure("avg_sensitivity"), measure("gini"))))
+    result = run_of(Components((Told().part(),), (bad, measure("avg_sensitivity"), measure("gini"))))
     assert statuses(result)["told", "bad"] == "error"
     assert len({status for key, status in statuses(result).items() if key[1] != "bad"}) == 1
     assert "(B,) = (6,), got (1,)" in result.log.failures[0]["message"]
@@ -424,7 +430,7 @@ def test_a_variant_that_cannot_be_made_costs_its_readers() -> None:
     variants = [Noise(0.1, 0), Unmakeable(), Noise(0.1, 1), AlsoUnmakeable()]
     bad = [metric(name, VariantMetric(variants, change)) for name in ("one", "two")]
     told = Told()
-    result = run_of(Line((told.part("a"), told.part("b")), (*bad, measure("flip_equivariance"))))
+    result = run_of(Components((told.part("a"), told.part("b")), (*bad, measure("flip_equivariance"))))
     assert {key for key, status in statuses(result).items() if status == "error"} == {
         (explainer, name) for explainer in "ab" for name in ("one", "two")
     }
@@ -438,7 +444,7 @@ def test_variants_that_cannot_be_listed_cost_their_metric() -> None:
     def unlisted(_: Model) -> list[Variant]:
         raise ValueError("no such layers")
 
-    result = run_of(Line((Told().part(),), (metric("bad", VariantMetric(unlisted, change)), measure("mprt"))))
+    result = run_of(Components((Told().part(),), (metric("bad", VariantMetric(unlisted, change)), measure("mprt"))))
     assert statuses(result) == {("told", "bad"): "error", ("told", "mprt"): "ok"}
 
 
@@ -454,7 +460,7 @@ def test_nothing_is_made_for_what_is_skipped() -> None:
     )
     told = Told()
     result = run_of(
-        Line((told.part(),), (*wanted, measure("gini"))),
+        Components((told.part(),), (*wanted, measure("gini"))),
         skipped={"unlisted": "needs weights", "unmade": "needs weights"},
     )
     assert statuses(result) == {("told", "gini"): "ok"}
@@ -464,15 +470,15 @@ def test_nothing_is_made_for_what_is_skipped() -> None:
 
 def test_running_out_of_memory_under_a_variant_halves_the_batch() -> None:
     """It is no failure of a cell: the block begins again with less, and the scores are those of a larger machine."""
-    saliency, wanted = part("saliency"), (measure("avg_sensitivity"), measure("mprt"))
+    saliency, wanted = make_explainer("saliency"), (measure("avg_sensitivity"), measure("mprt"))
 
     def tight(run: Pass, targets: Tensor) -> Tensor:
-        if run.variant and len(run) > 3:
+        if run.variant_name and len(run) > 3:
             raise torch.OutOfMemoryError("no room")
-        return saliency.made(run, targets)  # type: ignore[no-any-return]
+        return saliency.plugin(run, targets)  # type: ignore[no-any-return]
 
-    result = run_of(Line((replace(saliency, made=tight),), wanted), chunk=6)
+    result = run_of(Components((replace(saliency, plugin=tight),), wanted), chunk=6)
     assert result.log.chunk == 3
     assert not result.log.failures
-    whole = scores(run_of(Line((saliency,), wanted)))
+    whole = scores(run_of(Components((saliency,), wanted)))
     pd.testing.assert_frame_equal(scores(result), whole, rtol=1e-5, atol=1e-6)

@@ -7,22 +7,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mavis.analysis.groups import Rules
-from mavis.analysis.model_validity import reliance, truth_verified
+from mavis.analysis.groups import BootstrapSettings
+from mavis.analysis.model_validity import assess_part_reliance, has_verified_truth
 from mavis.core.registry import explainers, metrics
 from mavis.core.types import PART_CODES, Batch
 from mavis.engine.execution import block
-from mavis.engine.execution.explain import Job
-from mavis.engine.model_checks.part_reliance import COLUMNS, measure, region
-from mavis.engine.planning.plan import Block, Cell, Line, Part
+from mavis.engine.execution.explain import ModelTask
+from mavis.engine.model_checks.part_reliance import COLUMNS, measure_reliance, part_region
+from mavis.engine.planning.plan import Block, Cell, Component, Components
 from mavis.protocol import loading
 from mavis.protocol.schema import RelianceRules
 
-from ...toys import GREY, Stored, model
+from ...toys import GREY, StoredBatch, make_model
 
-RULES = Rules(("race",), 2, 200, 0.95, 0)
+RULES = BootstrapSettings(("race",), 2, 200, 0.95, 0)
 LIMITS = RelianceRules(draws=2, min_share=0.25)
-QUICK = loading.load("quick").model_copy(update={"reliance": LIMITS})
+QUICK = loading.load_protocol("quick").model_copy(update={"reliance": LIMITS})
 SIDE = 10
 """Each part is a row of so many pixels."""
 
@@ -57,14 +57,20 @@ class PartSum(nn.Module):
 
 def measured(net: nn.Module, count: int = 6, chunk: int = 64, rules: object = QUICK, **sample: object) -> pd.DataFrame:
     batch = planted(count)
-    drawn = {"ids": batch.ids, "varied": frozenset(batch.ids), "data": Stored(batch), "rerender": True, **sample}
-    made = model(net, classes=("yes", "no"))
-    return measure(made, SimpleNamespace(**drawn), rules, chunk)  # type: ignore[arg-type]
+    drawn = {
+        "ids": batch.ids,
+        "variant_ids": frozenset(batch.ids),
+        "data": StoredBatch(batch),
+        "can_rerender": True,
+        **sample,
+    }
+    made = make_model(net, classes=("yes", "no"))
+    return measure_reliance(made, SimpleNamespace(**drawn), rules, chunk)  # type: ignore[arg-type]
 
 
 def found(net: nn.Module, limits: RelianceRules = LIMITS, count: int = 6):
     images = pd.DataFrame({"race": ["x", "y"] * (count // 2)}, index=[f"planted/{k}" for k in range(count)])
-    return {one.part: one for one in reliance(measured(net, count), images, RULES, limits)}
+    return {one.part: one for one in assess_part_reliance(measured(net, count), images, RULES, limits)}
 
 
 def test_a_part_sum_moves_by_its_weights() -> None:
@@ -90,7 +96,7 @@ def test_what_varies_much_between_images_is_not_shown_to_be_used() -> None:
     rows = [(f"planted/{k}", part, v) for k in range(40) for part, v in (("eyes", 1.0), ("nose", 12.0 * (k == 0)))]
     table = pd.DataFrame(rows, columns=["image", "part", "change"])
     images = pd.DataFrame({"race": "x"}, index=[f"planted/{k}" for k in range(40)])
-    by = {one.part: one for one in reliance(table, images, RULES, LIMITS)}
+    by = {one.part: one for one in assess_part_reliance(table, images, RULES, LIMITS)}
     assert by["nose"].change.mean == pytest.approx(0.3)
     assert (by["eyes"].used, by["nose"].used) == (True, False)
 
@@ -105,12 +111,12 @@ def test_the_batch_changes_nothing() -> None:
 
 def test_only_the_varied_images_are_asked() -> None:
     """Those on which maps are made again; none where the protocol does not ask or the parts cannot be drawn."""
-    few = measured(PartSum(eyes=1.0), varied=frozenset({"planted/1", "planted/3"}))
+    few = measured(PartSum(eyes=1.0), variant_ids=frozenset({"planted/1", "planted/3"}))
     assert set(few["image"]) == {"planted/1", "planted/3"}
     assert len(few) == 2 * len(PART_CODES)
     for empty in (
         measured(PartSum(eyes=1.0), rules=QUICK.model_copy(update={"reliance": None})),
-        measured(PartSum(eyes=1.0), rerender=False),
+        measured(PartSum(eyes=1.0), can_rerender=False),
     ):
         assert empty.empty
         assert list(empty.columns) == COLUMNS
@@ -120,31 +126,31 @@ def test_the_region_is_that_of_the_used_parts() -> None:
     """The pixels of both, and of no other; no parts, no region."""
     batch = planted(2)
     expected = torch.isin(batch.parts, torch.tensor([PART_CODES["eyes"], PART_CODES["mouth"]]))
-    assert torch.equal(region(batch, ("eyes", "mouth")), expected)
-    assert not region(batch, ()).any()
-    assert region(Batch(batch.images, batch.labels, batch.ids), ("eyes",)) is None
+    assert torch.equal(part_region(batch, ("eyes", "mouth")), expected)
+    assert not part_region(batch, ()).any()
+    assert part_region(Batch(batch.images, batch.labels, batch.ids), ("eyes",)) is None
 
 
 @pytest.mark.parametrize(("truth", "expected"), [(None, 0.0), (("mouth",), 1.0), (("mouth", "eyes"), 1.0)])
 def test_localisation_reads_the_region_of_a_job(truth: tuple[str, ...] | None, expected: float) -> None:
     """All mass of a map of the mouth is on the parts in use, none on the eyes, which carry the label."""
     batch = planted(2)
-    mouth = Part(
-        "mouth", {}, explainers["random"].traits, lambda run, _: region(run.batch, ("mouth",))[:, None].float()
+    mouth = Component(
+        "mouth", {}, explainers["random"].traits, lambda run, _: part_region(run.batch, ("mouth",))[:, None].float()
     )
-    mass = Part("relevance_mass", {}, metrics["relevance_mass"].traits, metrics["relevance_mass"].make())
-    made = model(PartSum(), classes=("yes", "no"))
-    line, targets = Line((mouth,), (mass,)), dict.fromkeys(batch.ids, 0)
-    job = Job(made, Stored(batch), line, targets, GREY, 0, 5, 64, truth=truth)  # type: ignore[arg-type]
+    mass = Component("relevance_mass", {}, metrics["relevance_mass"].traits, metrics["relevance_mass"].create())
+    made = make_model(PartSum(), classes=("yes", "no"))
+    line, targets = Components((mouth,), (mass,)), dict.fromkeys(batch.ids, 0)
+    job = ModelTask(made, StoredBatch(batch), line, targets, GREY, 0, 5, 64, used_parts=truth)  # type: ignore[arg-type]
     cells = (Cell("cell", "mouth", "relevance_mass", None),)
-    rows = block.run(job, Block("block", made.name, batch.ids, cells, variants=True)).scores
+    rows = block.run_block(job, Block("block", made.name, batch.ids, cells, has_variants=True)).scores
     assert rows["value"].tolist() == [expected] * 2
 
 
 def test_truth_is_verified_by_parts_used_and_not_used() -> None:
     """Some used and some not; all or none leave nothing to point at; unmeasured is unknown."""
     some = tuple(found(PartSum(eyes=1.0)).values())
-    assert truth_verified(some) is True
-    assert truth_verified(tuple(found(PartSum(**dict.fromkeys(PART_CODES, 1.0))).values())) is False
-    assert truth_verified(tuple(found(PartSum()).values())) is False
-    assert truth_verified(()) is None
+    assert has_verified_truth(some) is True
+    assert has_verified_truth(tuple(found(PartSum(**dict.fromkeys(PART_CODES, 1.0))).values())) is False
+    assert has_verified_truth(tuple(found(PartSum()).values())) is False
+    assert has_verified_truth(()) is None

@@ -7,33 +7,33 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mavis.analysis.groups import Rules
-from mavis.analysis.model_validity import leak
+from mavis.analysis.groups import BootstrapSettings
+from mavis.analysis.model_validity import assess_leak
 from mavis.core.perceptual_hash import Fingerprints
 from mavis.core.registry import models
 from mavis.core.types import Model
 from mavis.datasets.synthetic_faces import synthetic_faces
-from mavis.engine.model_checks.training_leakage import COLUMNS, measure
+from mavis.engine.model_checks.training_leakage import COLUMNS, measure_leakage
 from mavis.protocol import loading
 from mavis.protocol.schema import LeakRules
 
-from ...toys import Pooled, model
+from ...toys import Pooled, make_model
 
 FACES = synthetic_faces()
 IDS = tuple(FACES.table().index[:40])
 SAMPLE = SimpleNamespace(ids=IDS, data=FACES)
-QUICK = loading.load("quick")
-RULES = Rules(("race",), 2, 100, 0.95, 0)
+QUICK = loading.load_protocol("quick")
+RULES = BootstrapSettings(("race",), 2, 100, 0.95, 0)
 
 
 def trained_on(images: object) -> Model:
     """A model that saw these images."""
-    return replace(model(Pooled()), seen=Fingerprints.of(images))  # type: ignore[arg-type]
+    return replace(make_model(Pooled()), training_fingerprints=Fingerprints.from_images(images))  # type: ignore[arg-type]
 
 
 def found(made: Model, limits: LeakRules | None = QUICK.data.leak, chunk: int = 64):
-    rows = measure(made, SAMPLE, QUICK, chunk)  # type: ignore[arg-type]
-    return leak(rows, FACES.table().loc[list(IDS)], RULES, limits)
+    rows = measure_leakage(made, SAMPLE, QUICK, chunk)  # type: ignore[arg-type]
+    return assess_leak(rows, FACES.table().loc[list(IDS)], RULES, limits)
 
 
 def test_planted_copies_are_counted() -> None:
@@ -55,26 +55,26 @@ def test_a_rate_within_the_limit_is_not_excessive() -> None:
 
 def test_an_unknown_training_set_is_said_to_be_unknown() -> None:
     """No rate is made up."""
-    one = found(model(Pooled()))
+    one = found(make_model(Pooled()))
     assert (one.known, one.rate, one.groups, one.excessive) == (False, None, {}, False)
 
 
 def test_nothing_is_looked_at_unless_asked_for() -> None:
     """Without the rule an empty table with the same columns, and no finding."""
     rules = QUICK.model_copy(update={"data": QUICK.data.model_copy(update={"leak": None})})
-    rows = measure(trained_on(FACES.load(IDS[:1]).images), SAMPLE, rules, 8)  # type: ignore[arg-type]
+    rows = measure_leakage(trained_on(FACES.load(IDS[:1]).images), SAMPLE, rules, 8)  # type: ignore[arg-type]
     assert list(rows.columns) == COLUMNS
     assert rows.empty
-    assert leak(rows, FACES.table(), RULES, None) is None
+    assert assess_leak(rows, FACES.table(), RULES, None) is None
 
 
 @pytest.mark.parametrize(("name", "recipe"), [("race_resnet", "balanced"), ("race_resnet_biased", "biased")])
 def test_the_shipped_models_know_their_training_images_and_saw_no_other(name: str, recipe: str) -> None:
     """All of the first training images are found; no evaluation image is, nor is any near."""
-    made = models[name].make()
+    made = models[name].create()
     assert made.seen is not None
     train = synthetic_faces(split="train", recipe=recipe)
-    same, _ = Fingerprints.of(train.load(list(train.table().index[:50])).images).nearest(made.seen)
+    same, _ = Fingerprints.from_images(train.load(list(train.table().index[:50])).images).nearest_distances(made.seen)
     assert same.all()
     assert len(made.seen) == made.card["data"]["images"]
     one = found(made)

@@ -10,52 +10,52 @@ from torch import Tensor, nn
 import mavis
 from mavis.core import registry
 from mavis.core.compute import Cost
-from mavis.core.devices import grain
+from mavis.core.devices import batch_multiple
 from mavis.core.errors import ModelError
 from mavis.core.model_pass import Pass
 from mavis.core.traits import ExplainerTraits
 from mavis.core.types import Model
 from mavis.engine.planning import compatibility, cost_estimate, setup
 from mavis.engine.planning import request as request_
-from mavis.engine.planning.plan import Line, Part, Subject, cells
+from mavis.engine.planning.plan import Component, Components, ModelUnderTest, make_cells
 from mavis.models.loading.open import open_models
 from mavis.protocol import loading
 
-from ...toys import GREY, Linear, Pooled, batch_of, model, noise, part
+from ...toys import GREY, Linear, Pooled, make_batch, make_explainer, make_model, random_images
 
 HIDES = "there is nothing behind it"
 
 
-def own(explain: Callable[[Pass, Tensor], object], **traits: object) -> Part:
+def own(explain: Callable[[Pass, Tensor], object], **traits: object) -> Component:
     """An explainer of a test's own, named ``own``."""
-    return Part("own", {}, ExplainerTraits("a test", **traits), explain)  # type: ignore[arg-type]
+    return Component("own", {}, ExplainerTraits("a test", **traits), explain)  # type: ignore[arg-type]
 
 
-def tried(on: nn.Module | Model, *parts: Part, images: Tensor | None = None) -> compatibility.Tried:
+def tried(on: nn.Module | Model, *parts: Component, images: Tensor | None = None) -> compatibility.CompatibilityReport:
     """Tried on two images of noise."""
-    made = on if isinstance(on, Model) else model(on)
-    batch = batch_of(noise(2) if images is None else images)
-    return compatibility.assess(parts, made, batch, GREY, seed=0, chunk=64)
+    made = on if isinstance(on, Model) else make_model(on)
+    batch = make_batch(random_images(2) if images is None else images)
+    return compatibility.check_explainers(parts, made, batch, GREY, seed=0, chunk=64)
 
 
-def alone(on: nn.Module | Model, one: Part) -> compatibility.Support:
+def alone(on: nn.Module | Model, one: Component) -> compatibility.Compatibility:
     """What is found for a single explainer."""
-    return tried(on, one).supports[one.name]
+    return tried(on, one).explainers[one.name]
 
 
 def test_what_works_is_supported_and_what_it_costs_is_known() -> None:
     """A saliency map is one forward and one backward, counted apart from the check's own."""
-    found = tried(Pooled(), part("saliency"))
-    assert found.supports["saliency"] == compatibility.Support("supported", cost=Cost(1, 1))
+    found = tried(Pooled(), make_explainer("saliency"))
+    assert found.explainers["saliency"] == compatibility.Compatibility("supported", cost=Cost(1, 1))
     assert (found.cost.forwards, found.cost.backwards) == (2 + 2, 2)
     assert found.costs == {"saliency": Cost(1, 1)}
-    assert found.unfit == {}
+    assert found.incompatible == {}
 
 
 def test_an_explainer_that_asks_for_predictions_is_not_run() -> None:
     """It works on whatever answers."""
     found = alone(Pooled(), own(lambda *_: pytest.fail("it was run"), needs=frozenset({"forward"})))
-    assert found == compatibility.Support("supported")
+    assert found == compatibility.Compatibility("supported")
 
 
 def test_an_explainer_that_reads_activations_alone_is_run_on_one_image() -> None:
@@ -66,13 +66,13 @@ def test_an_explainer_that_reads_activations_alone_is_run_on_one_image() -> None
         seen.append(len(targets))
         return run.images * run.activations.sum()
 
-    found = alone(model(Pooled(), cam_layer="relu"), own(explain, needs=frozenset({"activations"})))
+    found = alone(make_model(Pooled(), cam_layer="relu"), own(explain, needs=frozenset({"activations"})))
     assert (found.status, found.cost, seen) == ("supported", Cost(1, 0), [1])
 
 
 def test_what_a_model_does_not_give_is_named() -> None:
     """Without any run."""
-    found = alone(model(Pooled(), can=frozenset({"forward"})), part("gradcam"))
+    found = alone(make_model(Pooled(), capabilities=frozenset({"forward"})), make_explainer("gradcam"))
     assert (found.status, found.cost) == ("unsupported", None)
     assert found.reason == "needs activations, gradient, which Pooled does not give"
 
@@ -97,15 +97,15 @@ def test_an_explainer_that_fails_is_unsupported(error: Exception, reason: str) -
 
 def test_what_a_failed_explainer_leaves_behind_hurts_nobody() -> None:
     """Neither the model nor those that are tried after it see its hooks."""
-    made = model(Pooled())
+    made = make_model(Pooled())
 
     def explain(run: Pass, _: Tensor) -> Tensor:
         run.model.net.register_forward_hook(lambda *_: None)
         run.model.net.conv.register_forward_hook(lambda _, __, output: output * torch.nan)
         raise RuntimeError
 
-    found = tried(made, own(explain), part("saliency"))
-    assert found.supports["saliency"].status == "supported"
+    found = tried(made, own(explain), make_explainer("saliency"))
+    assert found.explainers["saliency"].status == "supported"
     assert not any(module._forward_hooks for module in made.net.modules())
 
 
@@ -161,25 +161,25 @@ def test_a_map_that_is_the_same_everywhere_is_no_proof() -> None:
         there = torch.tensor([name == "toy/3" for name in run.ids])[:, None, None, None]
         return run.input_gradient(targets) * there
 
-    images = noise(6)
-    found = tried(Pooled(), own(late), images=images).supports["own"]
+    images = random_images(6)
+    found = tried(Pooled(), own(late), images=images).explainers["own"]
     assert (found.status, found.cost) == ("supported", Cost(1, 1))
     assert seen == [("toy/0", "toy/1"), ("toy/2",), ("toy/3",)]
     same = own(late, same_as="saliency", pooling="l2")
-    assert tried(Pooled(), same, images=images).supports["own"].reason == "equals saliency here"
+    assert tried(Pooled(), same, images=images).explainers["own"].reason == "equals saliency here"
     zero = own(lambda run, _: torch.zeros_like(run.images), same_as="saliency")
-    assert tried(Pooled(), zero, images=images).supports["own"].reason.endswith("(6 images tried)")
+    assert tried(Pooled(), zero, images=images).explainers["own"].reason.endswith("(6 images tried)")
 
 
 def test_guided_backprop_of_a_model_without_relu_is_its_gradient() -> None:
     """It is called what it is; with a ReLU it is a method of its own."""
     smooth = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 3))
-    found = tried(smooth, part("saliency"), part("guided_backprop")).supports
+    found = tried(smooth, make_explainer("saliency"), make_explainer("guided_backprop")).explainers
     assert found["saliency"].status == "supported"
     assert found["guided_backprop"].status == "degenerate"
     assert found["guided_backprop"].reason == "equals saliency here, since the model has no ReLU"
     rough = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
-    assert alone(rough, part("guided_backprop")).status == "supported"
+    assert alone(rough, make_explainer("guided_backprop")).status == "supported"
 
 
 def test_only_guided_methods_miss_a_relu() -> None:
@@ -187,8 +187,8 @@ def test_only_guided_methods_miss_a_relu() -> None:
     for seed in range(12):
         torch.manual_seed(seed)
         layers = (nn.Conv2d(3, 4, 3), nn.Softplus(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
-        net = model(nn.Sequential(*layers), cam_layer="1")
-        found = tried(net, part("xgradcam"), images=noise(8)).supports["xgradcam"]
+        net = make_model(nn.Sequential(*layers), cam_layer="1")
+        found = tried(net, make_explainer("xgradcam"), images=random_images(8)).explainers["xgradcam"]
         assert (found.status, found.reason) == ("degenerate", "equals gradcam here")
 
 
@@ -198,24 +198,24 @@ def test_equal_means_to_the_fifth_digit_and_with_the_sign(factor: float, status:
     same = own(
         lambda run, targets: factor * (run.images - 0.5) * run.input_gradient(targets), same_as="input_x_gradient"
     )
-    assert alone(Linear(noise(3, seed=1)), same).status == status
+    assert alone(Linear(random_images(3, seed=1)), same).status == status
 
 
 @pytest.mark.parametrize(("factor", "error"), [(1.0, 0.0), (1.25, 0.25), (-1.0, 2.0)])
 def test_completeness_is_measured(factor: float, error: float) -> None:
     """For a linear model gradient times (image − mean colour) adds up exactly; c times it misses by |c − 1|."""
     explain = own(lambda run, targets: factor * (run.images - 0.5) * run.input_gradient(targets), complete=True)
-    found = alone(Linear(noise(3, seed=1)), explain)
+    found = alone(Linear(random_images(3, seed=1)), explain)
     assert found.status == "supported"
     assert found.figures["completeness"] == pytest.approx(error, abs=1e-5)
 
 
 def test_only_what_claims_to_add_up_is_measured() -> None:
     """A saliency map claims nothing."""
-    assert alone(Linear(noise(3, seed=1)), part("saliency")).figures == {}
+    assert alone(Linear(random_images(3, seed=1)), make_explainer("saliency")).figures == {}
 
 
-@pytest.mark.skipif(grain() != 8, reason="the batch is filled up to another size with more threads")
+@pytest.mark.skipif(batch_multiple() != 8, reason="the batch is filled up to another size with more threads")
 def test_maps_are_made_for_the_predicted_class() -> None:
     """The class with the highest logit of each image."""
     seen: list[Tensor] = []
@@ -224,21 +224,26 @@ def test_maps_are_made_for_the_predicted_class() -> None:
         seen.append(targets)
         return run.images
 
-    made, images = model(Pooled()), noise(2, seed=3)
+    made, images = make_model(Pooled()), random_images(2, seed=3)
     tried(made, own(explain), images=images)
     assert torch.equal(seen[0], made.net(images).argmax(1))
 
 
 def test_cells_of_an_explainer_that_does_not_work_are_skipped() -> None:
     """All of them, with the reason; what the model does not give comes first."""
-    subject = Subject(
-        "m", "r", "d", frozenset({"forward", "gradient"}), truth=True, unfit={"saliency": HIDES, "cam": HIDES}
+    subject = ModelUnderTest(
+        "m",
+        "r",
+        "d",
+        frozenset({"forward", "gradient"}),
+        has_truth=True,
+        incompatible={"saliency": HIDES, "cam": HIDES},
     )
-    rules = loading.changed(loading.load("quick"), metrics={"gini": {}, "mprt": {}})
-    parts = (part("saliency"), part("cam"), part("rise"))
+    rules = loading.with_overrides(loading.load_protocol("quick"), metrics={"gini": {}, "mprt": {}})
+    parts = (make_explainer("saliency"), make_explainer("cam"), make_explainer("rise"))
     entries = [registry.metrics[name] for name in ("gini", "mprt")]
-    line = Line(parts, tuple(Part(e.name, {}, e.traits, e.make()) for e in entries))
-    found = {(cell.explainer, cell.metric): cell.skipped for cell in cells(subject, line, rules)}
+    line = Components(parts, tuple(Component(e.name, {}, e.traits, e.create()) for e in entries))
+    found = {(cell.explainer, cell.metric): cell.skipped for cell in make_cells(subject, line, rules)}
     assert found["saliency", "gini"] == found["saliency", "mprt"] == HIDES
     assert found["cam", "gini"] == "needs activations, weights, which m does not give"
     assert found["rise", "gini"] is None
@@ -270,16 +275,16 @@ def test_what_a_map_costs_is_read_off_the_model_itself() -> None:
     request = request_.Request(
         ("net",), explainers=("scorecam", "saliency"), metrics=("gini",), groups=("race",), limit=7
     )
-    planned = setup.plan(request, opened)
-    estimate: cost_estimate.Estimate = planned.costs["Sequential"]
+    planned = setup.plan_run(request, opened)
+    estimate: cost_estimate.CostEstimate = planned.cost_estimates["Sequential"]
     assert estimate.maps["scorecam"] == Cost(13, 0)
     assert estimate.maps["saliency"] == Cost(1, 1)
 
 
 def test_a_named_model_is_tried_with_every_explainer() -> None:
     """Methods, controls and oracles; what preflight did comes along."""
-    found = compatibility.matrix("mask_mean", "planted_square", place=torch.device("cpu"))
-    assert set(found.tried.supports) >= {e.name for e in registry.explainers if e.traits.role == "method"}
-    assert found.tried.supports["saliency"].status == "supported"
-    assert found.tried.supports["gradcam"].reason == "needs activations, which mask_mean does not give"
-    assert found.changes == ("put into evaluation mode",)
+    found = compatibility.compatibility_matrix("mask_mean", "planted_square", device=torch.device("cpu"))
+    assert set(found.report.explainers) >= {e.name for e in registry.explainers if e.traits.role == "method"}
+    assert found.report.explainers["saliency"].status == "supported"
+    assert found.report.explainers["gradcam"].reason == "needs activations, which mask_mean does not give"
+    assert found.preparation == ("put into evaluation mode",)

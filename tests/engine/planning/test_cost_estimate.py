@@ -16,10 +16,10 @@ from mavis.datasets.planted_square import planted_square
 from mavis.engine.execution import block as execute
 from mavis.engine.execution import explain
 from mavis.engine.planning import cost_estimate
-from mavis.engine.planning.plan import Subject, blocks, cells, line_up
+from mavis.engine.planning.plan import ModelUnderTest, make_blocks, make_cells, resolve_components
 from mavis.protocol.schema import Protocol
 
-from ...tables import protocol
+from ...tables import make_protocol
 
 DATA = planted_square(count=3, size=32)
 IDS = tuple(DATA.table().index)
@@ -34,20 +34,29 @@ def made() -> Model:
 
 def rules(explainer: str, params: Mapping[str, Any], metrics: Mapping[str, Any]) -> Protocol:
     """One explainer alone under some metrics."""
-    return protocol(explainers={"controls": [], "settings": {explainer: dict(params)}}, metrics=dict(metrics))
+    return make_protocol(explainers={"controls": [], "settings": {explainer: dict(params)}}, metrics=dict(metrics))
 
 
 def both(explainer: str, params: Mapping[str, Any], metrics: Mapping[str, Any], varied: int = 0) -> tuple[Cost, Cost]:
     """Planned and spent by one explainer alone on three images, so many of them with variants."""
     found, model = rules(explainer, params, metrics), made()
-    line = line_up(found, [explainer])
-    subject = Subject("tiny", "r1", "p1", model.can, truth=True)
-    laid = cells(subject, line, found)
-    planned = cost_estimate.estimate(line, laid, model, DATA.load(IDS[:1]), (len(IDS), varied)).of(explainer)
-    job = explain.Job(
-        model=model, data=DATA, line=line, targets=dict.fromkeys(IDS, 0), mean=DATA.mean, seed=0, grid=16, chunk=4
+    line = resolve_components(found, [explainer])
+    subject = ModelUnderTest("tiny", "r1", "p1", model.capabilities, has_truth=True)
+    laid = make_cells(subject, line, found)
+    planned = cost_estimate.estimate_cost(line, laid, model, DATA.load(IDS[:1]), (len(IDS), varied)).for_explainer(
+        explainer
     )
-    logs = [execute.run(job, block).log for block in blocks(subject, laid, IDS, IDS[:varied])]
+    job = explain.ModelTask(
+        model=model,
+        data=DATA,
+        components=line,
+        targets=dict.fromkeys(IDS, 0),
+        mean_colour=DATA.mean,
+        seed=0,
+        grid=16,
+        chunk=4,
+    )
+    logs = [execute.run_block(job, block).log for block in make_blocks(subject, laid, IDS, IDS[:varied])]
     assert not any(log.failures for log in logs)
     return planned, Cost(sum(log.forwards for log in logs), sum(log.backwards for log in logs))
 
@@ -92,7 +101,7 @@ def test_tied_maps_take_a_second_order_where_equal_cells_are_parted() -> None:
     planned, spent = both("gradcam", {}, {"nsrg": {"points": 11}})
     assert planned == Cost(3 * (1 + 36), 3)
     run = Pass(made(), DATA.load(IDS), DATA.mean, 0, 4)
-    pixels = explainers["gradcam"].make()(run, torch.zeros(3, dtype=torch.int64))[:, 0]
+    pixels = explainers["gradcam"].create()(run, torch.zeros(3, dtype=torch.int64))[:, 0]
     cells = torch.nn.functional.avg_pool2d(pixels, 2).flatten(1).numpy()
     removed = [26, 51, 77, 102, 128, 154, 179, 205, 230]
     parted = sum(row[k - 1] == row[k] for row in np.sort(cells) for k in (*removed, *(256 - k for k in removed)))
@@ -103,20 +112,20 @@ def test_tied_maps_take_a_second_order_where_equal_cells_are_parted() -> None:
 def test_probes_are_counted_once_for_all() -> None:
     """Each of 256 cells alone is 256 samples an image, however many explainers compare themselves with the answers."""
     found = rules("saliency", {}, {"single_deletion": {}})
-    line = line_up(found, ["saliency", "random"])
-    laid = cells(Subject("tiny", "r1", "p1", made().can, truth=True), line, found)
-    planned = cost_estimate.estimate(line, laid, made(), DATA.load(IDS[:1]), (3, 0))
+    line = resolve_components(found, ["saliency", "random"])
+    laid = make_cells(ModelUnderTest("tiny", "r1", "p1", made().capabilities, has_truth=True), line, found)
+    planned = cost_estimate.estimate_cost(line, laid, made(), DATA.load(IDS[:1]), (3, 0))
     assert planned.probes == 256
     assert planned.total == Cost(3 * 256 + 3, 3)
-    assert planned.total.work == 3 * 256 + 3 + 2 * 3
+    assert planned.total.forward_equivalents == 3 * 256 + 3 + 2 * 3
 
 
 def test_skipped_explainers_cost_nothing() -> None:
     """What the model cannot do is not in the estimate."""
     found = rules("saliency", {}, {"gini": {}})
-    line = line_up(found, ["saliency", "rise"])
-    blind = cells(Subject("tiny", "r1", "p1", frozenset({"forward"}), truth=True), line, found)
-    assert set(cost_estimate.estimate(line, blind, made(), DATA.load(IDS[:1]), (3, 0)).maps) == {"rise"}
+    line = resolve_components(found, ["saliency", "rise"])
+    blind = make_cells(ModelUnderTest("tiny", "r1", "p1", frozenset({"forward"}), has_truth=True), line, found)
+    assert set(cost_estimate.estimate_cost(line, blind, made(), DATA.load(IDS[:1]), (3, 0)).maps) == {"rise"}
 
 
 def test_the_estimate_leaves_the_model_alone() -> None:
@@ -124,16 +133,16 @@ def test_the_estimate_leaves_the_model_alone() -> None:
     model, calls = made(), []
     model.net.register_forward_hook(lambda *_: calls.append(1))
     found = rules("gradcam", {}, {"gini": {}})
-    line = line_up(found, ["gradcam"])
-    laid = cells(Subject("tiny", "r1", "p1", model.can, truth=True), line, found)
-    cost_estimate.estimate(line, laid, model, DATA.load(IDS[:1]), (3, 0))
+    line = resolve_components(found, ["gradcam"])
+    laid = make_cells(ModelUnderTest("tiny", "r1", "p1", model.capabilities, has_truth=True), line, found)
+    cost_estimate.estimate_cost(line, laid, model, DATA.load(IDS[:1]), (3, 0))
     assert calls == []
     assert not model.net[1]._forward_hooks
 
 
 def test_seconds_are_measured() -> None:
     """Both directions where there are gradients, forward only where there are none."""
-    forward, backward = cost_estimate.seconds(made(), 32, 4)
+    forward, backward = cost_estimate.seconds_per_sample(made(), 32, 4)
     assert forward > 0
     assert backward >= 0
 
@@ -141,7 +150,7 @@ def test_seconds_are_measured() -> None:
 def test_a_metric_says_what_it_asks_of_the_model() -> None:
     """Per map for sweeps, for all maps for probes, maps for variants; the figures are those of the defaults."""
     said = {
-        name: cost_estimate.in_words(metrics[name].make())
+        name: cost_estimate.describe_cost(metrics[name].create())
         for name in ("gini", "deletion", "nsrg", "single_deletion", "part_faithfulness", "mprt", "mprt_top_down")
     }
     assert said == {

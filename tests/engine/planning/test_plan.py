@@ -7,27 +7,39 @@ from typing import Any
 import pytest
 
 from mavis.core.errors import BadParameter, UnknownName
-from mavis.engine.planning.plan import Cell, Line, Subject, blocks, cells, check_names, line_up, share, with_reference
-from mavis.protocol.loading import changed
+from mavis.engine.planning.plan import (
+    Cell,
+    Components,
+    ModelUnderTest,
+    check_names,
+    make_blocks,
+    make_cells,
+    resolve_components,
+    shard_blocks,
+    with_reference,
+)
+from mavis.protocol.loading import with_overrides
 from mavis.protocol.schema import Protocol
 
-from ...tables import protocol
+from ...tables import make_protocol
 
-SMALL = protocol(
+SMALL = make_protocol(
     metrics={"nsrg": {}, "gini": {}, "pointing_game": {}},
     explainers={"controls": ["random"], "oracles": ["oracle"], "settings": {"rise": {"masks": 32}}},
 )
-SUBJECT = Subject("m", "weights1", "pixels1", frozenset({"forward", "gradient", "activations", "weights"}), truth=True)
+SUBJECT = ModelUnderTest(
+    "m", "weights1", "pixels1", frozenset({"forward", "gradient", "activations", "weights"}), has_truth=True
+)
 
 
-def line(rules: Protocol = SMALL, chosen: tuple[str, ...] = ("saliency", "rise", "gradcam")) -> Line:
+def line(rules: Protocol = SMALL, chosen: tuple[str, ...] = ("saliency", "rise", "gradcam")) -> Components:
     """The explainers and metrics of a run."""
-    return line_up(rules, chosen)
+    return resolve_components(rules, chosen)
 
 
-def ids(subject: Subject = SUBJECT, rules: Protocol = SMALL) -> dict[tuple[str, str], str]:
+def ids(subject: ModelUnderTest = SUBJECT, rules: Protocol = SMALL) -> dict[tuple[str, str], str]:
     """Cell ids by explainer and metric."""
-    return {(c.explainer, c.metric): c.id for c in cells(subject, line(rules), rules)}
+    return {(c.explainer, c.metric): c.id for c in make_cells(subject, line(rules), rules)}
 
 
 def test_controls_and_oracles_join_those_chosen() -> None:
@@ -39,7 +51,7 @@ def test_controls_and_oracles_join_those_chosen() -> None:
 def test_all_is_every_method() -> None:
     """No control is among the methods, and no method is left out."""
     every = line(chosen=("all",)).explainers
-    assert [p.name for p in every] == [p.name for p in line_up(SMALL, None).explainers]
+    assert [p.name for p in every] == [p.name for p in resolve_components(SMALL, None).explainers]
     assert {p.traits.role for p in every if p.name not in {"random", "oracle"}} == {"method"}
     assert {"saliency", "integrated_gradients", "rise"} <= {p.name for p in every}
     assert "cell_occlusion" not in {p.name for p in every}
@@ -96,7 +108,7 @@ def test_every_name_and_parameter_is_checked(
 ) -> None:
     """A typing error anywhere in a protocol is told before the run, those of the decision included."""
     with pytest.raises(error, match=message):
-        line_up(changed(SMALL, **changes), [chosen])
+        resolve_components(with_overrides(SMALL, **changes), [chosen])
 
 
 def test_models_and_data_are_checked_by_name_unless_they_are_paths() -> None:
@@ -131,7 +143,7 @@ def test_cells_are_every_pair_and_keep_their_ids() -> None:
 )
 def test_another_model_image_seed_or_rule_is_another_cell(subject: dict[str, str], changes: dict[str, Any]) -> None:
     """Everything that decides all scores changes all ids."""
-    before, after = ids(), ids(replace(SUBJECT, **subject), changed(SMALL, **changes))
+    before, after = ids(), ids(replace(SUBJECT, **subject), with_overrides(SMALL, **changes))
     assert not set(before.values()) & set(after.values())
 
 
@@ -141,25 +153,25 @@ def test_another_parameter_changes_its_own_cells_only() -> None:
     rise = {"explainers__settings": {"rise": {"masks": 64}}}
     nsrg = {"metrics": {"nsrg": {"points": 7}, "gini": {}, "pointing_game": {}}}
     for changes, name in ((rise, "rise"), (nsrg, "nsrg")):
-        after = ids(rules=changed(SMALL, **changes))
+        after = ids(rules=with_overrides(SMALL, **changes))
         assert {pair for pair in before if before[pair] != after[pair]} == {pair for pair in before if name in pair}
 
 
 def test_what_decides_nothing_changes_no_id() -> None:
     """The model's name and the rules for means leave the scores as they are."""
-    assert ids() == ids(replace(SUBJECT, model="other"), changed(SMALL, aggregate__bootstrap=999))
+    assert ids() == ids(replace(SUBJECT, model="other"), with_overrides(SMALL, aggregate__bootstrap=999))
 
 
 def test_what_cannot_be_run_is_skipped_with_a_reason() -> None:
     """What the model does not give and what the data do not have, each in words; the rest is run."""
-    blind = replace(SUBJECT, can=frozenset({"forward"}), truth=False)
-    reasons = {(c.explainer, c.metric): c.skipped for c in cells(blind, line(), SMALL)}
+    blind = replace(SUBJECT, capabilities=frozenset({"forward"}), has_truth=False)
+    reasons = {(c.explainer, c.metric): c.skipped for c in make_cells(blind, line(), SMALL)}
     assert reasons["saliency", "gini"] == "needs gradient, which m does not give"
     assert reasons["gradcam", "gini"] == "needs activations, gradient, which m does not give"
     assert reasons["rise", "pointing_game"] == "needs planted truth, which these data do not have"
     assert reasons["oracle", "gini"] == "needs planted truth, which these data do not have"
     assert reasons["rise", "nsrg"] is None
-    assert {c.skipped for c in cells(SUBJECT, line(), SMALL)} == {None}
+    assert {c.skipped for c in make_cells(SUBJECT, line(), SMALL)} == {None}
 
 
 CELLS = (Cell("c1", "rise", "gini", None),)
@@ -169,61 +181,61 @@ VARIED = frozenset(IMAGES[::9])
 
 def test_blocks_share_out_the_images_once() -> None:
     """Every image in one block, those with variants apart, none larger than the size, in the order given."""
-    made = blocks(SUBJECT, CELLS, IMAGES, VARIED, size=16)
-    assert Counter(i for b in made for i in b.images) == Counter(IMAGES)
-    assert max(len(b.images) for b in made) == 16
-    assert {i for b in made if b.variants for i in b.images} == VARIED
+    made = make_blocks(SUBJECT, CELLS, IMAGES, VARIED, size=16)
+    assert Counter(i for b in made for i in b.image_ids) == Counter(IMAGES)
+    assert max(len(b.image_ids) for b in made) == 16
+    assert {i for b in made if b.has_variants for i in b.image_ids} == VARIED
     assert len({b.id for b in made}) == len(made) == 7
-    assert [i for b in made if not b.variants for i in b.images] == [i for i in IMAGES if i not in VARIED]
+    assert [i for b in made if not b.has_variants for i in b.image_ids] == [i for i in IMAGES if i not in VARIED]
 
 
 def test_a_block_is_called_by_its_cells_and_images() -> None:
     """The same again for the same; another for another model, other cells, other images, other treatment."""
-    first = blocks(SUBJECT, CELLS, IMAGES[:5], (), size=16)[0].id
-    assert first == blocks(SUBJECT, CELLS, IMAGES[:5], (), size=16)[0].id
+    first = make_blocks(SUBJECT, CELLS, IMAGES[:5], (), size=16)[0].id
+    assert first == make_blocks(SUBJECT, CELLS, IMAGES[:5], (), size=16)[0].id
     others = [
-        blocks(replace(SUBJECT, model="n"), CELLS, IMAGES[:5], ())[0].id,
-        blocks(SUBJECT, (replace(CELLS[0], id="c2"),), IMAGES[:5], ())[0].id,
-        blocks(SUBJECT, CELLS, IMAGES[:6], ())[0].id,
-        blocks(SUBJECT, CELLS, IMAGES[:5], IMAGES[:5])[0].id,
+        make_blocks(replace(SUBJECT, model="n"), CELLS, IMAGES[:5], ())[0].id,
+        make_blocks(SUBJECT, (replace(CELLS[0], id="c2"),), IMAGES[:5], ())[0].id,
+        make_blocks(SUBJECT, CELLS, IMAGES[:6], ())[0].id,
+        make_blocks(SUBJECT, CELLS, IMAGES[:5], IMAGES[:5])[0].id,
     ]
     assert len({first, *others}) == 5
 
 
 def test_an_image_with_variants_in_no_sample_makes_no_block() -> None:
     """Empty shards are not planned."""
-    assert [b.variants for b in blocks(SUBJECT, CELLS, IMAGES[:5], ())] == [False]
-    assert blocks(SUBJECT, CELLS, [], ()) == []
+    assert [b.has_variants for b in make_blocks(SUBJECT, CELLS, IMAGES[:5], ())] == [False]
+    assert make_blocks(SUBJECT, CELLS, [], ()) == []
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 50])
 def test_shares_hold_every_block_once(n: int) -> None:
     """However many machines there are."""
-    made = blocks(SUBJECT, CELLS, IMAGES, VARIED, size=16)
-    shares = [share(made, (k, n)) for k in range(1, n + 1)]
+    made = make_blocks(SUBJECT, CELLS, IMAGES, VARIED, size=16)
+    shares = [shard_blocks(made, (k, n)) for k in range(1, n + 1)]
     assert Counter(b.id for part in shares for b in part) == Counter(b.id for b in made)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_what_marks_the_scale_joins() -> None:
     """The zero and, by what the data know, the truth or the other reference, each once and with its parameters."""
-    bare = protocol(explainers={"controls": [], "settings": {"oracle": {"draws": 2}}})
-    given = line_up(bare, ["rise"])
+    bare = make_protocol(explainers={"controls": [], "settings": {"oracle": {"draws": 2}}})
+    given = resolve_components(bare, ["rise"])
     for truth, name, params in ((True, "oracle", {"draws": 2}), (False, "cell_occlusion", {})):
-        found = with_reference(given, bare, truth=truth).explainers
+        found = with_reference(given, bare, has_truth=truth).explainers
         assert [(p.name, p.params) for p in found] == [("rise", {}), ("random", {}), (name, params)]
-    twice = line_up(SMALL, ["rise", "cell_occlusion"])
-    assert with_reference(twice, SMALL, truth=False) == twice
+    twice = resolve_components(SMALL, ["rise", "cell_occlusion"])
+    assert with_reference(twice, SMALL, has_truth=False) == twice
 
 
 def test_a_reference_is_explained_once() -> None:
     """Again only for a deciding metric that has no perfect value, and so takes its mark from the reference."""
-    rules = protocol(
+    rules = make_protocol(
         metrics={"nsrg": {}, "avg_sensitivity": {}, "avg_sensitivity_normalised": {}, "mprt": {}},
         decide__metrics={"nsrg": "always", "avg_sensitivity": "always", "avg_sensitivity_normalised": "always"},
         decide__weights={"faithfulness": 1, "robustness": 1},
     )
-    found = cells(SUBJECT, line_up(rules, ["cell_occlusion", "rise"]), rules)
+    found = make_cells(SUBJECT, resolve_components(rules, ["cell_occlusion", "rise"]), rules)
     run = {
         name: {c.metric for c in found if c.explainer == name and not c.skipped} for name in ("cell_occlusion", "rise")
     }
@@ -234,8 +246,8 @@ def test_a_reference_is_explained_once() -> None:
 def test_what_localisation_is_scored_against_is_part_of_its_cells() -> None:
     """Another share of reliance is another cell of what reads the truth, and of nothing else; nor where no part can be
     drawn anew."""
-    drawn, asked, other = replace(SUBJECT, rerender=True), {"min_share": 0.25}, {"min_share": 0.1}
-    one, two = (ids(drawn, changed(SMALL, reliance=rules)) for rules in (asked, other))
+    drawn, asked, other = replace(SUBJECT, can_rerender=True), {"min_share": 0.25}, {"min_share": 0.1}
+    one, two = (ids(drawn, with_overrides(SMALL, reliance=rules)) for rules in (asked, other))
     assert {cell[1] for cell in one if one[cell] != two[cell]} == {"pointing_game"}
     assert one != ids(drawn)
-    assert ids(rules=changed(SMALL, reliance=asked)) == ids()
+    assert ids(rules=with_overrides(SMALL, reliance=asked)) == ids()

@@ -16,14 +16,14 @@ from typer.testing import CliRunner
 import mavis
 from mavis.cli import app
 from mavis.core import registry
-from mavis.core.attribution_maps import upsampled
+from mavis.core.attribution_maps import upsample
 from mavis.core.compute import Meter
 from mavis.core.errors import BadParameter, ContractError, MavisError, ModelError
 from mavis.core.traits import ExplainerTraits
 from mavis.explainers.external import adapters
-from mavis.models.loading.architectures import race_resnet
+from mavis.models.loading.architectures import build_race_resnet
 
-from ...toys import Linear, Pooled, a_pass, explain, model, noise, targets
+from ...toys import Linear, Pooled, explain, make_model, make_pass, random_images, targets
 
 WEIGHT = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(7))
 
@@ -98,7 +98,7 @@ signed = false
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A working folder with a file of explainers; what a test registers or imports is forgotten after it."""
-    registry.load()
+    registry.load_plugins()
     kept = {kind: dict(found.entries) for kind, found in registry.REGISTRIES.items()}
     monkeypatch.setattr(registry, "_loaded", set(registry._loaded))
     monkeypatch.chdir(tmp_path)
@@ -114,13 +114,13 @@ def as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def mine() -> SimpleNamespace:
     """The file's objects."""
     names = ("like_quantus", "plain", "smooth", "TinyCAM")
-    return SimpleNamespace(**{name: registry.find(f"mine:{name}") for name in names})
+    return SimpleNamespace(**{name: registry.import_factory(f"mine:{name}") for name in names})
 
 
 def made(found: object, run: object, target: int | Tensor = 0, **params: object) -> Tensor:
     """The map of anything that can be registered, as a registration makes it."""
-    entry = registry.Entry("made", adapters.wrapped(found), ExplainerTraits("a test"), "here")
-    return entry.make(params)(run, targets(run, target))
+    entry = registry.Entry("made", adapters.as_explainer_factory(found), ExplainerTraits("a test"), "here")
+    return entry.create(params)(run, targets(run, target))
 
 
 def captum_s(kind: str, run: object, target: int | Tensor = 0, **params: object) -> Tensor:
@@ -135,7 +135,7 @@ def captum_s(kind: str, run: object, target: int | Tensor = 0, **params: object)
 def run_of(net: nn.Module | None = None, count: int = 5, **settings: object) -> object:
     """A pass of a net with a CAM layer."""
     cam = {"cam_layer": "relu"} if net is None else {}
-    return a_pass(model(Pooled() if net is None else net, **cam), noise(count), **settings)
+    return make_pass(make_model(Pooled() if net is None else net, **cam), random_images(count), **settings)
 
 
 # The whole way: registered, found, run.
@@ -195,33 +195,33 @@ def test_a_package_registers_a_class_with_a_decorator(monkeypatch: pytest.Monkey
 def test_the_same_class_again_does_nothing() -> None:
     """A name keeps its object, and refuses another one."""
     for _ in range(2):
-        registry.register("explainer", "borrowed", "captum.attr:Saliency")
+        registry.register_plugin("explainer", "borrowed", "captum.attr:Saliency")
     with pytest.raises(MavisError, match="'borrowed' is taken"):
-        registry.register("explainer", "borrowed", "captum.attr:Deconvolution")
+        registry.register_plugin("explainer", "borrowed", "captum.attr:Deconvolution")
 
 
 def test_parameters_are_checked_and_described() -> None:
     """A wrapped class has the parameters and the description of what it wraps."""
-    registry.register("explainer", "borrowed", "captum.attr:Occlusion")
+    registry.register_plugin("explainer", "borrowed", "captum.attr:Occlusion")
     entry = registry.explainers["borrowed"]
     assert "perturbation based" in entry.summary
     assert {"sliding_window_shapes", "strides", "baselines"} <= set(entry.parameters())
     with pytest.raises(BadParameter, match="needs the parameter 'sliding_window_shapes'"):
-        entry.make()
+        entry.create()
     with pytest.raises(BadParameter, match="has no parameter 'window'"):
-        entry.make({"sliding_window_shapes": [3, 4, 4], "window": 3})
+        entry.create({"sliding_window_shapes": [3, 4, 4], "window": 3})
 
 
 def test_our_own_explainers_are_not_wrapped() -> None:
     """A factory of explainers is registered as it is."""
-    assert all(adapters.wrapped(entry.factory) is entry.factory for entry in registry.explainers)
+    assert all(adapters.as_explainer_factory(entry.factory) is entry.factory for entry in registry.explainers)
 
     def factory(model: str, steps: int = 3) -> object:
         return model, steps
 
-    assert adapters.wrapped(factory) is factory
-    once = adapters.wrapped(captum.attr.Saliency)
-    assert adapters.wrapped(once) is once
+    assert adapters.as_explainer_factory(factory) is factory
+    once = adapters.as_explainer_factory(captum.attr.Saliency)
+    assert adapters.as_explainer_factory(once) is once
 
 
 # Captum.
@@ -229,7 +229,7 @@ def test_our_own_explainers_are_not_wrapped() -> None:
 
 def test_captum_gives_what_captum_gives() -> None:
     """A wrapped class makes Captum's own map, its parameters passed on, on any batch."""
-    run = a_pass(race_resnet(7), noise(5, 32), chunk=2)
+    run = make_pass(build_race_resnet(7), random_images(5, 32), chunk=2)
     classes = torch.arange(5)
     for kind, params in (("Saliency", {"abs": False}), ("InputXGradient", {}), ("GuidedBackprop", {})):
         found = made(getattr(captum.attr, kind), run, classes, **params)
@@ -245,7 +245,7 @@ def test_captum_s_gradient_is_ours() -> None:
 def test_captum_s_paths_begin_at_the_mean_colour() -> None:
     """Where nothing else is said: integrated gradients of a linear model are w·(x − mean)."""
     mean = torch.tensor([0.2, 0.5, 0.7])
-    run = a_pass(Linear(WEIGHT), noise(3), mean=mean)
+    run = make_pass(Linear(WEIGHT), random_images(3), mean=mean)
     expected = WEIGHT[1] * (run.images - mean.view(1, 3, 1, 1))
     torch.testing.assert_close(made(captum.attr.IntegratedGradients, run, 1), expected, rtol=1e-4, atol=1e-5)
     black = made(captum.attr.IntegratedGradients, run, 1, baselines=0, n_steps=4)
@@ -255,7 +255,7 @@ def test_captum_s_paths_begin_at_the_mean_colour() -> None:
 @pytest.mark.parametrize("kind", ["DeepLift", "DeepLiftShap", "GradientShap"])
 def test_methods_that_need_baselines_get_the_mean_colour(kind: str) -> None:
     """A linear model's w·(x − mean), also where a set of baselines is demanded, in odd batches."""
-    run = a_pass(Linear(WEIGHT), noise(5), mean=torch.full((3,), 0.3), chunk=3)
+    run = make_pass(Linear(WEIGHT), random_images(5), mean=torch.full((3,), 0.3), chunk=3)
     found = made(getattr(captum.attr, kind), run, 1)
     torch.testing.assert_close(found, WEIGHT[1] * (run.images - 0.3), rtol=1e-4, atol=1e-5)
 
@@ -275,7 +275,7 @@ def test_a_method_of_a_layer_reads_the_cam_layer() -> None:
         made(captum.attr.LayerGradCam, run, 1, relu_attributions=True), explain("gradcam", run, 1)
     )
     gradient = run.activation_gradients(targets(run, 1))
-    expected = upsampled((gradient * run.activations).sum(1, keepdim=True), (8, 8))
+    expected = upsample((gradient * run.activations).sum(1, keepdim=True), (8, 8))
     torch.testing.assert_close(made(captum.attr.LayerGradientXActivation, run, 1), expected)
 
 
@@ -287,7 +287,7 @@ def test_guided_gradcam_keeps_its_colours() -> None:
 
 def test_lists_of_a_protocol_become_tuples() -> None:
     """Occlusion of a linear model with one-pixel windows is w·(x − mean), whatever is sent at a time."""
-    run = a_pass(Linear(WEIGHT), noise(3), chunk=7)
+    run = make_pass(Linear(WEIGHT), random_images(3), chunk=7)
     found = made(captum.attr.Occlusion, run, 1, sliding_window_shapes=[1, 1, 1])
     torch.testing.assert_close(found, WEIGHT[1] * (run.images - 0.5), rtol=1e-3, atol=1e-4)
 
@@ -296,12 +296,12 @@ def test_lists_of_a_protocol_become_tuples() -> None:
 def test_what_is_made_of_another_method_is_refused(kind: str) -> None:
     """The message says what to write instead."""
     with pytest.raises(MavisError, match=rf"{kind} is not made of a model alone\. Write a function"):
-        adapters.wrapped(getattr(captum.attr, kind))
+        adapters.as_explainer_factory(getattr(captum.attr, kind))
 
 
 def test_a_model_without_cam_layer_is_named() -> None:
     """A method of a layer needs one."""
-    run = a_pass(Linear(WEIGHT), noise(2))
+    run = make_pass(Linear(WEIGHT), random_images(2))
     with pytest.raises(ModelError, match="'Linear' has no CAM layer"):
         made(captum.attr.LayerGradCam, run)
 
@@ -311,8 +311,8 @@ def test_a_model_without_cam_layer_is_named() -> None:
 
 def test_a_function_in_arrays_by_hand(mine: SimpleNamespace) -> None:
     """The gradient of a linear model, summed over its colours; keywords and the device are passed on."""
-    run = a_pass(Linear(WEIGHT), noise(3), chunk=2)
-    assert adapters.wrapped(mine.like_quantus).__name__ == "like_quantus"
+    run = make_pass(Linear(WEIGHT), random_images(3), chunk=2)
+    assert adapters.as_explainer_factory(mine.like_quantus).__name__ == "like_quantus"
     expected = WEIGHT[1].sum(0).expand(3, 1, 8, 8)
     torch.testing.assert_close(made(mine.like_quantus, run, 1), expected)
     torch.testing.assert_close(made(mine.like_quantus, run, 1, times=3), 3 * expected)
@@ -320,7 +320,7 @@ def test_a_function_in_arrays_by_hand(mine: SimpleNamespace) -> None:
 
 def test_a_function_in_tensors_by_hand(mine: SimpleNamespace) -> None:
     """The gradient of a linear model, each image's own class."""
-    run = a_pass(Linear(WEIGHT), noise(4), chunk=3)
+    run = make_pass(Linear(WEIGHT), random_images(4), chunk=3)
     classes = torch.tensor([0, 1, 1, 0])
     torch.testing.assert_close(made(mine.plain, run, classes), WEIGHT[classes])
 
@@ -367,12 +367,12 @@ class _OfAModel:
 def test_what_is_not_clear_is_refused(found: object, said: str) -> None:
     """An object that takes a model in a way that is not known is an error when it is registered."""
     with pytest.raises(MavisError, match=said):
-        adapters.wrapped(found)
+        adapters.as_explainer_factory(found)
 
 
 def test_annotations_decide() -> None:
     """A function whose annotation says what it wants gets that; so does one that is named outright."""
-    run = a_pass(Linear(WEIGHT), noise(3))
+    run = make_pass(Linear(WEIGHT), random_images(3))
     for found in (_tensors, _arrays, adapters.function(_unclear), adapters.quantus(_unclear)):
         assert made(found, run)[:, :1].equal(run.images[:, :1])
 
@@ -393,7 +393,7 @@ def test_what_is_no_map_is_refused(returned: object, said: str) -> None:
     def wrong(model: nn.Module, images: Tensor, targets: Tensor) -> object:
         return returned(images.expand(3, -1, -1, -1) if len(images) == 1 else images)
 
-    run = a_pass(Linear(WEIGHT), noise(1).expand(3, -1, -1, -1).contiguous())
+    run = make_pass(Linear(WEIGHT), random_images(1).expand(3, -1, -1, -1).contiguous())
     with pytest.raises(ContractError, match=f"'wrong' {said}|'wrong' must return"):
         made(wrong, run)
 
@@ -434,8 +434,8 @@ def test_a_zennit_composite_is_our_rule() -> None:
     torch.manual_seed(0)
     net = resnet18(num_classes=3)
     with torch.no_grad():
-        net(noise(8, 32))
-    run = a_pass(net.double(), noise(3, 32).double())
+        net(random_images(8, 32))
+    run = make_pass(net.double(), random_images(3, 32).double())
     expected = explain("lrp", run, 1, rule="epsilon_plus").float()
     found = made(composites.EpsilonPlus, run, 1)
     assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
@@ -481,7 +481,7 @@ def test_samples_are_counted_and_bounded_by_the_chunk() -> None:
 
     meter = Meter()
     run = run_of(count=7, chunk=3, meter=meter)
-    with meter.on(run.model.net):
+    with meter.attach(run.model.net):
         made(twice, run)
     assert (meter.forwards, meter.backwards) == (14, 14)
     assert sum(sizes) == 7

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mavis.core.errors import BadParameter, ModelError
-from mavis.models.loading.architectures import CAM_LAYER, RaceResNet, race_resnet
+from mavis.models.loading.architectures import CAM_LAYER, RaceResNet, build_race_resnet
 
 
 def activations(net: RaceResNet, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,7 +24,7 @@ def activations(net: RaceResNet, images: torch.Tensor) -> tuple[torch.Tensor, to
 @pytest.mark.parametrize("size", [64, 112])
 def test_logits_are_the_head_on_the_averaged_last_map(size: int) -> None:
     """CAM's identity: averaged activations times the head's weights, plus its bias, are the logits."""
-    net = race_resnet(7, size)
+    net = build_race_resnet(7, size)
     logits, last = activations(net, torch.rand(3, 3, size, size))
     torch.testing.assert_close(last.mean((2, 3)) @ net.head.weight.T + net.head.bias, logits)
 
@@ -32,7 +32,7 @@ def test_logits_are_the_head_on_the_averaged_last_map(size: int) -> None:
 @pytest.mark.parametrize(("size", "least"), [(64, 8), (112, 8), (224, 7)])
 def test_the_last_map_is_large_enough_for_cam(size: int, least: int) -> None:
     """At least 8 × 8 at 64 px and 7 × 7 at 224 px; the large form keeps CAM's identity too."""
-    net = race_resnet(3, size)
+    net = build_race_resnet(3, size)
     logits, last = activations(net, torch.rand(1, 3, size, size))
     assert min(last.shape[2:]) >= least
     assert logits.shape == (1, 3)
@@ -42,7 +42,7 @@ def test_the_last_map_is_large_enough_for_cam(size: int, least: int) -> None:
 @pytest.mark.parametrize("size", [64, 224])
 def test_every_relu_runs_once_and_not_in_place(size: int) -> None:
     """A hook on a ReLU sees one call, and the tensor it saw is not overwritten."""
-    net = race_resnet(2, size).eval()
+    net = build_race_resnet(2, size).eval()
     calls: dict[str, int] = {}
     for name, module in net.named_modules():
         if isinstance(module, nn.ReLU):
@@ -61,7 +61,7 @@ def test_the_large_trunk_computes_what_torchvision_computes() -> None:
 
     torch.manual_seed(0)
     reference = resnet50(weights=None).eval()
-    net = race_resnet(2, 224).eval()
+    net = build_race_resnet(2, 224).eval()
     state = reference.state_dict()
     net.trunk.load_state_dict({name: state[name] for name in net.trunk.state_dict()})
     images = torch.rand(1, 3, 128, 128)
@@ -73,7 +73,7 @@ def test_the_large_trunk_computes_what_torchvision_computes() -> None:
 
 def test_normalisation_is_inside() -> None:
     """An image of the mean colour reaches the trunk as zeros."""
-    net = race_resnet(2, 64).eval()
+    net = build_race_resnet(2, 64).eval()
     seen: list[torch.Tensor] = []
     net.trunk.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0]))
     net(net.mean.expand(1, 3, 64, 64).clone())
@@ -84,7 +84,7 @@ def test_normalisation_is_inside() -> None:
 def test_too_few_classes_or_pixels_are_refused(classes: int, size: int) -> None:
     """The message names both."""
     with pytest.raises(BadParameter, match=f"got {classes} and {size}"):
-        race_resnet(classes, size)
+        build_race_resnet(classes, size)
 
 
 def test_pretrained_weights_are_taken_from_a_file(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_pretrained_weights_are_taken_from_a_file(tmp_path: Path) -> None:
 
     state = resnet50(weights=None).state_dict()
     torch.save(state, tmp_path / "resnet50-test.pth")
-    net = race_resnet(2, 224, pretrained=tmp_path / "resnet50-test.pth")
+    net = build_race_resnet(2, 224, pretrained=tmp_path / "resnet50-test.pth")
     assert torch.equal(net.trunk.state_dict()["layer3.5.conv3.weight"], state["layer3.5.conv3.weight"])
     assert net.pretrained == "resnet50-test.pth"
 
@@ -103,7 +103,7 @@ def test_the_cache_folder_is_searched_and_its_lack_said(tmp_path: Path, monkeypa
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_a, **_k: pytest.fail("a download was tried"))
     with pytest.warns(UserWarning, match="random weights"):
-        net = race_resnet(2, 224, pretrained=True)
+        net = build_race_resnet(2, 224, pretrained=True)
     assert net.pretrained is None
 
 
@@ -114,7 +114,7 @@ def test_weights_in_the_cache_folder_are_found(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     torch.save(resnet50(weights=None).state_dict(), tmp_path / "hub" / "checkpoints" / "resnet50-0.pth")
-    assert race_resnet(2, 224, pretrained=True).pretrained == "resnet50-0.pth"
+    assert build_race_resnet(2, 224, pretrained=True).pretrained == "resnet50-0.pth"
 
 
 @pytest.mark.parametrize("content", [None, b"not a checkpoint", {"conv1.weight": torch.zeros(1)}])
@@ -126,4 +126,4 @@ def test_a_file_that_is_no_resnet50_is_refused(tmp_path: Path, content: object) 
     elif content is not None:
         torch.save(content, path)
     with pytest.raises(ModelError, match=r"weights\.pth"):
-        race_resnet(2, 224, pretrained=path)
+        build_race_resnet(2, 224, pretrained=path)

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from mavis.core.errors import ModelError
 from mavis.core.types import Model
-from mavis.models.preparation.prepare import prepare
+from mavis.models.preparation.prepare import prepare_model
 
 CPU = torch.device("cpu")
 
@@ -34,7 +34,7 @@ def model(network: nn.Module, cam_layer: str | None = "4") -> Model:
 def test_in_place_activations_become_ordinary() -> None:
     """On the copy only; the answers are the same, and what was done is said."""
     original, images = net(), torch.rand(3, 3, 32, 32)
-    found, done = prepare(model(original), CPU)
+    found, done = prepare_model(model(original), CPU)
     assert [m.inplace for m in found.net if isinstance(m, nn.ReLU)] == [False, False]
     assert [m.inplace for m in original if isinstance(m, nn.ReLU)] == [True, True]
     assert done == ("2 in-place activations made ordinary",)
@@ -46,7 +46,7 @@ def test_the_original_stays_as_it_was() -> None:
     original = net().train()
     original[1].eval()
     state = {name: tensor.clone() for name, tensor in original.state_dict().items()}
-    found, done = prepare(model(original), CPU)
+    found, done = prepare_model(model(original), CPU)
     assert [m.training for m in original] == [True, False, *[True] * 7]
     assert not any(m.training for m in found.net.modules())
     assert "put into evaluation mode" in done
@@ -60,13 +60,15 @@ def test_the_original_stays_as_it_was_after_an_error() -> None:
     """A model that is refused is handed back in its own mode."""
     original = net(3).train()
     with pytest.raises(ModelError):
-        prepare(model(original), CPU)
+        prepare_model(model(original), CPU)
     assert all(m.training for m in original.modules())
 
 
 def test_nothing_to_do_says_nothing() -> None:
     """A model that is explainable already is only copied."""
-    found, done = prepare(model(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)).eval(), cam_layer=None), CPU)
+    found, done = prepare_model(
+        model(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)).eval(), cam_layer=None), CPU
+    )
     assert done == ()
     assert (found.name, found.classes, found.revision) == ("tiny", ("a", "b"), "r1")
 
@@ -78,7 +80,7 @@ def test_weights_that_are_not_finite_are_named(value: float) -> None:
         broken = net()
         broken.state_dict()[name].view(-1)[0] = value
         with pytest.raises(ModelError, match=f"'tiny' has weights that are NaN or infinite, first in '{name}'"):
-            prepare(model(broken), CPU)
+            prepare_model(model(broken), CPU)
 
 
 class _Answering(nn.Module):
@@ -104,18 +106,18 @@ class _Answering(nn.Module):
 def test_a_net_that_is_no_classifier_is_refused(answer: Callable[[Tensor], object], message: str) -> None:
     """Another number of logits, another shape, no tensor, no numbers, an exception: each says what was expected."""
     with pytest.raises(ModelError, match=message):
-        prepare(model(_Answering(answer), cam_layer=None), CPU)
+        prepare_model(model(_Answering(answer), cam_layer=None), CPU)
 
 
 def test_a_missing_cam_layer_is_named() -> None:
     """With the last modules there are."""
     with pytest.raises(ModelError, match=r"'tiny' has no module 'layer9' for CAM; its last ones: \['6', '7', '8'\]"):
-        prepare(model(net(), "layer9"), CPU)
+        prepare_model(model(net(), "layer9"), CPU)
 
 
 def test_a_model_that_works_in_place_on_its_input_is_accepted() -> None:
     """An in-place first layer does not spoil the comparison of before and after."""
-    found, _ = prepare(model(nn.Sequential(nn.Hardtanh(0.4, 0.6, inplace=True), *net()), "5"), CPU)
+    found, _ = prepare_model(model(nn.Sequential(nn.Hardtanh(0.4, 0.6, inplace=True), *net()), "5"), CPU)
     images = torch.rand(2, 3, 32, 32)
     before = images.clone()
     found.net(images)
@@ -131,7 +133,7 @@ def test_answers_that_change_are_refused() -> None:
 
     network = nn.Sequential(_Reading(inplace=True), nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
     with pytest.raises(ModelError, match="answers differently after being made explainable"):
-        prepare(replace(model(network), cam_layer=None), CPU)
+        prepare_model(replace(model(network), cam_layer=None), CPU)
 
 
 def calls(network: nn.Module, images: Tensor, kind: type[nn.Module] = nn.ReLU) -> list[nn.Module]:
@@ -177,7 +179,7 @@ def images() -> Tensor:
 def test_every_activation_becomes_a_module_of_its_own(images: Tensor) -> None:
     """Five calls of ReLU, two of them of one module and three of functions, are five modules; the answers stay."""
     network = seeded(Shared)
-    found, done = prepare(model(network, None), CPU)
+    found, done = prepare_model(model(network, None), CPU)
     seen = calls(found.net, images)
     assert len(seen) == len({id(m) for m in seen}) == 5
     assert len(calls(network, images)) == 2
@@ -191,7 +193,7 @@ def test_every_activation_becomes_a_module_of_its_own(images: Tensor) -> None:
 
 def test_a_rewritten_module_stays_what_it_was(images: Tensor) -> None:
     """Type, names of the weights and of the children, and that it can be copied."""
-    found, _ = prepare(model(seeded(Shared), None), CPU)
+    found, _ = prepare_model(model(seeded(Shared), None), CPU)
     assert isinstance(found.net, Shared)
     assert found.net.state_dict().keys() == Shared().state_dict().keys()
     copied = copy.deepcopy(found.net)
@@ -206,7 +208,7 @@ def test_an_activation_with_two_names_is_two(images: Tensor) -> None:
     network = seeded(
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3), relu, nn.Conv2d(4, 2, 3), relu, nn.Flatten(), nn.Linear(1568, 2))
     )
-    found, done = prepare(model(network, None), CPU)
+    found, done = prepare_model(model(network, None), CPU)
     assert found.net[1] is not found.net[3]
     assert "1 shared activations given a module for each place" in done
     torch.testing.assert_close(found.net(images), network(images))
@@ -224,7 +226,7 @@ class Branching(Shared):
 def test_what_cannot_be_traced_is_left_and_said(images: Tensor) -> None:
     """The network is as it was, but for what can be switched off."""
     network = seeded(Branching)
-    found, done = prepare(model(network, None), CPU)
+    found, done = prepare_model(model(network, None), CPU)
     assert len({id(m) for m in calls(found.net, images)}) == 1
     assert "hooks do not see every activation of the network itself: called more than once, or not traceable" in done
     torch.testing.assert_close(found.net(images), network(images))
@@ -246,7 +248,7 @@ class Aliased(nn.Module):
 def test_a_change_that_alters_answers_is_undone(images: Tensor) -> None:
     """What reads a tensor under its old name after a change in place keeps the change."""
     network = seeded(Aliased)
-    found, done = prepare(model(network, None), CPU)
+    found, done = prepare_model(model(network, None), CPU)
     torch.testing.assert_close(found.net(images), network(images))
     assert calls(found.net, images) == []
     assert any(line.startswith("hooks do not see every activation of the network itself") for line in done)
@@ -295,7 +297,7 @@ class Functional(nn.Module):
 def test_the_softmax_at_the_end_is_removed(end: Callable[[Tensor], Tensor], images: Tensor) -> None:
     """What comes out are the logits, wherever and however the softmax was written."""
     network = seeded(lambda: Probable(end))
-    found, done = prepare(model(network, None), CPU)
+    found, done = prepare_model(model(network, None), CPU)
     torch.testing.assert_close(found.net(images), network.logits(images))
     assert "softmax at the end removed: its input are the logits" in done
 
@@ -303,7 +305,7 @@ def test_the_softmax_at_the_end_is_removed(end: Callable[[Tensor], Tensor], imag
 def test_a_softmax_that_cannot_be_removed_gives_log_probabilities(images: Tensor) -> None:
     """The probabilities stay what they were."""
     network = seeded(lambda: Probable(lambda z: z.exp() / z.exp().sum(1, keepdim=True)))
-    found, done = prepare(model(network, None), CPU)
+    found, done = prepare_model(model(network, None), CPU)
     torch.testing.assert_close(found.net(images), network.logits(images).log_softmax(1))
     assert "the softmax at the end cannot be removed: log-probabilities are taken as logits" in done
 
@@ -318,14 +320,14 @@ def test_a_softmax_inside_stays(images: Tensor) -> None:
 
     for end in (lambda z: z, lambda z: z.exp() / z.exp().sum(1, keepdim=True)):
         network = seeded(lambda end=end: Attending(end))
-        found, _ = prepare(model(network, None), CPU)
+        found, _ = prepare_model(model(network, None), CPU)
         torch.testing.assert_close(found.net(images).softmax(1), network.logits(images).softmax(1))
 
 
 def test_logits_that_happen_to_add_up_to_one_stay_logits(images: Tensor) -> None:
     """A model that says that its answers are to be read as they are keeps them."""
     network = seeded(lambda: Probable(lambda z: torch.cat([z[:, :1].sigmoid(), 1 - z[:, :1].sigmoid()], 1)))
-    found, done = prepare(replace(model(network, None), output="logit"), CPU)
+    found, done = prepare_model(replace(model(network, None), output="logit"), CPU)
     torch.testing.assert_close(found.net(images), network(images))
     assert not any("logit" in line for line in done)
 
@@ -334,7 +336,7 @@ def test_logits_that_happen_to_add_up_to_one_stay_logits(images: Tensor) -> None
 def test_one_logit_becomes_two(end: Callable[[Tensor], Tensor], images: Tensor) -> None:
     """Half of it for the second class and minus half for the first: softmax is sigmoid, gradients are opposite."""
     network = seeded(lambda: Probable(end, classes=1))
-    found, done = prepare(model(network, None), CPU)
+    found, done = prepare_model(model(network, None), CPU)
     z = network.logits(images)
     torch.testing.assert_close(found.net(images), torch.cat([-z / 2, z / 2], 1))
     torch.testing.assert_close(found.net(images).softmax(1)[:, 1:], z.sigmoid())
@@ -346,7 +348,7 @@ def test_one_logit_becomes_two(end: Callable[[Tensor], Tensor], images: Tensor) 
 
 def test_a_named_layer_is_found_again_behind_what_is_put_around_it() -> None:
     """The CAM layer of a network whose one logit is made two keeps its meaning."""
-    found, _ = prepare(model(net(1)), CPU)
+    found, _ = prepare_model(model(net(1)), CPU)
     assert found.cam_layer == "net.4"
     assert isinstance(found.net.get_submodule(found.cam_layer), nn.ReLU)
 
@@ -413,24 +415,24 @@ def conv_head() -> nn.Module:
 )
 def test_the_cam_layer_is_chosen(kind: Callable[[], nn.Module], layer: str) -> None:
     """The last layer with places that the whole answer passes, before the map of the answers themselves."""
-    found, done = prepare(model(seeded(kind), None), CPU)
+    found, done = prepare_model(model(seeded(kind), None), CPU)
     assert f"CAM layer chosen: {layer}" in done
     assert found.cam_layer == layer.partition(" ")[0]
-    assert "activations" in found.can
+    assert "activations" in found.capabilities
 
 
 def test_without_places_there_is_no_cam_layer() -> None:
     """A network of linear layers gives no activations."""
-    found, _ = prepare(model(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)), None), CPU)
+    found, _ = prepare_model(model(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)), None), CPU)
     assert found.cam_layer is None
-    assert found.can == {"forward", "gradient", "weights"}
+    assert found.capabilities == {"forward", "gradient", "weights"}
 
 
 @pytest.mark.parametrize("layer", ["6", "8"])
 def test_a_named_layer_without_places_is_refused(layer: str) -> None:
     """After the pooling there is one place, after the head none."""
     with pytest.raises(ModelError, match=f"The CAM layer '{layer}' of 'tiny' must be called once"):
-        prepare(model(net(), layer), CPU)
+        prepare_model(model(net(), layer), CPU)
 
 
 def test_a_model_without_gradient_says_so() -> None:
@@ -440,16 +442,16 @@ def test_a_model_without_gradient_says_so() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return super().forward(images).detach()
 
-    found, done = prepare(model(seeded(lambda: Detached(*net())), None), CPU)
-    assert "gradient" not in found.can
-    assert "forward" in found.can
+    found, done = prepare_model(model(seeded(lambda: Detached(*net())), None), CPU)
+    assert "gradient" not in found.capabilities
+    assert "forward" in found.capabilities
     assert any(line.startswith("no gradient reaches the image: explained without") for line in done)
 
 
 def test_gradients_that_are_no_numbers_are_not_asked_for() -> None:
     """The root of zero has an infinite gradient."""
-    found, done = prepare(model(seeded(lambda: Probable(lambda z: (z * 0).sqrt() + z)), None), CPU)
-    assert "gradient" not in found.can
+    found, done = prepare_model(model(seeded(lambda: Probable(lambda z: (z * 0).sqrt() + z)), None), CPU)
+    assert "gradient" not in found.capabilities
     assert "its gradients are NaN or infinite: explained without" in done
 
 
@@ -460,7 +462,7 @@ def test_dropout_that_is_always_on_is_turned_off(images: Tensor) -> None:
         def logits(self, images: Tensor) -> Tensor:
             return self.head(F.dropout(self.pool(images).flatten(1), 0.5))
 
-    found, done = prepare(model(seeded(lambda: Dropping(lambda z: z)), None), CPU)
+    found, done = prepare_model(model(seeded(lambda: Dropping(lambda z: z)), None), CPU)
     assert torch.equal(found.net(images), found.net(images))
     assert "1 dropouts that were always on turned off" in done
 
@@ -468,14 +470,14 @@ def test_dropout_that_is_always_on_is_turned_off(images: Tensor) -> None:
 def test_a_model_that_draws_its_answers_is_refused() -> None:
     """Nothing that it says of an image could be explained."""
     with pytest.raises(ModelError, match="'tiny' gives another answer each time"):
-        prepare(model(Probable(lambda z: z + torch.rand(2)), None), CPU)
+        prepare_model(model(Probable(lambda z: z + torch.rand(2)), None), CPU)
 
 
 def test_a_black_box_is_only_asked() -> None:
     """What can only answer is neither traced nor searched for a CAM layer; its probabilities become logits."""
     network = seeded(lambda: Probable(lambda z: z.exp() / z.exp().sum(1, keepdim=True)))
-    found, done = prepare(replace(model(network, None), can=frozenset({"forward"})), CPU)
-    assert (found.can, found.cam_layer) == ({"forward"}, None)
+    found, done = prepare_model(replace(model(network, None), capabilities=frozenset({"forward"})), CPU)
+    assert (found.capabilities, found.cam_layer) == ({"forward"}, None)
     assert done == ("the softmax at the end cannot be removed: log-probabilities are taken as logits",)
 
 
@@ -483,5 +485,5 @@ def test_a_black_box_is_only_asked() -> None:
 def test_a_scripted_network_is_accepted(images: Tensor) -> None:
     """As it is: nothing in it can be changed."""
     network = torch.jit.trace(net(), images)
-    found, _ = prepare(model(network, None), CPU)
+    found, _ = prepare_model(model(network, None), CPU)
     torch.testing.assert_close(found.net(images), network(images))

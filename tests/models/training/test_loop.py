@@ -15,9 +15,9 @@ from mavis.core.types import Dataset
 from mavis.datasets.synthetic_faces import SyntheticFaces, synthetic_faces
 from mavis.models.loading import checkpoint
 from mavis.models.training.augmentation import Augmentation
-from mavis.models.training.loop import LOG, Epoch, Settings, fit
+from mavis.models.training.loop import LOG_FILE, Epoch, TrainingSettings, fit
 
-TINY = Settings(epochs=3, batch_size=8, augmentation=Augmentation(drop=0.0))
+TINY = TrainingSettings(epochs=3, batch_size=8, augmentation=Augmentation(drop=0.0))
 
 
 def faces(split: str, **options: object) -> SyntheticFaces:
@@ -27,7 +27,7 @@ def faces(split: str, **options: object) -> SyntheticFaces:
 
 def run(folder: Path, train: Dataset | None = None, **options: object) -> Epoch:
     """A training on forty images."""
-    net = checkpoint.build("race_resnet", 2, 32, seed=0)
+    net = checkpoint.build_network("race_resnet", 2, 32, seed=0)
     card = {"architecture": "race_resnet", "size": 32, "seed": 0}
     settings = options.pop("settings", TINY)
     return fit(net, train or faces("train"), faces("val"), folder=folder, card=card, settings=settings, **options)
@@ -35,13 +35,13 @@ def run(folder: Path, train: Dataset | None = None, **options: object) -> Epoch:
 
 def rows(folder: Path) -> list[dict[str, str]]:
     """The lines of the log."""
-    with (folder / LOG).open(newline="") as file:
+    with (folder / LOG_FILE).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 def test_training_lowers_the_loss_and_leaves_model_and_log(tmp_path: Path) -> None:
     """Three epochs on forty images: a lower loss, a folder that loads, a line per epoch with every group."""
-    best = run(tmp_path / "out", settings=Settings(epochs=8, batch_size=8, augmentation=Augmentation(drop=0.0)))
+    best = run(tmp_path / "out", settings=TrainingSettings(epochs=8, batch_size=8, augmentation=Augmentation(drop=0.0)))
     log = rows(tmp_path / "out")
     assert float(log[-1]["train_loss"]) < float(log[0]["train_loss"])
     assert [row["epoch"] for row in log] == [str(number) for number in range(1, 9)]
@@ -51,14 +51,14 @@ def test_training_lowers_the_loss_and_leaves_model_and_log(tmp_path: Path) -> No
     model = checkpoint.load(tmp_path / "out")
     assert model.classes == ("form_a", "form_b")
     assert model.card["epoch"] == best.number
-    assert model.card["accuracy"]["overall"] == {"value": round(best.val.accuracy, 4), "n": 40}
+    assert model.card["accuracy"]["overall"] == {"value": round(best.validation.accuracy, 4), "n": 40}
 
 
 def test_the_best_epoch_by_balanced_accuracy_is_kept(tmp_path: Path) -> None:
     """The card's epoch is the first with the highest balanced accuracy in the log."""
     run(tmp_path)
     values = [float(row["val_balanced_accuracy"]) for row in rows(tmp_path)]
-    card = json.loads((tmp_path / checkpoint.CARD).read_text())
+    card = json.loads((tmp_path / checkpoint.CARD_FILE).read_text())
     assert card["epoch"] == 1 + values.index(max(values))
 
 
@@ -69,9 +69,9 @@ def test_the_saved_model_scores_what_the_log_says(tmp_path: Path) -> None:
     batch = val.load(list(val.table().index))
     with torch.no_grad():
         right = checkpoint.load(tmp_path).net(batch.images).argmax(1) == batch.labels
-    assert float(right.float().mean()) == pytest.approx(best.val.accuracy)
+    assert float(right.float().mean()) == pytest.approx(best.validation.accuracy)
     for label, name in enumerate(val.classes):
-        value, n = best.val.groups["gender"][name]
+        value, n = best.validation.groups["gender"][name]
         assert (value, n) == (
             pytest.approx(float(right[batch.labels == label].float().mean())),
             int((batch.labels == label).sum()),
@@ -81,7 +81,7 @@ def test_the_saved_model_scores_what_the_log_says(tmp_path: Path) -> None:
 def test_equal_seeds_give_equal_weights(tmp_path: Path) -> None:
     """Order and augmentation come from the seed."""
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        run(tmp_path / name, settings=Settings(epochs=1, batch_size=8, seed=seed))
+        run(tmp_path / name, settings=TrainingSettings(epochs=1, batch_size=8, seed=seed))
     hashes = {name: checkpoint.load(tmp_path / name).revision for name in "abc"}
     assert hashes["a"] == hashes["b"] != hashes["c"]
 
@@ -126,7 +126,7 @@ def test_unreadable_images_are_left_out_and_counted(tmp_path: Path) -> None:
 def test_data_that_do_not_fit_are_held_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without memory for the images they are read again for every batch; the result is the same."""
     run(tmp_path / "held")
-    monkeypatch.setattr("mavis.models.training.image_cache.MEMORY", 0)
+    monkeypatch.setattr("mavis.models.training.image_cache.MAX_BYTES", 0)
     run(tmp_path / "read")
     assert checkpoint.load(tmp_path / "held").revision == checkpoint.load(tmp_path / "read").revision
 
@@ -141,7 +141,7 @@ def test_other_classes_for_validation_are_refused(tmp_path: Path) -> None:
 def test_no_epoch_is_refused(tmp_path: Path) -> None:
     """Zero epochs train nothing."""
     with pytest.raises(BadParameter, match="at least one epoch"):
-        run(tmp_path, settings=Settings(epochs=0))
+        run(tmp_path, settings=TrainingSettings(epochs=0))
 
 
 def test_a_loss_that_is_not_finite_stops(tmp_path: Path) -> None:
@@ -170,10 +170,10 @@ def test_a_folder_that_cannot_be_made_is_refused_before_training(tmp_path: Path)
 def test_the_model_knows_what_it_was_trained_on(tmp_path: Path) -> None:
     """The images of the limit, not the others and not those of the validation."""
     data = faces("train")
-    run(tmp_path, data, settings=Settings(epochs=1, batch_size=8), limit=10)
-    seen = checkpoint.load(tmp_path).seen
+    run(tmp_path, data, settings=TrainingSettings(epochs=1, batch_size=8), limit=10)
+    seen = checkpoint.load(tmp_path).training_fingerprints
     assert len(seen) == 10
-    same, _ = Fingerprints.of(data.load(list(data.table().index)).images).nearest(seen)
+    same, _ = Fingerprints.from_images(data.load(list(data.table().index)).images).nearest_distances(seen)
     assert same.sum() == 10
     val = faces("val")
-    assert not Fingerprints.of(val.load(list(val.table().index)).images).nearest(seen)[0].any()
+    assert not Fingerprints.from_images(val.load(list(val.table().index)).images).nearest_distances(seen)[0].any()

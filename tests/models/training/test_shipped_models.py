@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from mavis.datasets.synthetic.drawing import CUE_COLOURS
-from mavis.datasets.synthetic_faces import MEANS, synthetic_faces
-from mavis.models.training.image_cache import Source
-from mavis.models.training.shipped_models import judged, mean_colour, removed
+from mavis.datasets.synthetic_faces import MEAN_COLOURS, synthetic_faces
+from mavis.models.training.image_cache import ImageCache
+from mavis.models.training.shipped_models import evaluation_facts, predictions_after_removal, recipe_mean_colour
 
 
 class CueReader(nn.Module):
@@ -19,7 +19,7 @@ class CueReader(nn.Module):
 
 def test_a_net_that_reads_the_cue_is_found_out() -> None:
     """Right whenever the cue agrees, never where it does not, and following it always."""
-    card = judged(CueReader(), count=200)
+    card = evaluation_facts(CueReader(), n_images=200)
     assert card["cue"]["accuracy_where_it_agrees"]["value"] == 1
     assert card["cue"]["accuracy_where_it_disagrees"]["value"] == 0
     assert card["cue"]["followed_where_it_disagrees"]["value"] == 1
@@ -38,15 +38,15 @@ class Ink(nn.Module):
 def test_removal_takes_the_stated_share() -> None:
     """At 30 % fewer than a third of the pixels have the mean colour, at 50 % more."""
     data = synthetic_faces(count=6)
-    source = Source.of(data)
-    assert removed(Ink(), data, source, 0.3).tolist() == [1] * 6
-    assert removed(Ink(), data, source, 0.5).tolist() == [0] * 6
+    source = ImageCache.from_dataset(data)
+    assert predictions_after_removal(Ink(), data, source, 0.3).tolist() == [1] * 6
+    assert predictions_after_removal(Ink(), data, source, 0.5).tolist() == [0] * 6
 
 
 def test_the_mean_colour_is_that_of_the_pixels() -> None:
     """Averaged over images and pixels, near the stored constant."""
-    source = Source.of(synthetic_faces(split="train", count=30))
+    source = ImageCache.from_dataset(synthetic_faces(split="train", count=30))
     found = source.images(torch.arange(30)).double().mean((0, 2, 3))
-    computed = torch.tensor(mean_colour("balanced", count=30), dtype=torch.float64)
+    computed = torch.tensor(recipe_mean_colour("balanced", n_images=30), dtype=torch.float64)
     assert torch.allclose(found, computed, atol=6e-5)
-    assert torch.allclose(computed, torch.tensor(MEANS["balanced"], dtype=torch.float64), atol=0.05)
+    assert torch.allclose(computed, torch.tensor(MEAN_COLOURS["balanced"], dtype=torch.float64), atol=0.05)

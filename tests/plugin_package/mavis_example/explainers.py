@@ -15,7 +15,7 @@ def max_gradient(power: float = 1.0) -> Callable[[Pass, Tensor], Tensor]:
         power: the map is raised to this.
     """
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        return run.input_gradient(targets).abs().amax(1, keepdim=True) ** power
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        return model_pass.input_gradient(targets).abs().amax(1, keepdim=True) ** power
 
     return explain

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from mavis import (  # fmt: skip
-    Answers,
     Batch,
     CostMetric,
     Curve,
-    Explained,
+    Explanation,
     Maps,
+    MaskProbe,
     Pass,
-    Probe,
     ProbeMetric,
+    ProbeOutputs,
     SweepMetric,
     Variant,
     VariantMetric,
@@ -35,12 +35,12 @@ def half_gone() -> SweepMetric:
 def quarters() -> ProbeMetric:
     """Rank correlation between what a quarter of the cells holds and the fall of the logit without it."""
 
-    def masks(run: Pass, cells: int) -> Tensor:
+    def masks(model_pass: Pass, cells: int) -> Tensor:
         return torch.arange(cells) * 4 // cells == torch.arange(4)[:, None]  # (4,n)
 
-    probe = Probe("four quarters", "mean", masks)
+    probe = MaskProbe("four quarters", "mean", masks)
 
-    def score(maps: Maps, answers: Mapping[Probe, Answers]) -> Tensor:
+    def score(maps: Maps, answers: Mapping[MaskProbe, ProbeOutputs]) -> Tensor:
         held = (maps.cells[:, None] * answers[probe].removed).sum(2)
         return spearman(held, answers[probe].drops)
 
@@ -51,16 +51,16 @@ def quarters() -> ProbeMetric:
 class Mirrored(Variant):
     """Every image mirrored from left to right."""
 
-    def batches(self, run: Pass) -> Iterator[Batch]:
+    def batches(self, model_pass: Pass) -> Iterator[Batch]:
         """One batch, mirrored."""
-        yield replace(run.batch, images=run.images.flip(3))
+        yield replace(model_pass.batch, images=model_pass.images.flip(3))
 
 
 @metric("mirror", source="docs/extending.md", category="robustness", higher_is_better=True, range=(-1, 1))
 def mirror() -> VariantMetric:
     """Rank correlation between the map and the mirrored map of the mirrored image."""
 
-    def compare(before: Explained, after: Explained) -> Tensor:
+    def compare(before: Explanation, after: Explanation) -> Tensor:
         return spearman(before.maps.values.flatten(1), after.maps.values.flip(2).flatten(1))
 
     return VariantMetric([Mirrored()], compare, same_prediction=True)
@@ -69,4 +69,4 @@ def mirror() -> VariantMetric:
 @metric("work", source="counted", category="cost", higher_is_better=False, range=(0, None), unit="forwards")
 def work() -> CostMetric:
     """Model samples for one map; a backward counts as two forwards."""
-    return CostMetric(lambda cost, peak, images: cost.work / images)
+    return CostMetric(lambda cost, peak, images: cost.forward_equivalents / images)

@@ -5,13 +5,13 @@ import io
 from rich.console import Console
 
 from mavis.analysis.findings import Findings, ModelFindings
-from mavis.report.console.leaderboard import leaderboard, some
-from mavis.report.console.terminal import Page
+from mavis.report.console.leaderboard import abbreviate, print_leaderboard
+from mavis.report.console.terminal import Printer
 
 
 def _printed(findings: Findings, model: ModelFindings, *, everything: bool = False) -> str:
     console = Console(file=io.StringIO(), width=100)
-    leaderboard(Page(console), findings, model, everything=everything)
+    print_leaderboard(Printer(console), findings, model, full=everything)
     return console.file.getvalue()
 
 
@@ -52,9 +52,9 @@ def test_without_skills_the_primary_metric_ranks(findings):
     assert "nsrg@mean ↑" in text
 
 
-def test_many_methods_are_cut_and_told_by_gate(many):
+def test_many_methods_are_cut_and_told_by_gate(large_findings):
     """The first twelve eligible methods and everything that is no method are shown, the stopped named by their gate."""
-    text = _printed(many, many.models[0])
+    text = _printed(large_findings, large_findings.models[0])
     words = " ".join(text.split())
     assert "method_9 " in text
     assert "method_10 " not in text
@@ -65,36 +65,36 @@ def test_many_methods_are_cut_and_told_by_gate(many):
     ) in words
     assert "✗ G4 not passed or not assessed: input_x_gradient, stopped_0" in words
     assert "45 methods are left out here, 24 of them eligible. The report has them, and everything" in words
-    assert "stopped_18" in _printed(many, many.models[0], everything=True)
+    assert "stopped_18" in _printed(large_findings, large_findings.models[0], everything=True)
 
 
-def test_the_short_table_has_no_row_of_dashes(many):
+def test_the_short_table_has_no_row_of_dashes(large_findings):
     """A control without a score is left out where skills are shown, and not counted among the methods left out."""
-    model = many.models[0]
+    model = large_findings.models[0]
     bare = tuple(
         one.model_copy(update={"overall": None, "categories": {}}) if one.explainer == "sobel" else one
         for one in model.explainers
     )
-    text = _printed(many, model.model_copy(update={"explainers": bare}))
+    text = _printed(large_findings, model.model_copy(update={"explainers": bare}))
     assert "sobel" not in text
     assert "45 methods are left out here" in " ".join(text.split())
-    assert "sobel" in _printed(many, model.model_copy(update={"explainers": bare}), everything=True)
+    assert "sobel" in _printed(large_findings, model.model_copy(update={"explainers": bare}), everything=True)
 
 
-def test_what_does_not_work_here_is_stopped_by_no_gate(many):
+def test_what_does_not_work_here_is_stopped_by_no_gate(large_findings):
     """Why it has no maps stands elsewhere."""
-    model = many.models[0]
+    model = large_findings.models[0]
     broken = tuple(
         one.model_copy(update={"missing": "does not work here"}) if one.explainer.startswith("stopped") else one
         for one in model.explainers
     )
-    text = _printed(many, model.model_copy(update={"explainers": broken}))
+    text = _printed(large_findings, model.model_copy(update={"explainers": broken}))
     assert "✗ G3 stops input_x_gradient (maps" in " ".join(text.split())
 
 
-def test_a_gate_that_cannot_be_assessed_stops_nobody(many):
+def test_a_gate_that_cannot_be_assessed_stops_nobody(large_findings):
     """A gate for which the model lacks what it needs is not said to stop a method that another gate stopped."""
-    model = many.models[0]
+    model = large_findings.models[0]
     impossible = tuple(
         one.model_copy(
             update={
@@ -105,12 +105,12 @@ def test_a_gate_that_cannot_be_assessed_stops_nobody(many):
         )
         for one in model.explainers
     )
-    words = _printed(many, model.model_copy(update={"explainers": impossible}))
+    words = _printed(large_findings, model.model_copy(update={"explainers": impossible}))
     assert "✗ G3 stops" in words
     assert "✗ G4" not in words
 
 
 def test_some_names_and_how_many_more():
     """A long list shows its first names and counts the rest."""
-    assert some(["a", "b"], 2) == "a, b"
-    assert some(["a", "b", "c", "d"], 2) == "a, b and 2 more"
+    assert abbreviate(["a", "b"], 2) == "a, b"
+    assert abbreviate(["a", "b", "c", "d"], 2) == "a, b and 2 more"

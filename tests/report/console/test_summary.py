@@ -6,12 +6,12 @@ import re
 import pytest
 from rich.console import Console
 
-from mavis.report.console.summary import show
+from mavis.report.console.summary import print_summary
 
 
 def _printed(findings, width: int, *, everything: bool = False, **options) -> str:
     console = Console(file=io.StringIO(), width=width, **options)
-    show(console, findings, everything=everything)
+    print_summary(console, findings, full=everything)
     return console.file.getvalue()
 
 
@@ -104,16 +104,16 @@ def test_long_evidence_is_cut_and_counted(findings):
     assert "40. method_39 is worse." in _printed(long, 100, everything=True)
 
 
-def test_stays_readable_with_many_methods(many):
+def test_stays_readable_with_many_methods(large_findings):
     """Fifty-seven methods take no more than a hundred and twenty lines of a hundred columns."""
-    text = _printed(many, 100)
+    text = _printed(large_findings, 100)
     assert len(text.splitlines()) < 120
-    assert len(_printed(many, 100, everything=True).splitlines()) > 300
+    assert len(_printed(large_findings, 100, everything=True).splitlines()) > 300
 
 
 def test_failures_do_not_flood(findings):
     """Thousands of failures and skips cost a few lines."""
-    many = findings.model_copy(
+    large_findings = findings.model_copy(
         update={
             "failures": tuple(
                 one.model_copy(update={"message": f"{one.message} {number}"})
@@ -121,8 +121,8 @@ def test_failures_do_not_flood(findings):
             )
         }
     )
-    assert len(_printed(many, 100).splitlines()) < len(_printed(findings, 100).splitlines()) + 20
-    assert "more kinds, listed in the report" in _printed(many, 100)
+    assert len(_printed(large_findings, 100).splitlines()) < len(_printed(findings, 100).splitlines()) + 20
+    assert "more kinds, listed in the report" in _printed(large_findings, 100)
 
 
 def test_shows_groups_side_by_side(findings):
@@ -150,7 +150,7 @@ def test_names_are_never_markup(hostile):
 def test_ascii_terminals_get_ascii(findings):
     """On a stream that cannot hold other characters every letter is ASCII."""
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    show(Console(file=stream, width=80), findings)
+    print_summary(Console(file=stream, width=80), findings)
     stream.flush()
     assert b"* 1 [1, 2] integrated_gradients" in stream.buffer.getvalue()
 

@@ -13,7 +13,7 @@ def _read(text: str) -> pd.DataFrame:
 
 def test_csv_holds_every_number(hostile):
     """Every mean of every group is in the CSV, unrounded, whatever the groups are called."""
-    table = pd.read_csv(io.StringIO(csv_files.scores(hostile)), keep_default_na=False, na_values=[""])
+    table = pd.read_csv(io.StringIO(csv_files.scores_csv(hostile)), keep_default_na=False, na_values=[""])
     assert tuple(table.columns) == csv_files.SCORE_COLUMNS
     keys = ["model", "explainer", "metric", "attribute", "group"]
     found = table.fillna({"attribute": "", "group": "", "metric": ""}).set_index(keys)
@@ -22,12 +22,12 @@ def test_csv_holds_every_number(hostile):
         for entry in model.explainers:
             for one in entry.metrics:
                 places = [("", "", one.estimate, None)]
-                places += [(v.attribute, v.group, v.estimate, v.shrunken) for v in one.groups]
+                places += [(v.attribute, v.group, v.estimate, v.partial_pooled_mean) for v in one.groups]
                 for attribute, group, estimate, shrunken in places:
                     row = found.loc[(model.model, entry.explainer, one.metric, attribute, group)]
                     assert row["n"] == estimate.n
                     assert (None if pd.isna(row["mean"]) else row["mean"]) == estimate.mean
-                    assert (None if pd.isna(row["shrunken"]) else row["shrunken"]) == shrunken
+                    assert (None if pd.isna(row["partial_pooled_mean"]) else row["partial_pooled_mean"]) == shrunken
                     assert pd.isna(row["missing"]) == (estimate.mean is not None)
                     expected += 1
             expected += not entry.metrics
@@ -36,12 +36,12 @@ def test_csv_holds_every_number(hostile):
 
 def test_skills_hold_every_level(hostile):
     """Overall, categories, metrics and groups stand in skills.csv, unrounded, with the rank and its interval."""
-    table = _read(csv_files.skills(hostile))
+    table = _read(csv_files.skills_csv(hostile))
     assert tuple(table.columns) == csv_files.SKILL_COLUMNS
     model = hostile.models[0]
     for entry in model.explainers:
         mine = table[(table["model"] == model.model) & (table["explainer"] == entry.explainer)]
-        found = mine.set_index(["level", "name", "group"])["mean"].to_dict()
+        found = mine.set_index(["aggregation_level", "name", "group"])["mean"].to_dict()
         found = {tuple("" if part != part else part for part in key): value for key, value in found.items()}
         expected = {("overall", "overall", ""): entry.overall.mean} if entry.overall else {}
         expected |= {("category", name, ""): one.mean for name, one in entry.categories.items()}
@@ -55,7 +55,7 @@ def test_skills_hold_every_level(hostile):
 
 def test_gaps_hold_every_measure(hostile):
     """Every gap of every metric stands in gaps.csv with all its measures, and which metrics decide."""
-    table = _read(csv_files.gaps(hostile))
+    table = _read(csv_files.gaps_csv(hostile))
     assert tuple(table.columns) == csv_files.GAP_COLUMNS
     expected = 0
     rows = table.set_index(["model", "explainer", "metric", "attribute"])
@@ -71,8 +71,8 @@ def test_gaps_hold_every_measure(hostile):
                     assert row["shortfall_high"] == gap.shortfall.high
                     assert row["corrected_sd_n"] == gap.corrected_sd.n
                     assert row["mean_pairwise"] == gap.mean_pairwise.mean
-                    assert row["claimable"] == gap.claimable
-                    assert pd.isna(row["found"]) == (gap.found is None)
+                    assert row["n_sufficient"] == gap.n_sufficient
+                    assert pd.isna(row["significant"]) == (gap.significant is None)
                     assert (row["statement"] == gap.statement) or gap.statement == ""
                     assert row["decides"] == (one.metric in {s.metric for e in model.explainers for s in e.skills})
     assert len(table) == expected > 500
@@ -85,7 +85,7 @@ def test_a_measure_that_was_not_taken_is_empty(findings):
     gaps = (one.gaps[0].model_copy(update={"shortfall": None}),)
     entry = model.explainers[0].model_copy(update={"metrics": (one.model_copy(update={"gaps": gaps}),)})
     bare = findings.model_copy(update={"models": (model.model_copy(update={"explainers": (entry,)}),)})
-    (row,) = _read(csv_files.gaps(bare)).to_dict("records")
+    (row,) = _read(csv_files.gaps_csv(bare)).to_dict("records")
     assert pd.isna(row["shortfall"])
     assert pd.isna(row["shortfall_n"])
     assert row["range"] == gaps[0].range.mean
@@ -93,7 +93,7 @@ def test_a_measure_that_was_not_taken_is_empty(findings):
 
 def test_pairs_hold_raw_matched_and_adjusted(hostile):
     """Every two groups of a metric that decides stand in pairs.csv; what was not matched is empty, not zero."""
-    table = _read(csv_files.pairs(hostile))
+    table = _read(csv_files.pairs_csv(hostile))
     assert tuple(table.columns) == csv_files.PAIR_COLUMNS
     found = [
         pair

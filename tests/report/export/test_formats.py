@@ -7,15 +7,15 @@ import jsonschema
 import pytest
 
 from mavis.analysis.findings import Findings
-from mavis.report import schema
+from mavis.report import leaderboard_schema
 from mavis.report.export import formats
 
 
 def test_json_fits_its_schema_and_comes_back(findings):
     """The JSON holds the whole document, unrounded, and fits the published schema."""
     text = formats.as_json(findings)
-    jsonschema.Draft202012Validator.check_schema(schema())
-    jsonschema.validate(json.loads(text), schema(), cls=jsonschema.Draft202012Validator)
+    jsonschema.Draft202012Validator.check_schema(leaderboard_schema())
+    jsonschema.validate(json.loads(text), leaderboard_schema(), cls=jsonschema.Draft202012Validator)
     assert Findings.model_validate_json(text) == findings
 
 
@@ -24,13 +24,13 @@ def test_schema_refuses_what_does_not_belong(findings):
     document = json.loads(formats.as_json(findings))
     for spoilt in (document | {"surprise": 1}, {key: value for key, value in document.items() if key != "run"}):
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(spoilt, schema())
+            jsonschema.validate(spoilt, leaderboard_schema())
 
 
 def test_schema_says_what_it_is():
     """The schema has an identity that carries the version."""
-    assert schema()["$id"] == "urn:mavis:leaderboard:1"
-    assert schema()["title"] == "MAVIS leaderboard"
+    assert leaderboard_schema()["$id"] == "urn:mavis:leaderboard:1"
+    assert leaderboard_schema()["title"] == "MAVIS leaderboard"
 
 
 def test_markdown_shows_names_literally(hostile):
@@ -91,5 +91,5 @@ def test_latex_is_balanced_and_escaped(hostile):
 
 def test_escapes_keep_to_one_line():
     """A line break in a name ends neither a table row nor a comment."""
-    assert formats.latex_escape("a\nb") == "a b"
-    assert formats.markdown_escape("a\r\nb") == "a b"
+    assert formats.escape_latex("a\nb") == "a b"
+    assert formats.escape_markdown("a\r\nb") == "a b"

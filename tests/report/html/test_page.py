@@ -8,7 +8,7 @@ import pytest
 
 from mavis.analysis.findings import Estimate
 from mavis.report import numbers
-from mavis.report.html.page import render
+from mavis.report.html.page import render_page
 
 DECIDING = {"nsrg", "single_deletion", "avg_sensitivity_normalised", "gini"}
 VOID = {"meta", "br", "img", "link", "input", "wbr", "path", "use", "rect", "circle"}
@@ -46,7 +46,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def markup(findings, curves, tiles):
     """The page of the findings with everything in it."""
-    return render(findings, curves, tiles)
+    return render_page(findings, curves, tiles)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_every_number_is_on_the_page(findings, page):
     for model in findings.models:
         validity = model.validity
         estimates = [validity.accuracy, validity.balanced_accuracy, *(one.estimate for one in validity.groups)]
-        values += [validity.chance, *validity.cue.values(), *model.recommendation.p_best.values()]
+        values += [validity.chance, *validity.cue.values(), *model.recommendation.prob_best.values()]
         values += [validity.calibration_error, *validity.group_calibration.values(), validity.leak.rate]
         values += [*validity.leak.groups.values(), *model.recommendation.weights.values()]
         estimates += [one.estimate for one in validity.recall] + [one.change for one in validity.reliance]
@@ -80,21 +80,21 @@ def test_every_number_is_on_the_page(findings, page):
             values += [mean for skill in entry.skills for mean in skill.groups.values()]
             for one in entry.metrics:
                 estimates += [one.estimate, *(value.estimate for value in one.groups)]
-                estimates += [gap.range for gap in one.gaps] + [gap.worst for gap in one.gaps]
+                estimates += [gap.range for gap in one.gaps] + [gap.worst_group_mean for gap in one.gaps]
                 values += [number for gap in one.gaps for number in (gap.null_mean, gap.p)]
-                values += [value.shrunken for value in one.groups]
-                values += [one.natural_mean] if one.metric == "nsrg" else []
+                values += [value.partial_pooled_mean for value in one.groups]
+                values += [one.weighted_mean] if one.metric == "nsrg" else []
                 for gap in one.gaps if one.metric in DECIDING else ():
                     values += [gap.excess, gap.ratio]
                     estimates += [gap.shortfall, gap.mean_pairwise, gap.corrected_sd]
                     for pair in gap.pairs if gap.attribute != "race*gender" else ():
-                        values += [pair.retained, pair.p]
+                        values += [pair.matched_share, pair.p]
                         estimates += [pair.raw, pair.matched, pair.adjusted]
         values += [number for one in estimates for number in (one.mean, one.low, one.high)]
     across = findings.across_models
     values += [*across.mean_ranks.values(), across.friedman_p, across.critical_difference]
     values += across.leader_vs_next.values()
-    wanted = {numbers.number(value) for value in values if value is not None}
+    wanted = {numbers.format_number(value) for value in values if value is not None}
     assert len(wanted) > 1000
     assert wanted - words == set()
 
@@ -184,7 +184,9 @@ def test_what_was_not_computed_leaves_no_empty_table(findings, curves):
             "recommendation": model.recommendation.model_copy(update={"cross_checks": None, "weights": {}}),
         }
     )
-    words = Page(render(findings.model_copy(update={"models": (bare,), "across_models": None}), _no_rows(curves), []))
+    words = Page(
+        render_page(findings.model_copy(update={"models": (bare,), "across_models": None}), _no_rows(curves), [])
+    )
     for part in (
         "Skill on",
         "Cross-checks",
@@ -230,7 +232,7 @@ def test_pictures_and_tables_can_be_read_aloud(page):
 
 def test_names_are_text(hostile, curves):
     """Names made of markup open no tag, in tables or in plots."""
-    markup = render(hostile, _no_rows(curves), [])
+    markup = render_page(hostile, _no_rows(curves), [])
     page = Page(markup)
     assert "<script" not in markup
     assert "onerror" not in str([attributes.keys() for _, attributes in page.tags])
@@ -286,14 +288,14 @@ def test_gallery_has_a_map_per_explainer_and_group(tiles, page):
     )
 
 
-def test_stays_small(many, curves, tiles):
+def test_stays_small(large_findings, curves, tiles):
     """Sixty-two explainers, seven groups and their intersections stay under 8 MB with curves and maps."""
     mine = [tile for tile in tiles if tile.explainer == "integrated_gradients" and tile.model == "faces-balanced"]
-    names = [entry.explainer for entry in many.models[0].explainers]
+    names = [entry.explainer for entry in large_findings.models[0].explainers]
     copies = [type(tile)(**{**vars(tile), "explainer": name, "model": "one"}) for tile in mine for name in names]
     rows = curves[(curves["explainer"] == "integrated_gradients") & (curves["model"] == "faces-balanced")]
     every = pd.concat([rows.assign(explainer=name, model="one") for name in names])
-    markup = render(many, every, copies)
+    markup = render_page(large_findings, every, copies)
     assert 1e6 < len(markup.encode()) < 8e6
     assert markup.count("srg ↑ by race × gender") == 1
     assert "nsrg ↑ by race × gender" in markup
@@ -303,7 +305,7 @@ def test_stays_small(many, curves, tiles):
 def test_empty_findings_make_a_page(findings, curves):
     """Without models, tiles and curves there is a page that says so."""
     page = Page(
-        render(
+        render_page(
             findings.model_copy(update={"models": (), "failures": (), "skipped": (), "caveats": ()}),
             _no_rows(curves),
             [],
@@ -317,7 +319,7 @@ def test_models_without_maps_curves_or_groups(findings, curves):
     """A model whose explainers have nothing, and data without groups, make a page with sentences instead of figures."""
     idle = findings.models[0].model_copy(update={"explainers": ()})
     data = findings.data.model_copy(update={"groups": {}})
-    page = Page(render(findings.model_copy(update={"models": (idle,), "data": data}), _no_rows(curves), []))
+    page = Page(render_page(findings.model_copy(update={"models": (idle,), "data": data}), _no_rows(curves), []))
     for part in ("No explainer was run.", "name no groups", "No curves were recorded", "it shows no maps"):
         assert part in page.text
 
@@ -343,6 +345,6 @@ def test_all_null(findings, curves, tiles):
         nothing = model.validity.model_copy(update={"accuracy": BLANK, "balanced_accuracy": BLANK, "groups": ()})
         models.append(model.model_copy(update={"explainers": entries, "validity": nothing}))
     nulls = curves.assign(mean=float("nan"))
-    page = Page(render(findings.model_copy(update={"models": tuple(models)}), nulls, tiles[:1]))
+    page = Page(render_page(findings.model_copy(update={"models": tuple(models)}), nulls, tiles[:1]))
     assert not any(tag == "svg" for tag, _ in page.tags)
     assert "–" in page.text

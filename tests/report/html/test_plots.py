@@ -12,7 +12,7 @@ from mavis.report.html.plots import Dot, Panel
 def test_plots_are_told_and_follow_the_page():
     """A plot is one element with a description, the page's colours and no identifier of a group."""
     dot = Dot("a_$x$ & <b>", Estimate(mean=0.4, low=0.3, high=0.5, n=9), worst=True)
-    svg = plots.dots([Panel("$\\alpha <i>", (dot,), chance=0.1)], told='he said "x" & <y>', across=1)
+    svg = plots.plot_dots([Panel("$\\alpha <i>", (dot,), chance=0.1)], description='he said "x" & <y>', n_columns=1)
     tree = ET.fromstring(str(svg).replace("xlink:href", "href"))
     assert tree.get("role") == "img"
     assert tree.get("aria-label") == 'he said "x" & <y>'
@@ -26,14 +26,16 @@ def test_plots_are_told_and_follow_the_page():
 
 def test_labels_in_any_script_are_drawn():
     """A label that matplotlib's font lacks is left to the reader's browser, without a warning."""
-    svg = plots.dots([Panel("雪松", (Dot("雪", Estimate(mean=1.0, low=None, high=None, n=1)),))], told="x", across=1)
+    svg = plots.plot_dots(
+        [Panel("雪松", (Dot("雪", Estimate(mean=1.0, low=None, high=None, n=1)),))], description="x", n_columns=1
+    )
     assert "雪松" in svg
 
 
 def test_nothing_to_draw_is_nothing():
     """Without any mean there is no plot, and without rows there are no curves."""
     blank = Estimate(mean=None, low=None, high=None, n=0)
-    assert plots.dots([Panel("x", (Dot("a", blank),))], told="x", across=1) == ""
-    assert plots.dots([], told="x", across=1) == ""
+    assert plots.plot_dots([Panel("x", (Dot("a", blank),))], description="x", n_columns=1) == ""
+    assert plots.plot_dots([], description="x", n_columns=1) == ""
     empty = pd.DataFrame({"order": [], "x": [], "mean": []})
-    assert plots.curves({"a": empty}, told="x") == ""
+    assert plots.plot_curves({"a": empty}, description="x") == ""
