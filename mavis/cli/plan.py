@@ -56,7 +56,8 @@ def _print_plan(run_plan: "RunPlan") -> None:
 
     console = Console()
     total = 0.0
-    for name, estimate in run_plan.cost_estimates.items():
+    for name, of_model in run_plan.by_model.items():
+        estimate = of_model.cost
         model = run_plan.models[name][0]
         side = run_plan.sample.data.load(run_plan.sample.ids[:1]).images.shape[2]
         forward, backward = cost_estimate.seconds_per_sample(model, side, run_plan.chunk)
@@ -78,7 +79,7 @@ def _print_plan(run_plan: "RunPlan") -> None:
         table.add_section()
         table.add_row("all", f"{whole.forwards:,}", f"{whole.backwards:,}", f"{took:.1f}")
         console.print(table)
-        for why, names in _skips_by_reason(run_plan.cells[name]).items():
+        for why, names in _skips_by_reason(of_model.cells).items():
             console.print(f"skipped: {', '.join(names)}: {why.removesuffix('.')}.", highlight=False)
     typer.echo(
         f"{len(run_plan.blocks)} blocks; about {total:.0f} s of model time on {run_plan.device}, before sharing."

@@ -35,9 +35,10 @@ def run_identity(plan: RunPlan) -> dict[str, Any]:
             "images": len(plan.sample.ids),
         },
         "explainers": {part.name: dict(part.params) for part in plan.components.explainers},
-        "support": {name: tried.as_json() for name, tried in plan.compatibility_reports.items()},
+        "support": {name: of_model.compatibility.as_json() for name, of_model in plan.by_model.items()},
         "skipped": {
-            name: [[c.explainer, c.metric, c.skipped] for c in found if c.skipped] for name, found in plan.cells.items()
+            name: [[c.explainer, c.metric, c.skipped] for c in of_model.cells if c.skipped]
+            for name, of_model in plan.by_model.items()
         },
         "blocks": [block.id for block in plan.blocks],
         "device": _device_name(plan.device),

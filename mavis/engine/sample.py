@@ -9,7 +9,7 @@ import torch
 from mavis.core.errors import DataError, UnknownName
 from mavis.core.group_attributes import base_attributes, group_labels
 from mavis.core.model_pass import Pass
-from mavis.core.types import Dataset, Model
+from mavis.core.types import Dataset, Model, ReferenceImages
 from mavis.datasets.loading.image_statistics import image_statistics
 from mavis.datasets.loading.sampling import first_per_group, stratified_sample
 from mavis.protocol.schema import Protocol
@@ -34,6 +34,7 @@ class Sample:
         reference_ids: ids of the images that stand for the data set.
         has_truth: whether there is planted truth.
         can_rerender: whether parts can be drawn anew.
+        image_size: side of the images, in pixels.
     """
 
     data: Dataset
@@ -46,6 +47,7 @@ class Sample:
     reference_ids: tuple[str, ...]
     has_truth: bool
     can_rerender: bool
+    image_size: int
 
 
 def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
@@ -86,6 +88,7 @@ def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
         reference_ids=_draw_reference(data, rest, ids, group_labels(table, primary), protocol.seed),
         has_truth=batch.regions is not None,
         can_rerender=batch.rerender is not None and batch.parts is not None,
+        image_size=batch.images.shape[2],
     )
 
 
@@ -143,3 +146,8 @@ def prediction_table(model: Model, sample: Sample, chunk: int) -> pd.DataFrame:
         **{name: torch.cat([look[name] for look in looks]).numpy() for name in looks[0]},
         cue=cues(sample.ids) if cues and sample.data.target == "race" else -1,
     )
+
+
+def load_reference(data: Dataset, ids: tuple[str, ...], device: torch.device) -> ReferenceImages:
+    """The images that stand for the data set, on a device."""
+    return ReferenceImages(data.load(ids).images.to(device), ids)

@@ -1,6 +1,6 @@
-"""The whole program: what the user asked for -> a run directory -> findings -> a report."""
+"""``mavis run``: plan, measure the models, execute blocks, summarise, report; the whole program on one screen."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,11 +12,12 @@ from mavis.analysis.findings import Findings
 from mavis.analysis.groups import bootstrap_settings
 from mavis.core import devices
 from mavis.core.types import Dataset, Model
-from mavis.engine.execution import explain
-from mavis.engine.execution.scheduler import SILENT, Progress, execute_blocks
+from mavis.engine.execution.scheduler import SILENT, LocalExecutor, Progress, execute_blocks
+from mavis.engine.execution.task import build_task, make_task_spec
 from mavis.engine.model_checks import imputer_reliability, part_reliance, training_leakage
+from mavis.engine.planning.plan import shard_blocks
 from mavis.engine.planning.request import Request
-from mavis.engine.planning.setup import RunPlan, load_reference, plan_run
+from mavis.engine.planning.setup import RunPlan, plan_run
 from mavis.engine.provenance import run_identity
 from mavis.engine.sample import Sample, prediction_table
 from mavis.engine.store import ModelCheck, Store
@@ -29,56 +30,59 @@ MODEL_CHECKS: Mapping[ModelCheck, Callable[[Model, Sample, Protocol, int], pd.Da
     "leak": training_leakage.measure_leakage,
     "reliance": part_reliance.measure_reliance,
 }
-"""What is measured of a model and the sample before any map is made."""
+"""Measured of every model before any map is made."""
 
 
 def run_benchmark(
     request: Request, folder: Path, progress: Progress = SILENT, *, loaded: tuple[LoadedModels, Dataset] | None = None
 ) -> Findings:
-    """Runs what was asked for, or what is left of it, and reports.
+    """Runs a benchmark, or the part of it that is left, and writes its report.
 
     Args:
         request: see `Request`.
         folder: the run directory; one that holds the same run is continued.
-        progress: told what goes on.
-        loaded: models and data that are at hand already; by default they are opened by name.
+        progress: callbacks while it runs.
+        loaded: models and data that are open already; by default they are opened by name.
 
     Raises:
         MavisError: before anything is written.
     """
     plan = plan_run(request, loaded)
-    store, images = start_run(plan, folder)
-    execute_run(plan, store, images, progress)
+    store = Store.open_or_create(folder, run_identity(plan))
+    measure_models(plan, store)
+    execute_run(plan, store, progress)
     return write_report(folder)
 
 
-def start_run(plan: RunPlan, folder: Path) -> tuple[Store, pd.DataFrame]:
-    """The run directory, new or to be continued, with what the models say of every image.
+def measure_models(plan: RunPlan, store: Store) -> None:
+    """Stores every model's predictions and the results of the model checks.
 
-    Raises:
-        StoreError: the folder belongs to something else.
+    A check that is stored already is not repeated: which parts count as used must stay the same in a continued run.
     """
-    store = Store.open_or_create(folder, run_identity(plan))
     models, sample = [model for model, _ in plan.models.values()], plan.sample
-    predictions = [
-        devices.halve_until_it_fits(plan.chunk, partial(prediction_table, model, sample)) for model in models
-    ]
-    store.write_images(pd.concat(predictions))
-    for what, measure in MODEL_CHECKS.items():
-        if not store.has_check(what):  # once: what follows from it must be the same when a run is continued
-            done = [
-                devices.halve_until_it_fits(plan.chunk, partial(measure, model, sample, plan.protocol))
-                for model in models
-            ]
-            store.write_check(what, pd.concat(done))
-    return store, pd.concat(predictions)
+    store.write_images(_concat(plan, [partial(prediction_table, model, sample) for model in models]))
+    for check, measure in MODEL_CHECKS.items():
+        if not store.has_check(check):
+            tables = [partial(measure, model, sample, plan.protocol) for model in models]
+            store.write_check(check, _concat(plan, tables))
 
 
-def execute_run(plan: RunPlan, store: Store, images: pd.DataFrame, progress: Progress) -> None:
-    """Executes the blocks that are not done."""
-    reliance = store.read_check("reliance")
-    tasks = {name: _make_task(plan, model, images, reliance, progress) for name, (model, _) in plan.models.items()}
-    execute_blocks(plan, tasks, store, progress)
+def execute_run(plan: RunPlan, store: Store, progress: Progress) -> None:
+    """Executes the blocks that the store does not hold, on the models that are open here."""
+    predictions, reliance = store.images(), store.read_check("reliance")
+    specs, tasks = {}, {}
+    for name, (model, _) in plan.models.items():
+        used_parts = _used_parts(plan.protocol, _rows_of(predictions, name), _rows_of(reliance, name))
+        specs[name] = make_task_spec(plan, name, _rows_of(predictions, name), used_parts)
+        tasks[name] = build_task(specs[name], model, plan.sample.data, plan.components, progress.work)
+    execute_blocks(
+        shard_blocks(plan.blocks, plan.request.shard),
+        specs,
+        store,
+        LocalExecutor(tasks),
+        costs={name: of_model.cost for name, of_model in plan.by_model.items()},
+        progress=progress,
+    )
 
 
 def write_report(folder: Path) -> Findings:
@@ -89,27 +93,18 @@ def write_report(folder: Path) -> Findings:
     return findings
 
 
-def _make_task(
-    plan: RunPlan, model: Model, images: pd.DataFrame, reliance: pd.DataFrame, progress: Progress
-) -> explain.ModelTask:
-    rows = images[images["model"] == model.name]
-    model_reliance = reliance[reliance["model"] == model.name] if len(reliance) else reliance
+def _concat(plan: RunPlan, tables: Sequence[Callable[[int], pd.DataFrame]]) -> pd.DataFrame:
+    """One table of several, each made with a batch size that fits into memory."""
+    return pd.concat([devices.halve_until_it_fits(plan.chunk, table) for table in tables])
+
+
+def _used_parts(protocol: Protocol, predictions: pd.DataFrame, reliance: pd.DataFrame) -> tuple[str, ...] | None:
+    """Face parts that the model was shown to use; None where that was not measured."""
     parts = model_validity.assess_part_reliance(
-        model_reliance, rows.set_index("image"), bootstrap_settings(plan.protocol), plan.protocol.reliance
+        reliance, predictions.set_index("image"), bootstrap_settings(protocol), protocol.reliance
     )
-    target_labels = rows["predicted"] if plan.protocol.target.policy == "predicted" else rows["label"]
-    return explain.ModelTask(
-        model=model,
-        data=plan.sample.data,
-        components=plan.components,
-        targets=dict(zip(rows["image"], (int(t) for t in target_labels), strict=True)),
-        mean_colour=plan.sample.data.mean.to(plan.device),
-        seed=plan.protocol.seed,
-        grid=plan.protocol.grid,
-        chunk=plan.chunk,
-        gallery_ids=plan.sample.gallery_ids,
-        reference=load_reference(plan.sample, plan.device),
-        agreement_top=plan.protocol.agreement.top if plan.protocol.agreement else None,
-        used_parts=tuple(one.part for one in parts if one.used) if parts else None,
-        tick=progress.work,
-    )
+    return tuple(part.part for part in parts if part.used) if parts else None
+
+
+def _rows_of(table: pd.DataFrame, model: str) -> pd.DataFrame:
+    return table[table["model"] == model] if len(table) else table

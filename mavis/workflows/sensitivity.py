@@ -21,9 +21,11 @@ from mavis.core.registry import explainers, metrics
 from mavis.engine.execution.scheduler import SILENT, Progress
 from mavis.engine.planning import setup
 from mavis.engine.planning.request import Request
+from mavis.engine.provenance import run_identity
+from mavis.engine.store import Store
 from mavis.protocol import loading
 from mavis.protocol.schema import Protocol, SensitivityRules
-from mavis.workflows import run as pipeline
+from mavis.workflows import run
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,10 @@ def _run_grid(
     }
     grid_folder = folder / f"grid{grid}"
     plan = setup.plan_run(replace(request, protocol=loading.parse_protocol(body, str(grid_folder))))
-    store, images = pipeline.start_run(plan, grid_folder)
-    pipeline.execute_run(plan, store, images, progress)
-    scores = store.scores()
+    store = Store.open_or_create(grid_folder, run_identity(plan))
+    run.measure_models(plan, store)
+    run.execute_run(plan, store, progress)
+    images, scores = store.images(), store.scores()
     settings: dict[tuple[str, str], list[Setting]] = {}
     for model in plan.models:
         means = _macro_means(

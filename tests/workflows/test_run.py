@@ -20,6 +20,7 @@ from mavis.engine.execution import scheduler
 from mavis.engine.planning import plan as planning
 from mavis.engine.planning import setup
 from mavis.engine.planning.request import Request
+from mavis.engine.provenance import run_identity
 from mavis.engine.store import Store
 from mavis.protocol import loading
 from mavis.workflows import run as pipeline
@@ -81,10 +82,10 @@ def whole(folders, light):
 def test_a_run_costs_what_was_planned(whole, folders, tmp_path):
     """Counted while it ran: forwards to 5 %, all work, in which shared backwards are saved, to a quarter."""
     plan = setup.plan_run(SMALL)
-    (model, _), planned = plan.models["race_resnet"], plan.cost_estimates["race_resnet"].total
+    (model, _), planned = plan.models["race_resnet"], plan.by_model["race_resnet"].cost.total
     with Meter().attach(model.net) as meter:
-        pipeline.start_run(plan, tmp_path / "run")
-    before = plan.cost_estimates["race_resnet"].setup_forwards
+        pipeline.measure_models(plan, Store.open_or_create(tmp_path / "run", run_identity(plan)))
+    before = plan.by_model["race_resnet"].cost.setup_forwards
     assert meter.forwards * 7 == before * 8  # batches of seven are filled up to eight
     logs = Store.open_existing(folders / "whole").logs()
     forwards, backwards = before + sum(log.forwards for log in logs), sum(log.backwards for log in logs)
@@ -132,7 +133,7 @@ def test_two_shards_make_one_run(whole, tmp_path, monkeypatch):
 def test_an_interrupted_run_goes_on(whole, tmp_path, monkeypatch):
     """A run that stops in the second block continues with it and gives the same scores; the first is not repeated."""
     monkeypatch.setattr(planning.make_blocks, "__defaults__", (3,))
-    execute, done = scheduler.execute.run_block, []
+    execute, done = scheduler.run_block, []
 
     def stops(job, block):
         if len(done) == 1:
@@ -140,13 +141,11 @@ def test_an_interrupted_run_goes_on(whole, tmp_path, monkeypatch):
         done.append(block.id)
         return execute(job, block)
 
-    monkeypatch.setattr(scheduler.execute, "run_block", stops)
+    monkeypatch.setattr(scheduler, "run_block", stops)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run_benchmark(SMALL, tmp_path / "run")
     again = []
-    monkeypatch.setattr(
-        scheduler.execute, "run_block", lambda job, block: again.append(block.id) or execute(job, block)
-    )
+    monkeypatch.setattr(scheduler, "run_block", lambda job, block: again.append(block.id) or execute(job, block))
     pipeline.run_benchmark(SMALL, tmp_path / "run")
     assert done[0] not in again
     assert_equal(table(tmp_path / "run"), whole)
@@ -217,7 +216,7 @@ def test_another_run_s_folder_is_refused(whole, folders):
 
 def test_a_finished_run_is_not_repeated(whole, folders, monkeypatch):
     """The command of a finished run executes nothing and gives the same findings."""
-    monkeypatch.setattr(scheduler.execute, "run_block", lambda *_: pytest.fail("a block was executed again"))
+    monkeypatch.setattr(scheduler, "run_block", lambda *_: pytest.fail("a block was executed again"))
     found = pipeline.run_benchmark(SMALL, folders / "whole")
     assert found.run.blocks_done == found.run.blocks_planned
 

@@ -5,8 +5,8 @@ is only known afterwards.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from mavis.core.devices import synchronise
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.variants import Variant
 from mavis.core.types import PART_CODES, Batch, Model, ReferenceImages
-from mavis.engine.planning.plan import Cell, Components
+from mavis.engine.planning.plan import Block, Cell, Component, Components
 from mavis.engine.removal import n_inner_points, shared_sweeps
 from mavis.engine.sample import REFERENCE_SIZE
 
@@ -34,6 +34,7 @@ class CostEstimate:
         n_images: in all, and those with variants.
         explained_once: explainers whose maps are never made again.
         setup_forwards: forwards before any map is made, in all: predictions, reliability and reliance.
+        unknown: explainers whose cost cannot be counted on the stand-in, each with the error that it raised there.
     """
 
     maps: Mapping[str, Cost]
@@ -43,6 +44,7 @@ class CostEstimate:
     n_images: tuple[int, int]
     explained_once: frozenset[str] = frozenset()
     setup_forwards: int = 0
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
     def variant_passes(self, explainer: str) -> int:
         """Maps that are made again of an image that gets variants."""
@@ -54,6 +56,13 @@ class CostEstimate:
         map_cost = self.maps[explainer]
         times = n + varied * self.variant_passes(explainer)
         return Cost(map_cost.forwards * times + self.sweeps * n, map_cost.backwards * times)
+
+    def block_work(self, block: Block) -> float:
+        """Work of one block in forwards, before sharing between explainers."""
+        per_image = float(self.probes)
+        for name, cost in self.maps.items():
+            per_image += cost.forward_equivalents * (1 + self.variant_passes(name) * block.has_variants) + self.sweeps
+        return per_image * len(block.image_ids)
 
     @property
     def total(self) -> Cost:
@@ -90,22 +99,34 @@ def estimate_cost(
     variant_metrics = {part.name for part in components.metrics if isinstance(part.plugin, metric_types.VariantMetric)}
     explained_again = {cell.explainer for cell in cells if not cell.skipped and cell.metric in variant_metrics}
     metrics = [part.plugin for part in components.metrics]
-    questions = [c for m in metrics if isinstance(m, metric_types.SweepMetric) for c in m.curves]
+    curves = [c for m in metrics if isinstance(m, metric_types.SweepMetric) for c in m.curves]
     variants = metric_types.collect_variants([m for m in metrics if isinstance(m, metric_types.VariantMetric)], model)
     probes = {probe for m in metrics if isinstance(m, metric_types.ProbeMetric) for probe in m.probes}
     model_pass = _stand_in_pass(model, batch)
+    maps, unknown = _count_maps([e for e in components.explainers if e.name in scored], model_pass, map_costs or {})
     return CostEstimate(
-        maps={
-            p.name: (map_costs or {}).get(p.name) or _cost_of_one_map(p.plugin, model_pass)
-            for p in components.explainers
-            if p.name in scored
-        },
-        sweeps=sum(n_inner_points(group) for group in shared_sweeps(questions)),
+        maps=maps,
+        sweeps=sum(n_inner_points(group) for group in shared_sweeps(curves)),
         probes=sum(_n_queries(probe, model_pass, grid) for probe in probes),
         variants=sum(_n_passes(variant, model_pass) for variant in variants),
         n_images=n_images,
         explained_once=frozenset(scored - explained_again),
+        unknown=unknown,
     )
+
+
+def _count_maps(
+    explainers: Sequence[Component], model_pass: Pass, known: Mapping[str, Cost]
+) -> tuple[dict[str, Cost], dict[str, str]]:
+    """Per explainer the cost of one map, and the error of those that the stand-in cannot run: they count as free."""
+    costs, errors = {}, {}
+    for explainer in explainers:
+        try:
+            costs[explainer.name] = known.get(explainer.name) or _cost_of_one_map(explainer.plugin, model_pass)
+        except Exception as error:
+            costs[explainer.name] = Cost()
+            errors[explainer.name] = f"{type(error).__name__}: {error}"
+    return costs, errors
 
 
 def _n_queries(probe: metric_types.MaskProbe | metric_types.PartProbe, model_pass: Pass, grid: int) -> int:
@@ -175,13 +196,10 @@ def _stand_in_pass(model: Model, batch: Batch) -> Pass:
 
 
 def _cost_of_one_map(explain: metric_types.Explainer, model_pass: Pass) -> Cost:
-    """What one map costs alone; zero where the stand-in cannot be explained, as the run itself will tell."""
+    """Cost of one map alone."""
     meter = Meter()
     fresh = replace(model_pass, meter=meter, _computed={}, _used=set())
     targets: Tensor = torch.zeros(len(model_pass), dtype=torch.int64)
     with meter.attach(model_pass.model.net):
-        try:
-            explain(fresh, targets)
-        except Exception:
-            return Cost()
+        explain(fresh, targets)
     return Cost(meter.forwards, meter.backwards)

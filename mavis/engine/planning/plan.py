@@ -118,17 +118,32 @@ def resolve_components(
     methods = [e.name for e in explainers if e.traits.role == "method"]
     names_in_run = [n for name in names for n in (methods if name == "all" else [name])]
     names_in_run += [*protocol.explainers.controls, *protocol.explainers.oracles]
+    settings = protocol.explainers.settings
+    return build_components(
+        [(name, settings.get(name, {})) for name in dict.fromkeys(names_in_run)], list(protocol.metrics.items())
+    )
+
+
+def build_components(
+    explainer_params: Sequence[tuple[str, Mapping[str, Any]]], metric_params: Sequence[tuple[str, Mapping[str, Any]]]
+) -> Components:
+    """Explainers and metrics made from their names and parameters.
+
+    Args:
+        explainer_params: name and parameters of each explainer.
+        metric_params: label (``name`` or ``name@label``) and parameters of each metric.
+
+    Raises:
+        UnknownName, BadParameter: with a suggestion.
+    """
     return Components(
-        explainers=tuple(
-            _make_explainer(explainers[name], protocol.explainers.settings.get(name, {}))
-            for name in dict.fromkeys(names_in_run)
-        ),
-        metrics=tuple(_make_metric(label, params) for label, params in protocol.metrics.items()),
+        explainers=tuple(_make_explainer(explainers[name], params) for name, params in explainer_params),
+        metrics=tuple(_make_metric(label, params) for label, params in metric_params),
     )
 
 
 def with_reference(components: Components, protocol: Protocol, *, has_truth: bool) -> Components:
-    """The line-up with what marks the scale of skills: the protocol's zero, and its reference for such data.
+    """The components with the two explainers that mark the scale of normalised scores, where they are not among them.
 
     Args:
         components: see `resolve_components`.

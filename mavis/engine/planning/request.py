@@ -1,4 +1,4 @@
-"""Request."""
+"""The request: what the user asked for, as names and values."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,24 @@ from mavis.protocol.schema import Protocol
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for; None leaves a thing to the protocol or to the machine."""
+    """What the user asked for; None leaves a choice to the protocol or to the machine.
+
+    Attributes:
+        models: names, folders or specs.
+        data: ``NAME`` or ``NAME:PATH``.
+        target: the label.
+        split: which part of the data.
+        explainers: names, or ``("all",)``.
+        metrics: names; by default the protocol's.
+        groups: attributes; ``race*gender`` is an intersection.
+        protocol: a name, a file or a protocol.
+        limit: maximum number of images.
+        seed: random seed.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        batch_size: maximum number of samples in one model call.
+        shard: this process's share of the blocks, ``(k, n)`` with k from 1.
+        allow_known_faulty: run metrics of other libraries that are known to be wrong.
+    """
 
     models: tuple[str, ...]
     data: str = DEFAULT_DATA

@@ -1,14 +1,15 @@
-"""Setup."""
+"""From a request to a plan: names checked, models and data opened, the sample drawn, cells and blocks laid out."""
 
 from dataclasses import dataclass, field, replace
 
 import torch
 
 from mavis.core import devices
-from mavis.core.types import Dataset, Model, ReferenceImages
+from mavis.core.types import Batch, Dataset, Model
 from mavis.engine.model_checks import imputer_reliability, part_reliance
 from mavis.engine.planning import compatibility
-from mavis.engine.planning import cost_estimate as costs
+from mavis.engine.planning.compatibility import CompatibilityReport
+from mavis.engine.planning.cost_estimate import CostEstimate, estimate_cost
 from mavis.engine.planning.plan import (
     Block,
     Cell,
@@ -21,28 +22,58 @@ from mavis.engine.planning.plan import (
     with_reference,
 )
 from mavis.engine.planning.request import Request
-from mavis.engine.sample import Sample, draw_sample
+from mavis.engine.sample import Sample, draw_sample, load_reference
 from mavis.models.loading.open import LoadedModels, open_models
-from mavis.protocol import loading as protocol
 from mavis.protocol.checks import faulty_metrics
+from mavis.protocol.loading import load_protocol, with_overrides
 from mavis.protocol.schema import Protocol
 
 
 @dataclass(frozen=True)
+class ModelPlan:
+    """The plan for one model.
+
+    Attributes:
+        compatibility: which explainers work on it.
+        cells: one per explainer and metric, with the reason where it is skipped.
+        blocks: of all images of the sample.
+        cost: the estimate.
+    """
+
+    compatibility: CompatibilityReport
+    cells: tuple[Cell, ...]
+    blocks: tuple[Block, ...]
+    cost: CostEstimate
+
+
+@dataclass(frozen=True)
 class RunPlan:
-    """Everything that is decided before the first map is made."""
+    """Everything that is decided before the first map is made.
+
+    Attributes:
+        protocol: the rules, with what the request changed.
+        components: explainers and metrics.
+        models: prepared, by name, each with what preparation changed.
+        sample: the images.
+        by_model: per model name its part of the plan.
+        chunk: maximum number of samples in one model call.
+        device: of all models.
+        request: what the user asked for.
+    """
 
     protocol: Protocol
     components: Components
     models: LoadedModels
     sample: Sample
-    cells: dict[str, tuple[Cell, ...]]
-    blocks: tuple[Block, ...]
-    cost_estimates: dict[str, costs.CostEstimate]
-    compatibility_reports: dict[str, compatibility.CompatibilityReport]
+    by_model: dict[str, ModelPlan]
     chunk: int
     device: torch.device
     request: Request = field(repr=False)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks of all models."""
+        return tuple(block for plan in self.by_model.values() for block in plan.blocks)
 
 
 def plan_run(request: Request, loaded: tuple[LoadedModels, Dataset] | None = None) -> RunPlan:
@@ -50,81 +81,90 @@ def plan_run(request: Request, loaded: tuple[LoadedModels, Dataset] | None = Non
 
     Args:
         request: see `Request`.
-        loaded: models and data that are at hand already; by default they are opened by name.
+        loaded: models and data that are open already; by default they are opened by name.
+
+    Raises:
+        MavisError: a name, a parameter, a model or the data do not hold.
     """
     devices.use_deterministic_float32()
-    rules = _resolve_protocol(request)
-    line = resolve_components(rules, request.explainers, allow_known_faulty=request.allow_known_faulty)
-    place = devices.resolve(request.device)
-    if loaded is None:
-        check_names(request.models, request.data)
-        loaded = open_models(request.models, place, request.data, target=request.target, split=request.split)
-    models, data = loaded
-    sample = draw_sample(data, rules, request.limit)
-    line = with_reference(line, rules, has_truth=sample.has_truth)
-    one = sample.data.load(sample.ids[:1])
-    chunk = request.batch_size or devices.default_chunk(place, one.images.nbytes)
-    laid: dict[str, tuple[Cell, ...]] = {}
-    every: list[Block] = []
-    estimates, tried = {}, {}
-    for model, _ in models.values():
-        found = tried[model.name] = _check_compatibility(line, model, sample, rules, chunk)
-        subject = ModelUnderTest(
-            model.name,
-            model.revision,
-            sample.revision,
-            model.capabilities,
-            sample.has_truth,
-            sample.can_rerender,
-            found.incompatible,
-        )
-        laid[model.name] = make_cells(subject, line, rules)
-        every += make_blocks(subject, laid[model.name], sample.ids, sample.variant_ids)
-        counts = (len(sample.ids), len(sample.variant_ids))
-        counted = costs.estimate_cost(line, laid[model.name], model, one, counts, rules.grid, found.costs)
-        estimates[model.name] = replace(counted, setup_forwards=_setup_forwards(sample, rules))
-    return RunPlan(rules, line, models, sample, laid, tuple(every), estimates, tried, chunk, place, request)
+    protocol = resolve_protocol(request)
+    requested = resolve_components(protocol, request.explainers, allow_known_faulty=request.allow_known_faulty)
+    device = devices.resolve(request.device)
+    models, data = loaded or _open_subjects(request, device)
+    sample = draw_sample(data, protocol, request.limit)
+    components = with_reference(requested, protocol, has_truth=sample.has_truth)
+    image = data.load(sample.ids[:1])
+    chunk = request.batch_size or devices.default_chunk(device, image.images.nbytes)
+    by_model = {
+        name: _plan_model(model, components, sample, protocol, image, chunk) for name, (model, _) in models.items()
+    }
+    return RunPlan(protocol, components, models, sample, by_model, chunk, device, request)
 
 
-def _setup_forwards(sample: Sample, rules: Protocol) -> int:
+def _open_subjects(request: Request, device: torch.device) -> tuple[LoadedModels, Dataset]:
+    """Models and data by the names of the request, which are all checked before the first is opened."""
+    check_names(request.models, request.data)
+    return open_models(request.models, device, request.data, target=request.target, split=request.split)
+
+
+def _plan_model(
+    model: Model, components: Components, sample: Sample, protocol: Protocol, image: Batch, chunk: int
+) -> ModelPlan:
+    report = _check_compatibility(components, model, sample, protocol, chunk)
+    subject = ModelUnderTest(
+        model=model.name,
+        model_revision=model.revision,
+        data_revision=sample.revision,
+        capabilities=model.capabilities,
+        has_truth=sample.has_truth,
+        can_rerender=sample.can_rerender,
+        incompatible=report.incompatible,
+    )
+    cells = make_cells(subject, components, protocol)
+    n_images = (len(sample.ids), len(sample.variant_ids))
+    cost = estimate_cost(components, cells, model, image, n_images, protocol.grid, report.costs)
+    return ModelPlan(
+        compatibility=report,
+        cells=cells,
+        blocks=tuple(make_blocks(subject, cells, sample.ids, sample.variant_ids)),
+        cost=replace(cost, setup_forwards=_setup_forwards(sample, protocol)),
+    )
+
+
+def _setup_forwards(sample: Sample, protocol: Protocol) -> int:
     """Forwards before any map is made: predictions, reliability and reliance."""
     return (
         len(sample.ids)
-        + imputer_reliability.reliability_forwards(sample, rules)
-        + part_reliance.reliance_forwards(sample, rules)
+        + imputer_reliability.reliability_forwards(sample, protocol)
+        + part_reliance.reliance_forwards(sample, protocol)
     )
 
 
 def _check_compatibility(
-    components: Components, model: Model, sample: Sample, rules: Protocol, chunk: int
-) -> compatibility.CompatibilityReport:
+    components: Components, model: Model, sample: Sample, protocol: Protocol, chunk: int
+) -> CompatibilityReport:
     """Every explainer of the run tried on the first images of the sample."""
     return compatibility.check_explainers(
         components.explainers,
         model,
         sample.data.load(sample.ids[: compatibility.N_IMAGES]).to(model.device),
         sample.data.mean.to(model.device),
-        seed=rules.seed,
+        seed=protocol.seed,
         chunk=chunk,
-        reference=load_reference(sample, model.device),
+        reference=load_reference(sample.data, sample.reference_ids, model.device),
     )
 
 
-def _resolve_protocol(request: Request) -> Protocol:
-    """The protocol with what the command line changed, noted."""
-    rules = request.protocol if isinstance(request.protocol, Protocol) else protocol.load_protocol(request.protocol)
-    kept = None
+def resolve_protocol(request: Request) -> Protocol:
+    """The protocol with what the request changes, which is noted in its overrides."""
+    protocol = request.protocol if isinstance(request.protocol, Protocol) else load_protocol(request.protocol)
+    chosen = None
     if request.metrics is not None:
-        kept = {name: rules.metrics.get(name, {}) for name in request.metrics}
-    rules = protocol.with_overrides(
-        rules, seed=request.seed, data__groups=list(request.groups) if request.groups else None, metrics=kept
+        chosen = {name: protocol.metrics.get(name, {}) for name in request.metrics}
+    protocol = with_overrides(
+        protocol, seed=request.seed, data__groups=list(request.groups) if request.groups else None, metrics=chosen
     )
-    noted = [] if request.limit is None else [f"limit = {request.limit}"]
-    if request.allow_known_faulty and faulty_metrics(rules):
-        noted.append(f"allow_known_faulty = {', '.join(faulty_metrics(rules))}")
-    return rules.model_copy(update={"overrides": (*rules.overrides, *noted)})
-
-
-def load_reference(sample: Sample, device: torch.device) -> ReferenceImages:
-    """The images that stand for the data set, on a device."""
-    return ReferenceImages(sample.data.load(sample.reference_ids).images.to(device), sample.reference_ids)
+    notes = [] if request.limit is None else [f"limit = {request.limit}"]
+    if request.allow_known_faulty and faulty_metrics(protocol):
+        notes.append(f"allow_known_faulty = {', '.join(faulty_metrics(protocol))}")
+    return protocol.model_copy(update={"overrides": (*protocol.overrides, *notes)})

@@ -276,7 +276,7 @@ def test_what_a_map_costs_is_read_off_the_model_itself() -> None:
         ("net",), explainers=("scorecam", "saliency"), metrics=("gini",), groups=("race",), limit=7
     )
     planned = setup.plan_run(request, opened)
-    estimate: cost_estimate.CostEstimate = planned.cost_estimates["Sequential"]
+    estimate: cost_estimate.CostEstimate = planned.by_model["Sequential"].cost
     assert estimate.maps["scorecam"] == Cost(13, 0)
     assert estimate.maps["saliency"] == Cost(1, 1)
 
