@@ -24,7 +24,7 @@ def lrp(rule: Composite = "epsilon_plus", epsilon: float = 1e-6, gamma: float = 
     The values add up to the logit less what biases took: their share is not passed on. Fully connected layers,
     averages and sums (a residual connection) follow the epsilon rule, activations hand on what they get, maximum
     pooling gives it to the winner. Batch normalisation is part of the convolution before it; where there is none, it
-    is one itself.
+    is one itself, and under ``alpha_beta`` follows the epsilon rule.
 
     Args:
         rule: for convolutions: ``epsilon``, the inputs' contributions as they are; ``gamma``, the positive ones
@@ -39,8 +39,10 @@ def lrp(rule: Composite = "epsilon_plus", epsilon: float = 1e-6, gamma: float = 
     Differs: the overview's own rules for the first layer and the last ones are left out. Captum has no rule for a sum
     that is not a module, and takes every batch normalisation for a layer: on an untrained ResNet-18 its values add up
     to 1e11. zennit lets a batch normalisation that follows no convolution hand on all that it gets, and so do we where
-    the image itself is scaled and shifted; within DenseNet values would grow. A constant that the network adds is a
-    bias under ``epsilon``; under the other rules it takes nothing.
+    the image itself is scaled and shifted; within DenseNet values would grow. They would also if
+    ``alpha_beta`` gave all the negative relevance to a batch normalisation's one input, however small; there it follows
+    the epsilon rule, as in Captum and in iNNvestigate (Alber et al. 2019). A constant that the network adds is a bias
+    under ``epsilon``; under the other rules it takes nothing.
     """
     _check_parameters(rule, epsilon, gamma, alpha)
     rules = LrpRules(rule, epsilon, gamma, alpha)

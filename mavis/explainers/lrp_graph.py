@@ -157,13 +157,14 @@ class RelevanceTracer(TorchFunctionMode):
         source, scale, shift = given["input"], *_batch_norm_scale_and_shift(given)
         if id(source) in self.image_signals:
             return self._apply_constant(call)
-        layer = LinearLayer(_scale_and_shift, scale, shift, is_dense=False)
-        if id(source) in self.layers:
-            before, source = self.layers[id(source)]
-            layer = before.fold_batch_norm(scale, shift)
         with torch.no_grad():
             value = call.apply_to(*call.signals)
-        return _apply_with_rule(lambda _: value, self.rules.for_layer(layer), source)
+        layer = LinearLayer(_scale_and_shift, scale, shift, is_dense=False)
+        rule = self.rules.for_batch_norm(call.apply_to, layer)
+        if id(source) in self.layers:
+            before, source = self.layers[id(source)]
+            rule = self.rules.for_layer(before.fold_batch_norm(scale, shift))
+        return _apply_with_rule(lambda _: value, rule, source)
 
     def _apply_arithmetic(self, call: _TorchCall) -> Tensor:
         """Sums of signals are shared in proportion; products of signals have no rule."""

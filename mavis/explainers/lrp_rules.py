@@ -77,6 +77,16 @@ class LrpRules:
             return self._gamma(layer)
         return self._alpha_beta(layer, 1.0 if self.composite == "epsilon_plus" else self.alpha)
 
+    def for_batch_norm(self, operation: Callable[..., Tensor], layer: LinearLayer) -> RelevanceRule:
+        """The rule for a batch normalisation without a layer before it, given as torch computes it and as a layer.
+
+        Under α-β it is the epsilon rule, as in Captum and iNNvestigate (Alber et al. 2019). α-β would hand its one
+        input −β of the relevance wherever that input lowers the output, however little: where the input is an average
+        or a sum of both signs that has all but cancelled, the share of each term is then divided by next to nothing,
+        values grow a thousandfold and rounding shows. What epsilon hands on vanishes with the input.
+        """
+        return self.proportional(operation) if self.composite == "alpha_beta" else self.for_layer(layer)
+
     def for_constant(self, operation: Callable[..., Tensor]) -> RelevanceRule:
         """The rule for a signal to which a constant is added, or that is multiplied by one."""
         return self.proportional(operation) if self.composite == "epsilon" else pass_through

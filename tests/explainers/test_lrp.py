@@ -261,19 +261,53 @@ def test_batch_normalisation_is_part_of_the_convolution(rule: str) -> None:
     torch.testing.assert_close(found, relevance(merged(net), images, 1, rule=rule), rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize(("rule", "expected"), [("epsilon", [2, -2, 3]), ("epsilon_plus", [2, 0, 3])])
+@pytest.mark.parametrize(
+    ("rule", "expected"), [("epsilon", [2, -2, 3]), ("epsilon_plus", [2, 0, 3]), ("alpha_beta", [4, -4, 6])]
+)
 def test_batch_normalisation_that_follows_nothing_is_a_layer(rule: str, expected: list) -> None:
     """Each value has a layer of its own, whose shift is a bias.
 
     A convolution that copies, ReLU, a normalisation with scale (2,−1,1) and shift (1,0,0), and a sum: of x = (1,2,3)
     it makes (3,−2,3), logit 4. The first channel's 3 are 2 and the shift's 1; under ``epsilon_plus`` the second's −2,
-    made by nothing positive, are lost.
+    made by nothing positive, are lost. ``alpha_beta`` has the epsilon rule's (2,−2,3), which the convolution doubles:
+    each of its outputs has one contribution, and that is positive.
     """
     norm = nn.BatchNorm2d(3, eps=0.0)
     norm.weight.data, norm.bias.data = torch.tensor([2.0, -1.0, 1.0]), torch.tensor([1.0, 0.0, 0.0])
     copied = one_by_one([[1, 0, 0], [0, 1, 0], [0, 0, 1]])
     net = nn.Sequential(copied, nn.ReLU(), norm, nn.Flatten(), dense([[1, 1, 1]]))
     assert relevance(net, pixel(1, 2, 3), rule=rule).flatten().tolist() == pytest.approx(expected)
+
+
+def lowering() -> nn.Module:
+    """A batch normalisation that makes 1 − m of m, and a ReLU and a linear layer that change nothing."""
+    norm = nn.BatchNorm2d(1, eps=0.0)
+    norm.weight.data, norm.bias.data = torch.tensor([-1.0]), torch.tensor([1.0])
+    return nn.Sequential(norm, nn.ReLU(), nn.Flatten(), dense([[1]]))
+
+
+@pytest.mark.parametrize("rest", [2.0**-4, 2.0**-10, 2.0**-16])
+def test_alpha_beta_does_not_divide_by_an_average_that_has_cancelled(rest: float) -> None:
+    """However little is left of an average of both signs, single precision gives its terms what theory says.
+
+    A convolution that copies, the mean m = δ/2 of 1 and −1 + δ, and 1 − m. The mean gets −m, the terms −½ and ½ − δ/2;
+    α doubles the first, and β turns the sign of the second. A rule that gave the mean −(1 − m) would end near 1/δ.
+    """
+    net = nn.Sequential(one_by_one([[1, 0, 0]]), nn.AvgPool2d((1, 2)), lowering()).float()
+    images = torch.zeros(1, 3, 1, 2)
+    images[0, 0, 0] = torch.tensor([1, rest - 1])
+    run = a_pass(net, images)
+    found = lrp(rule="alpha_beta", epsilon=EXACT)(run, targets(run))
+    assert found[0, 0, 0].tolist() == pytest.approx([-1, (rest - 1) / 2])
+
+
+@pytest.mark.parametrize("rest", [2.0**-4, 2.0**-10, 2.0**-16])
+def test_alpha_beta_does_not_divide_by_a_sum_that_has_cancelled(rest: float) -> None:
+    """The same for a residual sum of 1 and −1 + δ: the terms get −1 and 1 − δ, the pixels −2 and δ − 1."""
+    net = Joined(one_by_one([[1, 0, 0]]), one_by_one([[0, 1, 0]]), lowering()).float()
+    run = a_pass(net, pixel(1, rest - 1, 0).float())
+    found = lrp(rule="alpha_beta", epsilon=EXACT)(run, targets(run))
+    assert found.flatten().tolist() == pytest.approx([-2, rest - 1, 0])
 
 
 @pytest.mark.parametrize("rule", RULES)
