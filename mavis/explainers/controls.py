@@ -58,15 +58,19 @@ def sobel() -> Explainer:
 def centre_gaussian(sigma: float = 0.25) -> Explainer:
     """A Gaussian in the middle of the image: the prior that faces are centred.
 
+    It is made in double precision and then rounded, so that pixels as far from the middle have the same value: in
+    single precision rounding put them in an order, another one on every kind of processor.
+
     Args:
         sigma: as a share of the image's height.
     """
 
     def explain(model_pass: Pass, _: Tensor) -> Tensor:
         H, W = model_pass.images.shape[2:]
-        y = torch.linspace(-0.5, 0.5, H, device=model_pass.images.device)[:, None]
-        x = torch.linspace(-0.5, 0.5, W, device=model_pass.images.device) * (W / H)
-        return torch.exp(-(x**2 + y**2) / (2 * sigma**2)).expand(len(model_pass), 1, H, W)
+        y = torch.linspace(-0.5, 0.5, H, dtype=torch.float64)[:, None]
+        x = torch.linspace(-0.5, 0.5, W, dtype=torch.float64) * (W / H)
+        values = torch.exp(-(x**2 + y**2) / (2 * sigma**2)).float()
+        return values.to(model_pass.images.device).expand(len(model_pass), 1, H, W)
 
     return explain
 
