@@ -77,7 +77,7 @@ def test_the_centre_is_a_gaussian_with_its_peak_in_the_middle(shape: tuple[int, 
 @pytest.mark.parametrize("size", [32, 64, 224])
 def test_pixels_as_far_from_the_centre_are_tied(size: int) -> None:
     """There are as many values as distances, which whole numbers count: rounding orders no pixels."""
-    values = explain("centre_gaussian", a_pass(Pooled(), torch.zeros(1, 3, size, size)))
+    values = explain("centre_gaussian", make_pass(Pooled(), torch.zeros(1, 3, size, size)))
     steps = 2 * torch.arange(size) - (size - 1)
     distances = steps[:, None] ** 2 + steps**2
     assert len(values.unique()) == len(distances.unique())

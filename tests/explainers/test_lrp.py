@@ -296,7 +296,7 @@ def test_alpha_beta_does_not_divide_by_an_average_that_has_cancelled(rest: float
     net = nn.Sequential(one_by_one([[1, 0, 0]]), nn.AvgPool2d((1, 2)), lowering()).float()
     images = torch.zeros(1, 3, 1, 2)
     images[0, 0, 0] = torch.tensor([1, rest - 1])
-    run = a_pass(net, images)
+    run = make_pass(net, images)
     found = lrp(rule="alpha_beta", epsilon=EXACT)(run, targets(run))
     assert found[0, 0, 0].tolist() == pytest.approx([-1, (rest - 1) / 2])
 
@@ -305,7 +305,7 @@ def test_alpha_beta_does_not_divide_by_an_average_that_has_cancelled(rest: float
 def test_alpha_beta_does_not_divide_by_a_sum_that_has_cancelled(rest: float) -> None:
     """The same for a residual sum of 1 and −1 + δ: the terms get −1 and 1 − δ, the pixels −2 and δ − 1."""
     net = Joined(one_by_one([[1, 0, 0]]), one_by_one([[0, 1, 0]]), lowering()).float()
-    run = a_pass(net, pixel(1, rest - 1, 0).float())
+    run = make_pass(net, pixel(1, rest - 1, 0).float())
     found = lrp(rule="alpha_beta", epsilon=EXACT)(run, targets(run))
     assert found.flatten().tolist() == pytest.approx([-2, rest - 1, 0])
 
