@@ -1,4 +1,4 @@
-"""Provenance."""
+"""Provenance: what identifies a run, its models, data and software."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from mavis.engine.planning.setup import RunPlan
 
 
 def run_identity(plan: RunPlan) -> dict[str, Any]:
-    """What the numbers belong to: the content of ``run.json``."""
+    """The content of ``run.json``: protocol, models, data, explainers, software and device of a run."""
     data = plan.sample.data
     return {
         "mavis": version("mavis-xai"),
@@ -58,7 +58,7 @@ def _device_name(device: torch.device) -> str:
 def _git_commit() -> str | None:
     """Commit of the working folder, where it is one."""
     try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip()
+    return result.stdout.strip()

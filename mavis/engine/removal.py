@@ -53,7 +53,7 @@ class RemovalOrder:
 
 @dataclass(frozen=True)
 class _ModelOutputs:
-    """What the model says of N images about their targets, each ``(N,)``.
+    """Model outputs of N images for their targets, each ``(N,)``.
 
     Attributes:
         y: what curves are taken on, the probability or the logit.
@@ -107,29 +107,29 @@ class RemovalSession:
             places = attribution_maps.ordinal_ranks(values[rows], tie_break).short()
             return places.gather(1, labels[rows].flatten(1)).view(len(rows), *labels.shape[1:])
 
-        every = torch.arange(len(self.model_pass), device=is_tied.device)
-        return RemovalOrder(rank(every, tie_break), n_units, is_tied, rank(second_images, reverse), second_images)
+        rows = torch.arange(len(self.model_pass), device=is_tied.device)
+        return RemovalOrder(rank(rows, tie_break), n_units, is_tied, rank(second_images, reverse), second_images)
 
     def sweep(self, order: RemovalOrder, curves: Sequence[Curve]) -> dict[CurveQuery, CurveValues]:
         """Curves that differ in their fractions only, from one sweep."""
         first = curves[0]
         fractions = sorted({f for curve in curves for f in curve.fractions})
         counts, inner = order.counts(fractions), _inner_fractions(curves)
-        said = self._outputs_in_order(first, order, order.counts(inner))
+        outputs = self._outputs_in_order(first, order, order.counts(inner))
 
-        def column(fraction: float, what: str) -> Tensor:
+        def column(fraction: float, field: str) -> Tensor:
             if fraction in (0, 1):
-                end: Tensor = getattr(self.empty_outputs(first.imputer) if fraction else self._original_outputs, what)
+                end: Tensor = getattr(self.empty_outputs(first.imputer) if fraction else self._original_outputs, field)
                 return end
-            inside: Tensor = getattr(said, what)
+            inside: Tensor = getattr(outputs, field)
             return inside[:, inner.index(fraction)]
 
         def of(curve: Curve) -> CurveValues:
             x = counts[:, [fractions.index(f) for f in curve.fractions]]
-            y, logit, kept = (
-                torch.stack([column(f, what) for f in curve.fractions], 1) for what in ("y", "logit", "top1")
+            y, logit, top1 = (
+                torch.stack([column(f, field) for f in curve.fractions], 1) for field in ("y", "logit", "top1")
             )
-            return CurveValues(x / order.n_units[:, None], y, logit, kept)
+            return CurveValues(x / order.n_units[:, None], y, logit, top1)
 
         return {curve: of(curve) for curve in curves}
 
@@ -140,24 +140,28 @@ class RemovalSession:
         weight = ((maps.values - low) / (high - low).where(high > low, torch.ones_like(high)))[:, None]
         rows = torch.arange(B, device=self.targets.device)
         fill = self.filler(masking.imputer)(rows, torch.ones((B, 1, H, W), dtype=torch.bool, device=rows.device))[:, 0]
-        said = self._outputs(
+        outputs = self._outputs(
             self.model_pass.predict(self.model_pass.images * weight + fill * (1 - weight)), self.targets
         )
-        both = [torch.stack([getattr(self._original_outputs, w), getattr(said, w)], 1) for w in ("y", "logit", "top1")]
-        return CurveValues(torch.tensor([0.0, 1.0], device=rows.device).expand(B, 2), *both)
+        pairs = [
+            torch.stack([getattr(self._original_outputs, w), getattr(outputs, w)], 1) for w in ("y", "logit", "top1")
+        ]
+        return CurveValues(torch.tensor([0.0, 1.0], device=rows.device).expand(B, 2), *pairs)
 
     def probe_outputs(self, probe: MaskProbe | PartProbe) -> ProbeOutputs:
-        """What the model says to a probe's questions."""
+        """Model outputs of a probe's queries."""
         return self._probe_parts(probe) if isinstance(probe, PartProbe) else self._probe_cells(probe)
 
     def empty_outputs(self, imputer: str) -> _ModelOutputs:
-        """What the model says of the images with every pixel removed."""
+        """Model outputs of the images with every pixel removed."""
         if imputer not in self._empty_outputs:
             rows = torch.arange(len(self.model_pass), device=self.targets.device)
-            every = torch.ones((1, 1, *self.model_pass.images.shape[2:]), dtype=torch.bool, device=rows.device)
+            all_pixels = torch.ones((1, 1, *self.model_pass.images.shape[2:]), dtype=torch.bool, device=rows.device)
             parts = rows.split(self.model_pass.chunk)
             fill = self.filler(imputer)
-            logits = [self.model_pass.predict(fill(part, every.expand(len(part), -1, -1, -1))[:, 0]) for part in parts]
+            logits = [
+                self.model_pass.predict(fill(part, all_pixels.expand(len(part), -1, -1, -1))[:, 0]) for part in parts
+            ]
             self._empty_outputs[imputer] = self._outputs(torch.cat(logits), self.targets)
         return self._empty_outputs[imputer]
 
@@ -169,29 +173,29 @@ class RemovalSession:
         The second order is asked only where it removes other units than the first one: elsewhere it is the same image.
         """
         split = order.orders_differ(curve.order, counts)
-        place, step = split[order.second_images].nonzero(as_tuple=True)
-        rows = order.second_images[place]
+        indices, step = split[order.second_images].nonzero(as_tuple=True)
+        rows = order.second_images[indices]
 
         def first(rows: slice, steps: slice) -> Tensor:
-            return removed(order.rank[rows, None], order.n_units[rows, None], counts[rows, steps])
+            return is_removed(order.rank[rows, None], order.n_units[rows, None], counts[rows, steps])
 
         def second(pairs: slice, _: slice) -> Tensor:
             units, count = order.n_units[rows[pairs], None], counts[rows[pairs], step[pairs], None]
-            return removed(order.second_rank[place[pairs], None], units, count)
+            return is_removed(order.second_rank[indices[pairs], None], units, count)
 
-        def removed(rank: Tensor, units: Tensor, count: Tensor) -> Tensor:
+        def is_removed(rank: Tensor, units: Tensor, count: Tensor) -> Tensor:
             return rank < count[..., None, None] if curve.order == "mif" else rank >= (units - count)[..., None, None]
 
-        every = torch.arange(len(self.model_pass), device=rows.device)
-        said = self._outputs_without(curve.imputer, every, counts.shape[1], first)
-        again = self._outputs_without(curve.imputer, rows, 1, second)
+        all_rows = torch.arange(len(self.model_pass), device=rows.device)
+        outputs = self._outputs_without(curve.imputer, all_rows, counts.shape[1], first)
+        second_outputs = self._outputs_without(curve.imputer, rows, 1, second)
 
-        def mean(what: str) -> Tensor:
-            values: Tensor = getattr(said, what)
-            other: Tensor = getattr(again, what)[:, 0]
-            return values.index_put((rows, step), (values[rows, step] + other) / 2)
+        def mean(field: str) -> Tensor:
+            values: Tensor = getattr(outputs, field)
+            reverse: Tensor = getattr(second_outputs, field)[:, 0]
+            return values.index_put((rows, step), (values[rows, step] + reverse) / 2)
 
-        return _ModelOutputs(*(mean(what) for what in ("y", "logit", "p", "top1")))
+        return _ModelOutputs(*(mean(field) for field in ("y", "logit", "p", "top1")))
 
     def _outputs_without(
         self, imputer: str, rows: Tensor, steps: int, pixels_removed: Callable[[slice, slice], Tensor]
@@ -200,17 +204,17 @@ class RemovalSession:
         fill, chunk = self.filler(imputer), self.model_pass.chunk
         wide = max(1, min(len(rows), chunk))
         deep = max(1, chunk // wide)
-        found: list[list[_ModelOutputs]] = []
+        chunks: list[list[_ModelOutputs]] = []
         for top in range(0, len(rows), wide):
-            here = slice(top, top + wide)
+            window = slice(top, top + wide)
             line = []
             for left in range(0, steps, deep):
-                pixels = pixels_removed(here, slice(left, left + deep))
-                logits = self.model_pass.predict(fill(rows[here], pixels).flatten(0, 1))
-                said = self._outputs(logits, self.targets[rows[here]].repeat_interleave(pixels.shape[1]))
-                line.append(_unflatten_outputs(said, pixels.shape[1]))
-            found.append(line)
-        return _join_outputs(found, (len(rows), steps), self.targets.device)
+                pixels = pixels_removed(window, slice(left, left + deep))
+                logits = self.model_pass.predict(fill(rows[window], pixels).flatten(0, 1))
+                outputs = self._outputs(logits, self.targets[rows[window]].repeat_interleave(pixels.shape[1]))
+                line.append(_unflatten_outputs(outputs, pixels.shape[1]))
+            chunks.append(line)
+        return _join_outputs(chunks, (len(rows), steps), self.targets.device)
 
     # Probes.
 
@@ -219,11 +223,15 @@ class RemovalSession:
         cells = cells.expand(len(self.model_pass), *cells.shape[-2:])
         size = (self.model_pass.images.shape[2], self.model_pass.images.shape[3])
         rows = torch.arange(len(self.model_pass), device=cells.device)
-        said = self._outputs_without(
+        outputs = self._outputs_without(
             probe.imputer, rows, cells.shape[1], lambda o, s: attribution_maps.cells_to_pixels(cells[o, s], size)
         )
         return ProbeOutputs(
-            cells, self._original_outputs.logit[:, None] - said.logit, said.p, said.top1, self._original_outputs.p
+            cells,
+            self._original_outputs.logit[:, None] - outputs.logit,
+            outputs.p,
+            outputs.top1,
+            self._original_outputs.p,
         )
 
     def _probe_parts(self, probe: PartProbe) -> ProbeOutputs:
@@ -231,22 +239,23 @@ class RemovalSession:
         if batch.rerender is None or batch.parts is None:
             raise ValueError("these data cannot be drawn anew")
         codes = torch.tensor(list(PART_CODES.values()), device=batch.parts.device, dtype=batch.parts.dtype)
-        every = [batch.rerender(part, number) for part in PART_CODES for number in range(probe.n_draws)]
-        said = [
-            self._outputs(self.model_pass.predict(images.to(self.model_pass.images)), self.targets) for images in every
+        redrawn = [batch.rerender(part, number) for part in PART_CODES for number in range(probe.n_draws)]
+        outputs = [
+            self._outputs(self.model_pass.predict(images.to(self.model_pass.images)), self.targets)
+            for images in redrawn
         ]
 
-        def averaged(what: str) -> Tensor:
-            values = torch.stack([getattr(one, what) for one in said], 1)
+        def mean(field: str) -> Tensor:
+            values = torch.stack([getattr(output, field) for output in outputs], 1)
             mean: Tensor = values.unflatten(1, (len(PART_CODES), probe.n_draws)).mean(2)
             return mean
 
         pixels = (batch.parts[:, None] == codes[:, None, None]).flatten(2)
         return ProbeOutputs(
             pixels,
-            self._original_outputs.logit[:, None] - averaged("logit"),
-            averaged("p"),
-            averaged("top1"),
+            self._original_outputs.logit[:, None] - mean("logit"),
+            mean("p"),
+            mean("top1"),
             self._original_outputs.p,
         )
 
@@ -278,9 +287,9 @@ class RemovalSession:
 
     def _tie_break(self, unit: str, n_units: int) -> Tensor:
         """``(B,units)``: a permutation per image that does not depend on how many units other images have."""
-        most = self.grid**2 if unit == "cell" else MAX_SUPERPIXELS
-        order = self.model_pass.draw("ties", lambda g: torch.randperm(most, generator=g))
-        return order[:, :n_units].argsort(1).argsort(1) if n_units < most else order
+        max_units = self.grid**2 if unit == "cell" else MAX_SUPERPIXELS
+        order = self.model_pass.draw("ties", lambda g: torch.randperm(max_units, generator=g))
+        return order[:, :n_units].argsort(1).argsort(1) if n_units < max_units else order
 
 
 def shared_sweeps(queries: Sequence[CurveQuery]) -> list[tuple[CurveQuery, ...]]:
@@ -319,18 +328,20 @@ def _segment_means(values: Tensor, labels: Tensor, n_units: Tensor) -> Tensor:
     return torch.where(count > 0, total.scatter_add(1, places, flat) / count, -torch.inf).float()
 
 
-def _unflatten_outputs(said: _ModelOutputs, steps: int) -> _ModelOutputs:
-    return _ModelOutputs(*(values.unflatten(0, (-1, steps)) for values in (said.y, said.logit, said.p, said.top1)))
+def _unflatten_outputs(outputs: _ModelOutputs, steps: int) -> _ModelOutputs:
+    return _ModelOutputs(
+        *(values.unflatten(0, (-1, steps)) for values in (outputs.y, outputs.logit, outputs.p, outputs.top1))
+    )
 
 
 def _join_outputs(
-    found: Sequence[Sequence[_ModelOutputs]], shape: tuple[int, int], device: torch.device
+    chunks: Sequence[Sequence[_ModelOutputs]], shape: tuple[int, int], device: torch.device
 ) -> _ModelOutputs:
     """Chunks of rows and steps as one ``(O,S)``."""
     if not all(shape):
         return _ModelOutputs(*(torch.zeros(shape, device=device) for _ in range(4)))
     parts = [
-        torch.cat([torch.cat([getattr(said, what) for said in line], 1) for line in found])
-        for what in ("y", "logit", "p", "top1")
+        torch.cat([torch.cat([getattr(outputs, field) for outputs in line], 1) for line in chunks])
+        for field in ("y", "logit", "p", "top1")
     ]
     return _ModelOutputs(*parts)

@@ -1,4 +1,4 @@
-"""From what the user named to models and data that fit together."""
+"""The sample of a run: which images, their predictions, and the images that stand for the data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,13 +63,13 @@ def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
     ids = stratified_sample(table, primary, protocol.data.n_per_group.target, limit, protocol.seed)
     bad = data.unreadable(ids)
     if len(bad) > protocol.data.max_unreadable * len(ids):
-        name, why = next(iter(bad.items()))
+        name, reason = next(iter(bad.items()))
         raise DataError(
             f"{len(bad)} of {len(ids)} sampled images cannot be read, and at most {protocol.data.max_unreadable:.0%} "
-            f"may be; the first is {name}: {why}"
+            f"may be; the first is {name}: {reason}"
         )
     ids = [i for i in ids if i not in bad]
-    rest = [str(i) for i in table.index if i not in bad]
+    readable = [str(i) for i in table.index if i not in bad]
     groups = group_labels(table, primary)
     batch = data.load(ids[:1])
     return Sample(
@@ -82,10 +82,10 @@ def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
         ),
         notes=(
             *getattr(data, "notes", ()),
-            *(f"{name} could not be read and was left out: {why}" for name, why in bad.items()),
+            *(f"{name} could not be read and was left out: {reason}" for name, reason in bad.items()),
         ),
         revision=data.revision(ids),
-        reference_ids=_draw_reference(data, rest, ids, group_labels(table, primary), protocol.seed),
+        reference_ids=_draw_reference(data, readable, ids, group_labels(table, primary), protocol.seed),
         has_truth=batch.regions is not None,
         can_rerender=batch.rerender is not None and batch.parts is not None,
         image_size=batch.images.shape[2],
@@ -112,38 +112,38 @@ def _draw_reference(
     data: Dataset, ids: Sequence[str], sampled_ids: Sequence[str], groups: pd.Series, seed: int
 ) -> tuple[str, ...]:
     """At most `REFERENCE_SIZE` images, balanced over the groups; images that are not explained if there are enough."""
-    taken = set(sampled_ids)
-    free = [i for i in ids if i not in taken]
+    sampled = set(sampled_ids)
+    free = [i for i in ids if i not in sampled]
     pool = free if len(free) >= REFERENCE_SIZE else list(ids)
     count = max(1, REFERENCE_SIZE // groups.loc[pool].nunique())
-    found = sorted(first_per_group(pool, groups, count, seed))[:REFERENCE_SIZE]
-    bad = data.unreadable(found)
-    return tuple(i for i in found if i not in bad)
+    drawn = sorted(first_per_group(pool, groups, count, seed))[:REFERENCE_SIZE]
+    bad = data.unreadable(drawn)
+    return tuple(i for i in drawn if i not in bad)
 
 
 def prediction_table(model: Model, sample: Sample, chunk: int) -> pd.DataFrame:
-    """What a model says of every image, and what gaps between groups are held equal in: one row each.
+    """Predictions and image statistics, one row per image; gaps between groups are adjusted for the statistics.
 
     ``model, image, label, predicted, probability``, attributes, ``correct`` (0 or 1), ``weight`` and, of
     `image_statistics`, ``brightness, contrast, sharpness, imputation_contrast``. Where the data carry an injected cue,
     ``cue`` is the class that it speaks for.
     """
-    said, looks = [], []
+    top_classes, statistics = [], []
     for start in range(0, len(sample.ids), chunk):
         batch = sample.data.load(sample.ids[start : start + chunk])
-        looks.append(image_statistics(batch.images, sample.data.mean))
+        statistics.append(image_statistics(batch.images, sample.data.mean))
         batch = batch.to(model.device)
         model_pass = Pass(model, batch, sample.data.mean.to(model.device), 0, chunk)
-        said.append(model_pass.predict(batch.images).softmax(1).max(1))
+        top_classes.append(model_pass.predict(batch.images).softmax(1).max(1))
     table = sample.table.rename_axis("image").reset_index()
     cues = getattr(sample.data, "cues", None)
-    predicted = torch.cat([s.indices for s in said]).cpu().numpy()
+    predicted = torch.cat([s.indices for s in top_classes]).cpu().numpy()
     return table.assign(
         model=model.name,
         predicted=predicted,
-        probability=torch.cat([s.values for s in said]).cpu().double().numpy(),
+        probability=torch.cat([s.values for s in top_classes]).cpu().double().numpy(),
         correct=(table["label"] == predicted).astype(int),
-        **{name: torch.cat([look[name] for look in looks]).numpy() for name in looks[0]},
+        **{name: torch.cat([look[name] for look in statistics]).numpy() for name in statistics[0]},
         cue=cues(sample.ids) if cues and sample.data.target == "race" else -1,
     )
 

@@ -38,7 +38,7 @@ ModelCheck = Literal["reliability", "leak", "reliance"]
 
 @dataclass(frozen=True)
 class BlockLog:
-    """How a block went: real counts, time, what failed."""
+    """Log of a block: model calls, time, memory, failures."""
 
     model: str
     forwards: int
@@ -51,7 +51,7 @@ class BlockLog:
 
 @dataclass(frozen=True)
 class BlockResult:
-    """What a block yields.
+    """Results of a block.
 
     Attributes:
         scores: ``model, image, explainer, metric, value, status, reason, forwards, backwards, seconds``.
@@ -89,8 +89,8 @@ class Store:
         path = folder / "run.json"
         new_identity = json.loads(json.dumps({**identity, "format": FORMAT}, default=str))
         if path.is_file():
-            found = store.identity()
-            differing = [key for key in IDENTITY_KEYS if found.get(key) != new_identity.get(key)]
+            stored = store.identity()
+            differing = [key for key in IDENTITY_KEYS if stored.get(key) != new_identity.get(key)]
             if differing:
                 raise StoreError(
                     f"{folder} holds a run with other {', '.join(differing)}; "
@@ -120,12 +120,12 @@ class Store:
     def identity(self) -> dict[str, Any]:
         """The content of ``run.json``."""
         try:
-            found: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+            identity: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise StoreError(f"{self.folder / 'run.json'} cannot be read: {error}") from error
-        if not isinstance(found, dict):
+        if not isinstance(identity, dict):
             raise StoreError(f"{self.folder / 'run.json'} holds no run: expected keys and values.")
-        return found
+        return identity
 
     def write_images(self, images: pd.DataFrame) -> None:
         """The table of images, one row per model and image."""
@@ -143,7 +143,7 @@ class Store:
         _write_atomically(self.folder / f"{check}.parquet", lambda file: table.to_parquet(file, index=False))
 
     def has_check(self, check: ModelCheck) -> bool:
-        """Whether it was measured already."""
+        """True where a check is stored."""
         return (self.folder / f"{check}.parquet").is_file()
 
     def read_check(self, check: ModelCheck) -> pd.DataFrame:
@@ -151,7 +151,7 @@ class Store:
         return self._read_table(self.folder / f"{check}.parquet") if self.has_check(check) else pd.DataFrame()
 
     def has_block(self, block_id: str) -> bool:
-        """Whether a block's scores are there."""
+        """True where a block's scores are stored."""
         return self._block_file(block_id).is_file()
 
     def write_block(self, block_id: str, result: BlockResult) -> None:
@@ -187,16 +187,16 @@ class Store:
 
     def maps(self) -> dict[tuple[str, str, str], np.ndarray]:
         """Maps and images kept for the gallery, by (model, explainer or "", image)."""
-        found = {}
+        maps = {}
         for path in self._score_files():
             model = self._read_log(path).model
             for key, values in self._read_arrays(self._block_file(path.stem, ".maps.npz")).items():
                 explainer, _, image = key.partition("|")
-                found[model, explainer, image] = values
-        return found
+                maps[model, explainer, image] = values
+        return maps
 
     def logs(self) -> list[BlockLog]:
-        """How every finished block went."""
+        """Logs of all finished blocks."""
         return [self._read_log(path) for path in self._score_files()]
 
     def _block_file(self, block_id: str, suffix: str = ".parquet") -> Path:
@@ -213,8 +213,8 @@ class Store:
 
     def _read_arrays(self, path: Path) -> dict[str, np.ndarray]:
         try:
-            with path.open("rb") as file, np.load(file) as kept:  # np.load leaves a damaged file open
-                return {key: kept[key] for key in kept.files}
+            with path.open("rb") as file, np.load(file) as archive:  # np.load leaves a damaged file open
+                return {key: archive[key] for key in archive.files}
         except Exception as error:
             raise _damage_error(path, error) from error
 
@@ -230,7 +230,7 @@ class Store:
 
 
 def _damage_error(path: Path, error: Exception) -> StoreError:
-    """What to say of a file that cannot be read; damaged bytes make the readers raise almost anything.
+    """The error for a file that cannot be read; damaged bytes make the readers raise almost anything.
 
     Without its scores a block is done again, so these are what to delete, whichever of its files is damaged.
     """
@@ -239,7 +239,7 @@ def _damage_error(path: Path, error: Exception) -> StoreError:
 
 
 def _holds_other_files(folder: Path) -> bool:
-    """Whether this is anything but an empty folder or one in which another process is about to begin the same run."""
+    """True for a folder with files of something else than a run that is about to begin."""
     if not folder.is_dir():
         return True
     return any(p.name != "parts" and not p.name.startswith(".run.json.") for p in folder.iterdir())

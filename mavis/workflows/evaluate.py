@@ -1,4 +1,4 @@
-"""The same in a notebook: `evaluate` returns a result with tables, a summary and an HTML view."""
+"""``mavis.evaluate``: a run from Python or a notebook; its result has tables, a summary and an HTML view."""
 
 import tempfile
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from mavis.workflows import run
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found.
+    """The result of `evaluate`.
 
     Attributes:
         findings: the typed document, as in ``leaderboard.json``.
@@ -83,8 +83,8 @@ def evaluate(
         target: the label; by default the model's own.
         split: part of the data.
         protocol: name or YAML file.
-        limit: most images.
-        seed: of every draw.
+        limit: maximum number of images, split evenly over groups.
+        seed: random seed (default: from the protocol).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         batch_size: model samples per call; by default by the device.
         out: run directory, continued if it holds the same run; by default a new temporary one.

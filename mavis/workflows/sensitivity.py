@@ -1,4 +1,4 @@
-"""Would other settings of a metric rank the methods otherwise? The protocol's grid of settings, run and compared.
+"""Sensitivity of rankings to the settings of the metrics: the protocol's grid of settings, run and compared.
 
 Source: protocol 2.7; Maier-Hein et al. 2018: even a Kendall tau of .74 to .85 hides changes of the winner.
 """
@@ -30,7 +30,7 @@ from mavis.workflows import run
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to set a metric, and what it says.
+    """One setting of a metric and its results.
 
     Attributes:
         grid: cells per side.
@@ -45,7 +45,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Stability:
-    """How far a metric's ranking of the methods depends on its settings, on one model.
+    """Stability of a metric's ranking of the methods under other settings, on one model.
 
     Attributes:
         model: name.
@@ -89,7 +89,7 @@ def run_sensitivity(request: Request, folder: Path, progress: Progress = SILENT)
         for model, metric in tables[0]
     )
     (folder / "sensitivity.json").write_text(
-        json.dumps([asdict(one) for one in stabilities], indent=2), encoding="utf-8"
+        json.dumps([asdict(stability) for stability in stabilities], indent=2), encoding="utf-8"
     )
     return stabilities
 
@@ -158,9 +158,9 @@ def _stability(model: str, metric: str, settings: Sequence[Setting], rules: Sens
     tau = mean_kendall_tau(settings)
     higher_is_better = metrics[metric].traits.higher_is_better is not False
     leaders = []
-    for one in settings:
-        known = {name: mean if higher_is_better else -mean for name, mean in one.means.items() if mean is not None}
-        leaders += [name for name, mean in known.items() if mean == max(known.values())]
+    for setting in settings:
+        scores = {name: mean if higher_is_better else -mean for name, mean in setting.means.items() if mean is not None}
+        leaders += [name for name, mean in scores.items() if mean == max(scores.values())]
     return Stability(
         model=model,
         metric=metric,

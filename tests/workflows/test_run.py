@@ -47,8 +47,8 @@ def light():
     settings["aggregate"] |= {"bootstrap": 100, "permutations": 100}
     rules = loading.parse_protocol(settings, "test")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "load_protocol", lambda _: rules)
-        patch.setattr(pipeline.report, "write", lambda *_: None)
+        patch.setattr(setup, "load_protocol", lambda _: rules)
+        patch.setattr(pipeline.report, "write_report", lambda *_: None)
         yield
 
 

@@ -110,33 +110,33 @@ class _BlockRunner:
 
     def _score_maps(self, explained: ExplainedBatch) -> None:
         for part, metric in self._metrics_of_kind(metric_types.MapMetric):
-            for explainer, found in self._maps_to_score(part, explained):
+            for explainer, maps in self._maps_to_score(part, explained):
                 with self.records.guard(explained.failure_scope("metric", part, explainer=explainer)):
                     self.records.record(
-                        explainer, part, explained.model_pass.ids, metric.score(found, explained.model_pass.batch)
+                        explainer, part, explained.model_pass.ids, metric.score(maps, explained.model_pass.batch)
                     )
 
     def _score_agreement(self, explained: ExplainedBatch) -> None:
-        """How far the methods agree with each other; the others would only raise it."""
+        """Agreement between the methods; controls and oracles are left out, since they would only raise it."""
         methods = {part.name for part in self.task.components.explainers if part.traits.role == "method"}
-        maps = {name: found for name, found in explained.maps.items() if name in methods}
+        maps = {name: values for name, values in explained.maps.items() if name in methods}
         if self.task.agreement_top is not None and len(maps) > 1:
             self.records.record_agreement(
                 explained.model_pass.ids, map_agreement.pairwise_agreement(maps, self.task.agreement_top)
             )
 
     def _score_sweeps(self, explained: ExplainedBatch, session: RemovalSession) -> None:
-        """What several metrics ask is swept once per explainer."""
+        """Sweeps that several metrics ask for are made once per explainer."""
         metrics = self._metrics_of_kind(metric_types.SweepMetric)
         groups = shared_sweeps([question for _, metric in metrics for question in metric.curves])
-        for explainer, found in explained.maps.items():
+        for explainer, maps in explained.maps.items():
             answers: dict[metric_types.CurveQuery, metric_types.CurveValues] = {}
             orders: dict[metric_types.CurveQuery, RemovalOrder] = {}
             for group in groups:
                 readers = [part for part, metric in metrics if set(metric.curves) & set(group)]
                 if any(self.records.should_score(explainer, part) for part in readers):
                     with self.records.guard(explained.failure_scope("sweep", *readers, explainer=explainer)):
-                        answers |= self._sweep(session, found, group, orders)
+                        answers |= self._sweep(session, maps, group, orders)
             self.records.record_curves(explainer, explained.model_pass.ids, answers)
             for part, metric in metrics:
                 if set(metric.curves) <= set(answers):
@@ -163,21 +163,23 @@ class _BlockRunner:
     def _score_probes(self, explained: ExplainedBatch, session: RemovalSession) -> None:
         """Every question that any metric wants answered is asked once for all explainers."""
         metrics = self._metrics_of_kind(metric_types.ProbeMetric)
-        asked: dict[metric_types.MaskProbe | metric_types.PartProbe, metric_types.ProbeOutputs] = {}
+        outputs: dict[metric_types.MaskProbe | metric_types.PartProbe, metric_types.ProbeOutputs] = {}
         for probe in dict.fromkeys(probe for _, metric in metrics for probe in metric.probes):
             readers = [part for part, metric in metrics if probe in metric.probes]
             if any(self.records.should_score(explainer, part) for part in readers for explainer in explained.maps):
                 with self.records.guard(explained.failure_scope("probe", *readers)):
-                    asked[probe] = session.probe_outputs(probe)
-                    self.task.tick(_n_queries(probe, asked[probe]) * len(explained.model_pass))
+                    outputs[probe] = session.probe_outputs(probe)
+                    self.task.tick(_n_queries(probe, outputs[probe]) * len(explained.model_pass))
         for part, metric in metrics:
-            if set(metric.probes) <= set(asked):
-                each = constant_values(
-                    1 + sum(_n_queries(p, asked[p]) for p in metric.probes), explained.model_pass.ids
+            if set(metric.probes) <= set(outputs):
+                forwards = constant_values(
+                    1 + sum(_n_queries(p, outputs[p]) for p in metric.probes), explained.model_pass.ids
                 )
-                for explainer, found in self._maps_to_score(part, explained):
+                for explainer, maps in self._maps_to_score(part, explained):
                     with self.records.guard(explained.failure_scope("metric", part, explainer=explainer)):
-                        self.records.record(explainer, part, explained.model_pass.ids, metric.score(found, asked), each)
+                        self.records.record(
+                            explainer, part, explained.model_pass.ids, metric.score(maps, outputs), forwards
+                        )
 
     def _score_variants(self, explained: ExplainedBatch) -> None:
         if self.block.has_variants:
@@ -195,9 +197,9 @@ class _BlockRunner:
                             explained.maps[explainer.name], explained.model_pass, explained.targets
                         )
                         values = metric.score(explanation, self.producer.as_function(explainer))
-                        spent = self.producer.meter.read() - before
-                        self.records.record(explainer.name, part, explained.model_pass.ids, values, spent)
-                        self.task.tick(spent.forward_equivalents)
+                        cost = self.producer.meter.read() - before
+                        self.records.record(explainer.name, part, explained.model_pass.ids, values, cost)
+                        self.task.tick(cost.forward_equivalents)
 
     # What the loops above ask for.
 
@@ -205,7 +207,7 @@ class _BlockRunner:
         return [(part, part.plugin) for part in self.task.components.metrics if isinstance(part.plugin, kind)]
 
     def _maps_to_score(self, component: Component, explained: ExplainedBatch) -> Iterator[tuple[str, Maps]]:
-        return ((name, found) for name, found in explained.maps.items() if self.records.should_score(name, component))
+        return ((name, maps) for name, maps in explained.maps.items() if self.records.should_score(name, component))
 
 
 def _forwards_alone(
@@ -215,10 +217,10 @@ def _forwards_alone(
     groups = [
         [curve for curve in group if isinstance(curve, metric_types.Curve)] for group in shared_sweeps(metric.curves)
     ]
-    whole = any(isinstance(q, metric_types.SoftMasking) or 0.0 in q.fractions for q in metric.curves)
+    asks_original = any(isinstance(q, metric_types.SoftMasking) or 0.0 in q.fractions for q in metric.curves)
     empty = {q.imputer for q in metric.curves if isinstance(q, metric_types.Curve) and 1.0 in q.fractions}
     inner = [orders[group[0]].n_samples(group) if group else constant_values(1, image_ids) for group in groups]
-    return sum(inner, constant_values(whole + len(empty), image_ids))
+    return sum(inner, constant_values(asks_original + len(empty), image_ids))
 
 
 def _n_queries(probe: metric_types.MaskProbe | metric_types.PartProbe, answers: metric_types.ProbeOutputs) -> int:

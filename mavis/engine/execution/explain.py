@@ -1,4 +1,4 @@
-"""Making maps: the passes of a job, its explainers run on them and checked, every model call counted."""
+"""Attribution maps of a batch: model passes, explainers run and checked, model calls counted."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -24,19 +24,19 @@ class VariantModelCache:
         self.models: dict[str, Model] = {}
 
     def get(self, variant: Variant, model: Model, seed: int) -> Model:
-        """The variant's model."""
+        """The model of a variant; the model itself where the variant does not change it."""
         key = variant.model_key
         if key in self.models:
             return self.models[key]
-        made = variant.model(model, seed)
-        if made is model:
+        variant_model = variant.model(model, seed)
+        if variant_model is model:
             return model
-        known = {id(tensor) for tensor in _tensors(model)}
-        size = sum(tensor.nbytes for tensor in _tensors(made) if id(tensor) not in known)
+        shared_ids = {id(tensor) for tensor in _tensors(model)}
+        size = sum(tensor.nbytes for tensor in _tensors(variant_model) if id(tensor) not in shared_ids)
         if size <= self.free_bytes:
             self.free_bytes -= size
-            self.models[key] = made
-        return made
+            self.models[key] = variant_model
+        return variant_model
 
 
 def _tensors(model: Model) -> Iterator[Tensor]:
@@ -46,7 +46,7 @@ def _tensors(model: Model) -> Iterator[Tensor]:
 
 @dataclass(frozen=True)
 class ModelTask:
-    """What every block of one model has in common.
+    """The task of one model: shared by all of its blocks.
 
     Attributes:
         model: what is explained, on its device.
@@ -98,7 +98,7 @@ class ExplainedBatch:
     maps: Mapping[str, Maps]
 
     def failure_scope(self, stage: str, *metrics: Component, explainer: str | None = None) -> FailureScope:
-        """What an exception in a stage would cost; all explainers unless one is named."""
+        """The scope of a failure in a stage; all explainers unless one is named."""
         names = (explainer,) if explainer else tuple(self.maps)
         return FailureScope(stage, self.model_pass.ids, names, tuple(m.name for m in metrics) or None)
 

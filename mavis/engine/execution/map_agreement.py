@@ -41,7 +41,7 @@ class _RankedMaps:
         return upcast((self.n_top - self.best_rank).clamp_min(0).minimum(size)) / size
 
     def _count_above(self, *, right: bool) -> Tensor:
-        """How many values are larger (``right``), or at least as large."""
+        """Number of values that are larger (``right``), or at least as large."""
         magnitude = self.maps.cells.abs().contiguous()
         ordered = self.maps.ascending_magnitude.contiguous()
         return ordered.shape[1] - torch.searchsorted(ordered, magnitude, right=right)
@@ -57,7 +57,7 @@ def pairwise_agreement(maps: Mapping[str, Maps], top_share: float) -> dict[tuple
     Returns:
         Per pair and measure ``(B,)`` in [0,1], for ``spearman`` in [−1,1]; NaN where a map is constant or not finite.
     """
-    ranked = {name: _RankedMaps(one, max(1, round(top_share * one.grid**2))) for name, one in maps.items()}
+    ranked = {name: _RankedMaps(map_, max(1, round(top_share * map_.grid**2))) for name, map_ in maps.items()}
     return {pair: _pair_agreement(ranked[pair[0]], ranked[pair[1]]) for pair in combinations(maps, 2)}
 
 

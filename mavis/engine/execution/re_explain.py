@@ -32,7 +32,7 @@ class _MapSum:
 
 
 class VariantScorer:
-    """What the variants of one batch yield; only comparisons are kept, and maps that others are compared with."""
+    """Scores of one batch under its variants; only comparisons are kept, and maps that others are compared with."""
 
     def __init__(
         self, producer: MapProducer, records: BlockRecords, explained: ExplainedBatch, readers: list[Reader]
@@ -56,12 +56,14 @@ class VariantScorer:
 
     def _resolve_variants(self, readers: list[Reader]) -> list[Reader]:
         """The metrics that any explainer needs, each with its variants for this model."""
-        found = []
+        resolved = []
         for part, metric in readers:
             if any(self.records.should_score(explainer, part) for explainer in self.explained.maps):
                 with self._guard("variant", [(part, metric)]):
-                    found.append((part, replace(metric, variants=tuple(metric.variants_for(self.producer.task.model)))))
-        return found
+                    resolved.append(
+                        (part, replace(metric, variants=tuple(metric.variants_for(self.producer.task.model))))
+                    )
+        return resolved
 
     def _variants(self, *metrics: VariantMetric) -> list[Variant]:
         return collect_variants(metrics, self.producer.task.model)
@@ -119,7 +121,7 @@ class VariantScorer:
         return _MapSum(total.values + values, model_pass, targets, total.cost + cost, total.count + 1)
 
     def _compare_maps(self, component: Component, variant: Variant, total: _MapSum) -> None:
-        """What the metrics say of one explainer's map under a variant."""
+        """Scores of one explainer's map under a variant."""
         after = Explanation(
             Maps.from_values(total.values / total.count, self.producer.task.grid), total.model_pass, total.targets
         )
@@ -150,9 +152,9 @@ class VariantScorer:
         draws = self._comparisons.get((explainer, part.name)) or [
             constant_values(torch.nan, self.explained.model_pass.ids)
         ]
-        spent = sum((self._costs[explainer, key] for key in self._variant_keys[part.name]), Cost())
+        cost = sum((self._costs[explainer, key] for key in self._variant_keys[part.name]), Cost())
         self.records.record(
-            explainer, part, self.explained.model_pass.ids, reduce_draws(torch.stack(draws), metric.reduce), spent
+            explainer, part, self.explained.model_pass.ids, reduce_draws(torch.stack(draws), metric.reduce), cost
         )
 
     def _readers_of(self, variant: Variant, explainer: str | None = None) -> list[Reader]:

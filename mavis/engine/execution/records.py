@@ -28,7 +28,7 @@ class OutOfMemoryError(Exception):
 
 @dataclass(frozen=True)
 class FailureScope:
-    """What an exception would cost: every metric of every explainer named, for these images.
+    """The cells that an exception costs: every metric of every explainer named, for these images.
 
     Attributes:
         stage: what was going on.
@@ -45,7 +45,7 @@ class FailureScope:
 
 @dataclass
 class BlockRecords:
-    """What a block has yielded so far.
+    """Rows, curves, maps and failures of a block so far.
 
     Attributes:
         block: whose.
@@ -69,7 +69,7 @@ class BlockRecords:
         self._failed_cells.clear()
 
     def should_score(self, explainer: str, metric: Component) -> bool:
-        """Whether a cell is to be scored in this block, and has not failed in this batch."""
+        """True for a cell that is scored in this block and has not failed in this batch."""
         cell = (explainer, metric.name)
         planned = self.block.has_variants or not isinstance(metric.plugin, metric_types.VariantMetric)
         return planned and cell not in self._skipped_cells and cell not in self._failed_cells
@@ -142,8 +142,8 @@ class BlockRecords:
             if image in image_ids:
                 pixels = (batch.images[row] * 255).round().byte().permute(1, 2, 0)
                 self.gallery_maps[f"|{image}"] = pixels.cpu().numpy()
-                for explainer, found in maps.items():
-                    self.gallery_maps[f"{explainer}|{image}"] = found.values[row].cpu().numpy().astype(np.float32)
+                for explainer, explained in maps.items():
+                    self.gallery_maps[f"{explainer}|{image}"] = explained.values[row].cpu().numpy().astype(np.float32)
 
     def record_curves(
         self,

@@ -110,7 +110,7 @@ def execute_blocks(
         progress: see `Progress`.
     """
     pending = [block for block in blocks if not store.has_block(block.id)]
-    total, left = (sum(costs[block.model].block_work(block) for block in some) for some in (blocks, pending))
+    total, left = (sum(costs[block.model].block_work(block) for block in part) for part in (blocks, pending))
     progress.begin(total, total - left, len(blocks), len(blocks) - len(pending))
     numbers = {block.id: number for number, block in enumerate(pending, start=1 + len(blocks) - len(pending))}
 

@@ -19,7 +19,7 @@ COLUMNS = ["model", "image", "imputer", "fraction", "kept"]
 
 
 def measure_reliability(model: Model, sample: Sample, protocol: Protocol, chunk: int) -> pd.DataFrame:
-    """Whether the predicted class stays when random cells are removed.
+    """Per image, 1 where the predicted class stays when random cells are removed.
 
     Every imputer and every fraction removes the same cells of an image, a larger fraction some more.
 
@@ -40,14 +40,14 @@ def measure_reliability(model: Model, sample: Sample, protocol: Protocol, chunk:
         model_pass = Pass(model, batch, sample.data.mean.to(model.device), protocol.seed, chunk)
         scene = RemovalSession(model_pass, model_pass.logits.argmax(1), protocol.grid)
         for imputer in usable_imputers(protocol.reliability, rerender=sample.can_rerender):
-            kept = (
+            is_kept = (
                 scene.probe_outputs(_random_removal(imputer, protocol.reliability.fractions))
                 .top1.cpu()
                 .double()
                 .numpy()
             )
-            for place, fraction in enumerate(protocol.reliability.fractions):
-                frame = pd.DataFrame({"image": list(model_pass.ids), "kept": kept[:, place]})
+            for index, fraction in enumerate(protocol.reliability.fractions):
+                frame = pd.DataFrame({"image": list(model_pass.ids), "kept": is_kept[:, index]})
                 tables.append(frame.assign(model=model.name, imputer=imputer, fraction=fraction))
     return pd.concat(tables, ignore_index=True)[COLUMNS]
 
@@ -69,8 +69,8 @@ def _random_removal(imputer: str, fractions: tuple[float, ...]) -> MaskProbe:
     """Random cells, the same for every imputer, more of them at every fraction."""
 
     def masks(run: Pass, cells: int) -> torch.Tensor:
-        place = run.draw("reliability", lambda g: torch.randperm(cells, generator=g))
-        counts = removal_counts(torch.tensor([cells]), fractions)[0].to(place.device)
-        return place[:, None] < counts[:, None]
+        rank = run.draw("reliability", lambda g: torch.randperm(cells, generator=g))
+        counts = removal_counts(torch.tensor([cells]), fractions)[0].to(rank.device)
+        return rank[:, None] < counts[:, None]
 
     return MaskProbe("random cells", imputer, masks)

@@ -1,4 +1,4 @@
-"""Which face parts does the model use? Each is drawn anew, with all else kept, and the logit watched.
+"""Reliance on face parts: the change of the logit when one part is drawn anew and the rest is kept.
 
 Source: protocol S1 (reliance test); rendered interventions after Hesse et al. 2023 (FunnyBirds), arXiv 2308.06248.
 """
@@ -18,7 +18,7 @@ COLUMNS = ["model", "image", "part", "change"]
 
 
 def measure_reliance(model: Model, sample: Sample, protocol: Protocol, chunk: int) -> pd.DataFrame:
-    """How far the logit of the explained class moves when a part is drawn anew.
+    """Absolute change of the explained class's logit when a part is drawn anew.
 
     It is measured on the images on which maps are made again, ``variants.per_group`` of them.
 
@@ -34,7 +34,7 @@ def measure_reliance(model: Model, sample: Sample, protocol: Protocol, chunk: in
     """
     if protocol.reliance is None or not sample.can_rerender:
         return pd.DataFrame(columns=COLUMNS)
-    ids, found = [i for i in sample.ids if i in sample.variant_ids], []
+    ids, tables = [i for i in sample.ids if i in sample.variant_ids], []
     for start in range(0, len(ids), chunk):
         batch = sample.data.load(ids[start : start + chunk]).to(model.device)
         model_pass = Pass(model, batch, sample.data.mean.to(model.device), protocol.seed, chunk)
@@ -44,8 +44,8 @@ def measure_reliance(model: Model, sample: Sample, protocol: Protocol, chunk: in
             change = (
                 _mean_logit_change(model_pass, logits, targets, part, protocol.reliance.draws).cpu().double().numpy()
             )
-            found.append(pd.DataFrame({"image": list(model_pass.ids), "part": part, "change": change}))
-    return pd.concat(found, ignore_index=True).assign(model=model.name)[COLUMNS]
+            tables.append(pd.DataFrame({"image": list(model_pass.ids), "part": part, "change": change}))
+    return pd.concat(tables, ignore_index=True).assign(model=model.name)[COLUMNS]
 
 
 def reliance_forwards(sample: Sample, protocol: Protocol) -> int:
@@ -67,5 +67,5 @@ def _mean_logit_change(model_pass: Pass, logits: Tensor, targets: Tensor, part: 
     rerender = model_pass.batch.rerender
     if rerender is None:
         raise ValueError("these data cannot be drawn anew")
-    again = [model_pass.predict(rerender(part, number).to(model_pass.images)) for number in range(draws)]
-    return torch.stack([(logits - after).gather(1, targets[:, None]).abs()[:, 0] for after in again]).mean(0)
+    redrawn = [model_pass.predict(rerender(part, number).to(model_pass.images)) for number in range(draws)]
+    return torch.stack([(logits - after).gather(1, targets[:, None]).abs()[:, 0] for after in redrawn]).mean(0)

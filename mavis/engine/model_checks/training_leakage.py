@@ -14,7 +14,7 @@ COLUMNS = ["model", "image", "known", "same", "distance"]
 
 
 def measure_leakage(model: Model, sample: Sample, protocol: Protocol, chunk: int) -> pd.DataFrame:
-    """How far each image is from the nearest training image.
+    """Hash distance of each image to the nearest training image.
 
     Args:
         model: the model; it is not asked anything.

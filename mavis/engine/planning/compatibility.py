@@ -1,4 +1,4 @@
-"""Which explainers work on a model: each that looks inside is run once, on a few images, before anything is scored.
+"""Explainer-model compatibility: explainers that look inside are run on a few images before anything is scored.
 
 A map that fails, that is the same everywhere, or that is another method's map under this name is never scored as if it
 were the method.
@@ -42,7 +42,7 @@ Two ways to compute one map in single precision part by up to 1e-6 where terms o
 
 @dataclass(frozen=True)
 class Compatibility:
-    """Whether an explainer works on a model.
+    """Compatibility of one explainer with a model.
 
     Attributes:
         status: ``supported``; ``unsupported``, it fails or its map is no map; ``degenerate``, its map says nothing that
@@ -69,7 +69,7 @@ class Compatibility:
 
 @dataclass(frozen=True)
 class CompatibilityReport:
-    """Which explainers work on a model.
+    """Compatibility of every explainer of a run with a model.
 
     Attributes:
         explainers: per explainer.
@@ -81,23 +81,31 @@ class CompatibilityReport:
 
     @property
     def incompatible(self) -> dict[str, str]:
-        """Why each of the explainers that must not be scored must not be."""
-        return {name: found.reason for name, found in self.explainers.items() if found.status != "supported"}
+        """Per explainer that must not be scored, the reason."""
+        return {
+            name: compatibility.reason
+            for name, compatibility in self.explainers.items()
+            if compatibility.status != "supported"
+        }
 
     @property
     def costs(self) -> dict[str, Cost]:
-        """What one map costs, of the explainers that were run."""
-        return {name: found.cost for name, found in self.explainers.items() if found.cost is not None}
+        """Cost of one map, per explainer that was run."""
+        return {
+            name: compatibility.cost
+            for name, compatibility in self.explainers.items()
+            if compatibility.cost is not None
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        found = {name: support.as_json() for name, support in self.explainers.items()}
-        return {"explainers": found, "forwards": self.cost.forwards, "backwards": self.cost.backwards}
+        explainers = {name: support.as_json() for name, support in self.explainers.items()}
+        return {"explainers": explainers, "forwards": self.cost.forwards, "backwards": self.cost.backwards}
 
 
 @dataclass(frozen=True)
 class CompatibilityMatrix:
-    """What was found on a model that was opened for it.
+    """A model, its preparation and the compatibility of every explainer.
 
     Attributes:
         model: the model, made explainable.
@@ -159,7 +167,7 @@ def compatibility_matrix(
     models, dataset = open_models([model_name], device, data, target=None, split=None)
     model, changes = next(iter(models.values()))
     ids = [str(name) for name in dataset.table().index[: N_IMAGES + REFERENCE_SIZE]]
-    others = ReferenceImages(dataset.load(ids[N_IMAGES:]).images.to(model.device), tuple(ids[N_IMAGES:]))
+    reference = ReferenceImages(dataset.load(ids[N_IMAGES:]).images.to(model.device), tuple(ids[N_IMAGES:]))
     settings = loading.load_protocol(protocol)
     report = check_explainers(
         resolve_components(settings, ["all"]).explainers,
@@ -167,8 +175,8 @@ def compatibility_matrix(
         dataset.load(ids[:N_IMAGES]).to(model.device),
         dataset.mean.to(model.device),
         seed=settings.seed,
-        chunk=devices.default_chunk(device, others.images[:1].nbytes),
-        reference=others,
+        chunk=devices.default_chunk(device, reference.images[:1].nbytes),
+        reference=reference,
     )
     return CompatibilityMatrix(model, changes, report)
 
@@ -184,7 +192,7 @@ class _Trial:
         self._maps: dict[str, Tensor] = {}
 
     def check(self, component: Component) -> Compatibility:
-        """Whether one explainer works."""
+        """Compatibility of one explainer."""
         missing = sorted(component.traits.needs - self.model_pass.model.capabilities)
         if missing:
             reason = f"needs {', '.join(missing)}, which {self.model_pass.model.name} does not give"
@@ -219,20 +227,20 @@ class _Trial:
         return compatibility
 
     def _reason_degenerate(self, component: Component, values: Tensor) -> str | None:
-        """Why an explainer is degenerate, if it is; told by its maps of the first images, or of the next."""
-        first, last, other = 0, len(values), component.traits.same_as
+        """The reason why an explainer is degenerate, from its maps of the first images or the next; else None."""
+        first, last, same_as = 0, len(values), component.traits.same_as
         while _is_flat(values) and last < len(self.original):
             first, last = last, last + 1
             values = self._maps_of(component.plugin, component.traits, slice(first, last))
         if _is_flat(values):
             return f"gives the same value everywhere ({last} images tried)"
-        if other and _is_equal(
-            values, self._first_maps(other)[:last] if first == 0 else self._default_maps(other, slice(first, last))
+        if same_as and _is_equal(
+            values, self._first_maps(same_as)[:last] if first == 0 else self._default_maps(same_as, slice(first, last))
         ):
-            no_relu = other == "saliency" and not any(
+            no_relu = same_as == "saliency" and not any(
                 isinstance(module, nn.ReLU) for module in self.model_pass.model.net.modules()
             )
-            return f"equals {other} here" + (", since the model has no ReLU" if no_relu else "")
+            return f"equals {same_as} here" + (", since the model has no ReLU" if no_relu else "")
         return None
 
     def _first_maps(self, name: str) -> Tensor:
@@ -252,7 +260,7 @@ class _Trial:
             return pool_channels(explainer(model_pass, self.targets[rows]), model_pass.images, traits.pooling)
 
     def _completeness_error(self, raw: Tensor) -> float:
-        """How far the values miss the change of the logit from the mean colour, as a share of it, at worst."""
+        """Largest relative completeness error: sum of the values against the logit's change from the mean colour."""
         model_pass, count = self.model_pass, len(raw)
         images = model_pass.images[:count]
         with model_pass.meter.attach(model_pass.model.net):
@@ -271,7 +279,7 @@ def _fresh_pass(model_pass: Pass, rows: slice) -> Pass:
 
 
 def _is_flat(values: Tensor) -> bool:
-    """Whether each of the maps is the same everywhere."""
+    """True where each of the maps is constant."""
     flat = values.flatten(1)
     return bool((flat.amax(1) - flat.amin(1) <= TOLERANCE * flat.abs().amax(1)).all())
 

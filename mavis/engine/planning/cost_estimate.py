@@ -1,4 +1,4 @@
-"""What a run will cost, counted before it begins: each explainer is run once, on the model or through a stand-in net.
+"""Compute cost of a run, counted before it begins: each explainer runs once, on the model or on a stand-in network.
 
 Counts do not depend on the weights, so they are exact for the maps; sweeps over tied maps take a second order, which
 is only known afterwards.
@@ -71,7 +71,7 @@ class CostEstimate:
 
     @property
     def shared(self) -> Cost:
-        """What is asked once, however many explainers there are."""
+        """Work that is done once for all explainers."""
         return Cost(self.setup_forwards + self.probes * self.n_images[0])
 
 
@@ -116,13 +116,13 @@ def estimate_cost(
 
 
 def _count_maps(
-    explainers: Sequence[Component], model_pass: Pass, known: Mapping[str, Cost]
+    explainers: Sequence[Component], model_pass: Pass, known_costs: Mapping[str, Cost]
 ) -> tuple[dict[str, Cost], dict[str, str]]:
     """Per explainer the cost of one map, and the error of those that the stand-in cannot run: they count as free."""
     costs, errors = {}, {}
     for explainer in explainers:
         try:
-            costs[explainer.name] = known.get(explainer.name) or _cost_of_one_map(explainer.plugin, model_pass)
+            costs[explainer.name] = known_costs.get(explainer.name) or _cost_of_one_map(explainer.plugin, model_pass)
         except Exception as error:
             costs[explainer.name] = Cost()
             errors[explainer.name] = f"{type(error).__name__}: {error}"
@@ -140,7 +140,7 @@ def _n_passes(variant: Variant, model_pass: Pass) -> int:
 
 
 def describe_cost(metric: metric_types.Metric, n_cells: int = 256) -> str:
-    """What a metric asks of the model, per image: with which others it shares the work, and how much it is."""
+    """Model calls of a metric per image, in words, and with whom they are shared."""
     match metric:
         case metric_types.SweepMetric(curves=questions):
             ends = len({q.imputer for q in questions})
@@ -156,7 +156,7 @@ def describe_cost(metric: metric_types.Metric, n_cells: int = 256) -> str:
 
 
 def _n_queries_of_dummy(probe: metric_types.MaskProbe | metric_types.PartProbe, n_cells: int) -> int:
-    """How many questions a probe holds, asked of an image that is not there."""
+    """Number of a probe's queries, counted on a dummy image."""
     if isinstance(probe, metric_types.PartProbe):
         return probe.n_draws * len(PART_CODES)
     batch = Batch(torch.zeros(1, 3, 8, 8), torch.zeros(1, dtype=torch.int64), ("",))
@@ -172,8 +172,8 @@ def seconds_per_sample(model: Model, side: int, chunk: int) -> tuple[float, floa
     forward = _time_call(model, lambda: model_pass.predict(images)) / chunk
     if "gradient" not in model.capabilities:
         return forward, 0.0
-    both = _time_call(model, lambda: model_pass.gradient(images, targets)) / chunk
-    return forward, max(0.0, both - forward)
+    forward_backward = _time_call(model, lambda: model_pass.gradient(images, targets)) / chunk
+    return forward, max(0.0, forward_backward - forward)
 
 
 def _time_call(model: Model, work: Callable[[], object]) -> float:

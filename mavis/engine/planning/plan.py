@@ -76,7 +76,7 @@ class Block:
 
 @dataclass(frozen=True)
 class ModelUnderTest:
-    """What a model and its data allow.
+    """A model and its data, as far as planning needs them.
 
     Attributes:
         model: name.
@@ -150,9 +150,11 @@ def with_reference(components: Components, protocol: Protocol, *, has_truth: boo
         protocol: the rules.
         has_truth: whether the data have planted truth.
     """
-    marks, there = protocol.explainers.reference, {part.name for part in components.explainers}
-    wanted = [marks.zero, marks.truth if has_truth else marks.otherwise]
-    added = [_make_explainer(explainers[n], protocol.explainers.settings.get(n, {})) for n in wanted if n not in there]
+    marks, names = protocol.explainers.reference, {part.name for part in components.explainers}
+    mark_names = [marks.zero, marks.truth if has_truth else marks.otherwise]
+    added = [
+        _make_explainer(explainers[n], protocol.explainers.settings.get(n, {})) for n in mark_names if n not in names
+    ]
     return replace(components, explainers=(*components.explainers, *added))
 
 
@@ -175,7 +177,7 @@ def make_cells(subject: ModelUnderTest, components: Components, protocol: Protoc
         "grid": protocol.grid,
         "target": protocol.target.policy,
     }
-    found = []
+    cells = []
     for e in components.explainers:
         for m in components.metrics:
             body = {**fixed, "explainer": [e.name, e.params], "metric": [m.name, m.params]}
@@ -187,8 +189,8 @@ def make_cells(subject: ModelUnderTest, components: Components, protocol: Protoc
                 or _missing_requirement(subject, m.traits)
             )
             reason = reason or _reason_not_needed(e, m, protocol)
-            found.append(Cell(hashing.digest_json(body)[:16], e.name, m.name, reason))
-    return tuple(found)
+            cells.append(Cell(hashing.digest_json(body)[:16], e.name, m.name, reason))
+    return tuple(cells)
 
 
 def make_blocks(
@@ -216,7 +218,7 @@ def shard_blocks(blocks: Sequence[Block], shard: tuple[int, int]) -> list[Block]
 
 
 def _truth_settings(protocol: Protocol) -> list[Any]:
-    """What decides, beside model and images, which parts count as used, and so what localisation is scored against."""
+    """Settings that decide which parts count as used: localisation is scored against these parts."""
     return [
         protocol.reliance and protocol.reliance.model_dump(mode="json"),
         protocol.variants.per_group,
@@ -242,7 +244,7 @@ def _make_metric(label: str, params: Mapping[str, Any]) -> Component:
 
 
 def imputer_specs(metric: metric_types.Metric) -> list[str]:
-    """What a metric removes parts of images with."""
+    """Specs of the imputers that a metric uses."""
     match metric:
         case metric_types.SweepMetric(curves=curves):
             return list(dict.fromkeys(curve.imputer for curve in curves))

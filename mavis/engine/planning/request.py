@@ -8,7 +8,7 @@ from mavis.protocol.schema import Protocol
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for; None leaves a choice to the protocol or to the machine.
+    """A request for a run; None leaves a choice to the protocol or to the machine.
 
     Attributes:
         models: names, folders or specs.
