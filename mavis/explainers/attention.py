@@ -1,9 +1,9 @@
-"""What a vision transformer attends to: attention maps multiplied through the layers, or weighted by their gradient.
+"""Attention explainers of vision transformers: attention multiplied through the layers, or weighted by its gradient.
 
-They ask the model in a forward of their own, in which every attention call also computes its probabilities; the model
-is neither hooked nor changed, and its logits are the same up to rounding. All return a map ``(B,1,H,W)``:
-how much the class token takes from each patch, enlarged bilinearly. A model without class token, or one that averages
-its patches, has the mean over what its patches take.
+Each runs a forward pass of its own in which every attention call also computes its probabilities; the model is neither
+hooked nor changed, and its logits are the same up to rounding. All return a map ``(B,1,H,W)``: how much the class token
+takes from each patch, enlarged bilinearly. For a model without class token, or one that averages its patches, it is the
+mean over the rows of all patches.
 """
 
 from collections.abc import Callable
@@ -33,12 +33,12 @@ _SOFTMAX = (torch.softmax, torch.Tensor.softmax, functional.softmax)
     signed=False,
 )
 def attention_rollout() -> Explainer:
-    """Attention, averaged over heads and with the identity, multiplied through all layers: the same for every class."""
+    """Attention averaged over heads and with the identity, multiplied through all layers; one map for every class."""
 
     def explain(model_pass: Pass, _: Tensor) -> Tensor:
         with torch.no_grad(), _AttentionRecorder() as recorder:
             model_pass.net(model_pass.images)
-        layers = [kept.by_head(kept.source, model_pass) for kept in _global_attention_calls(model_pass, recorder)]
+        layers = [call.by_head(call.source, model_pass) for call in _global_attention_calls(model_pass, recorder)]
         identity = torch.eye(layers[0].shape[-1], device=model_pass.images.device)
         product = identity
         for attention in layers:
@@ -57,16 +57,16 @@ def attention_rollout() -> Explainer:
 def gradient_rollout() -> Explainer:
     """Attention times its gradient, positive part, averaged over heads, carried through all layers.
 
-    From R = I, every layer adds its share of what came before: R ← R + mean over heads of (∇A ⊙ A)⁺ · R. The map is
-    read from R − I; a class token takes the same from both, and where patches are averaged I only adds a constant.
+    From R = I, every layer updates the relevance: R ← R + mean over heads of (∇A ⊙ A)⁺ · R. The map is read from
+    R − I: for a class token that is the same map, and where patches are averaged I only adds a constant.
     """
 
     def explain(model_pass: Pass, targets: Tensor) -> Tensor:
         layers = _attention_times_gradient(model_pass, targets)
-        beyond = torch.zeros_like(layers[0])
+        relevance = torch.zeros_like(layers[0])  # R − I, so that the identity need not be subtracted at the end
         for attention in layers:
-            beyond = beyond + attention + attention @ beyond
-        return _patch_map(model_pass, beyond)
+            relevance = relevance + attention + attention @ relevance
+        return _patch_map(model_pass, relevance)
 
     return explain
 
@@ -80,8 +80,8 @@ def gradient_rollout() -> Explainer:
 def attention_x_gradient() -> Explainer:
     """Attention of the last layer times its gradient, positive part, averaged over heads.
 
-    Differs: Grad-SAM averages over all layers and over the rows of all tokens. Here only what the logits read counts:
-    in the last layer other rows than the class token's have no gradient.
+    Differs: Grad-SAM averages over all layers and over the rows of all tokens. Here only the rows that the logits read
+    count: in the last layer other rows than the class token's have no gradient.
     """
     return lambda model_pass, targets: _patch_map(model_pass, _attention_times_gradient(model_pass, targets)[-1])
 
@@ -104,7 +104,7 @@ class _AttentionCall:
 
 
 class _AttentionRecorder(TorchFunctionMode):
-    """Keeps the attention probabilities of every call while it is open, where gradients reach them."""
+    """Records the attention probabilities of every attention call while it is open, with their gradient graph."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,12 +129,13 @@ class _AttentionRecorder(TorchFunctionMode):
         return output
 
     def _record_multi_head(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-        output, each = func(*args, **{**kwargs, "need_weights": True, "average_attn_weights": False})
-        source = each if each._base is None else each._base  # the output was computed from what `each` is a view of
-        self.calls.append(_AttentionCall(source, each.shape))
+        output, probabilities = func(*args, **{**kwargs, "need_weights": True, "average_attn_weights": False})
+        # The output is computed from the base of this view, so only the base receives a gradient.
+        source = probabilities if probabilities._base is None else probabilities._base
+        self.calls.append(_AttentionCall(source, probabilities.shape))
         if not kwargs.get("need_weights", True):
             return output, None
-        return output, each.mean(1) if kwargs.get("average_attn_weights", True) else each
+        return output, probabilities.mean(1) if kwargs.get("average_attn_weights", True) else probabilities
 
 
 def _attend(
@@ -166,33 +167,37 @@ def _attention_times_gradient(model_pass: Pass, targets: Tensor) -> tuple[Tensor
 def _compute_attention_times_gradient(model_pass: Pass, targets: Tensor) -> tuple[Tensor, ...]:
     images = model_pass.images.detach().requires_grad_()
     with torch.enable_grad(), _AttentionRecorder() as recorder:
-        chosen = model_pass.net(images).gather(1, targets[:, None]).sum()
-    kept = _global_attention_calls(model_pass, recorder)
-    gradients = torch.autograd.grad(chosen, [one.source for one in kept])
-    pairs = zip(kept, gradients, strict=True)
+        target_logits = model_pass.net(images).gather(1, targets[:, None]).sum()
+    calls = _global_attention_calls(model_pass, recorder)
+    gradients = torch.autograd.grad(target_logits, [call.source for call in calls])
+    pairs = zip(calls, gradients, strict=True)
     return tuple(
-        (one.by_head(gradient, model_pass) * one.by_head(one.source, model_pass)).relu().mean(1)
-        for one, gradient in pairs
+        (call.by_head(gradient, model_pass) * call.by_head(call.source, model_pass)).relu().mean(1)
+        for call, gradient in pairs
     )
 
 
 def _global_attention_calls(model_pass: Pass, recorder: _AttentionRecorder) -> list[_AttentionCall]:
-    """What was kept, if every layer attends from all tokens of an image to all."""
+    """The recorded calls, one per layer.
+
+    Raises:
+        ModelError: there are none, or a layer does not attend from all tokens of an image to all of them.
+    """
     name, batch = model_pass.model.name, len(model_pass) + -len(model_pass) % devices.batch_multiple()
     if not recorder.calls:
         raise ModelError(f"'{name}' has no attention layers; leave out the explainers that read attention.")
-    if any(one.shape[0] != batch for one in recorder.calls):
+    if any(call.shape[0] != batch for call in recorder.calls):
         raise ModelError(f"'{name}' attends to a part of the image at a time, which cannot be followed; use gradcam.")
-    if len({side for one in recorder.calls for side in one.shape[2:]}) > 1:
+    if len({n_tokens for call in recorder.calls for n_tokens in call.shape[2:]}) > 1:
         raise ModelError(f"'{name}' attends to other tokens in one layer than in another; use gradcam.")
     return recorder.calls
 
 
 def _patch_map(model_pass: Pass, relevance: Tensor) -> Tensor:
-    """``(B,1,H,W)`` from what tokens take from tokens, ``(B,N,N)``."""
+    """Map ``(B,1,H,W)`` from the class token's row, or the mean of the patches' rows, of a relevance ``(B,N,N)``."""
     size = (model_pass.images.shape[2], model_pass.images.shape[3])
     h, w = patch_grid(relevance.shape[-1], size)
-    extra = relevance.shape[-1] - h * w
-    averages = any(getattr(module, "global_pool", "") == "avg" for module in model_pass.model.net.modules())
-    row = relevance[:, 0] if extra and not averages else relevance[:, extra:].mean(1)
-    return upsample(row[:, extra:].unflatten(1, (h, w))[:, None], size)
+    n_extra = relevance.shape[-1] - h * w
+    averages_patches = any(getattr(module, "global_pool", "") == "avg" for module in model_pass.model.net.modules())
+    token_relevance = relevance[:, 0] if n_extra and not averages_patches else relevance[:, n_extra:].mean(1)
+    return upsample(token_relevance[:, n_extra:].unflatten(1, (h, w))[:, None], size)

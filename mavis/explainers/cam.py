@@ -1,8 +1,8 @@
 """Class activation maps: the CAM layer's channels, weighted, summed and enlarged to the image.
 
-The oldest form reads the linear head's weights, most others gradients, three none of either. All return a map
-``(B,1,H,W)``, enlarged bilinearly from the layer's own grid. The layer is the model's ``cam_layer``; of a transformer
-its tokens are laid out as the patches lie.
+`cam` takes its weights from the linear head, most others from gradients; `eigencam`, `scorecam` and `ablationcam` use
+neither. All return a map ``(B,1,H,W)``, enlarged bilinearly from the layer's own grid. The layer is the model's
+``cam_layer``; a transformer's tokens are arranged on the grid of its patches.
 """
 
 import math
@@ -23,7 +23,7 @@ Size = tuple[int, int]
 """Height and width."""
 
 MAX_EXTRA_TOKENS = 8
-"""Most tokens that stand before the patches: class, distillation and register tokens."""
+"""Maximum number of tokens before the patches: class, distillation and register tokens."""
 
 
 @explainer("cam", source="Zhou et al. 2016, equation 2, arXiv 1512.04150", needs={"activations", "weights"})
@@ -58,10 +58,10 @@ def gradcam() -> Explainer:
     signed=False,
 )
 def gradcam_plus_plus() -> Explainer:
-    """Grad-CAM with weights that count every place where a channel fires; negative values cut.
+    """Grad-CAM with weights that count every pixel where a channel fires; negative values cut.
 
-    The paper's weights for the class score exp(logit), whose common factor is left out: it does not change the map's
-    shape and would overflow.
+    The weights are the paper's for the class score exp(logit). Its common factor is left out: it does not change the
+    map's shape and would overflow.
 
     Differs: pytorch-grad-cam adds 1e-6 to the denominator.
     """
@@ -81,9 +81,9 @@ def gradcam_plus_plus() -> Explainer:
     needs={"activations", "gradient"},
 )
 def hirescam() -> Explainer:
-    """Gradient times activation at every place, summed over the channels, signed.
+    """Gradient times activation at every pixel of the layer, summed over the channels, signed.
 
-    After global average pooling over n places and one linear layer it is CAM over n.
+    After global average pooling over n pixels and one linear layer it is CAM divided by n.
 
     Differs: pytorch-grad-cam cuts negative values.
     """
@@ -99,7 +99,7 @@ def hirescam() -> Explainer:
     signed=False,
 )
 def layercam() -> Explainer:
-    """Positive gradient times activation at every place, summed over the channels, negative values cut."""
+    """Positive gradient times activation at every pixel of the layer, summed over channels, negative values cut."""
     return lambda model_pass, targets: _class_activation_map(model_pass, _gradients(model_pass, targets).relu())
 
 
@@ -111,9 +111,9 @@ def layercam() -> Explainer:
     same_as="gradcam",
 )
 def xgradcam() -> Explainer:
-    """Channels weighted by the mean of their gradient under their activation, summed, negative values cut.
+    """Channels weighted by their activation-weighted mean gradient, summed, negative values cut.
 
-    After global average pooling and one linear layer it is Grad-CAM. A channel that sums to nothing has no weight;
+    After global average pooling and one linear layer it is Grad-CAM. A channel whose activations sum to 0 has weight 0;
     where activations may be negative the sum can be small by chance, and the weight large.
 
     Differs: pytorch-grad-cam adds 1e-7 to the sum.
@@ -121,8 +121,8 @@ def xgradcam() -> Explainer:
 
     def explain(model_pass: Pass, targets: Tensor) -> Tensor:
         gradient, activations = _gradients(model_pass, targets), _activations(model_pass)
-        weighted, whole = (upcast(x).sum((2, 3), keepdim=True) for x in (gradient * activations, activations))
-        return _class_activation_map(model_pass, _divide_or_zero(weighted, whole).to(gradient.dtype))
+        weighted, total = (upcast(x).sum((2, 3), keepdim=True) for x in (gradient * activations, activations))
+        return _class_activation_map(model_pass, _divide_or_zero(weighted, total).to(gradient.dtype))
 
     return explain
 
@@ -131,17 +131,17 @@ def xgradcam() -> Explainer:
 def eigencam() -> Explainer:
     """Activations projected on their first right singular vector: the same map for every class.
 
-    The vector's sign is free; here the map's values add up to something positive, so that after a ReLU none is
-    negative.
+    The vector's sign is arbitrary; here it is chosen so that the map has a positive sum, so that after a ReLU no value
+    is negative.
 
     Differs: pytorch-grad-cam subtracts each channel's mean first and leaves the sign to chance.
     """
 
     def explain(model_pass: Pass, _: Tensor) -> Tensor:
         activations = _activations(model_pass)
-        first = _project_on_first_component(activations.flatten(2).transpose(1, 2))
-        small = first.unflatten(1, activations.shape[2:])[:, None]
-        return upsample(small.to(activations.dtype), _image_size(model_pass))
+        projection = _project_on_first_component(activations.flatten(2).transpose(1, 2))
+        grid_map = projection.unflatten(1, activations.shape[2:])[:, None]
+        return upsample(grid_map.to(activations.dtype), _image_size(model_pass))
 
     return explain
 
@@ -153,11 +153,11 @@ def eigencam() -> Explainer:
     signed=False,
 )
 def scorecam() -> Explainer:
-    """Channels weighted by the softmax over the target logits of the image seen through each of them.
+    """Channels weighted by the softmax over the target logits of the image masked by each of them.
 
-    A channel, enlarged and scaled to [0,1], fades the image: where it is 0 the data set's mean colour shows; a
-    constant channel hides everything. All channels are asked, so an image costs as many forwards as the CAM layer has
-    channels, and one. Negative values of the sum are cut.
+    A channel, enlarged and scaled to [0,1], is a soft mask of the image: where it is 0 the data set's mean colour
+    shows; a constant channel masks everything. Every channel is evaluated, so an image costs as many forwards as the
+    CAM layer has channels, and one. Negative values of the sum are cut.
 
     Differs: the paper fades to its networks' zero, the mean colour of ImageNet; its baseline image, whose score is
     the same for every channel, drops out of the softmax. pytorch-grad-cam enlarges with corners aligned.
@@ -166,11 +166,11 @@ def scorecam() -> Explainer:
     def explain(model_pass: Pass, targets: Tensor) -> Tensor:
         activations, mean = _activations(model_pass), model_pass.mean[None, :, None, None]
 
-        def seen(rows: Tensor, channels: Tensor) -> Tensor:
-            kept = _min_max_scale(upsample(activations[rows, channels][:, None], _image_size(model_pass)))
-            return model_pass.predict(torch.lerp(mean, model_pass.images[rows], kept))
+        def predict_masked(rows: Tensor, channels: Tensor) -> Tensor:
+            mask = _min_max_scale(upsample(activations[rows, channels][:, None], _image_size(model_pass)))
+            return model_pass.predict(torch.lerp(mean, model_pass.images[rows], mask))
 
-        weights = _target_logits_per_channel(model_pass, targets, seen).softmax(1)
+        weights = _target_logits_per_channel(model_pass, targets, predict_masked).softmax(1)
         return _class_activation_map(model_pass, weights[:, :, None, None])
 
     return explain
@@ -185,16 +185,16 @@ def scorecam() -> Explainer:
 def ablationcam() -> Explainer:
     """Channels weighted by the drop of the target logit without them, summed, negative values cut.
 
-    Without a channel means zero in its place, in all tokens of a transformer. All channels are asked, so an image
-    costs as many forwards as the CAM layer has channels, and one.
+    A removed channel is set to zero, in all tokens of a transformer. Every channel is evaluated, so an image costs as
+    many forwards as the CAM layer has channels, and one.
 
     Differs: the paper divides by the image's logit, which turns the map around where the logit is negative.
     pytorch-grad-cam does too, and puts −1e7 in place of zero wherever the layer's lowest value is not zero.
     """
 
     def explain(model_pass: Pass, targets: Tensor) -> Tensor:
-        whole = model_pass.logits.gather(1, targets[:, None])
-        drops = whole - _target_logits_per_channel(
+        logits = model_pass.logits.gather(1, targets[:, None])
+        drops = logits - _target_logits_per_channel(
             model_pass, targets, lambda rows, channels: _logits_without_channels(model_pass, rows, channels)
         )
         return _class_activation_map(model_pass, drops[:, :, None, None])
@@ -235,7 +235,7 @@ def guided_gradcam() -> Explainer:
 def layercam_fusion(gamma: float = 2.0) -> Explainer:
     """LayerCAM of one layer per resolution, each scaled to tanh(gamma · map/maximum), and the largest at every pixel.
 
-    The layers are found: down to the CAM layer, the last of the outermost modules at each resolution.
+    The layers are chosen automatically: down to the CAM layer, the last of the outermost modules at each resolution.
 
     Args:
         gamma: steepness of the scaling, above 0.
@@ -245,23 +245,23 @@ def layercam_fusion(gamma: float = 2.0) -> Explainer:
     if gamma <= 0:
         raise BadParameter(f"layercam_fusion: gamma must be above 0, got {gamma}.")
 
-    def scaled(model_pass: Pass, gradient: Tensor, activations: Tensor) -> Tensor:
-        small = (gradient.relu() * activations).sum(1, keepdim=True).relu()
+    def scale_layer(model_pass: Pass, gradient: Tensor, activations: Tensor) -> Tensor:
+        layer_map = (gradient.relu() * activations).sum(1, keepdim=True).relu()
         return torch.tanh(
-            gamma * upsample(_divide_or_zero(small, small.amax((2, 3), keepdim=True)), _image_size(model_pass))
+            gamma * upsample(_divide_or_zero(layer_map, layer_map.amax((2, 3), keepdim=True)), _image_size(model_pass))
         )
 
     def explain(model_pass: Pass, targets: Tensor) -> Tensor:
         images = model_pass.images.detach().requires_grad_()
         with torch.enable_grad(), _record_stages(model_pass) as stages:
-            chosen = model_pass.net(images).gather(1, targets[:, None]).sum()
+            target_logits = model_pass.net(images).gather(1, targets[:, None]).sum()
         outputs = _stage_outputs(model_pass, stages)
-        pairs = zip(torch.autograd.grad(chosen, outputs, materialize_grads=True), outputs, strict=True)
+        pairs = zip(torch.autograd.grad(target_logits, outputs, materialize_grads=True), outputs, strict=True)
         layers = [
-            [channels_first(side.detach()[: len(model_pass)], _image_size(model_pass)) for side in pair]
+            [channels_first(values.detach()[: len(model_pass)], _image_size(model_pass)) for values in pair]
             for pair in pairs
         ]
-        return torch.stack([scaled(model_pass, *layer) for layer in layers]).amax(0)
+        return torch.stack([scale_layer(model_pass, *layer) for layer in layers]).amax(0)
 
     return explain
 
@@ -271,10 +271,10 @@ def channels_first(values: Tensor, size: Size) -> Tensor:
 
     Args:
         values: ``(B,C,h,w)``, ``(B,h,w,C)`` (Swin), or tokens ``(B,N,C)`` of which the last are the patches.
-        size: of the images; a grid has about their proportions, which tells it from the channels.
+        size: of the images; a grid has about their proportions, which distinguishes its axes from the channels.
 
     Raises:
-        ModelError: another shape, or tokens that are no grid.
+        ModelError: another shape, or tokens that form no grid.
     """
     if values.dim() == 4:
         first, last = (_aspect_distortion(values.shape[i : i + 2], size) for i in (2, 1))
@@ -290,7 +290,7 @@ def channels_first(values: Tensor, size: Size) -> Tensor:
 
 
 def patch_grid(n_tokens: int, size: Size) -> Size:
-    """The grid of a transformer's patches, after as few extra tokens as may be.
+    """The grid of a transformer's patches, with as few extra tokens before them as possible.
 
     Args:
         n_tokens: patches and at most `MAX_EXTRA_TOKENS` others, fewer than there are patches.
@@ -307,8 +307,7 @@ def patch_grid(n_tokens: int, size: Size) -> Size:
             return h, w
     raise ModelError(
         f"{n_tokens} tokens are no grid of patches of an image of {H} × {W} px after at most {MAX_EXTRA_TOKENS} "
-        "others; "
-        "choose a layer whose output is (B,C,h,w), or tokens of square patches."
+        "others; choose a layer whose output is (B,C,h,w), or tokens of square patches."
     )
 
 
@@ -326,16 +325,15 @@ def _activations(model_pass: Pass) -> Tensor:
 
 
 def _gradients(model_pass: Pass, targets: Tensor) -> Tensor:
-    """``(B,C,h,w)``, of the target logits with respect to the activations."""
-    whole = model_pass.activation_gradients(targets)
-    found = channels_first(whole, _image_size(model_pass))
-    if whole.dim() == 3 and whole.any() and not found.any():
+    """``(B,C,h,w)``: gradients of the target logits with respect to the activations."""
+    gradients = model_pass.activation_gradients(targets)
+    on_grid = channels_first(gradients, _image_size(model_pass))
+    if gradients.dim() == 3 and gradients.any() and not on_grid.any():
         raise ModelError(
             f"Of '{model_pass.model.cam_layer}' the logits of '{model_pass.model.name}' read the class token only, "
-            "so its patches "
-            "have no gradient; choose an earlier CAM layer, such as the last block's first norm."
+            "so its patches have no gradient; choose an earlier CAM layer, such as the last block's first norm."
         )
-    return found
+    return on_grid
 
 
 def _gradcam(model_pass: Pass, targets: Tensor) -> Tensor:
@@ -349,7 +347,7 @@ def _class_activation_map(model_pass: Pass, weights: Tensor, *, apply_relu: bool
 
 
 def _divide_or_zero(a: Tensor, b: Tensor) -> Tensor:
-    """a/b, zero where b is."""
+    """a/b; zero where b is zero."""
     return (a / b).masked_fill(b == 0, 0.0)
 
 
@@ -374,19 +372,21 @@ def _classifier_head(model_pass: Pass) -> nn.Linear:
 
 def _project_on_first_component(matrices: Tensor) -> Tensor:
     """Rows of each of ``(B,n,C)`` projected on its first right singular vector: ``(B,n)``, double, of positive sum."""
+    # eigh raises for values that are not finite, so such an image is zeros here and NaN in the result.
     finite = matrices.isfinite().all(2).all(1)[:, None]
     matrices = upcast(matrices.where(finite[..., None], 0.0))
+    # The smaller Gram matrix suffices: with A Aᵀ u = σ² u the projection A v is σ u.
     wide = matrices.shape[1] <= matrices.shape[2]
-    square, vectors = torch.linalg.eigh(matrices @ matrices.mT if wide else matrices.mT @ matrices)
-    last = vectors[:, :, -1]
-    found = last * square[:, -1:].clamp_min(0).sqrt() if wide else (matrices @ last[..., None])[..., 0]
-    return torch.where(found.sum(1, keepdim=True) < 0, -found, found).where(finite, torch.nan)
+    eigenvalues, vectors = torch.linalg.eigh(matrices @ matrices.mT if wide else matrices.mT @ matrices)
+    leading = vectors[:, :, -1]
+    projections = leading * eigenvalues[:, -1:].clamp_min(0).sqrt() if wide else (matrices @ leading[..., None])[..., 0]
+    return torch.where(projections.sum(1, keepdim=True) < 0, -projections, projections).where(finite, torch.nan)
 
 
 def _target_logits_per_channel(
     model_pass: Pass, targets: Tensor, predict: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """What the model says of every channel of the CAM layer, as many at once as fit a call.
+    """Target logits of every channel of the CAM layer, as many channels at once as fit a call.
 
     Args:
         model_pass: the pass.
@@ -397,23 +397,23 @@ def _target_logits_per_channel(
         ``(B,C)``, target logits.
     """
     B, C = _activations(model_pass).shape[:2]
-    every = torch.arange(B * C, device=targets.device)
-    logits = torch.cat([predict(part // C, part % C) for part in every.split(model_pass.chunk)])
-    found: Tensor = logits.gather(1, targets.repeat_interleave(C)[:, None]).unflatten(0, (B, C))
-    return found[..., 0]
+    pairs = torch.arange(B * C, device=targets.device)
+    logits = torch.cat([predict(part // C, part % C) for part in pairs.split(model_pass.chunk)])
+    target_logits: Tensor = logits.gather(1, targets.repeat_interleave(C)[:, None]).unflatten(0, (B, C))
+    return target_logits[..., 0]
 
 
 def _logits_without_channels(model_pass: Pass, rows: Tensor, channels: Tensor) -> Tensor:
     """Logits ``(N,K)`` of the images ``rows (N,)``, one of the CAM layer's ``channels (N,)`` put to zero in each."""
-    order = torch.arange(len(rows), device=rows.device)
+    index = torch.arange(len(rows), device=rows.device)
 
-    def silence(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def zero_channels(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
         output = output.clone()
-        first = output.dim() == 4 and channels_first(output, _image_size(model_pass)) is output
-        (output if first else output.movedim(-1, 1))[order, channels] = 0
+        is_channels_first = output.dim() == 4 and channels_first(output, _image_size(model_pass)) is output
+        (output if is_channels_first else output.movedim(-1, 1))[index, channels] = 0
         return output
 
-    handle = model_pass.model.net.get_submodule(str(model_pass.model.cam_layer)).register_forward_hook(silence)
+    handle = model_pass.model.net.get_submodule(str(model_pass.model.cam_layer)).register_forward_hook(zero_channels)
     try:
         return model_pass.predict(model_pass.images[rows])
     finally:
@@ -421,7 +421,7 @@ def _logits_without_channels(model_pass: Pass, rows: Tensor, channels: Tensor) -
 
 
 class _StageRecorder:
-    """The outputs of a network's modules, one per resolution, up to the CAM layer's.
+    """Outputs of a network's modules, one per resolution, up to the CAM layer's.
 
     Attributes:
         outputs: by height and width, in the order of the first forward: depth of the module in the tree, and output.
@@ -434,22 +434,22 @@ class _StageRecorder:
         self.cam_size: Size | None = None
 
     def record(self, depth: int, output: object, *, is_cam: bool) -> None:
-        """Notes a module's output, unless one of a module higher up in the tree is known; the CAM layer's is the last.
+        """Records a module's output, unless a module higher up in the tree has the resolution; the CAM layer's is last.
 
-        What has three channels is an image still, normalised.
+        An output of three channels is skipped: it is the normalised image.
         """
         if self.cam_size or not isinstance(output, Tensor) or not (is_cam or output.dim() == 4):
             return
         channels, h, w = channels_first(output, self.size).shape[1:]
-        known = self.outputs[h, w][0] if (h, w) in self.outputs else depth
-        if is_cam or (depth <= known and channels > 3):
+        known_depth = self.outputs[h, w][0] if (h, w) in self.outputs else depth
+        if is_cam or (depth <= known_depth and channels > 3):
             self.outputs[h, w] = depth, output
         self.cam_size = (h, w) if is_cam else None
 
 
 @contextmanager
 def _record_stages(model_pass: Pass) -> Iterator[_StageRecorder]:
-    """Notes the outputs of every module while it is open; leaves no hook behind."""
+    """Records the outputs of every module while it is open, and removes its hooks."""
     stages = _StageRecorder(_image_size(model_pass))
 
     def record_module(name: str) -> Callable[..., None]:
@@ -469,12 +469,12 @@ def _record_stages(model_pass: Pass) -> Iterator[_StageRecorder]:
 
 
 def _stage_outputs(model_pass: Pass, recorder: _StageRecorder) -> list[Tensor]:
-    """From fine to coarse; what is coarser than the CAM layer, or finer than a layer before it, is no stage."""
-    least = recorder.cam_size or (0, 0)
-    kept: list[tuple[Size, Tensor]] = []
+    """Outputs from fine to coarse, without those coarser than the CAM layer or finer than a stage before them."""
+    min_size = recorder.cam_size or (0, 0)
+    stages: list[tuple[Size, Tensor]] = []
     for (h, w), (_, output) in recorder.outputs.items():
-        if h >= least[0] and w >= least[1] and not (kept and (h >= kept[-1][0][0] or w >= kept[-1][0][1])):
-            kept.append(((h, w), output))
-    if len(kept) < 2:
+        if h >= min_size[0] and w >= min_size[1] and not (stages and (h >= stages[-1][0][0] or w >= stages[-1][0][1])):
+            stages.append(((h, w), output))
+    if len(stages) < 2:
         raise ModelError(f"'{model_pass.model.name}' has one resolution down to its CAM layer; use layercam.")
-    return [output for _, output in kept]
+    return [output for _, output in stages]

@@ -108,33 +108,33 @@ def check_at_least(name: str, parameter: str, value: float, min_value: float) ->
 
 
 def _noisy_gradient_moments(model_pass: Pass, targets: Tensor, samples: int, noise: float) -> tuple[Tensor, ...]:
-    """Mean, mean square and variance of the gradients at noisy copies, ``(B,3,H,W)`` each; once in a pass."""
+    """Mean, mean square and variance of the gradients at noisy copies, ``(B,3,H,W)`` each; computed once per pass."""
     step = max(1, model_pass.chunk // samples)
-    every = range(len(model_pass))
-    groups = [every[first : first + step] for first in every[::step]]
+    batch_rows = range(len(model_pass))
+    row_groups = [batch_rows[start : start + step] for start in batch_rows[::step]]
 
     def compute() -> tuple[Tensor, ...]:
-        found = [_moments(_noisy_gradients(model_pass, targets, samples, noise, rows)) for rows in groups]
-        return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+        moments = [_moments(_noisy_gradients(model_pass, targets, samples, noise, rows)) for rows in row_groups]
+        return tuple(torch.cat(parts) for parts in zip(*moments, strict=True))
 
     return model_pass.compute_once(("noisy gradients", tuple(targets.tolist()), samples, noise), compute)
 
 
 def _noisy_gradients(model_pass: Pass, targets: Tensor, samples: int, noise: float, rows: range) -> Tensor:
-    """``(b,samples,3,H,W)`` for some rows of the batch."""
-    among = slice(rows.start, rows.stop)
+    """Gradients ``(b,samples,3,H,W)`` at noisy copies of some rows of the batch."""
+    row_slice = slice(rows.start, rows.stop)
     shape = (samples, *model_pass.images.shape[1:])
     draws = model_pass.draw(
-        "smoothgrad", lambda g: torch.randn(shape, generator=g).mul_(noise), ids=model_pass.ids[among]
+        "smoothgrad", lambda g: torch.randn(shape, generator=g).mul_(noise), ids=model_pass.ids[row_slice]
     )
-    copies = draws.add_(model_pass.images[among, None])
-    gradients = model_pass.gradient(copies.flatten(0, 1), targets[among].repeat_interleave(samples))
-    found: Tensor = gradients.unflatten(0, (len(rows), samples))
-    return found
+    copies = draws.add_(model_pass.images[row_slice, None])
+    gradients = model_pass.gradient(copies.flatten(0, 1), targets[row_slice].repeat_interleave(samples))
+    per_image: Tensor = gradients.unflatten(0, (len(rows), samples))
+    return per_image
 
 
 def _moments(gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Over the second dimension: mean, mean square, unbiased variance (0 for a single sample)."""
+    """Mean, mean square and unbiased variance over the second dimension; the variance of a single sample is 0."""
     samples, gradients = gradients.shape[1], upcast(gradients)
     mean = gradients.mean(1)
     spread = (gradients - mean[:, None]).square().sum(1)

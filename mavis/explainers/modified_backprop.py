@@ -1,7 +1,6 @@
-"""Explainers that change what a backward pass hands down, or read it at every layer.
+"""Explainers that modify the backward pass, or read it at every layer: guided backpropagation, DeepLIFT, FullGrad.
 
-They change it by hooks on modules, which are there only while the method runs: what a network computes without
-modules passes as it is.
+They use hooks on modules, which exist only while the method runs: operations outside of modules are not modified.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ ELEMENTWISE_ACTIVATIONS = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish),
     *(nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.LogSigmoid, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish),
 )
-"""Activations of one value each, for which the rescale rule is defined."""
+"""Element-wise activations, for which the rescale rule is defined."""
 
 RESCALE_MODULES = (*ELEMENTWISE_ACTIVATIONS, nn.MaxPool2d)
 
@@ -35,7 +34,7 @@ MIN_DIFFERENCE = 1e-7
 """Differences below this count as none: the slope is the gradient there."""
 
 COMPLETENESS_TOLERANCE = 1e-3
-"""How far terms may miss what they must add up to, as a part of their absolute sum."""
+"""Largest error of a sum of terms that must equal the logit, as a part of the terms' absolute sum."""
 
 
 @explainer(
@@ -67,7 +66,9 @@ def deconvnet() -> Explainer:
 
 @explainer("deeplift", source="Shrikumar et al. 2017, section 3.5.1 (rescale), arXiv 1704.02685", complete=True)
 def deeplift() -> Explainer:
-    """Differences from the data set's mean colour, handed down with each activation's slope between the two.
+    """Contributions of the differences from the data set's mean colour, by the rescale rule.
+
+    In the backward pass the gradient of each activation is replaced by its slope between the two images.
 
     Differs: the rescale rule alone, as in Captum. Captum fails where a module is used twice, takes GELU, SiLU and
     others for linear, and its max pooling misses the logit where windows overlap or a ReLU comes before it, and mixes
@@ -90,12 +91,12 @@ def deeplift() -> Explainer:
     reference=True,
 )
 def deeplift_shap(baselines: int = 5) -> Explainer:
-    """`deeplift` from several other images of the data set, averaged.
+    """Mean of `deeplift` over several other images of the data set as baselines.
 
     Without reference images it is `deeplift`.
 
     Args:
-        baselines: how many of the run's reference images, evenly spaced among them; all where there are fewer.
+        baselines: number of the run's reference images, evenly spaced among them; all where there are fewer.
 
     Raises:
         ModelError: as `deeplift`.
@@ -103,8 +104,8 @@ def deeplift_shap(baselines: int = 5) -> Explainer:
     check_at_least("deeplift_shap", "baselines", baselines, 1)
 
     def explain(model_pass: Pass, targets: Tensor) -> Tensor:
-        starts = _baseline_images(model_pass, baselines)
-        return torch.stack([_deeplift(model_pass, targets, start[None]) for start in starts]).mean(0)
+        references = _baseline_images(model_pass, baselines)
+        return torch.stack([_deeplift(model_pass, targets, reference[None]) for reference in references]).mean(0)
 
     return explain
 
@@ -117,10 +118,10 @@ def deeplift_shap(baselines: int = 5) -> Explainer:
     magnitude=True,
 )
 def fullgrad() -> Explainer:
-    """Input times gradient, and bias times gradient of every convolution and batch norm: absolute values, added up.
+    """Input times gradient, and bias times gradient of every convolution and batch norm: sum of absolute values.
 
-    The input is what the first layer sees, the normalised image. The biases' maps are enlarged bilinearly. With the
-    biases of linear layers, which have no place in the image, the signed terms add up to the logit.
+    The input is that of the first layer, the normalised image. The biases' maps are enlarged bilinearly. With the
+    biases of linear layers, which have no position in the image, the signed terms add up to the logit.
 
     Differs: the paper scales each layer's map to [0,1] before it adds them up, so that a layer's size is lost; here
     nothing is scaled.
@@ -131,15 +132,15 @@ def fullgrad() -> Explainer:
     """
 
     def explain(model_pass: Pass, targets: Tensor) -> Tensor:
-        parts = zip(model_pass.images.split(model_pass.chunk), targets.split(model_pass.chunk), strict=True)
-        return torch.cat([_full_gradient_map(model_pass, images, target) for images, target in parts])
+        chunks = zip(model_pass.images.split(model_pass.chunk), targets.split(model_pass.chunk), strict=True)
+        return torch.cat([_full_gradient_map(model_pass, images, target) for images, target in chunks])
 
     return explain
 
 
 @contextmanager
 def _forward_hooks(net: nn.Module, module_types: tuple[type[nn.Module], ...], hook: ForwardHook) -> Iterator[None]:
-    """A forward hook on every module of some kinds while the context is open."""
+    """A forward hook on every module of the given types while the context is open."""
     handles = [module.register_forward_hook(hook) for module in net.modules() if isinstance(module, module_types)]
     try:
         yield
@@ -151,23 +152,34 @@ def _forward_hooks(net: nn.Module, module_types: tuple[type[nn.Module], ...], ho
 def _logits_and_gradients(model_pass: Pass, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Target logits ``(n,)`` and their gradients ``(n,3,H,W)`` of images for which one model call is enough."""
     leaf = images.detach().requires_grad_()
-    chosen = model_pass.net(leaf).gather(1, targets[:, None])[:, 0]
-    gradient: Tensor = torch.autograd.grad(chosen.sum(), leaf)[0]
-    return chosen.detach(), gradient
+    logits = model_pass.net(leaf).gather(1, targets[:, None])[:, 0]
+    gradient: Tensor = torch.autograd.grad(logits.sum(), leaf)[0]
+    return logits.detach(), gradient
 
 
 def _replace_gradient(values: Tensor, source: Tensor, slope: Tensor | float = 1.0) -> Tensor:
-    """The values, but as a function of ``source`` with a slope."""
+    """The same values, as a function of ``source`` with the given slope."""
     return values.detach() + slope * (source - source.detach())
 
 
 def _check_completeness(model_pass: Pass, method: str, total: Tensor, expected: Tensor, magnitude: Tensor) -> None:
-    """Raises ModelError where the terms of an image, of a size in all, do not add up to what is due; ``(n,)`` each."""
+    """Checks that the terms of each image add up.
+
+    Args:
+        model_pass: the pass.
+        method: name, for the message.
+        total: ``(n,)``, sum of the terms.
+        expected: ``(n,)``, the value that they must add up to.
+        magnitude: ``(n,)``, absolute size of the terms, to which the tolerance is relative.
+
+    Raises:
+        ModelError: they do not.
+    """
     if ((total - expected).abs() > COMPLETENESS_TOLERANCE * magnitude).any():
         raise ModelError(
             f"'{model_pass.model.name}' has parts for which {method} has no rule: its values miss the logit by "
-            "more than "
-            f"{COMPLETENESS_TOLERANCE:g} of their size. Leave it out for this model, or give activations as modules."
+            f"more than {COMPLETENESS_TOLERANCE:g} of their size. Leave it out for this model, or give activations as "
+            "modules."
         )
 
 
@@ -175,7 +187,7 @@ def _check_completeness(model_pass: Pass, method: str, total: Tensor, expected: 
 
 
 def _gradient_with_relu_hook(model_pass: Pass, targets: Tensor, hook: ForwardHook) -> Tensor:
-    """The gradient of the target logits under a hook on every ReLU; once in a pass."""
+    """The gradient of the target logits under a hook on every ReLU; computed once per pass."""
 
     def compute() -> tuple[Tensor, ...]:
         with _forward_hooks(model_pass.model.net, (nn.ReLU,), hook):
@@ -191,47 +203,49 @@ def _guide(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
 
 def _deconvolve(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
     """The same values, with the gradient of the identity, its negative part cut."""
-    passed = _replace_gradient(output, inputs[0])
-    if passed.requires_grad:
-        passed.register_hook(torch.relu)
-    return passed
+    values = _replace_gradient(output, inputs[0])
+    if values.requires_grad:
+        values.register_hook(torch.relu)
+    return values
 
 
 # Rescaled differences.
 
 
 def _deeplift(model_pass: Pass, targets: Tensor, baseline: Tensor) -> Tensor:
-    """DeepLIFT's values ``(B,3,H,W)`` from one baseline ``(1,3,H,W)``."""
-    met, logits = _baseline_activations(model_pass, baseline)
+    """DeepLIFT attributions ``(B,3,H,W)`` from one baseline ``(1,3,H,W)``."""
+    activations, baseline_logits = _baseline_activations(model_pass, baseline)
 
-    def values(images: Tensor, targets: Tensor) -> Tensor:
-        left = iter(met)
+    def attribute(images: Tensor, targets: Tensor) -> Tensor:
+        remaining = iter(activations)
 
         def rescale(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            return _rescale(module, inputs[0], output, *next(left))
+            return _rescale(module, inputs[0], output, *next(remaining))
 
         with _forward_hooks(model_pass.model.net, RESCALE_MODULES, rescale):
-            chosen, slopes = _logits_and_gradients(model_pass, images, targets)
-        found, before = slopes * (images - baseline), logits[0, targets]
-        size = upcast(found).abs().sum((1, 2, 3)) + chosen.abs() + before.abs()
-        _check_completeness(model_pass, "DeepLIFT", upcast(found).sum((1, 2, 3)), chosen - before, size)
-        return found
+            logits, slopes = _logits_and_gradients(model_pass, images, targets)
+        attributions, baseline_logit = slopes * (images - baseline), baseline_logits[0, targets]
+        magnitude = upcast(attributions).abs().sum((1, 2, 3)) + logits.abs() + baseline_logit.abs()
+        _check_completeness(
+            model_pass, "DeepLIFT", upcast(attributions).sum((1, 2, 3)), logits - baseline_logit, magnitude
+        )
+        return attributions
 
-    parts = zip(model_pass.images.split(model_pass.chunk), targets.split(model_pass.chunk), strict=True)
-    return torch.cat([values(images, target) for images, target in parts])
+    chunks = zip(model_pass.images.split(model_pass.chunk), targets.split(model_pass.chunk), strict=True)
+    return torch.cat([attribute(images, target) for images, target in chunks])
 
 
 def _baseline_activations(model_pass: Pass, baseline: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-    """What each nonlinear module is given for the baseline and answers, in the order of the calls; the logits."""
-    met: list[tuple[Tensor, Tensor]] = []
+    """Input and output of each nonlinear module for the baseline, in the order of the calls; and the logits."""
+    activations: list[tuple[Tensor, Tensor]] = []
 
-    def note(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        met.append((inputs[0][:1], output[:1]))
+    def record(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        activations.append((inputs[0][:1], output[:1]))
 
-    with _forward_hooks(model_pass.model.net, RESCALE_MODULES, note):
+    with _forward_hooks(model_pass.model.net, RESCALE_MODULES, record):
         logits = model_pass.predict(baseline)
     model_pass.meter.subtract_padding(1, logits)
-    return met, logits
+    return activations, logits
 
 
 def _baseline_images(model_pass: Pass, n_baselines: int) -> Tensor:
@@ -239,43 +253,49 @@ def _baseline_images(model_pass: Pass, n_baselines: int) -> Tensor:
     if model_pass.reference is None:
         return model_pass.mean[None, :, None, None].expand_as(model_pass.images[:1])
     images = model_pass.reference.images
-    places = torch.linspace(0, len(images) - 1, min(n_baselines, len(images)), device=images.device)
-    return images[places.round().long()]
+    indices = torch.linspace(0, len(images) - 1, min(n_baselines, len(images)), device=images.device)
+    return images[indices.round().long()]
 
 
 def _rescale(module: nn.Module, x: Tensor, y: Tensor, x0: Tensor, y0: Tensor) -> Tensor:
-    """The output of a nonlinear module, as a function of its input with the slope between the two images."""
+    """The output of a nonlinear module, as a function of its input with the slope between image and baseline."""
     if isinstance(module, nn.MaxPool2d):
         return _rescale_max_pool(module, x, y, x0, y0)
-    change, answer = x.detach() - x0, y.detach() - y0
-    far = change.abs() > MIN_DIFFERENCE
-    slope = torch.where(far, answer / change, 0.0)
-    return torch.where(far, _replace_gradient(y, x, slope), y)
+    # Where input and baseline agree the slope is 0/0: there its limit is used, the module's own gradient.
+    input_change, output_change = x.detach() - x0, y.detach() - y0
+    is_different = input_change.abs() > MIN_DIFFERENCE
+    slope = torch.where(is_different, output_change / input_change, 0.0)
+    return torch.where(is_different, _replace_gradient(y, x, slope), y)
 
 
 def _rescale_max_pool(module: nn.MaxPool2d, x: Tensor, y: Tensor, x0: Tensor, y0: Tensor) -> Tensor:
-    """A rise of the maximum is due to where the image has it, a fall to where the baseline had it."""
-    change, top = x.detach() - x0, torch.maximum(y.detach(), y0)
-    shares = []
-    for highest, answer, flat in ((x.detach(), top - y0, 1.0), (x0, y.detach() - top, 0.0)):
-        at = _max_indices(module, highest).expand_as(y)
-        moved = _gather_pixels(change, at)
-        slope = torch.where(moved.abs() > MIN_DIFFERENCE, answer / moved, flat)
-        shares.append(slope * _gather_pixels(x, at))
-    return _replace_gradient(y, shares[0] + shares[1])
+    """The rescale rule for max pooling: a rise is due to the image's maximum, a fall to the baseline's.
+
+    The change y − y0 is split at the larger of the two maxima: the part above y0 (≥ 0) is attributed to the pixel where
+    the image has its maximum, the part from there down to y (≤ 0) to the pixel where the baseline has its own. So the
+    two terms add up to the change also where the maximum moves, and windows may overlap.
+    """
+    change, joint_max = x.detach() - x0, torch.maximum(y.detach(), y0)
+    terms = []
+    for source, output_change, flat_slope in ((x.detach(), joint_max - y0, 1.0), (x0, y.detach() - joint_max, 0.0)):
+        indices = _max_indices(module, source).expand_as(y)
+        input_change = _gather_pixels(change, indices)
+        slope = torch.where(input_change.abs() > MIN_DIFFERENCE, output_change / input_change, flat_slope)
+        terms.append(slope * _gather_pixels(x, indices))
+    return _replace_gradient(y, terms[0] + terms[1])
 
 
 def _max_indices(module: nn.MaxPool2d, x: Tensor) -> Tensor:
-    """Where in its row-by-row image each maximum stands: ``(n,C,h,w)`` int64."""
+    """Row-by-row index of each maximum in its channel: ``(n,C,h,w)`` int64."""
     shape = (module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode)
-    found: Tensor = nn.functional.max_pool2d(x, *shape, return_indices=True)[1]
-    return found
+    indices: Tensor = nn.functional.max_pool2d(x, *shape, return_indices=True)[1]
+    return indices
 
 
 def _gather_pixels(values: Tensor, indices: Tensor) -> Tensor:
-    """``values (n,C,H,W)`` at places ``(n,C,h,w)``."""
-    found: Tensor = values.flatten(2).gather(2, indices.flatten(2)).view_as(indices)
-    return found
+    """``values (n,C,H,W)`` at row-by-row indices ``(n,C,h,w)``."""
+    pixels: Tensor = values.flatten(2).gather(2, indices.flatten(2)).view_as(indices)
+    return pixels
 
 
 # Full gradients.
@@ -284,23 +304,23 @@ def _gather_pixels(values: Tensor, indices: Tensor) -> Tensor:
 def _full_gradient_map(model_pass: Pass, images: Tensor, targets: Tensor) -> Tensor:
     terms = FullGradTerms(images)
     with _forward_hooks(model_pass.model.net, AFFINE_MODULES, terms.hook):
-        chosen, _ = _logits_and_gradients(model_pass, images, targets)
+        logits, _ = _logits_and_gradients(model_pass, images, targets)
     if not terms.has_spatial_bias:
         raise ModelError(
             f"'{model_pass.model.name}' has no convolution or batch norm with a bias; use input_x_gradient."
         )
-    _check_completeness(model_pass, "FullGrad", terms.total, chosen, terms.magnitude + chosen.abs())
+    _check_completeness(model_pass, "FullGrad", terms.total, logits, terms.magnitude + logits.abs())
     return terms.map
 
 
 class FullGradTerms:
-    """FullGrad's terms of some images, added up as the backward pass comes by.
+    """FullGrad's terms of some images, added up during the backward pass.
 
     Attributes:
-        map: ``(n,1,H,W)``, absolute values of the terms that have a place.
+        map: ``(n,1,H,W)``, absolute values of the terms that have a position in the image.
         total: ``(n,)`` double, sum of all signed terms.
         magnitude: ``(n,)`` double, sum of their absolute values.
-        has_spatial_bias: whether any bias has a place in the image.
+        has_spatial_bias: whether any bias has a position in the image.
     """
 
     def __init__(self, images: Tensor) -> None:
@@ -311,16 +331,18 @@ class FullGradTerms:
         self._has_seen_input = False
 
     def hook(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        """The hook of an affine layer."""
+        """Forward hook of an affine layer: registers hooks that add its terms during the backward pass."""
         if not self._has_seen_input:
             self._has_seen_input = True
             self._on_gradient(inputs[0], inputs[0].detach()[: len(self.map)], is_spatial=inputs[0].ndim == 4)
         bias = _effective_bias(module)
         if bias is not None:
-            last = isinstance(module, nn.Linear)
-            placed = output.ndim == 4 and not last
-            self._on_gradient(output, bias if last else bias.view(-1, *(1,) * (output.ndim - 2)), is_spatial=placed)
-            self.has_spatial_bias |= placed
+            is_linear = isinstance(module, nn.Linear)
+            is_spatial = output.ndim == 4 and not is_linear
+            self._on_gradient(
+                output, bias if is_linear else bias.view(-1, *(1,) * (output.ndim - 2)), is_spatial=is_spatial
+            )
+            self.has_spatial_bias |= is_spatial
 
     def _on_gradient(self, tensor: Tensor, factor: Tensor, *, is_spatial: bool) -> None:
         if tensor.requires_grad:
@@ -334,7 +356,7 @@ class FullGradTerms:
 
 
 def _effective_bias(module: Any) -> Tensor | None:
-    """What an affine layer answers to zero, ``(C,)``; None for nothing."""
+    """Output of an affine layer for a zero input, ``(C,)``; None for a layer without bias."""
     bias: Tensor | None = module.bias
     if getattr(module, "running_mean", None) is None:
         return bias

@@ -1,6 +1,6 @@
-"""The oracle, which knows the truth, and its opposite: no map can say more, and none can be more wrong.
+"""Oracle explainers, which read the planted truth: the best possible map, and its negative.
 
-Both stand in tables of data with planted truth and are never recommended.
+Both appear in the tables of data with planted truth and are never recommended.
 """
 
 import torch
@@ -15,7 +15,7 @@ from mavis.core.types import PART_CODES
 
 @explainer("oracle", source="protocol 4 (assets, iv)", needs={"forward"}, role="oracle", truth=True)
 def oracle(draws: int = 4) -> Explainer:
-    """What is known to matter: each face part drawn anew, and how far the target logit falls.
+    """Planted truth as a map: fall of the target logit when each face part is drawn anew.
 
     A fall is spread over the pixels that the redrawing changed, in proportion to the change, and the maps of all parts
     and draws are averaged. Where the data cannot be drawn anew (planted squares) the map is the planted region itself.
@@ -30,14 +30,9 @@ def oracle(draws: int = 4) -> Explainer:
         batch = model_pass.batch
         rerender = batch.rerender
         if rerender is not None:
-            every = [(part, number) for part in PART_CODES for number in range(draws)]
-            return (
-                sum(
-                    (_logit_drop_map(model_pass, targets, rerender(*one).to(model_pass.images)) for one in every),
-                    _zeros(model_pass),
-                )
-                / draws
-            )
+            redrawn = (rerender(part, number) for part in PART_CODES for number in range(draws))
+            maps = (_logit_drop_map(model_pass, targets, images.to(model_pass.images)) for images in redrawn)
+            return sum(maps, _zeros(model_pass)) / draws
         if batch.regions is not None:
             return batch.regions[:, None].float()
         raise DataError("The oracle needs data with planted truth; leave it out of --explainers for this data.")
@@ -47,13 +42,13 @@ def oracle(draws: int = 4) -> Explainer:
 
 @explainer("anti_oracle", source="protocol 2.11", needs={"forward"}, role="oracle", truth=True)
 def anti_oracle(draws: int = 4) -> Explainer:
-    """The oracle with its sign turned: what a metric must put last.
+    """The oracle with its sign reversed: a metric must rank it last.
 
     Args:
         draws: as for `oracle`.
     """
-    known = oracle(draws)
-    return lambda model_pass, targets: -known(model_pass, targets)
+    truth = oracle(draws)
+    return lambda model_pass, targets: -truth(model_pass, targets)
 
 
 def _zeros(model_pass: Pass) -> Tensor:

@@ -1,7 +1,7 @@
-"""Explainers that add up gradients on a path that ends at the image.
+"""Path-integral explainers: integrated, expected, blur and guided integrated gradients.
 
-Each path is a number of points, and at each point an increment; a map is the sum of gradient times increment. The
-points of all images are sent to the model together, at most a chunk at a time.
+A path is a sequence of points that ends at the image, with an increment at each; a map is the sum of gradient times
+increment. The points of all images are sent to the model together, at most a chunk at a time.
 """
 
 import math
@@ -35,13 +35,13 @@ increments have the points' shape, or ``(n,1,1,1)``."""
 def integrated_gradients(
     steps: int = 16, baseline: Baseline = "mean", rule: QuadratureRule = "gausslegendre"
 ) -> Explainer:
-    """Gradients averaged on the straight line from a baseline to the image, times the difference.
+    """Mean gradient on the straight line from a baseline to the image, times the difference.
 
     Args:
         steps: points on the line, at least 2.
         baseline: ``mean``, the data set's mean colour; ``blur``, the blurred image; ``black``; or ``several``, the mean
             over these three, at three times the cost.
-        rule: where the points lie and what they weigh, under Captum's names.
+        rule: quadrature rule, under Captum's names: it sets the points' positions and weights.
 
     Differs: complete only from the mean colour, which is the default. Captum's weights of ``riemann_trapezoid`` add
     up to (steps − 1)/steps; these add up to 1.
@@ -89,7 +89,7 @@ def expected_gradients(samples: int = 32, noise: float = 0.0) -> Explainer:
 
 @explainer("blur_ig", source="Xu et al. 2020, equation 5, arXiv 2004.03383")
 def blur_ig(steps: int = 16, sigma: float = 0.2) -> Explainer:
-    """Gradients on the way from the blurred image to the image, times what each step of less blur brings back.
+    """Gradients on a path from the blurred image to the image, times the change at each step of less blur.
 
     Args:
         steps: of equal length in the blur's standard deviation, at least 2.
@@ -107,7 +107,7 @@ def blur_ig(steps: int = 16, sigma: float = 0.2) -> Explainer:
 
 @explainer("guided_ig", source="Kapishnikov et al. 2021, section 4, arXiv 2106.09788", complete=True)
 def guided_ig(steps: int = 32, fraction: float = 0.25, max_dist: float = 0.1) -> Explainer:
-    """Integrated gradients on a path that first moves the values with the smallest gradients.
+    """Integrated gradients on an adaptive path, which moves the values with the smallest gradients first.
 
     The path leads from the data set's mean colour to the image, and each step is of the same length.
 
@@ -136,13 +136,14 @@ def _check_choice(name: str, parameter: str, value: str, choices: tuple[str, ...
 def _integrate(model_pass: Pass, targets: Tensor, n_points: int, path: IntegrationPath) -> Tensor:
     """Gradient times increment, added up over each image's ``n_points`` points: ``(B,3,H,W)``."""
     total = upcast(torch.zeros_like(model_pass.images))
-    for first in range(0, len(model_pass) * n_points, model_pass.chunk):
-        pairs = torch.arange(first, min(first + model_pass.chunk, len(model_pass) * n_points), device=targets.device)
-        low, high, rows = first // n_points, (first + len(pairs) - 1) // n_points + 1, pairs // n_points
+    for start in range(0, len(model_pass) * n_points, model_pass.chunk):
+        pairs = torch.arange(start, min(start + model_pass.chunk, len(model_pass) * n_points), device=targets.device)
+        first_row, end_row, rows = start // n_points, (start + len(pairs) - 1) // n_points + 1, pairs // n_points
         points, increments = path(rows, pairs % n_points)
         values = upcast(model_pass.gradient(points, targets[rows]) * increments)
-        own = upcast(rows == torch.arange(low, high, device=rows.device)[:, None])
-        total[low:high] += (own @ values.flatten(1)).view_as(total[low:high])
+        # A matrix product adds up each image's points: index_add_ is not deterministic on CUDA.
+        membership = upcast(rows == torch.arange(first_row, end_row, device=rows.device)[:, None])
+        total[first_row:end_row] += (membership @ values.flatten(1)).view_as(total[first_row:end_row])
     return total.float()
 
 
@@ -167,8 +168,8 @@ def _quadrature(rule: QuadratureRule, steps: int) -> tuple[Tensor, Tensor]:
             nodes = np.linspace(0, 1, steps)
             weights = np.r_[0.5, np.ones(steps - 2), 0.5] / (steps - 1)
         case _:
-            first = {"riemann_left": 0.0, "riemann_middle": 0.5, "riemann_right": 1.0}[rule]
-            nodes = (np.arange(steps) + first) / steps
+            offset = {"riemann_left": 0.0, "riemann_middle": 0.5, "riemann_right": 1.0}[rule]
+            nodes = (np.arange(steps) + offset) / steps
     return torch.from_numpy(nodes).float(), torch.from_numpy(weights).float()
 
 
@@ -176,35 +177,35 @@ def _integrate_straight_line(
     model_pass: Pass, targets: Tensor, baseline: Tensor, nodes: Tensor, weights: Tensor
 ) -> Tensor:
     """Integrated gradients from a baseline, ``(B,3,H,W)`` or a colour ``(1,3,1,1)``; nodes and weights ``(S,)``."""
-    way = model_pass.images - baseline
-    nodes, weights = (values.to(way)[:, None, None, None] for values in (nodes, weights))
+    difference = model_pass.images - baseline
+    nodes, weights = (values.to(difference)[:, None, None, None] for values in (nodes, weights))
 
-    def line(rows: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        begin = baseline if len(baseline) == 1 else baseline[rows]
-        return begin + nodes[numbers] * way[rows], weights[numbers]
+    def path(rows: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        start = baseline if len(baseline) == 1 else baseline[rows]
+        return start + nodes[numbers] * difference[rows], weights[numbers]
 
-    return _integrate(model_pass, targets, len(nodes), line) * way
+    return _integrate(model_pass, targets, len(nodes), path) * difference
 
 
 def _random_line_path(model_pass: Pass, samples: int, noise: float) -> IntegrationPath:
-    """From a random reference image, or the mean colour, to the image; each point anywhere on its own line."""
-    starts = model_pass.mean[None, :, None, None].expand_as(model_pass.images[:1])
+    """Points of random lines, one on each, from a random reference image, or the mean colour, to the image."""
+    baselines = model_pass.mean[None, :, None, None].expand_as(model_pass.images[:1])
     if model_pass.reference is not None:
-        starts = model_pass.reference.images
-    drawn = model_pass.draw("expected_gradients", lambda g: torch.rand((samples, 2), generator=g))
-    which = (drawn[..., 0] * len(starts)).long().clamp_max(len(starts) - 1)
-    places = drawn[..., 1, None, None, None]
+        baselines = model_pass.reference.images
+    uniform = model_pass.draw("expected_gradients", lambda g: torch.rand((samples, 2), generator=g))
+    baseline_index = (uniform[..., 0] * len(baselines)).long().clamp_max(len(baselines) - 1)
+    positions = uniform[..., 1, None, None, None]
 
     def path(rows: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        start = starts[which[rows, numbers]]
-        way = model_pass.images[rows] + _image_noise(model_pass, samples, noise, rows, numbers) - start
-        return start + places[rows, numbers] * way, way / samples
+        baseline = baselines[baseline_index[rows, numbers]]
+        difference = model_pass.images[rows] + _image_noise(model_pass, samples, noise, rows, numbers) - baseline
+        return baseline + positions[rows, numbers] * difference, difference / samples
 
     return path
 
 
 def _image_noise(model_pass: Pass, samples: int, noise: float, rows: Tensor, indices: Tensor) -> Tensor | float:
-    """Normal noise of each sample, drawn only for the images at hand."""
+    """Normal noise of each sample, drawn only for the images of this chunk."""
     if noise == 0:
         return 0.0
     first, last = int(rows[0]), int(rows[-1])
@@ -223,17 +224,17 @@ def _image_noise(model_pass: Pass, samples: int, noise: float, rows: Tensor, ind
 def _blur_path(model_pass: Pass, steps: int, sigma: float) -> IntegrationPath:
     """Points in the middle of each step, the first the sharpest; increments from its blurrier end to its sharper."""
     sides = model_pass.images.shape[2:]
-    sigmas = [sigma * sides[0] * half / (2 * steps) for half in range(2 * steps + 1)]
-    down, across = (
+    sigmas = [sigma * sides[0] * half_steps / (2 * steps) for half_steps in range(2 * steps + 1)]
+    row_blur, column_blur = (
         torch.stack([_blur_matrix(side, value, min(sides) - 1) for value in sigmas]).to(model_pass.images)
         for side in sides
     )
 
-    def blurred(rows: Tensor, half: Tensor) -> Tensor:
-        return down[half, None] @ model_pass.images[rows] @ across[half, None].mT
+    def blur(rows: Tensor, half_steps: Tensor) -> Tensor:
+        return row_blur[half_steps, None] @ model_pass.images[rows] @ column_blur[half_steps, None].mT
 
     def path(rows: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        sharper, middle, blurrier = (blurred(rows, 2 * numbers + end) for end in range(3))
+        sharper, middle, blurrier = (blur(rows, 2 * numbers + offset) for offset in range(3))
         return middle, sharper - blurrier
 
     return path
@@ -246,8 +247,8 @@ def _blur_matrix(side: int, sigma: float, max_radius: int) -> Tensor:
     radius = max(1, min(int(3 * sigma + 0.5), max_radius))
     offsets = torch.arange(-radius, radius + 1)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    places = (torch.arange(side)[:, None] + offsets).abs()
-    mirrored = (side - 1) - ((side - 1) - places).abs()
+    positions = (torch.arange(side)[:, None] + offsets).abs()
+    mirrored = (side - 1) - ((side - 1) - positions).abs()
     return torch.zeros(side, side).scatter_add_(1, mirrored, (kernel / kernel.sum()).expand(side, -1))
 
 
@@ -255,58 +256,64 @@ def _blur_matrix(side: int, sigma: float, max_radius: int) -> Tensor:
 
 
 def _integrate_guided_path(model_pass: Pass, targets: Tensor, steps: int, fraction: float, max_dist: float) -> Tensor:
-    """Follows the path of all images at once; a place on it is the share of the way that each value has gone."""
+    """Integrates along the adaptive paths of all images at once.
+
+    A position on the path is ``progress (B,3,H,W)``: the share of its own distance that each value has moved.
+    """
     start = model_pass.mean[None, :, None, None]
-    way = model_pass.images - start
-    gone, total = torch.zeros_like(way), torch.zeros_like(way)
-    gradient = model_pass.gradient(start + gone * way, targets)
+    difference = model_pass.images - start
+    progress, total = torch.zeros_like(difference), torch.zeros_like(difference)
+    gradient = model_pass.gradient(start + progress * difference, targets)
     for step in range(1, steps):
         share = step / (steps - 1)
-        behind, ahead = max(share - max_dist, 0.0), min(share + max_dist, 1.0)
-        before, gone = gone, _advance(gone.clamp_min(behind), way.abs(), gradient.abs(), share, ahead, fraction)
-        last, gradient = gradient, model_pass.gradient(start + gone * way, targets)
-        total += (gone - before) * way * (last + gradient) / 2
+        min_progress, max_progress = max(share - max_dist, 0.0), min(share + max_dist, 1.0)
+        previous, progress = (
+            progress,
+            _advance(progress.clamp_min(min_progress), difference.abs(), gradient.abs(), share, max_progress, fraction),
+        )
+        previous_gradient, gradient = gradient, model_pass.gradient(start + progress * difference, targets)
+        total += (progress - previous) * difference * (previous_gradient + gradient) / 2
     return total
 
 
 def _advance(
     progress: Tensor, length: Tensor, gradient_size: Tensor, share: float, max_progress: float, fraction: float
 ) -> Tensor:
-    """Moves the values with the smallest gradients on until the whole image has gone its share of the way.
+    """Moves the values with the smallest gradients until the image has covered a share of its total distance.
 
     Args:
-        progress: ``(B,3,H,W)`` in [0,1], the share of its way that each value has gone.
-        length: of each value's way.
-        gradient_size: of its gradient.
-        share: of the whole way, to be reached.
-        max_progress: the furthest that a value may go.
+        progress: ``(B,3,H,W)`` in [0,1], the share of its distance that each value has moved.
+        length: distance of each value, absolute.
+        gradient_size: absolute gradient of each value.
+        share: of the total distance, to be reached.
+        max_progress: largest progress of a value.
         fraction: of the values, to be moved together.
     """
-    whole = _sum_per_image(length)
+    total = _sum_per_image(length)
     for _ in range(math.ceil(1 / fraction) + 1):
-        missing = share * whole - _sum_per_image(progress * length)
-        missing = torch.where(missing > 1e-6 * whole, missing, 0.0)
+        missing = share * total - _sum_per_image(progress * length)
+        missing = torch.where(missing > 1e-6 * total, missing, 0.0)
         if not missing.any():
             break
-        chosen = _smallest_mask(
+        selected = _smallest_mask(
             torch.where((progress < max_progress) & (length > 0), gradient_size, torch.inf), fraction
         )
-        room = _sum_per_image(chosen * (max_progress - progress) * length)
-        part = torch.where(room > 0, missing / room, 0.0).clamp_max(1.0)
+        available = _sum_per_image(selected * (max_progress - progress) * length)
+        step = torch.where(available > 0, missing / available, 0.0).clamp_max(1.0)
         progress = torch.where(
-            chosen, torch.lerp(progress, torch.full_like(progress, max_progress), part.to(progress.dtype)), progress
+            selected, torch.lerp(progress, torch.full_like(progress, max_progress), step.to(progress.dtype)), progress
         )
     return progress
 
 
 def _sum_per_image(values: Tensor) -> Tensor:
-    """``(B,1,1,1)``, of each image, in the widest type."""
+    """Sum over each image, ``(B,1,1,1)``, in the widest type."""
     return upcast(values).sum((1, 2, 3), keepdim=True)
 
 
 def _smallest_mask(sizes: Tensor, fraction: float) -> Tensor:
     """``(B,3,H,W)`` bool: the smallest of each image's sizes, a fraction of all; infinite ones are never chosen."""
     flat = sizes.flatten(1)
-    place = int(fraction * (flat.shape[1] - 1)) + 1
-    highest = flat.kthvalue(place, dim=1).values[:, None, None, None]
-    return (sizes <= highest) & sizes.isfinite()
+    rank = int(fraction * (flat.shape[1] - 1)) + 1
+    threshold = flat.kthvalue(rank, dim=1).values[:, None, None, None]
+    return (sizes <= threshold) & sizes.isfinite()

@@ -1,4 +1,4 @@
-"""Explainers that remove something and ask again: they work on any black box."""
+"""Perturbation explainers: they remove parts of the image and read the model's output, so any black box will do."""
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,9 @@ from mavis.core.registry import explainer
 
 @explainer("occlusion", source="Zeiler and Fergus 2014, section 4.2, arXiv 1311.2901", needs={"forward"})
 def occlusion(window: float = 0.125, stride: float = 0.0625, imputer: str = "mean") -> Explainer:
-    """Drop of the target logit while a square without content slides over the image.
+    """Drop of the target logit while a square window without content slides over the image.
 
-    A pixel's value is the mean drop over the squares that cover it. Asks the model 225 times per image.
+    A pixel's value is the mean drop over the windows that cover it. Evaluates the model 225 times per image.
 
     Args:
         window: side of the square as a share of the image's side, (0, 1].
@@ -29,22 +29,22 @@ def occlusion(window: float = 0.125, stride: float = 0.0625, imputer: str = "mea
         imputer: what the square shows, as in `imputers.get_imputer`.
 
     Differs: the square shows the data set's mean colour, the paper's is grey. Where the step does not divide the image,
-    the last squares stand further in; Captum cuts them off at the border.
+    the last windows end at the border; Captum's extend beyond it and are cut off.
     """
     if not 0 < stride <= window <= 1:
         raise BadParameter(f"occlusion: expected 0 < stride <= window <= 1, got stride={stride}, window={window}.")
-    shown = get_imputer(imputer)
+    make_fill = get_imputer(imputer)
 
     def explain(model_pass: Pass, targets: Tensor) -> Tensor:
-        squares = _sliding_windows(model_pass.images, window, stride)
-        count = len(squares)
-        rows = torch.arange(len(model_pass), device=targets.device).repeat_interleave(count)
-        said = logits_without_pixels(
-            model_pass, targets, shown, rows, lambda part: squares.index_select(0, part % count)
+        windows = _sliding_windows(model_pass.images, window, stride)
+        n_windows = len(windows)
+        rows = torch.arange(len(model_pass), device=targets.device).repeat_interleave(n_windows)
+        logits = logits_without_pixels(
+            model_pass, targets, make_fill, rows, lambda part: windows.index_select(0, part % n_windows)
         )
-        drops = model_pass.logits.gather(1, targets[:, None]) - said.unflatten(0, (len(model_pass), count))
-        total = torch.einsum("bm,mhw->bhw", drops, squares.float())
-        return (total / squares.float().sum(0))[:, None]
+        drops = model_pass.logits.gather(1, targets[:, None]) - logits.unflatten(0, (len(model_pass), n_windows))
+        total = torch.einsum("bm,mhw->bhw", drops, windows.float())
+        return (total / windows.float().sum(0))[:, None]
 
     return explain
 
@@ -57,36 +57,37 @@ def occlusion(window: float = 0.125, stride: float = 0.0625, imputer: str = "mea
 def feature_ablation(unit: Unit = "cell", cells: int = 8, imputer: str = "mean") -> Explainer:
     """Drop of the target logit when a unit of the image is removed, each unit once.
 
-    Asks the model once per unit: 64 times per image by default.
+    Evaluates the model once per unit: 64 times per image by default.
 
     Args:
         unit: ``cell`` of a grid, ``segment`` (superpixel), or ``part``: a face part, where the data know them.
         cells: cells per side, or about the root of the number of superpixels; without meaning for parts.
         imputer: what a removed unit shows, as in `imputers.get_imputer`.
 
-    Differs: the unit shows something else instead of every value that it could have. Captum writes the whole drop on
-    each pixel of the unit; here the pixels share it, so that a large unit does not count more for its size.
+    Differs: the unit shows one replacement, where the paper averages over every value that it could have. Captum writes
+    the whole drop on each pixel of the unit; here the pixels share it, so that a large unit does not count more for its
+    size.
     """
     check_unit("feature_ablation", unit, cells)
-    shown = get_imputer(imputer)
+    make_fill = get_imputer(imputer)
 
     def explain(model_pass: Pass, targets: Tensor) -> Tensor:
         units = build_feature_mask(model_pass, unit, cells)
-        each = torch.eye(units.is_present.shape[1], dtype=torch.bool, device=targets.device).expand(
+        removed = torch.eye(units.is_present.shape[1], dtype=torch.bool, device=targets.device).expand(
             len(model_pass), -1, -1
         )
-        said = logits_without_units(model_pass, targets, units, shown, each, units.is_present)
-        return units.to_pixels(model_pass.logits.gather(1, targets[:, None]) - said)
+        logits = logits_without_units(model_pass, targets, units, make_fill, removed, units.is_present)
+        return units.to_pixels(model_pass.logits.gather(1, targets[:, None]) - logits)
 
     return explain
 
 
 @explainer("cell_occlusion", source="protocol 3 (reference of the skill unit)", needs={"forward"}, role="reference")
 def cell_occlusion(cells: int = 16, imputer: str = "mean") -> Explainer:
-    """Drop of the target logit when one cell of the run's grid is removed, exactly: where real data have no oracle.
+    """Drop of the target logit when one cell of the run's grid is removed: the reference where data have no oracle.
 
-    A fixed reference for the scale of scores, whichever methods take part. Asks the model once per cell: 256 times per
-    image by default.
+    A fixed reference for the scale of scores, whichever methods take part. Evaluates the model once per cell: 256 times
+    per image by default.
 
     Args:
         cells: cells per side; for a protocol with another ``grid``, that number.
@@ -100,59 +101,59 @@ def cell_occlusion(cells: int = 16, imputer: str = "mean") -> Explainer:
 def rise(masks: int = 256, cells: int = 7, keep: float = 0.5, imputer: str = "mean") -> Explainer:
     """Mean of random soft masks, each weighted by the target's probability under it.
 
-    Asks the model once per mask.
+    Evaluates the model once per mask.
 
     Args:
         masks: masks per image, at least 2; half of them are the complements of the other half.
         cells: side of the coarse grid that is enlarged and shifted at random.
         keep: share of coarse cells that are kept, (0, 1).
-        imputer: into what a masked image fades, as in `imputers.get_imputer`: the image with every pixel removed.
+        imputer: fill of a masked image, as in `imputers.get_imputer`: the image with every pixel removed.
 
-    Differs: what is masked shows the data set's mean colour, not black; masks come in complementary pairs when
-    ``keep`` is one half, which lowers the variance; the constant that only shifts the map is kept out by weighting
-    with the deviation from the mean answer.
+    Differs: masked pixels show the data set's mean colour, not black; masks come in complementary pairs when
+    ``keep`` is one half, which lowers the variance; the constant that only shifts the map is removed by weighting
+    with the deviation from the mean probability.
     """
     if masks < 2 or masks % 2 or cells < 1 or not 0 < keep < 1:
         raise BadParameter(
             f"rise: expected an even number of masks, cells >= 1 and 0 < keep < 1, "
             f"got masks={masks}, cells={cells}, keep={keep}."
         )
-    shown = get_imputer(imputer)
+    make_fill = get_imputer(imputer)
 
     def explain(model_pass: Pass, targets: Tensor) -> Tensor:
         return torch.cat(
             [_rise(model_pass.single_image(row), targets[row : row + 1]) for row in range(len(model_pass))]
         )
 
-    def _rise(one: Pass, target: Tensor) -> Tensor:
-        size = (one.images.shape[2], one.images.shape[3])
-        drawn = one.draw("rise", lambda g: _coarse_masks(g, masks, cells, keep, size))[0]
-        kept = _soft_masks(drawn, cells, size)
-        empty = _impute_all(one, shown)
-        faded = (torch.lerp(empty, one.images, part[:, None]) for part in kept.split(one.chunk))
-        answers = torch.cat([one.predict(part).softmax(1)[:, target[0]] for part in faded])
-        return torch.einsum("m,mhw->hw", answers - answers.mean(), kept)[None, None] / (masks * keep)
+    def _rise(image_pass: Pass, target: Tensor) -> Tensor:
+        size = (image_pass.images.shape[2], image_pass.images.shape[3])
+        coarse = image_pass.draw("rise", lambda g: _coarse_masks(g, masks, cells, keep, size))[0]
+        soft_masks = _soft_masks(coarse, cells, size)
+        empty = _impute_all(image_pass, make_fill)
+        faded = (torch.lerp(empty, image_pass.images, part[:, None]) for part in soft_masks.split(image_pass.chunk))
+        probabilities = torch.cat([image_pass.predict(part).softmax(1)[:, target[0]] for part in faded])
+        return torch.einsum("m,mhw->hw", probabilities - probabilities.mean(), soft_masks)[None, None] / (masks * keep)
 
     return explain
 
 
-def _impute_all(model_pass: Pass, imputer: Imputer) -> Tensor:
+def _impute_all(model_pass: Pass, make_fill: Imputer) -> Tensor:
     """``(B,3,H,W)``: the images with every pixel removed."""
-    every = torch.ones(
+    all_pixels = torch.ones(
         (len(model_pass), 1, *model_pass.images.shape[2:]), dtype=torch.bool, device=model_pass.images.device
     )
-    return imputer(model_pass)(torch.arange(len(model_pass), device=model_pass.images.device), every)[:, 0]
+    return make_fill(model_pass)(torch.arange(len(model_pass), device=model_pass.images.device), all_pixels)[:, 0]
 
 
 def _sliding_windows(images: Tensor, window: float, stride: float) -> Tensor:
-    """``(M,H,W)`` bool, one square each; the last row and column of squares end at the border."""
+    """``(M,H,W)`` bool, one window each; the last row and column of windows end at the border."""
 
     def spans(side: int) -> Tensor:
         length, step = max(1, round(window * side)), max(1, round(stride * side))
         starts = sorted({*range(0, side - length + 1, step), side - length})
-        places = torch.arange(side, device=images.device)
-        first = torch.tensor(starts, device=images.device)[:, None]
-        return (places >= first) & (places < first + length)
+        positions = torch.arange(side, device=images.device)
+        start = torch.tensor(starts, device=images.device)[:, None]
+        return (positions >= start) & (positions < start + length)
 
     rows, columns = spans(images.shape[2]), spans(images.shape[3])
     return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(0, 1)
@@ -162,9 +163,9 @@ def _coarse_masks(generator: torch.Generator, n_masks: int, cells: int, keep: fl
     """``(n_masks,cells²+2)``: random grids of zeros and ones, row by row, and their shifts down and right."""
     half = n_masks // 2
     coarse = (torch.rand((half, cells**2), generator=generator) < keep).float()
-    other = 1 - coarse if keep == 0.5 else (torch.rand(coarse.shape, generator=generator) < keep).float()
+    partners = 1 - coarse if keep == 0.5 else (torch.rand(coarse.shape, generator=generator) < keep).float()
     shifts = [torch.randint(-(-side // cells), (half, 1), generator=generator) for side in size]
-    return torch.cat([torch.cat([coarse, other]), torch.cat(shifts, 1).repeat(2, 1)], 1)
+    return torch.cat([torch.cat([coarse, partners]), torch.cat(shifts, 1).repeat(2, 1)], 1)
 
 
 def _soft_masks(coarse_masks: Tensor, cells: int, size: tuple[int, int]) -> Tensor:

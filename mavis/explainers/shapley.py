@@ -1,7 +1,8 @@
-"""Explainers that ask what sets of units are worth: LIME, and two estimates of the Shapley values.
+"""Explainers that evaluate coalitions of units: LIME, and two estimates of the Shapley values.
 
-All remove units — cells of a grid, superpixels or face parts — and read the target logit. A unit's value is shared out
-evenly among its pixels, so that the values of a region add up to what it is worth.
+All remove units — cells of a grid, superpixels or face parts — and read the target logit. A coalition is the set of
+units that an image keeps. A unit's value is shared evenly among its pixels, so that the values of a region add up to
+its units' values.
 """
 
 from itertools import product
@@ -39,16 +40,17 @@ def lime(
     ridge: float = 1.0,
     imputer: str = "mean",
 ) -> Explainer:
-    """Weights of a linear model of which units are there, fitted to the target logit near the image.
+    """Weights of a linear model of the units' presence, fitted to the target logit near the image.
 
-    Each unit is kept or removed with equal chance. A sample counts by exp(−d²/(2·width²)), where d is the cosine
-    distance between which units it has and all units. Asks the model once per sample, and once for the whole image.
+    Each unit is kept or removed with equal chance. A sample's weight is exp(−d²/(2·width²)), where d is the cosine
+    distance between the presence of its units and that of all units. Evaluates the model once per sample, and once for
+    the whole image.
 
     Args:
-        samples: sets of units per image, at least 2.
+        samples: coalitions per image, at least 2.
         unit: ``cell`` of a grid, ``segment`` (superpixel), or ``part``: a face part, where the data know them.
         cells: cells per side, or about the root of the number of superpixels; without meaning for parts.
-        kernel_width: how fast samples count less with their distance, above 0.
+        kernel_width: width of the kernel by which samples count less with their distance, above 0.
         ridge: penalty on the sum of squared weights, above 0; the intercept is free.
         imputer: what removed units show, as in `imputers.get_imputer`.
 
@@ -62,21 +64,21 @@ def lime(
         raise BadParameter(
             f"lime: kernel_width and ridge must be above 0, got kernel_width={kernel_width!r}, ridge={ridge!r}."
         )
-    shown = get_imputer(imputer)
+    make_fill = get_imputer(imputer)
 
     def explain(model_pass: Pass, targets: Tensor) -> Tensor:
         units = build_feature_mask(model_pass, unit, cells)
-        width = units.is_present.shape[1]
+        n_columns = units.is_present.shape[1]
         drawn = model_pass.draw("lime", lambda g: torch.rand((samples, units.max_units), generator=g) < 0.5)[
-            ..., :width
+            ..., :n_columns
         ]
-        kept = drawn & units.is_present[:, None]
-        said = logits_without_units(model_pass, targets, units, shown, ~kept, _all_true(kept))
-        answers = torch.cat([_target_logits(model_pass, targets), said], 1)
-        kept = torch.cat([units.is_present[:, None], kept], 1)
-        share = upcast(kept.sum(2)) / units.n_units[:, None]
-        near = torch.exp(-((1 - share.sqrt()) ** 2) / (2 * kernel_width**2))
-        return units.to_pixels(ridge_coefficients(kept, answers, near, ridge))
+        coalitions = drawn & units.is_present[:, None]
+        logits = logits_without_units(model_pass, targets, units, make_fill, ~coalitions, _all_true(coalitions))
+        outputs = torch.cat([_target_logits(model_pass, targets), logits], 1)
+        coalitions = torch.cat([units.is_present[:, None], coalitions], 1)
+        kept_share = upcast(coalitions.sum(2)) / units.n_units[:, None]
+        sample_weights = torch.exp(-((1 - kept_share.sqrt()) ** 2) / (2 * kernel_width**2))
+        return units.to_pixels(ridge_coefficients(coalitions, outputs, sample_weights, ridge))
 
     return explain
 
@@ -89,33 +91,37 @@ def lime(
     complete=True,
 )
 def kernel_shap(samples: int = 512, unit: Unit = "cell", cells: int = 8, imputer: str = "mean") -> Explainer:
-    """Shapley values of the units as the solution of a weighted regression on random sets of units.
+    """Shapley values of the units as the solution of a weighted regression on random coalitions.
 
-    Sets come in complementary pairs. Where there are no more than ``samples`` sets, as with up to 9 face parts, each
-    is asked once and the values are exact. The values add up to the logit of the image minus that of the empty image:
-    with the imputer ``mean``, the mean colour. Asks the model once per sample, and for the whole and the empty image.
+    Coalitions come in complementary pairs. Where there are no more than ``samples`` of them, as with up to 9 face
+    parts, each is evaluated once and the values are exact. The values add up to the logit of the image minus that of
+    the empty image: with the imputer ``mean``, the mean colour. Evaluates the model once per sample, and for the whole
+    and the empty image.
 
     Args:
-        samples: sets of units per image, an even number of at least 2; several times the number of units.
+        samples: coalitions per image, an even number of at least 2; several times the number of units.
         unit: ``cell`` of a grid, ``segment`` (superpixel), or ``part``: a face part, where the data know them.
         cells: cells per side, or about the root of the number of superpixels; without meaning for parts.
         imputer: what removed units show, as in `imputers.get_imputer`.
 
-    Differs: sets are drawn by the kernel's weights and then count equally, their sizes in fixed proportion, not drawn;
-    the values' sum is exact, where Captum gives the whole and the empty image a large weight in the regression.
+    Differs: coalitions are drawn by the kernel's weights and then count equally; their sizes come in fixed proportion,
+    not at random. The values' sum is exact, where Captum gives the whole and the empty image a large weight in the
+    regression.
     """
     check_unit("kernel_shap", unit, cells)
     _check_count("kernel_shap", "samples", samples, 2, even=True)
-    shown = get_imputer(imputer)
+    make_fill = get_imputer(imputer)
 
     def explain(model_pass: Pass, targets: Tensor) -> Tensor:
         units = build_feature_mask(model_pass, unit, cells)
-        kept, weights = _coalitions(model_pass, units, samples)
-        nothing = torch.zeros_like(kept[:, :1])
-        asked = torch.cat([weights > 0, _all_true(nothing)], 1)
-        said = logits_without_units(model_pass, targets, units, shown, ~torch.cat([kept, nothing], 1), asked)
-        ends = said[:, -1:], _target_logits(model_pass, targets)
-        return units.to_pixels(shapley_regression(kept, said[:, :-1], weights, ends, units))
+        coalitions, weights = _coalitions(model_pass, units, samples)
+        empty = torch.zeros_like(coalitions[:, :1])
+        selected = torch.cat([weights > 0, _all_true(empty)], 1)
+        logits = logits_without_units(
+            model_pass, targets, units, make_fill, ~torch.cat([coalitions, empty], 1), selected
+        )
+        empty_and_full = logits[:, -1:], _target_logits(model_pass, targets)
+        return units.to_pixels(shapley_regression(coalitions, logits[:, :-1], weights, empty_and_full, units))
 
     return explain
 
@@ -129,11 +135,11 @@ def kernel_shap(samples: int = 512, unit: Unit = "cell", cells: int = 8, imputer
     complete=True,
 )
 def shapley_sampling(permutations: int = 8, unit: Unit = "cell", cells: int = 8, imputer: str = "mean") -> Explainer:
-    """Shapley values of the units as their mean contribution when they join one by one, in random orders.
+    """Shapley values of the units as their mean marginal contribution in random orders.
 
     Orders come in pairs, each other's reverse. The values add up to the logit of the image minus that of the empty
-    image: with the imputer ``mean``, the mean colour. Asks the model (units − 1) times per order, and for the whole and
-    the empty image: 506 times by default.
+    image: with the imputer ``mean``, the mean colour. Evaluates the model (units − 1) times per order, and for the
+    whole and the empty image: 506 times by default.
 
     Args:
         permutations: orders per image, an even number of at least 2.
@@ -145,21 +151,24 @@ def shapley_sampling(permutations: int = 8, unit: Unit = "cell", cells: int = 8,
     """
     check_unit("shapley_sampling", unit, cells)
     _check_count("shapley_sampling", "permutations", permutations, 2, even=True)
-    shown = get_imputer(imputer)
+    make_fill = get_imputer(imputer)
 
     def explain(model_pass: Pass, targets: Tensor) -> Tensor:
         units = build_feature_mask(model_pass, unit, cells)
-        places = _orders(model_pass, units, permutations)
-        steps = torch.arange(places.shape[2], device=places.device)
-        kept = places[:, :, None] < steps[:, None]
-        asked = ((steps > 0) & (steps < units.n_units[:, None]))[:, None].repeat(1, permutations, 1)
-        asked[:, 0, 0] = True
-        said = logits_without_units(model_pass, targets, units, shown, ~kept.flatten(1, 2), asked.flatten(1)).view(
-            asked.shape
+        positions = _orders(model_pass, units, permutations)
+        steps = torch.arange(positions.shape[2], device=positions.device)
+        coalitions = positions[:, :, None] < steps[:, None]
+        selected = ((steps > 0) & (steps < units.n_units[:, None]))[:, None].repeat(1, permutations, 1)
+        selected[:, 0, 0] = True
+        logits = logits_without_units(
+            model_pass, targets, units, make_fill, ~coalitions.flatten(1, 2), selected.flatten(1)
+        ).view(selected.shape)
+        # Every order begins with the empty coalition: it is evaluated once per image, in the first order.
+        logits[:, :, 0] = logits[:, :1, 0]
+        selected[:, :, 0] = True
+        return units.to_pixels(
+            mean_marginal_contributions(positions, logits, selected, _target_logits(model_pass, targets))
         )
-        said[:, :, 0] = said[:, :1, 0]
-        asked[:, :, 0] = True
-        return units.to_pixels(mean_marginal_contributions(places, said, asked, _target_logits(model_pass, targets)))
 
     return explain
 
@@ -168,21 +177,22 @@ def ridge_coefficients(coalitions: Tensor, outputs: Tensor, sample_weights: Tens
     """Weights of a linear model with free intercept, per image.
 
     Args:
-        coalitions: ``(B,M,n)`` bool, which units each sample has.
+        coalitions: ``(B,M,n)`` bool, the units of each sample.
         outputs: ``(B,M)`` float64.
-        sample_weights: ``(B,M)`` float64, how much each sample counts.
+        sample_weights: ``(B,M)`` float64.
         ridge: penalty on the sum of squared weights.
 
     Returns:
         ``(B,n)`` float64.
     """
+    # Subtracting the weighted mean solves for the intercept, so that the penalty does not shrink it; the outputs need
+    # no centring, since the weighted columns then add up to zero.
     share = (sample_weights / sample_weights.sum(1, keepdim=True))[:, None]
-    z = upcast(coalitions) - share @ upcast(coalitions)
-    y = outputs
-    weighted = z.mT * sample_weights[:, None]
-    penalty = ridge * torch.eye(z.shape[2], dtype=z.dtype, device=z.device)
-    solved: Tensor = torch.linalg.solve(weighted @ z + penalty, (weighted @ y[..., None])[..., 0])
-    return solved
+    centred = upcast(coalitions) - share @ upcast(coalitions)
+    weighted = centred.mT * sample_weights[:, None]
+    penalty = ridge * torch.eye(centred.shape[2], dtype=centred.dtype, device=centred.device)
+    coefficients: Tensor = torch.linalg.solve(weighted @ centred + penalty, (weighted @ outputs[..., None])[..., 0])
+    return coefficients
 
 
 def shapley_regression(
@@ -192,93 +202,96 @@ def shapley_regression(
     empty_and_full: tuple[Tensor, Tensor],
     units: FeatureMask,
 ) -> Tensor:
-    """Values that add up to the whole and come nearest to the answers, per image.
+    """Weighted least-squares fit of unit values to the outputs, with the values' sum fixed, per image.
 
-    The sum is taken out of the unknowns: an even share of the whole, and a rest that adds up to nothing.
+    The values add up to the full minus the empty output. Each is an even share of that difference plus a remainder; the
+    remainders add up to zero and are the unknowns of the regression.
 
     Args:
         coalitions: ``(B,M,n)`` bool, sets of units.
-        outputs: ``(B,M)`` float64, what each is worth.
-        sample_weights: ``(B,M)`` float64, how much it counts.
-        empty_and_full: ``(B,1)`` float64 each, what none and what all units are worth.
+        outputs: ``(B,M)`` float64, output of each coalition.
+        sample_weights: ``(B,M)`` float64, weight of each coalition.
+        empty_and_full: ``(B,1)`` float64 each, outputs with no unit and with all units.
         units: of the images.
 
     Returns:
         ``(B,n)`` float64, 0 for units that an image does not have.
     """
-    there, count = upcast(units.is_present), upcast(units.n_units)[:, None]
-    even = (empty_and_full[1] - empty_and_full[0]) / count
+    present, n_units = upcast(units.is_present), upcast(units.n_units)[:, None]
+    even_share = (empty_and_full[1] - empty_and_full[0]) / n_units
     size = upcast(coalitions.sum(2))
-    z = upcast(coalitions) - there[:, None] * (size / count)[..., None]
-    y = outputs - empty_and_full[0] - even * size
-    weighted = z.mT * (sample_weights / sample_weights.sum(1, keepdim=True).clamp_min(1e-30))[:, None]
-    # The rest is free along none but its own directions; too few samples leave others, and these get nothing.
-    nothing = torch.finfo(z.dtype).eps ** (2 / 3) + (1 - there)
-    fixed = torch.diag_embed(nothing) + there[:, :, None] * there[:, None] / count[..., None]
-    rest: Tensor = torch.linalg.solve(weighted @ z + fixed, (weighted @ y[..., None])[..., 0])
-    return (rest + even) * there
+    centred = upcast(coalitions) - present[:, None] * (size / n_units)[..., None]
+    remainders = outputs - empty_and_full[0] - even_share * size
+    weighted = centred.mT * (sample_weights / sample_weights.sum(1, keepdim=True).clamp_min(1e-30))[:, None]
+    # The remainders add up to zero, so the normal matrix is singular along the vector of present units: their outer
+    # product fixes that direction. Absent units get 1 on the diagonal. Too few samples leave further directions
+    # undetermined, and the small ridge makes the remainder zero there.
+    ridge = torch.finfo(centred.dtype).eps ** (2 / 3) + (1 - present)
+    penalty = torch.diag_embed(ridge) + present[:, :, None] * present[:, None] / n_units[..., None]
+    remainder: Tensor = torch.linalg.solve(weighted @ centred + penalty, (weighted @ remainders[..., None])[..., 0])
+    return (remainder + even_share) * present
 
 
 def mean_marginal_contributions(
     positions: Tensor, prefix_outputs: Tensor, is_evaluated: Tensor, full_output: Tensor
 ) -> Tensor:
-    """What each unit adds when it joins those before it, averaged over orders.
+    """Mean marginal contribution of each unit, over orders: the change of the output when it joins those before it.
 
     Args:
-        positions: ``(B,P,n)`` int64, when each unit joins in each of P orders.
-        prefix_outputs: ``(B,P,n)`` float64, what the units that joined before step 0, 1 … are worth together.
-        is_evaluated: ``(B,P,n)`` bool, false from where on all units of the image have joined.
-        full_output: ``(B,1)`` float64, what all units are worth.
+        positions: ``(B,P,n)`` int64, position of each unit in each of P orders.
+        prefix_outputs: ``(B,P,n)`` float64, output of the units that joined before step 0, 1 ….
+        is_evaluated: ``(B,P,n)`` bool, false from the step on at which all units of the image have joined.
+        full_output: ``(B,1)`` float64, output of all units.
 
     Returns:
         ``(B,n)`` float64.
     """
-    ends = full_output[:, None].expand(-1, prefix_outputs.shape[1], 1)
-    added = torch.cat([torch.where(is_evaluated, prefix_outputs, ends), ends], 2).diff(dim=2)
-    return added.gather(2, positions).mean(1)
+    full_outputs = full_output[:, None].expand(-1, prefix_outputs.shape[1], 1)
+    contributions = torch.cat([torch.where(is_evaluated, prefix_outputs, full_outputs), full_outputs], 2).diff(dim=2)
+    return contributions.gather(2, positions).mean(1)
 
 
 def _orders(model_pass: Pass, units: FeatureMask, n_orders: int) -> Tensor:
-    """``(B,n_orders,n)`` int64: when each unit joins; the second half of the orders are the first half reversed."""
-    places = _random_positions(model_pass, "shapley_sampling", units, n_orders // 2)
-    reverse = units.n_units[:, None, None] - 1 - places
-    return torch.cat([places, torch.where(units.is_present[:, None], reverse, places)], 1)
+    """Positions ``(B,n_orders,n)`` int64 of the units; the second half of the orders are the first half reversed."""
+    positions = _random_positions(model_pass, "shapley_sampling", units, n_orders // 2)
+    reverse = units.n_units[:, None, None] - 1 - positions
+    return torch.cat([positions, torch.where(units.is_present[:, None], reverse, positions)], 1)
 
 
 def _random_positions(model_pass: Pass, component: str, units: FeatureMask, n_orders: int) -> Tensor:
-    """``(B,n_orders,n)`` int64: random orders of each image's units; those it does not have come last."""
+    """Positions ``(B,n_orders,n)`` int64 in random orders of each image's units; absent units come last."""
     drawn = model_pass.draw(component, lambda g: torch.rand((n_orders, units.max_units), generator=g))
     drawn = drawn[..., : units.is_present.shape[1]].masked_fill(~units.is_present[:, None], torch.inf)
     return drawn.argsort(dim=2, stable=True).argsort(2)
 
 
 def _coalitions(model_pass: Pass, units: FeatureMask, samples: int) -> tuple[Tensor, Tensor]:
-    """Every set of units once, or random pairs: sets ``(B,samples,n)`` bool, and what each counts ``(B,samples)``."""
-    places = _random_positions(model_pass, "kernel_shap", units, samples // 2)
-    kept = torch.zeros((len(model_pass), samples, places.shape[2]), dtype=torch.bool, device=places.device)
-    weights = upcast(torch.zeros(kept.shape[:2], device=places.device))
+    """Every coalition once, or random pairs: ``(B,samples,n)`` bool, and their weights ``(B,samples)``."""
+    positions = _random_positions(model_pass, "kernel_shap", units, samples // 2)
+    coalitions = torch.zeros((len(model_pass), samples, positions.shape[2]), dtype=torch.bool, device=positions.device)
+    weights = upcast(torch.zeros(coalitions.shape[:2], device=positions.device))
     for n in units.n_units.unique().tolist():
         rows = units.n_units == n
         if 2**n - 2 <= samples:
             sets = torch.tensor(list(product((False, True), repeat=n))[1:-1], dtype=torch.bool).view(-1, n)
-            kept[rows, : len(sets), :n] = sets.to(kept.device)
+            coalitions[rows, : len(sets), :n] = sets.to(coalitions.device)
             weights[rows, : len(sets)] = _shapley_kernel(n)[sets.sum(1)].to(weights)
         else:
-            first = places[rows][..., :n] < _coalition_sizes(n, samples // 2).to(kept.device)[:, None]
-            kept[rows, :, :n] = torch.cat([first, ~first], 1)
+            half = positions[rows][..., :n] < _coalition_sizes(n, samples // 2).to(coalitions.device)[:, None]
+            coalitions[rows, :, :n] = torch.cat([half, ~half], 1)
             weights[rows] = 1.0
-    return kept, weights
+    return coalitions, weights
 
 
 def _shapley_kernel(n_units: int) -> Tensor:
-    """``(n_units,)``: the Shapley kernel of one set of 0, 1 … n−1 of n units, equation in theorem 2."""
+    """The Shapley kernel ``(n_units,)`` of one coalition of 0, 1 … n−1 of n units, equation in theorem 2."""
     return torch.tensor(
         [0.0, *((n_units - 1) / (comb(n_units, s) * s * (n_units - s)) for s in range(1, n_units))], dtype=torch.float64
     )
 
 
 def _coalition_sizes(n_units: int, n_samples: int) -> Tensor:
-    """``(n_samples,)`` int64: set sizes in the proportions that the Shapley kernel gives all sets of a size."""
+    """Coalition sizes ``(n_samples,)`` int64, in proportion to the Shapley kernel of all coalitions of a size."""
     s = torch.arange(1, n_units, dtype=torch.float64)
     shares = (1 / (s * (n_units - s))).cumsum(0)
     return torch.searchsorted(shares / shares[-1], (torch.arange(n_samples, dtype=torch.float64) + 0.5) / n_samples) + 1
@@ -290,7 +303,7 @@ def _target_logits(model_pass: Pass, targets: Tensor) -> Tensor:
 
 
 def _all_true(sets: Tensor) -> Tensor:
-    """``(B,M)`` bool: every set is asked."""
+    """``(B,M)`` bool: every coalition is selected."""
     return torch.ones(sets.shape[:2], dtype=torch.bool, device=sets.device)
 
 

@@ -1,8 +1,8 @@
-"""Code of other libraries as an explainer: on copies, in silence, with random numbers that belong to the image.
+"""Runs external explainers on copies of the network, without output, with random numbers that belong to the image.
 
-Each call gets a fresh copy of the network, and not `BatchPadding` around it: it may hook layers or change weights, and
-methods that send batches of their own making, as DeepLift does, find in its layers what they sent. The samples are
-counted by a hook on the copy.
+Each call gets a fresh copy of the network, since it may hook layers or change weights. The copy is not wrapped in
+`BatchPadding`: methods that send batches of their own, as DeepLift does, must find exactly these in the layers. The
+samples are counted by a hook on the copy.
 """
 
 import copy
@@ -26,11 +26,11 @@ from mavis.core.seeding import derive_seed
 
 @dataclass(frozen=True)
 class ExternalCall:
-    """What foreign code is asked to explain; all of it may be changed.
+    """Arguments of one call of external code; it may change all of them but the pass.
 
     Attributes:
         net: a copy of the network.
-        model_pass: the pass that it is part of.
+        model_pass: the pass to which the images belong.
         images: ``(N,3,H,W)``, at most the run's chunk.
         targets: ``(N,)`` int64.
     """
@@ -52,39 +52,39 @@ class ExternalCall:
 
 
 def explainer_of(attribute: Callable[[ExternalCall], Any], label: str) -> Explainer:
-    """An explainer that asks in parts of the run's chunk, or image by image where random numbers are drawn.
+    """An explainer that calls the code with a chunk of images, or image by image if it draws random numbers.
 
     Args:
         attribute: returns a tensor or an array, ``(N,C,H,W)`` or ``(N,H,W)``.
-        label: what it is called in errors, and part of the seed.
+        label: its name in errors, and part of the seed.
     """
 
     def explain_rows(model_pass: Pass, targets: Tensor, rows: slice) -> tuple[Tensor, bool]:
         net = copy.deepcopy(model_pass.model.net)
-        question = ExternalCall(net, model_pass, model_pass.images[rows].detach().clone(), targets[rows].clone())
+        call = ExternalCall(net, model_pass, model_pass.images[rows].detach().clone(), targets[rows].clone())
         seed = derive_seed(model_pass.seed, model_pass.ids[rows.start], label)
         with model_pass.meter.attach(net), seed_generators(seed, model_pass.images.device) as drawn, suppress_output():
-            return _as_maps(attribute(question), model_pass.images[rows], label), drawn()
+            return _as_maps(attribute(call), model_pass.images[rows], label), drawn()
 
     def explain(model_pass: Pass, targets: Tensor) -> Tensor:
-        found: list[Tensor] = []
-        done, step = 0, 1
-        while done < len(model_pass):
-            maps, drawn = explain_rows(model_pass, targets, slice(done, done + step))
-            if not drawn or step == 1:
-                found.append(maps)
-                done += step
+        chunks: list[Tensor] = []
+        start, step = 0, 1  # the first call is for one image: it tells whether random numbers are drawn
+        while start < len(model_pass):
+            maps, drawn = explain_rows(model_pass, targets, slice(start, start + step))
+            if not drawn or step == 1:  # a chunk that drew numbers after all is repeated image by image
+                chunks.append(maps)
+                start += step
             step = 1 if drawn else model_pass.chunk
-        return torch.cat(found)
+        return torch.cat(chunks)
 
     return explain
 
 
 def _as_maps(attributions: Any, images: Tensor, label: str) -> Tensor:
-    """What was returned, as floats ``(N,C,H,W)`` on the device of the images.
+    """Returned attributions as floats ``(N,C,H,W)`` on the device of the images.
 
     Raises:
-        ContractError: it is no map of these images.
+        ContractError: they are not one map per image.
     """
     values = attributions[0] if isinstance(attributions, tuple) and len(attributions) == 1 else attributions
     if not isinstance(values, Tensor | np.ndarray):
@@ -99,10 +99,10 @@ def _as_maps(attributions: Any, images: Tensor, label: str) -> Tensor:
 
 @contextmanager
 def seed_generators(seed: int, device: torch.device) -> Iterator[Callable[[], bool]]:
-    """Python's, NumPy's and torch's generators start from a seed, and go on afterwards as if nothing had been.
+    """Seeds Python's, NumPy's and torch's generators, and restores their states afterwards.
 
     Yields:
-        A function that says whether a number has been drawn.
+        A function that returns True if a number has been drawn since.
     """
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
@@ -125,7 +125,7 @@ def _generator_state(device: torch.device) -> tuple[object, ...]:
 
 @contextmanager
 def suppress_output() -> Iterator[None]:
-    """No prints, no progress bars, no warnings."""
+    """Suppresses prints, progress bars and warnings."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
