@@ -1,4 +1,4 @@
-"""Does the map keep what it should keep by definition? Read on raw values, so maps without sign or scale fail."""
+"""Axiomatic metrics: completeness and non-sensitivity, on raw map values, so that maps without sign or scale fail."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ OutputsByProbe = Mapping[MaskProbe | PartProbe, ProbeOutputs]
     needs={"forward"},
 )
 def completeness(imputer: str = "mean", eps: float = 0.01) -> Metric:
-    """How far the sum of the map is from the fall of the target logit to the empty image, as a share of that fall.
+    """Relative error of the map's sum as the fall of the target logit from the image to the empty image.
 
     A map that is zero, or not finite, has 1.
 
@@ -33,7 +33,7 @@ def completeness(imputer: str = "mean", eps: float = 0.01) -> Metric:
         eps: smallest fall to divide by, in logits, above 0.
 
     Differs: the paper states an equality. Quantus tests it exactly, after dividing the map by its maximum, so that
-    exact attributions fail; and of an image in colour it empties only as many values as the map has.
+    exact attributions fail; and of a colour image it removes only as many values as the map has.
     """
     if not eps > 0:
         raise BadParameter(f"completeness: eps must be above 0, got {eps!r}.")
@@ -58,11 +58,12 @@ def completeness(imputer: str = "mean", eps: float = 0.01) -> Metric:
 def non_sensitivity(imputer: str = "mean", eps: float = 1e-3) -> Metric:
     """Share of cells to which either the map or the model, but not both, is indifferent.
 
-    The map is where a cell's value is nearly 0, the model where removing the cell alone nearly keeps the target logit.
+    The map is indifferent where a cell's value is nearly 0, the model where removing the cell alone hardly changes the
+    target logit.
 
     Args:
         imputer: what the removed cell shows.
-        eps: what is nearly 0, as a part of the largest absolute value of the image, in [0,1).
+        eps: largest value that counts as nearly 0, as a part of the largest absolute value of the image, in [0,1).
 
     Differs: a share, not a number of cells; one replacement stands for the expectation over all, so a cell that looks
     like what replaces it counts as indifferent. Quantus compares both sides with one absolute number.
@@ -79,6 +80,6 @@ def non_sensitivity(imputer: str = "mean", eps: float = 1e-3) -> Metric:
 
 
 def _is_near_zero(values: Tensor, eps: float) -> Tensor:
-    """``(B,n)`` bool: values of at most a part ``eps`` of the image's largest; every one of an image of zeros."""
+    """``(B,n)`` bool: values of at most a part ``eps`` of the image's largest; all values of an image of zeros."""
     size = upcast(values.abs())
     return size <= eps * size.amax(1, keepdim=True)

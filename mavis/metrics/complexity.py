@@ -1,4 +1,4 @@
-"""How few cells does the map speak of? Read on absolute cell values; a constant map has the worst value."""
+"""Complexity metrics: concentration of the map on few cells, on absolute values; a constant map is worst."""
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from mavis.core.registry import metric
     chance=None,
 )
 def gini() -> Metric:
-    """Gini index of the absolute cell values: 0 for a constant map, (n−1)/n when one cell has everything.
+    """Gini index of the absolute cell values: 0 for a constant map, (n−1)/n for a map with a single cell.
 
     Differs: Quantus adds 1e-7 to every value, which flattens faint maps.
     """
@@ -70,7 +70,7 @@ def hoyer() -> Metric:
 
     def score(maps: Maps, _: object) -> Tensor:
         magnitude = upcast(maps.ascending_magnitude)
-        largest = magnitude[:, -1:]  # divided by it, no square is too small for a device without doubles
+        largest = magnitude[:, -1:]  # divided by it, the squares do not underflow on a device without doubles
         shares = magnitude / largest.where(largest > 0, torch.ones_like(largest))
         root = magnitude.shape[1] ** 0.5
         sparseness = (root - shares.sum(1) / shares.square().sum(1).sqrt()) / (root - 1)
@@ -92,8 +92,9 @@ def effective_complexity(threshold: float = 1e-5) -> Metric:
     Args:
         threshold: that part, in [0,1).
 
-    Differs: the paper counts the features that are needed to hold the model's answer. Quantus counts pixels above a
-    value after all maps of a call are divided by their common maximum, so that a strong map empties the others.
+    Differs: the paper counts the features that are needed to preserve the model's output. Quantus counts pixels above a
+    value after all maps of a call are divided by their common maximum, so that one strong map lowers the counts of the
+    rest.
     """
     if not 0 <= threshold < 1:
         raise BadParameter(f"effective_complexity: threshold is a part of the maximum in [0,1), got {threshold}.")

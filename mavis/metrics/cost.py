@@ -1,4 +1,4 @@
-"""What a map costs alone, whoever else runs beside it."""
+"""Cost metrics: model samples, time and memory of a map as if it were computed alone."""
 
 from mavis.core.metric_types import CostMetric, Metric
 from mavis.core.registry import metric
@@ -29,7 +29,7 @@ def seconds() -> Metric:
     higher_is_better=False,
     range=(0, None),
     unit="MiB",
-    undefined="this system does not tell",
+    undefined="this system does not report peak memory",
 )
 def peak_memory() -> Metric:
     """Rise of memory while one batch is explained: exact on CUDA, a lower bound on the CPU (see `core.devices`)."""

@@ -1,9 +1,9 @@
-"""Does the map say how much the model's answer changes? Parts are removed without regard to the map, then compared.
+"""Faithfulness by correlation: attributions of removed regions against the change of the model's output.
 
-The questions do not depend on the map, so the model is asked once for all explainers, and metrics with the same
-question share its answers. A cell's value is here the sum over its pixels, signed, so that it can be compared with
-what the whole cell does. A map that does not vary has chance value, 0; whether an image has a value at all is decided
-by the model's answers alone, and so is the same for every explainer.
+The removed regions do not depend on the map, so the model is evaluated once for all explainers, and metrics with the
+same regions share the outputs. A cell's value is here the signed sum over its pixels, since it is compared with the
+effect of removing the whole cell. A map that does not vary has the chance value 0. The model's outputs alone decide if
+an image has a score, so the images with a score are the same for every explainer.
 """
 
 import math
@@ -21,7 +21,7 @@ from mavis.core.registry import metric
 
 OutputsByProbe = Mapping[MaskProbe | PartProbe, ProbeOutputs]
 
-_CONSTANT_OUTPUTS = "the model's answers do not vary"
+_CONSTANT_OUTPUTS = "the model's outputs do not vary"
 
 
 @metric(
@@ -67,7 +67,7 @@ def faithfulness_estimate(imputer: str = "mean") -> Metric:
     Args:
         imputer: what the removed cell shows.
 
-    Differs: Quantus takes the logit unless told otherwise, and removes one channel of one pixel at a time.
+    Differs: Quantus takes the logit by default, and removes one channel of one pixel at a time.
     """
     probe = single_cell_probe(imputer)
 
@@ -115,14 +115,15 @@ def faithfulness_correlation(size: float = 0.3, subsets: int = 100, imputer: str
 def sensitivity_n(sizes: Sequence[float] = (0.1, 0.3, 0.5), subsets: int = 100, imputer: str = "mean") -> Metric:
     """Mean, over sizes of random subsets, of the Pearson correlation of summed values and the fall of the logit.
 
-    A size at which the answers do not vary, as where all subsets are the same, is left out of the mean.
+    A size at which the model's outputs do not vary, as where all subsets are the same, is left out of the mean.
 
     Args:
         sizes: shares of the cells in a subset, each in (0,1).
         subsets: random subsets per image and size, at least 3.
         imputer: what removed cells show.
 
-    Differs: Quantus compares the fall after ever more pixels with the value of the last one, and over images.
+    Differs: Quantus compares the fall after removing more and more pixels with the value of the last one, and
+    correlates over images.
     """
     if not sizes:
         raise BadParameter(f"sensitivity_n: sizes must be a list of shares of the cells in (0,1), got {sizes!r}.")
@@ -147,13 +148,14 @@ def sensitivity_n(sizes: Sequence[float] = (0.1, 0.3, 0.5), subsets: int = 100, 
 def monotonicity_nguyen(draws: int = 4) -> Metric:
     """Spearman correlation between a cell's absolute value and the mean squared change when it shows random noise.
 
-    Asks the model ``draws`` times per cell: 1024 times per image at 16 × 16 cells, the dearest of these metrics.
+    Evaluates the model ``draws`` times per cell: 1024 times per image at 16 × 16 cells, the most expensive of these
+    metrics.
 
     Args:
         draws: fillings of each cell with uniform noise, at least 1.
 
     Differs: the change of the target logit stands for the paper's expected loss. Quantus divides it by the squared
-    answer to the whole image, which changes no rank.
+    output for the original image, which changes no rank.
     """
     if not _is_whole_number(draws, 1):
         raise BadParameter(f"monotonicity_nguyen: draws must be a whole number, at least 1, got {draws!r}.")
@@ -178,13 +180,13 @@ def monotonicity_nguyen(draws: int = 4) -> Metric:
 def infidelity(scale: str = "fitted", size: float = 0.3, subsets: int = 100, imputer: str = "mean") -> Metric:
     """Mean squared error of the map's sums as predictions of the fall of the logit, over random subsets of cells.
 
-    It grows with the square of the model's logits, so values of two models do not compare, nor do those of two sizes.
-    Under a fitted scale the worst value is the mean squared fall: that of a zero map, or of one that is not finite. A
-    constant map is better than that: it predicts the mean fall.
+    It grows with the square of the model's logits, so values of two models are not comparable, and neither are those of
+    two sizes. Under a fitted scale the worst value is the mean squared fall: that of a zero map, or of one that is not
+    finite. A constant map is better than that: it predicts the mean fall.
 
     Args:
-        scale: ``fitted``, where the map is first multiplied by the number, at least 0, that suits the image best; or
-            ``none``, for maps in units of the logit.
+        scale: ``fitted``, where the map is first multiplied by the factor, at least 0, that minimises the error of the
+            image; or ``none``, for maps in units of the logit.
         size: share of the cells in a subset, in (0,1).
         subsets: random subsets per image, at least 3.
         imputer: what removed cells show.
@@ -221,22 +223,22 @@ def infidelity(scale: str = "fitted", size: float = 0.3, subsets: int = 100, imp
     "follow the sizes of the parts",
 )
 def part_faithfulness(draws: int = 4, min_range: float = 0.1) -> Metric:
-    """Does a map know which face parts matter: fall of the logit when one is drawn anew against the map's sum over it.
+    """Partial rank correlation, over face parts, of the map's sum and the fall of the logit when the part is redrawn.
 
-    The partial Spearman correlation over the parts, given their sizes: the part of both rankings that a line through
-    the ranking by size does not give. A sum grows with the size of a part, so any map whose mean is not zero ranks
-    parts by size; of a map without knowledge nothing remains.
+    It is the partial Spearman correlation given the parts' sizes: the correlation of the residuals of both rankings
+    after linear regression on the ranking by size. A sum grows with the size of a part, so any map whose mean is not
+    zero ranks parts by size; without the sizes' share an uninformative map has no correlation left.
 
-    Asks the model ``draws`` times per part, 40 times per image.
+    Evaluates the model ``draws`` times per part, 40 times per image.
 
     Args:
         draws: other values of each part, at least 1; the falls are averaged.
         min_range: smallest difference, in logits and above 0, between the parts' largest and smallest fall; 0.1
             changes the odds by a tenth.
 
-    Differs: FunnyBirds removes a part where this draws another, so that the image stays one of its kind, and does not
-    look at the sizes: there a shuffled map scores what the falls and the sizes have in common. The protocol takes a
-    tenth of the logit's standard deviation over the data as smallest range.
+    Differs: FunnyBirds removes a part where this draws another, so that the image stays in distribution, and does not
+    control for the sizes: there a shuffled map scores the correlation of falls and sizes. The protocol takes a tenth of
+    the logit's standard deviation over the data as smallest range.
     """
     if not _is_whole_number(draws, 1) or not min_range > 0:
         raise BadParameter(
@@ -248,24 +250,26 @@ def part_faithfulness(draws: int = 4, min_range: float = 0.1) -> Metric:
     def score(maps: Maps, outputs: OutputsByProbe) -> Tensor:
         parts, falls = outputs[probe].removed, outputs[probe].drops
         sizes = upcast(parts).sum(2)
-        there = sizes > 0
+        present = sizes > 0
         sums = torch.einsum("bpn,bn->bp", upcast(parts), upcast(maps.values.flatten(1)))
-        low, high = (falls.masked_fill(~there, fill) for fill in (torch.inf, -torch.inf))
-        enough = (there.sum(1) >= 4) & (high.amax(1) - low.amin(1) >= min_range)
-        by_size = _ranks_of_present(sizes, there)
-        said, answered = (_residuals(_ranks_of_present(values, there), by_size) for values in (sums, falls))
-        return torch.where(enough, _correlation(pearson, said, answered, maps.valid), torch.nan)
+        low, high = (falls.masked_fill(~present, fill) for fill in (torch.inf, -torch.inf))
+        is_defined = (present.sum(1) >= 4) & (high.amax(1) - low.amin(1) >= min_range)
+        by_size = _ranks_of_present(sizes, present)
+        map_residuals, fall_residuals = (
+            _residuals(_ranks_of_present(values, present), by_size) for values in (sums, falls)
+        )
+        return torch.where(is_defined, _correlation(pearson, map_residuals, fall_residuals, maps.valid), torch.nan)
 
     return ProbeMetric((probe,), score)
 
 
 def single_cell_probe(imputer: str) -> MaskProbe:
-    """Every cell removed alone: as many questions as cells."""
+    """The probe that removes every cell alone: as many masks as cells."""
     return MaskProbe("each cell alone", imputer, lambda _, cells: torch.eye(cells, dtype=torch.bool))
 
 
 def random_subset_probe(size: float, n_subsets: int, imputer: str) -> MaskProbe:
-    """Random subsets of the cells, of one size, drawn per image.
+    """The probe that removes random subsets of the cells, of one size, drawn per image.
 
     Raises:
         BadParameter: a size outside (0,1), or fewer than 3 subsets.
@@ -277,8 +281,8 @@ def random_subset_probe(size: float, n_subsets: int, imputer: str) -> MaskProbe:
     name = f"subsets {size} {n_subsets}"
 
     def masks(model_pass: Pass, cells: int) -> Tensor:
-        chosen = math.floor(size * cells + 0.5)
-        return model_pass.draw(name, lambda g: torch.rand((n_subsets, cells), generator=g).argsort(1) < chosen)
+        n_chosen = math.floor(size * cells + 0.5)
+        return model_pass.draw(name, lambda g: torch.rand((n_subsets, cells), generator=g).argsort(1) < n_chosen)
 
     return MaskProbe(name, imputer, masks)
 
@@ -286,10 +290,10 @@ def random_subset_probe(size: float, n_subsets: int, imputer: str) -> MaskProbe:
 def _correlation(
     correlate: Callable[[Tensor, Tensor], Tensor], attributions: Tensor, outputs: Tensor, valid: Tensor
 ) -> Tensor:
-    """Correlation of each row, 0 where the map does not vary, NaN where the answers do not."""
-    speaks = valid & (attributions.amax(1) > attributions.amin(1))
-    answered = outputs.amax(1) > outputs.amin(1)
-    return torch.where(answered, torch.where(speaks, correlate(attributions, outputs), 0.0), torch.nan)
+    """Correlation of each row; 0 where the map does not vary, NaN where the outputs do not."""
+    map_varies = valid & (attributions.amax(1) > attributions.amin(1))
+    output_varies = outputs.amax(1) > outputs.amin(1)
+    return torch.where(output_varies, torch.where(map_varies, correlate(attributions, outputs), 0.0), torch.nan)
 
 
 def _subset_correlation(maps: Maps, outputs: ProbeOutputs) -> Tensor:
@@ -297,32 +301,38 @@ def _subset_correlation(maps: Maps, outputs: ProbeOutputs) -> Tensor:
 
 
 def _subset_sums(maps: Maps, outputs: ProbeOutputs) -> Tensor:
-    """``(B,M)`` double: the map summed over the pixels of each question's cells."""
+    """``(B,M)`` double: the map summed over the pixels of each mask's cells."""
     return (upcast(outputs.removed) @ _cell_sums(maps)[:, :, None])[:, :, 0]
 
 
 def _cell_sums(maps: Maps) -> Tensor:
-    """``(B,n)`` double: the map summed over each cell's pixels. Equal cells of equal size come out equal."""
+    """``(B,n)`` double: the map summed over each cell's pixels.
+
+    Mean times number of pixels, so that equal cells of equal size have exactly equal sums, and tie.
+    """
     rows, columns = (cell_index(side, maps.grid).bincount() for side in maps.values.shape[1:])
     return upcast(maps.cells) * (rows[:, None] * columns).flatten().to(maps.cells.device)
 
 
 def _best_factor(predicted: Tensor, falls: Tensor) -> Tensor:
-    """``(B,)``: the factor, at least 0, with which predictions ``(B,M)`` come nearest to the falls."""
+    """``(B,)``: the factor, at least 0, that minimises the squared error of the predictions ``(B,M)``."""
     length = predicted.square().sum(1)
     factor = (predicted * falls).sum(1) / length.where(length > 0, torch.ones_like(length))
     return factor.clamp_min(0)
 
 
 def _ranks_of_present(values: Tensor, present: Tensor) -> Tensor:
-    """``(B,P)`` double: average ranks among those that are there; the others get the mean rank, and no weight by it."""
-    found = upcast(ranks(values.masked_fill(~present, torch.inf)))
-    mean = (found * present).sum(1, keepdim=True) / present.sum(1, keepdim=True).clamp_min(1)
-    return torch.where(present, found, mean)
+    """``(B,P)`` double: average ranks among the present values; absent ones get the mean rank.
+
+    At the mean their residuals are 0, so that they do not contribute to a correlation.
+    """
+    present_ranks = upcast(ranks(values.masked_fill(~present, torch.inf)))
+    mean_rank = (present_ranks * present).sum(1, keepdim=True) / present.sum(1, keepdim=True).clamp_min(1)
+    return torch.where(present, present_ranks, mean_rank)
 
 
 def _residuals(values: Tensor, covariate: Tensor) -> Tensor:
-    """``(B,P)`` double: what a line through other ranks leaves of these; exactly zero where they are the same."""
+    """``(B,P)`` double: residuals of values after linear regression on a covariate; exactly zero if they are equal."""
     values, covariate = (rows - rows.mean(1, keepdim=True) for rows in (values, covariate))
     slope = (values * covariate).sum(1, keepdim=True) / covariate.square().sum(1, keepdim=True).clamp_min(0.5)
     return values - slope * covariate

@@ -1,8 +1,8 @@
-"""Does the map order the image by what the model uses? Parts are removed in its order, and the model is asked again.
+"""Faithfulness by removal: cells are removed in the map's order and the model's output is read along the curve.
 
-MIF removes the most influential parts first, LIF the least influential. Without another word a curve shows the target's
-softmax probability over 11 shares of the cells, from none to all, and removed cells show the data set's mean colour:
-what several metrics ask alike is asked once.
+MIF removes the most influential cells first, LIF the least influential. By default a curve shows the target's softmax
+probability over 11 shares of the cells, from none to all, and removed cells show the data set's mean colour. Metrics
+that read the same curve share its evaluation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +19,12 @@ from mavis.core.registry import metric
 DEFAULT_IMPUTERS = ("mean", "blur")
 DEFAULT_POINTS = 11
 MIN_RISE = 1e-5
-"""A probability has risen when it is higher by more than this: rounding alone moves it by less."""
+"""Smallest difference that counts as a rise of a probability: rounding alone changes it by less."""
 
 Curves = Mapping[CurveQuery, CurveValues]
 CurvePair = tuple[Curve, Curve]
 
-LOW_PROBABILITY = "the target's probability for the whole image is below min_probability"
+LOW_PROBABILITY = "the target's probability for the original image is below min_probability"
 
 
 # Areas under one curve.
@@ -82,8 +82,8 @@ def insertion(imputer: str = "blur", points: int = DEFAULT_POINTS) -> Metric:
 def pixel_flipping(imputer: str = "mean", points: int = DEFAULT_POINTS) -> Metric:
     """Pixel flipping, or selectivity: area under the target's logit while the most influential cells are removed first.
 
-    Also known as selectivity (Montavon et al. 2018), who gave the curve of Bach et al. its area: one number, so one
-    metric. On the probability it is `deletion`. Logits have no common unit: compare within one model.
+    Bach et al. give the curve; its area is the selectivity of Montavon et al. 2018. On the probability it is
+    `deletion`. Logits have no common unit: compare within one model.
 
     Args:
         imputer: what removed cells show.
@@ -106,15 +106,15 @@ def pixel_flipping(imputer: str = "mean", points: int = DEFAULT_POINTS) -> Metri
     higher_is_better=True,
     range=(None, 1),
     needs={"forward"},
-    undefined=f"{LOW_PROBABILITY}, or all of it is one superpixel",
+    undefined=f"{LOW_PROBABILITY}, or the image is a single superpixel",
 )
 def irof(imputer: str = "mean", points: int = 21, min_probability: float = 0.01) -> Metric:
-    """Area over the target's probability, as a share of the whole image's, while superpixels are removed MIF.
+    """Area over the target's probability, relative to the original image's, while superpixels are removed MIF.
 
     Args:
         imputer: what removed superpixels show.
         points: fractions of the image's superpixels removed, evenly from 0 to 1, at least 3.
-        min_probability: smallest probability of the whole image that can be shared out, in (0,1].
+        min_probability: smallest probability of the original image to divide by, in (0,1].
 
     Differs: the data set's mean colour, not the image's; about 64 superpixels, removed in 20 steps. Quantus cannot take
     a map of one channel for a colour image; it counts steps from the first one on, so its area grows with the number of
@@ -122,15 +122,15 @@ def irof(imputer: str = "mean", points: int = 21, min_probability: float = 0.01)
     """
     check_share("irof", "min_probability", min_probability)
 
-    def score(found: CurveValues) -> Tensor:
-        over = 1 - share_of(found.area(), found.y[:, 0], min_probability)
-        ordered = ((found.x > 0) & (found.x < 1)).any(1)
-        return torch.where(ordered, over, torch.nan)
+    def score(curve: CurveValues) -> Tensor:
+        area_over = 1 - share_of(curve.area(), curve.y[:, 0], min_probability)
+        has_order = ((curve.x > 0) & (curve.x < 1)).any(1)
+        return torch.where(has_order, area_over, torch.nan)
 
     return _single_curve_metric(Curve(imputer, "mif", even_fractions(points), "segment"), score)
 
 
-# Falls from the whole image.
+# Falls from the original image.
 
 
 @metric(
@@ -144,8 +144,8 @@ def irof(imputer: str = "mean", points: int = 21, min_probability: float = 0.01)
 def aopc(imputer: str = "mean", points: int = DEFAULT_POINTS) -> Metric:
     """Area over the perturbation curve: mean fall of the target's probability while cells are removed MIF.
 
-    The mean is over all points of the curve, that of the whole image included. One image's maps come in the same order
-    as under `deletion` where the points are evenly spaced: neither end of the curve depends on the map.
+    The mean is over all points of the curve, that of the original image included. Where the points are evenly spaced it
+    ranks one image's maps as `deletion` does, since neither end of the curve depends on the map.
 
     Args:
         imputer: what removed cells show.
@@ -180,7 +180,7 @@ def region_perturbation(imputer: str = "noise", regions: float = 0.15, points: i
     """
     check_share("region_perturbation", "regions", regions)
     curve = Curve(imputer, "mif", tuple(regions * step for step in even_fractions(points)))
-    return _single_curve_metric(curve, lambda found: _mean_over_points(found.y[:, :1] - found.y))
+    return _single_curve_metric(curve, lambda values: _mean_over_points(values.y[:, :1] - values.y))
 
 
 @metric(
@@ -195,22 +195,22 @@ def sufficiency(imputer: str = "mean", kept: Sequence[float] = (0.05, 0.1, 0.2, 
     """Mean fall of the target's probability when only the most influential cells are kept: 0 where they suffice.
 
     Args:
-        imputer: what the other cells show.
+        imputer: what removed cells show.
         kept: shares of the cells that are kept, each in (0,1]; the mean is over them.
 
     Differs: cells of images, not tokens; without the paper's smallest share, 1 %, and without its term for nothing
-    removed, which is 0. Quantus's Sufficiency (Dasgupta et al. 2022) is another idea: do images with like maps get the
-    same class? Its value for an image depends on what else is in the batch.
+    removed, which is 0. Quantus's Sufficiency (Dasgupta et al. 2022) is another quantity: the share of images with
+    similar maps that have the same class. Its value for an image depends on the rest of the batch.
     """
     if not kept:
         raise BadParameter("sufficiency: kept must be a list of shares in (0,1], got none.")
     for share in kept:
         check_share("sufficiency", "kept", share)
     curve = Curve(imputer, "lif", (0.0, *sorted({_fraction_removed(share) for share in kept})))
-    return _single_curve_metric(curve, lambda found: _mean_over_points(found.y[:, :1] - found.y[:, 1:]))
+    return _single_curve_metric(curve, lambda values: _mean_over_points(values.y[:, :1] - values.y[:, 1:]))
 
 
-# Least against most influential first: a map without information scores 0.
+# LIF against MIF: a map without information scores 0.
 
 
 @metric(
@@ -249,13 +249,13 @@ def srg(imputers: Sequence[str] = DEFAULT_IMPUTERS, points: int = DEFAULT_POINTS
     range=(-1.5, 1.5),
     chance=0.0,
     needs={"forward"},
-    undefined="removing everything changes the target's probability too little (headroom) to share out",
+    undefined="removing everything lowers the target's probability by less than min_headroom",
 )
 def nsrg(imputers: Sequence[str] = DEFAULT_IMPUTERS, points: int = DEFAULT_POINTS, min_headroom: float = 0.1) -> Metric:
-    """Symmetric relevance gain as a share of its headroom, so that unequal confidence does not look like a gap.
+    """Normalised symmetric relevance gain: the gain of `srg` divided by its headroom.
 
-    Each imputer's gain is divided by the fall of the probability from the whole to the fully removed image; the mean
-    over the imputers with enough headroom is clipped to ±1.5.
+    Headroom is the fall of the probability from the original to the fully removed image: without the division, unequal
+    confidence looks like a gap between groups. The mean over the imputers with enough headroom is clipped to ±1.5.
 
     Args:
         imputers: the mean over these; at least half of them, and at least one, must have headroom.
@@ -268,10 +268,10 @@ def nsrg(imputers: Sequence[str] = DEFAULT_IMPUTERS, points: int = DEFAULT_POINT
 
     def score(curves: Curves) -> Tensor:
         gain = torch.stack([_symmetric_gain(curves, pair) for pair in pairs])
-        headroom = torch.stack([curves[most].y[:, 0] - curves[most].y[:, -1] for most, _ in pairs])
-        enough = headroom >= min_headroom
-        shares = torch.where(enough, gain / headroom.where(enough, torch.ones_like(headroom)), 0.0)
-        count = enough.sum(0)
+        headroom = torch.stack([curves[mif].y[:, 0] - curves[mif].y[:, -1] for mif, _ in pairs])
+        is_enough = headroom >= min_headroom
+        shares = torch.where(is_enough, gain / headroom.where(is_enough, torch.ones_like(headroom)), 0.0)
+        count = is_enough.sum(0)
         mean = shares.sum(0) / count.clamp_min(1)
         return torch.where(count * 2 >= len(pairs), mean.clamp(-1.5, 1.5), torch.nan)
 
@@ -324,7 +324,7 @@ def road_gap(imputer: str = "linear", points: int = DEFAULT_POINTS) -> Metric:
     return _mean_gap_metric(_curve_pair(imputer, even_fractions(points)[1:-1]))
 
 
-# Decisions.
+# Predicted class.
 
 
 @metric(
@@ -346,7 +346,7 @@ def road_accuracy(imputer: str = "linear", points: int = DEFAULT_POINTS) -> Metr
     colour image with a map of one channel, and returns the accuracy of its first batch alone.
     """
     curve = Curve(imputer, "mif", even_fractions(points)[1:-1])
-    return _single_curve_metric(curve, lambda found: _mean_over_points(found.top1))
+    return _single_curve_metric(curve, lambda values: _mean_over_points(values.top1))
 
 
 @metric(
@@ -358,7 +358,7 @@ def road_accuracy(imputer: str = "linear", points: int = DEFAULT_POINTS) -> Metr
     needs={"forward"},
 )
 def monotonicity_arya(imputer: str = "mean", points: int = DEFAULT_POINTS) -> Metric:
-    """Whether cells that are put back, least influential first, never lower the target's probability: 1 or 0.
+    """Indicator (1 or 0) that putting cells back, least influential first, never lowers the target's probability.
 
     Read backwards this is the curve of removing the most influential cells first. As in AIX360 the image with nothing
     put back yet does not count.
@@ -371,10 +371,10 @@ def monotonicity_arya(imputer: str = "mean", points: int = DEFAULT_POINTS) -> Me
     curve is read. Quantus never puts anything back, so there every map passes.
     """
     curve = Curve(imputer, "mif", even_fractions(points)[:-1])
-    return _single_curve_metric(curve, lambda found: (found.y.diff(dim=1) <= MIN_RISE).all(1).float())
+    return _single_curve_metric(curve, lambda values: (values.y.diff(dim=1) <= MIN_RISE).all(1).float())
 
 
-# What they ask, and how they read it.
+# Curves and their readings.
 
 
 def _curve(imputer: str, order: Literal["mif", "lif"], points: int) -> Curve:
@@ -382,12 +382,12 @@ def _curve(imputer: str, order: Literal["mif", "lif"], points: int) -> Curve:
 
 
 def _curve_pair(imputer: str, fractions: tuple[float, ...]) -> CurvePair:
-    """Most and least influential first."""
+    """The curves of MIF and LIF."""
     return Curve(imputer, "mif", fractions), Curve(imputer, "lif", fractions)
 
 
 def _curve_pairs(imputers: Sequence[str], points: int) -> list[CurvePair]:
-    """Most and least influential first, per imputer."""
+    """The curves of MIF and LIF of each imputer."""
     if isinstance(imputers, str) or not imputers:
         raise BadParameter(f"imputers must be a list of names, got {imputers!r}.")
     return [_curve_pair(name, even_fractions(points)) for name in imputers]
@@ -398,24 +398,24 @@ def _single_curve_metric(curve: Curve, score: Callable[[CurveValues], Tensor]) -
 
 
 def _mean_gap_metric(pair: CurvePair) -> Metric:
-    most, least = pair
-    return SweepMetric(pair, lambda curves: _mean_over_points(curves[least].y - curves[most].y))
+    mif, lif = pair
+    return SweepMetric(pair, lambda curves: _mean_over_points(curves[lif].y - curves[mif].y))
 
 
 def _symmetric_gain(curves: Curves, pair: CurvePair) -> Tensor:
-    most, least = pair
-    return curves[least].area() - curves[most].area()
+    mif, lif = pair
+    return curves[lif].area() - curves[mif].area()
 
 
 def _mean_over_points(values: Tensor) -> Tensor:
-    """``(B,S)`` -> ``(B,)``, summed in double."""
+    """Mean over the curve's points, ``(B,S)`` -> ``(B,)``, in double."""
     return upcast(values).mean(1).float()
 
 
 def share_of(part: Tensor, total: Tensor, min_total: float) -> Tensor:
     """``(B,)``: part / total; NaN where the total is below ``min_total``."""
-    enough = total >= min_total
-    return torch.where(enough, part / total.where(enough, torch.ones_like(total)), torch.nan)
+    is_enough = total >= min_total
+    return torch.where(is_enough, part / total.where(is_enough, torch.ones_like(total)), torch.nan)
 
 
 def _fraction_removed(fraction_kept: float) -> float:
@@ -424,6 +424,6 @@ def _fraction_removed(fraction_kept: float) -> float:
 
 
 def check_share(name: str, parameter: str, share: float) -> None:
-    """Raises BadParameter for what is no share in (0,1]."""
+    """Raises BadParameter for a value that is not a share in (0,1]."""
     if not 0 < share <= 1:
         raise BadParameter(f"{name}: {parameter} is a share in (0,1], got {share}.")

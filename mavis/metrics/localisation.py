@@ -1,6 +1,7 @@
-"""Does the map point where the truth was planted? Masses read a map's positive part, the others its order, by pixel.
+"""Localisation metrics: agreement of the map with a planted region, by pixel.
 
-It speaks of the explainer only where the model is known to use the region; elsewhere it describes.
+Mass metrics read a map's positive part, the remaining ones the order of its pixels. They judge the explainer only where
+the model is known to use the region; elsewhere they are descriptive.
 """
 
 import torch
@@ -46,7 +47,7 @@ def relevance_mass() -> Metric:
     undefined=_UNDEFINED_REGION,
 )
 def relevance_mass_skill() -> Metric:
-    """Relevance mass beyond the region's share of the image, as a part of what is possible beyond it."""
+    """Relevance mass corrected for area: (mass − share) / (1 − share), share the region's share of the image."""
     return MapMetric(
         lambda maps, batch: _correct_for_area(_relevance_mass(maps, _region_mask(batch)), _region_mask(batch))
     )
@@ -111,7 +112,7 @@ def relevance_rank() -> Metric:
     undefined=_UNDEFINED_REGION,
 )
 def relevance_rank_skill() -> Metric:
-    """Relevance rank beyond the region's share of the image, as a part of what is possible beyond it."""
+    """Relevance rank corrected for area: (rank − share) / (1 − share), share the region's share of the image."""
     return MapMetric(
         lambda maps, batch: _correct_for_area(_relevance_rank(maps, _region_mask(batch)), _region_mask(batch))
     )
@@ -129,7 +130,7 @@ def relevance_rank_skill() -> Metric:
 def region_iou() -> Metric:
     """Intersection over union of the region and the map's K highest pixels, K the region's size.
 
-    With r the relevance rank it is r/(2 − r), so one image's maps come in the same order under both.
+    With r the relevance rank it is r/(2 − r), so both rank one image's maps alike.
 
     Differs: of tied maps it is the value at the expected intersection, which is at most the expected value.
     """
@@ -183,7 +184,7 @@ def top_k_intersection(k: float = 0.05) -> Metric:
     undefined=_UNDEFINED_REGION,
 )
 def pixel_auroc() -> Metric:
-    """Chance that a pixel of the region is higher than one outside; a tie counts half."""
+    """Area under the ROC curve: probability that a region's pixel is higher than one outside; a tie counts half."""
 
     def score(maps: Maps, batch: Batch) -> Tensor:
         region = _region_mask(batch)
@@ -205,7 +206,7 @@ def pixel_auroc() -> Metric:
     undefined=_UNDEFINED_REGION,
 )
 def average_precision() -> Metric:
-    """Mean over the region's pixels of the region's share among all pixels that are at least as high.
+    """Average precision: mean over the region's pixels of the region's share among all pixels at least as high.
 
     As scikit-learn defines it: one threshold per distinct value, no interpolation.
     """
@@ -229,7 +230,7 @@ def average_precision() -> Metric:
     undefined=_UNDEFINED_REGION,
 )
 def pointing_game(tolerance: int = 0) -> Metric:
-    """Whether the map's maximum lies in the region; with several equal maxima, the share of them that does.
+    """Indicator (1 or 0) that the map's maximum lies in the region; of several equal maxima, the share that does.
 
     Args:
         tolerance: cells of the run's grid by which a maximum may miss the region, up, down or sideways (Chebyshev
@@ -262,7 +263,8 @@ def pointing_game(tolerance: int = 0) -> Metric:
 def cue_mass() -> Metric:
     """Share of the map's positive mass that lies on the injected cue.
 
-    High on a model that uses the cue and low on one that does not is right; on one model alone it only describes.
+    A correct explainer scores high on a model that uses the cue and low on one that does not; on one model alone the
+    value is descriptive.
     """
     return MapMetric(lambda maps, batch: _relevance_mass(maps, _part_mask(batch, "cue")))
 
@@ -273,7 +275,7 @@ def _register_part_energy(part: str) -> None:
     def part_energy() -> Metric:
         return MapMetric(lambda maps, batch: _relevance_mass(maps, _part_mask(batch, part)))
 
-    part_energy.__doc__ = f"Share of the map's positive mass that lies on the part '{part}'; it only describes."
+    part_energy.__doc__ = f"Share of the map's positive mass that lies on the part '{part}'; descriptive only."
     metric(
         f"part_energy_{part}",
         source="Wang et al. 2020, energy-based pointing game, arXiv 1910.01279; Sarridis et al. 2024, arXiv 2412.07313",
@@ -291,14 +293,14 @@ for _name in PART_CODES:
 
 
 def _region_mask(batch: Batch) -> Tensor:
-    """``(B,H·W)`` bool; empty where the data have none."""
+    """The planted region, ``(B,H·W)`` bool; empty where the data have none."""
     if batch.regions is None:
         return torch.zeros_like(batch.images[:, 0], dtype=torch.bool).flatten(1)
     return batch.regions.flatten(1)
 
 
 def _part_mask(batch: Batch, part: str) -> Tensor:
-    """``(B,H·W)`` bool, where the part is; empty where the data have no parts."""
+    """The pixels of the part, ``(B,H·W)`` bool; empty where the data have no parts."""
     if batch.parts is None:
         return torch.zeros_like(batch.images[:, 0], dtype=torch.bool).flatten(1)
     return (batch.parts == PART_CODES[part]).flatten(1)
@@ -325,21 +327,25 @@ def _relevance_rank(maps: Maps, region: Tensor) -> Tensor:
 
 
 def _hits(maps: Maps, region: Tensor, counts: Tensor) -> Tensor:
-    """How many of the ``counts (B,)`` highest pixels lie in the region, expected over the orders of equal pixels."""
+    """Number of the ``counts (B,)`` highest pixels that lie in the region, expected over the orders of equal pixels.
+
+    Pixels above the tie group of the last counted one are certain; of that group the remaining places are filled at
+    random, so the expected number is proportional to the group's share in the region.
+    """
     hits, last = _cumulative_count(_region_by_rank(maps, region)), (counts - 1).clamp_min(0)[:, None]
     above, upto = maps.n_higher.gather(1, last), maps.n_at_least.gather(1, last)
-    sure = hits.gather(1, above)
-    tied = hits.gather(1, upto) - sure
-    return upcast(sure + (counts[:, None] - above) * upcast(tied) / (upto - above))[:, 0]
+    certain = hits.gather(1, above)
+    tied = hits.gather(1, upto) - certain
+    return upcast(certain + (counts[:, None] - above) * upcast(tied) / (upto - above))[:, 0]
 
 
 def _region_by_rank(maps: Maps, region: Tensor) -> Tensor:
-    """``(B,H·W)`` bool, whether the pixel at each place, from the highest on, lies in the region."""
+    """``(B,H·W)`` bool: the region's pixels in the order of the map, from the highest on."""
     return region.gather(1, maps.order)
 
 
 def _cumulative_count(inside: Tensor) -> Tensor:
-    """``(B,n)`` bool -> ``(B,n+1)`` int64: how many of the first 0, 1 … n are true."""
+    """``(B,n)`` bool -> ``(B,n+1)`` int64: number of true values among the first 0, 1 … n."""
     return torch.nn.functional.pad(inside.cumsum(1), (1, 0))
 
 
@@ -351,7 +357,7 @@ def _n_top_pixels(k: float, n_pixels: int) -> int:
 
 
 def _dilate(region: Tensor, maps: Maps, n_cells: int) -> Tensor:
-    """The region ``(B,H·W)`` with all pixels at most so many cells away from it."""
+    """The region ``(B,H·W)`` with all pixels at most ``n_cells`` cells away from it."""
     if not n_cells:
         return region
     rows, columns = (
@@ -361,5 +367,5 @@ def _dilate(region: Tensor, maps: Maps, n_cells: int) -> Tensor:
 
 
 def _band_matrix(side: int, distance: int, device: torch.device) -> Tensor:
-    place = torch.arange(side, device=device)
-    return ((place[:, None] - place).abs() <= distance).float()
+    positions = torch.arange(side, device=device)
+    return ((positions[:, None] - positions).abs() <= distance).float()

@@ -1,4 +1,4 @@
-"""How alike two maps are beyond the order of their values: structure (SSIM) and edges (HOG); and how spread one is."""
+"""Similarity of two maps by structure (SSIM) and edges (HOG), and the histogram entropy of one map."""
 
 import math
 
@@ -18,9 +18,9 @@ _CLIP, _EPS = 0.2, 1e-5
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity of two maps, 1 for equal ones.
 
-    The mean over all windows that lie inside the map of the product of three likenesses: of mean, variance and
-    covariance. A window is a Gaussian of standard deviation 1.5 px on 7 × 7 px; the constants are K1 = 0.01 and
-    K2 = 0.03 times the range that both maps together span. Maps of unlike scale are unlike: bring them to one first.
+    The mean, over all windows that lie inside the map, of the product of the luminance term and the contrast-structure
+    term. A window is a Gaussian of standard deviation 1.5 px on 7 × 7 px; the constants are K1 = 0.01 and K2 = 0.03
+    times the range that both maps together span. Maps of different scale are dissimilar: normalise them first.
 
     Args:
         a: ``(B,H,W)``, at least 7 × 7.
@@ -38,8 +38,8 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     """
     if min(a.shape[-2:]) < 2 * _RADIUS + 1:
         raise ContractError(f"SSIM needs maps of at least 7 × 7 px, got {tuple(a.shape[-2:])}; use larger images.")
-    reach = _range(torch.stack([a, b], dim=1))
-    x, y = upcast(a) / reach, upcast(b) / reach
+    value_range = _range(torch.stack([a, b], dim=1))
+    x, y = upcast(a) / value_range, upcast(b) / value_range
     mx, my = _smooth(x), _smooth(y)
     vx, vy = _smooth(x * x) - mx * mx, _smooth(y * y) - my * my
     vxy = _smooth(x * y) - mx * my
@@ -50,7 +50,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def hog(values: Tensor) -> Tensor:
-    """Histograms of oriented gradients: how much edge of which direction is where.
+    """Histograms of oriented gradients (HOG): edge strength by direction, in blocks of cells.
 
     Nine directions without sign; cells of 16 × 16 px, in maps below 48 px a third of the shorter side; blocks of 3 × 3
     cells, each brought to length 1, cut at 0.2 and brought to length 1 again. Pixels beyond the last whole cell are
@@ -63,7 +63,7 @@ def hog(values: Tensor) -> Tensor:
         ``(B,F)`` float64 in [0,1], 81 numbers per block.
 
     Raises:
-        ContractError: the maps are smaller.
+        ContractError: the maps are smaller than 3 × 3.
 
     Source: Dalal and Triggs 2005; the settings are those of the code of Adebayo et al. 2018.
     """
@@ -113,23 +113,23 @@ def histogram_entropy(values: Tensor, bins: int = 100) -> Tensor:
     flat = upcast(values.flatten(1)).contiguous()
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
     borders = low + torch.arange(1, bins, device=flat.device, dtype=flat.dtype) * ((high - low) / bins)
-    place = torch.searchsorted(borders, flat, right=True)
+    bin_index = torch.searchsorted(borders, flat, right=True)
     counts = torch.zeros((len(flat), bins), device=flat.device, dtype=flat.dtype)
-    counts.scatter_add_(1, place, torch.ones_like(flat))
+    counts.scatter_add_(1, bin_index, torch.ones_like(flat))
     entropy = torch.special.entr(counts / flat.shape[1]).sum(1)
     return torch.where(flat.isfinite().all(1), entropy, torch.nan).float()
 
 
 def _has_variation(values: Tensor) -> Tensor:
-    """``(B,)`` bool: whether a map has more than one value."""
+    """``(B,)`` bool: maps with more than one value."""
     return values.amax((1, 2)) > values.amin((1, 2))
 
 
 def _range(values: Tensor) -> Tensor:
     """Highest minus lowest value of ``(B,M,H,W)`` as ``(B,1,1)``; 1 where there is only one."""
     flat = upcast(values).flatten(1)
-    reach = flat.amax(1) - flat.amin(1)
-    return torch.where(reach == 0, 1, reach)[:, None, None]
+    spread = flat.amax(1) - flat.amin(1)
+    return torch.where(spread == 0, 1, spread)[:, None, None]
 
 
 def _smooth(values: Tensor) -> Tensor:
@@ -152,7 +152,7 @@ def _gradient(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _orientation_bins(rows: Tensor, columns: Tensor) -> Tensor:
-    """Bin of the angle in [0°,180°); opposite gradients are turned the same way first, so that theirs agree exactly."""
+    """Bin of the angle in [0°,180°); opposite gradients are turned the same way first, so that their bins are equal."""
     turn = torch.where((rows < 0) | ((rows == 0) & (columns < 0)), -1, 1)
     angle = torch.atan2(rows * turn, columns * turn)
     borders = torch.arange(1, _ORIENTATIONS, device=rows.device, dtype=rows.dtype) * (math.pi / _ORIENTATIONS)

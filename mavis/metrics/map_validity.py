@@ -1,4 +1,4 @@
-"""Is the map a map at all, and the same one when it is asked for again?"""
+"""Validity of maps: finite, not constant, and repeatable under the same seed."""
 
 import torch
 from torch import Tensor
@@ -19,15 +19,15 @@ def repeatability() -> Metric:
     """Largest difference of two maps made under the same seed, as a part of the largest absolute value of both.
 
     Everything is computed a second time, nothing shared with the first. 0 for two maps of zeros; a map that is not
-    finite counts as one.
+    finite counts as a map of zeros.
 
     Differs: the protocol divides by the first map's largest value, which a map of zeros does not have.
     """
 
     def compare(before: Explanation, after: Explanation) -> Tensor:
-        first, second = (found.maps.values.flatten(1) for found in (before, after))
+        first, second = (explanation.maps.values.flatten(1) for explanation in (before, after))
         largest = torch.maximum(first.abs().amax(1), second.abs().amax(1))
-        apart = (first - second).abs().amax(1)
-        return torch.where(largest > 0, apart / largest.where(largest > 0, torch.ones_like(largest)), 0.0)
+        max_difference = (first - second).abs().amax(1)
+        return torch.where(largest > 0, max_difference / largest.where(largest > 0, torch.ones_like(largest)), 0.0)
 
     return VariantMetric([Repeated()], compare)

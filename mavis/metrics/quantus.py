@@ -1,7 +1,7 @@
-"""Every metric of Quantus as a plug-in, named ``quantus:<class>``; refused where it is known to be wrong.
+"""Registers every metric of Quantus as a plug-in ``quantus:<class>``; metrics known to be wrong are refused.
 
-Each image is scored alone, with a generator of its own, so no score depends on the batch. Quantus takes seconds to
-import and is imported when a metric is made; what must be known before stands in `mavis.metrics.quantus_catalogue`.
+Each image is scored alone, with its own seed, so no score depends on the batch. Quantus takes seconds to import and is
+imported when a metric is created; the metrics' traits are declared in `mavis.metrics.quantus_catalogue`.
 """
 
 import importlib
@@ -29,16 +29,16 @@ from mavis.metrics.quantus_catalogue import QUANTUS_METRICS, QuantusEntry
 
 FIXED_ARGUMENTS = {"disable_warnings": True, "display_progressbar": False, "return_aggregate": False}
 EXCLUDED_PARAMETERS = {*FIXED_ARGUMENTS, "aggregate_func", "default_plot_func", "return_sample_correlation"}
-"""Parameters of all metrics that cannot be set: they print, plot or take means over images."""
+"""Parameters of all metrics that users cannot set: they print, plot or take means over images."""
 
 
 class _UnusableMap(Exception):  # noqa: N818 (not an error: the image has no value)
-    """A map that Quantus does not take."""
+    """A map that Quantus does not accept: the image has no score."""
 
 
 @dataclass(frozen=True)
 class _QuantusCall:
-    """One Quantus metric with its parameters, asked about a batch."""
+    """One Quantus metric with its parameters, applied to a batch."""
 
     entry: QuantusEntry
     arguments: Mapping[str, Any]
@@ -49,13 +49,15 @@ class _QuantusCall:
         """``(B,)``; NaN where Quantus has no value.
 
         Raises:
-            Exception: Quantus's first, where it has no value for any image and raised.
+            Exception: Quantus's first error, if no image has a score.
         """
-        found = [self._score_or_error(row) for row in range(len(self.explained.model_pass))]
-        errors = [one for one in found if isinstance(one, Exception) and not isinstance(one, _UnusableMap)]
-        if errors and not any(isinstance(one, float) for one in found):
+        results = [self._score_or_error(row) for row in range(len(self.explained.model_pass))]
+        errors = [
+            result for result in results if isinstance(result, Exception) and not isinstance(result, _UnusableMap)
+        ]
+        if errors and not any(isinstance(result, float) for result in results):
             raise errors[0]
-        numbers = [one if isinstance(one, float) else float("nan") for one in found]
+        numbers = [result if isinstance(result, float) else float("nan") for result in results]
         return torch.tensor(numbers, device=self.explained.model_pass.images.device)
 
     def _score_or_error(self, row: int) -> float | Exception:
@@ -67,54 +69,56 @@ class _QuantusCall:
             return error
 
     def _score(self, row: int) -> float:
-        run = self.explained.model_pass
-        images, targets = _to_numpy(run.images[row : row + 1]), _to_numpy(self.explained.targets[row : row + 1])
+        model_pass = self.explained.model_pass
+        images, targets = _to_numpy(model_pass.images[row : row + 1]), _to_numpy(self.explained.targets[row : row + 1])
         maps = _to_numpy(self.explained.maps.values[row : row + 1, None])
         _check_map(maps)
-        region = None if run.batch.regions is None else _to_numpy(run.batch.regions[row : row + 1, None])
+        region = None if model_pass.batch.regions is None else _to_numpy(model_pass.batch.regions[row : row + 1, None])
         if self.entry.truth and (region is None or region.all() or not region.any()):
             raise _UnusableMap
         with (
             _suppress_output(),
-            _seed_generators(derive_seed(run.seed, run.ids[row], self.entry.label), run.images.device),
+            _seed_generators(
+                derive_seed(model_pass.seed, model_pass.ids[row], self.entry.label), model_pass.images.device
+            ),
         ):
             try:
-                if (
-                    self.entry.re_explains
-                ):  # as nameless as the changed images, so that an explainer draws alike for both
-                    maps = self._explain(run.model.net, images, targets)
-                found = _quantus_class(self.entry.name)(**self.arguments, **FIXED_ARGUMENTS)(
-                    model=run.model.net,
+                if self.entry.re_explains:  # without ids, as the changed images are, so that both draw the same numbers
+                    maps = self._explain(model_pass.model.net, images, targets)
+                result = _quantus_class(self.entry.name)(**self.arguments, **FIXED_ARGUMENTS)(
+                    model=model_pass.model.net,
                     x_batch=images,
                     y_batch=targets,
                     a_batch=maps,
                     s_batch=region,
                     channel_first=True,
                     explain_func=self._explain,
-                    device=str(run.images.device),
+                    device=str(model_pass.images.device),
                 )
-                return _to_number(found)
+                return _to_number(result)
             finally:
                 _clear_model_caches()
 
     def _explain(self, model: nn.Module, inputs: np.ndarray, targets: np.ndarray, **_: object) -> np.ndarray:
         """The explainer as Quantus calls it, perhaps with a randomised copy of the network."""
-        of: Model = self.explained.model_pass.model
-        of = of if model is of.net else replace(of, net=model)
-        where = self.explained.model_pass.images.device
-        images = torch.tensor(np.asarray(inputs), dtype=torch.float32, device=where)
+        explained_model: Model = self.explained.model_pass.model
+        explained_model = explained_model if model is explained_model.net else replace(explained_model, net=model)
+        device = self.explained.model_pass.images.device
+        images = torch.tensor(np.asarray(inputs), dtype=torch.float32, device=device)
         try:
-            found = self.explain(of, images, torch.tensor(np.asarray(targets), dtype=torch.int64, device=where))
+            attributions = self.explain(
+                explained_model, images, torch.tensor(np.asarray(targets), dtype=torch.int64, device=device)
+            )
         except DataError as error:  # an oracle: changed images have no planted truth
             raise _UnusableMap from error
-        made = _to_numpy(found)
-        for one in made:
-            _check_map(one)
-        return made[:, None]
+        maps = _to_numpy(attributions)
+        for values in maps:
+            _check_map(values)
+        return maps[:, None]
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:
-    """A copy, since Quantus writes into what it is given."""
+    """The tensor as a new array, since Quantus writes into its arguments."""
     return tensor.detach().cpu().numpy().copy()
 
 
@@ -127,7 +131,7 @@ def _check_map(values: np.ndarray) -> None:
 def _to_number(result: Any) -> float:
     """One image's value: curves are averaged over steps, layer by layer results over layers.
 
-    Differs: what Quantus returns for the model before it was randomised is left out.
+    Differs: the value that Quantus returns for the model before randomisation is left out.
     """
     if isinstance(result, Mapping):
         result = [value for name, value in result.items() if name != "original"]
@@ -149,34 +153,34 @@ for _entry in QUANTUS_METRICS:
 
 
 def _arguments(entry: QuantusEntry, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as the class takes them; functions of Quantus may be given by name.
+    """Keyword arguments of the class; functions of Quantus may be given by name.
 
     Raises:
-        BadParameter: the class does not take one, or Quantus has no function of that name.
+        BadParameter: the class has no such parameter, or Quantus no function of that name.
     """
     signature = inspect.signature(_quantus_class(entry.name)).parameters
-    takes = {
-        n: p
-        for n, p in signature.items()
-        if p.kind is not p.VAR_KEYWORD and n not in EXCLUDED_PARAMETERS | entry.excluded_parameters
+    settable = {
+        name: parameter
+        for name, parameter in signature.items()
+        if parameter.kind is not parameter.VAR_KEYWORD and name not in EXCLUDED_PARAMETERS | entry.excluded_parameters
     }
     for name in params:
-        if name not in takes:
-            raise BadParameter(f"'{entry.label}' has no parameter '{name}'; it takes: {', '.join(takes)}.")
-    return {name: _resolve_function(entry, takes[name], value) for name, value in params.items()}
+        if name not in settable:
+            raise BadParameter(f"'{entry.label}' has no parameter '{name}'; it takes: {', '.join(settable)}.")
+    return {name: _resolve_function(entry, settable[name], value) for name, value in params.items()}
 
 
 def _resolve_function(entry: QuantusEntry, parameter: inspect.Parameter, value: Any) -> Any:
     if not parameter.name.endswith("_func") or not isinstance(value, str) or isinstance(parameter.default, str):
         return value
-    found = getattr(_import_quantus(), value, None)
-    if not callable(found):
+    function = getattr(_import_quantus(), value, None)
+    if not callable(function):
         raise BadParameter(f"'{entry.label}': {parameter.name} names a function of Quantus, got '{value}'.")
-    return found
+    return function
 
 
 def _check_accepted(entry: QuantusEntry, arguments: Mapping[str, Any]) -> None:
-    """Makes the metric once, so that a value which Quantus refuses is refused before any work."""
+    """Creates the metric once, so that a value that Quantus refuses is refused before any work."""
     with _suppress_output():
         try:
             _quantus_class(entry.name)(**arguments, **FIXED_ARGUMENTS)
@@ -185,10 +189,10 @@ def _check_accepted(entry: QuantusEntry, arguments: Mapping[str, Any]) -> None:
 
 
 def _quantus_class(name: str) -> Callable[..., Any]:
-    found: Callable[..., Any] | None = getattr(_import_quantus(), name, None)
-    if found is None:
+    metric_class: Callable[..., Any] | None = getattr(_import_quantus(), name, None)
+    if metric_class is None:
         raise MavisError(f"Quantus {_import_quantus().__version__} has no metric '{name}'; install quantus>=0.6.")
-    return found
+    return metric_class
 
 
 def _import_quantus() -> ModuleType:
@@ -197,7 +201,7 @@ def _import_quantus() -> ModuleType:
 
 
 def _clear_model_caches() -> None:
-    """Quantus caches a value per wrapped model, and with it every randomised copy, for ever."""
+    """Clears Quantus's caches, which would hold every randomised copy of the model for ever."""
     wrapper = _import_quantus().PyTorchModel
     wrapper._get_last_softmax_layer_index.cache_clear()
     wrapper._get_model_with_linear_top.cache_clear()
@@ -205,7 +209,7 @@ def _clear_model_caches() -> None:
 
 @contextmanager
 def _suppress_output() -> Iterator[None]:
-    """No prints, no warnings."""
+    """Suppresses prints and warnings."""
     with redirect_stdout(io.StringIO()), catch_warnings():
         simplefilter("ignore")
         yield
@@ -213,7 +217,7 @@ def _suppress_output() -> Iterator[None]:
 
 @contextmanager
 def _seed_generators(seed: int, device: torch.device) -> Iterator[None]:
-    """Python's, NumPy's and torch's generators start from a seed and afterwards go on as if nothing had been."""
+    """Seeds Python's, NumPy's and torch's generators, and restores their states afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
         random.seed(seed)

@@ -1,7 +1,7 @@
-"""What is declared of every metric of Quantus 0.6, without importing it: direction, range, and what is wrong with it.
+"""Catalogue of the metrics of Quantus 0.6, without importing it: direction, range, and known faults.
 
-Directions are those of Quantus but for two. RegionPerturbation returns how far the probability falls, so more is
-better; Consistency is the share of images that agree, so more is better.
+Directions are those of Quantus except for two. RegionPerturbation returns the fall of the probability, so higher is
+better; Consistency is the share of images that agree, so higher is better.
 """
 
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from mavis.core.types import Capability
 
 @dataclass(frozen=True)
 class QuantusEntry:
-    """What is declared of one Quantus metric, without importing it.
+    """Declaration of one Quantus metric.
 
     Attributes:
-        name: of the class.
-        category: MAVIS's word for Quantus's category.
-        higher_is_better: the direction of what is returned here.
+        name: name of the class.
+        category: MAVIS's name of Quantus's category.
+        higher_is_better: direction of the value returned here.
         range: lowest and highest value; None where unbounded.
         source: the paper that Quantus names.
-        summary: one line on what it is.
-        faulty: what is wrong with it and what to use instead; empty where nothing is known to be.
-        needs: what it asks of the model, beyond what the explainer does.
-        truth: reads the region.
+        summary: description in one line.
+        faulty: the known fault and the metric to use instead; empty without a known fault.
+        needs: the capability that it requires of the model beyond the explainer's.
+        truth: true if it reads the region.
         chance: expected value of a map without information, where known.
-        excluded_parameters: parameters of its own that cannot be set, since it ignores them or turns wrong with them.
+        excluded_parameters: its own parameters that cannot be set, since it ignores them or is wrong with them.
     """
 
     name: str
@@ -42,7 +42,7 @@ class QuantusEntry:
 
     @property
     def re_explains(self) -> bool:
-        """Explains changed images or changed models."""
+        """True if it explains changed images or changed models."""
         return self.category in ("robustness", "randomisation") or self.name == "InputInvariance"
 
     @property
@@ -52,10 +52,10 @@ class QuantusEntry:
 
     @property
     def traits(self) -> MetricTraits:
-        """What the registry is told."""
-        without = ["a map is constant, not finite or below zero everywhere", "Quantus raised an error"]
-        without += ["the region is empty or covers the whole image"] if self.truth else []
-        without += ["the explainer cannot explain changed images"] if self.re_explains else []
+        """Traits for the registry."""
+        undefined = ["a map is constant, not finite or below zero everywhere", "Quantus raised an error"]
+        undefined += ["the region is empty or covers the whole image"] if self.truth else []
+        undefined += ["the explainer cannot explain changed images"] if self.re_explains else []
         return MetricTraits(
             source=f"Quantus 0.6; {self.source}",
             category=self.category,
@@ -64,7 +64,7 @@ class QuantusEntry:
             chance=self.chance,
             needs=frozenset({self.needs} if self.needs else ()),
             truth=self.truth,
-            undefined=", or ".join(without),
+            undefined=", or ".join(undefined),
             faulty=self.faulty,
         )
 

@@ -1,6 +1,7 @@
-"""Does the map change when the model forgets what it learnt, or another class is asked? Gates, never ranks.
+"""Randomisation metrics: similarity of maps before and after the model's parameters or the class are changed.
 
-Noise passes them trivially. Metrics that read the same randomised model share it, and every explainer's map of it.
+They serve as gates, never for ranking, since random maps pass them trivially. Metrics that read the same randomised
+model share it, and every explainer's map of it.
 """
 
 from collections.abc import Callable
@@ -34,16 +35,16 @@ _CONSTANT_MAP = "the map, or that of the randomised model, is constant"
     undefined=_CONSTANT_MAP,
 )
 def mprt(repeats: int = 1, similarity: Similarity = "spearman") -> Metric:
-    """Similarity of absolute values before and after all parameters are drawn anew; by default Spearman's over cells.
+    """Similarity of absolute values before and after all parameters are randomised; by default Spearman's over cells.
 
-    Near 1: the map does not depend on what the model learnt (an edge detector scores exactly 1).
+    Near 1 the map does not depend on the learnt parameters (an edge detector scores exactly 1).
 
     Args:
         repeats: randomised models, at least 1.
         similarity: ``spearman`` over cells; ``ssim`` or ``hog`` over pixels, maps first divided by the root of their
             mean square.
 
-    Differs: full randomisation only; the original model is never averaged in (as Quantus does).
+    Differs: full randomisation only; Quantus averages the original model in.
     """
     _check_at_least("mprt", "repeats", repeats, 1)
     return VariantMetric([Randomised(number) for number in range(repeats)], _compare_by(similarity, absolute=True))
@@ -59,7 +60,7 @@ def mprt(repeats: int = 1, similarity: Similarity = "spearman") -> Metric:
     undefined="the map, or those of all randomised models, are constant",
 )
 def mprt_top_down(repeats: int = 1, similarity: Similarity = "spearman") -> Metric:
-    """Similarity as in `mprt`, averaged over models whose last one, two … and finally all layers are drawn anew.
+    """Similarity as in `mprt`, averaged over models whose last one, two … and finally all layers are randomised.
 
     It costs a map per layer and repeat; the last step is that of `mprt`, and shared with it.
 
@@ -82,7 +83,7 @@ def mprt_top_down(repeats: int = 1, similarity: Similarity = "spearman") -> Metr
     undefined="the map, or those of all randomised models, are constant",
 )
 def mprt_bottom_up(repeats: int = 1, similarity: Similarity = "spearman") -> Metric:
-    """Similarity as in `mprt`, averaged over models whose first one, two … and finally all layers are drawn anew.
+    """Similarity as in `mprt`, averaged over models whose first one, two … and finally all layers are randomised.
 
     It costs a map per layer and repeat; the last step is that of `mprt`, and shared with it.
 
@@ -121,8 +122,8 @@ def smooth_mprt(samples: int = 8, noise: float = 0.1, repeats: int = 1, similari
     if samples < 1 or not 0 < noise < float("inf"):
         raise BadParameter(f"smooth_mprt: samples >= 1 and noise > 0 expected, got samples={samples}, noise={noise}.")
     variants = [Smoothed(Randomised(number), samples, noise) for number in range(repeats)]
-    against = Smoothed(Variant(), samples, noise)
-    return VariantMetric(variants, _compare_by(similarity, absolute=True), base_variant=against)
+    base_variant = Smoothed(Variant(), samples, noise)
+    return VariantMetric(variants, _compare_by(similarity, absolute=True), base_variant=base_variant)
 
 
 @metric(
@@ -135,22 +136,26 @@ def smooth_mprt(samples: int = 8, noise: float = 0.1, repeats: int = 1, similari
     undefined=_CONSTANT_MAP,
 )
 def efficient_mprt(repeats: int = 1, bins: int = 100) -> Metric:
-    """Relative rise of the entropy of the map's histogram when all parameters are drawn anew.
+    """Relative rise of the entropy of the map's histogram when all parameters are randomised.
 
-    At 0 or below: the map of a model that knows nothing is no more disordered.
+    At 0 or below the map of the randomised model is not more complex than that of the trained one.
 
     Args:
         repeats: randomised models, at least 1.
         bins: of the histogram, from a map's lowest value to its highest, at least 2.
 
-    Differs: Quantus chooses the number of bins for a batch unless told.
+    Differs: Quantus by default chooses the number of bins for each batch.
     """
     _check_at_least("efficient_mprt", "repeats", repeats, 1)
     _check_at_least("efficient_mprt", "bins", bins, 2)
 
     def rise(before: Explanation, after: Explanation) -> Tensor:
-        first, then = (histogram_entropy(found.maps.values, bins) for found in (before, after))
-        return torch.where(before.maps.valid & after.maps.valid, (then - first) / first, torch.nan)
+        entropy_before, entropy_after = (
+            histogram_entropy(explanation.maps.values, bins) for explanation in (before, after)
+        )
+        return torch.where(
+            before.maps.valid & after.maps.valid, (entropy_after - entropy_before) / entropy_before, torch.nan
+        )
 
     return VariantMetric([Randomised(number) for number in range(repeats)], rise)
 
@@ -164,23 +169,23 @@ def efficient_mprt(repeats: int = 1, bins: int = 100) -> Metric:
     undefined="a map is constant, or the model has one class only",
 )
 def random_logit(draws: int = 1, similarity: Similarity = "spearman") -> Metric:
-    """Similarity of the maps of the explained class and of another one, drawn per image; sign kept.
+    """Similarity of the signed maps of the explained class and of another one, drawn per image.
 
-    Near 1: the map does not depend on the class; an explainer that draws numbers draws the same ones. With two classes
-    whose logits are opposite, unsigned maps are equal by nature: read it for three classes or more.
+    Near 1 the map does not depend on the class. An explainer that draws random numbers draws the same ones for both.
+    With two classes whose logits are opposite, unsigned maps are necessarily equal: read it for three classes or more.
 
     Args:
         draws: other classes per image, with replacement, at least 1.
         similarity: as in `mprt`, but of signed values.
 
-    Differs: the paper and Quantus compare by SSIM. Quantus assumes 1000 classes unless told, and draws one for each
-    place in the batch.
+    Differs: the paper and Quantus compare by SSIM. Quantus assumes 1000 classes by default, and draws one for each
+    position in the batch.
     """
     _check_at_least("random_logit", "draws", draws, 1)
-    alike = _compare_by(similarity, absolute=False)
+    compare_maps = _compare_by(similarity, absolute=False)
 
     def compare(before: Explanation, after: Explanation) -> Tensor:
-        return torch.where(before.targets != after.targets, alike(before, after), torch.nan)
+        return torch.where(before.targets != after.targets, compare_maps(before, after), torch.nan)
 
     return VariantMetric([OtherClass(number) for number in range(draws)], compare)
 
@@ -197,13 +202,13 @@ def _cascading_metric(
 
 
 def _compare_by(similarity: Similarity, *, absolute: bool) -> Compare:
-    """How alike two maps are, of their absolute values if asked."""
+    """The comparison of two maps by a similarity, of their absolute values if ``absolute``."""
     if similarity not in get_args(Similarity):
         raise BadParameter(f"similarity must be one of {', '.join(get_args(Similarity))}, got '{similarity}'.")
-    read = torch.abs if absolute else torch.clone
+    transform = torch.abs if absolute else torch.clone
     if similarity == "spearman":
-        return lambda before, after: spearman(read(before.maps.cells), read(after.maps.cells))
-    return partial(_compare_pixels, {"ssim": ssim, "hog": hog_similarity}[similarity], read)
+        return lambda before, after: spearman(transform(before.maps.cells), transform(after.maps.cells))
+    return partial(_compare_pixels, {"ssim": ssim, "hog": hog_similarity}[similarity], transform)
 
 
 def _compare_pixels(
@@ -212,7 +217,7 @@ def _compare_pixels(
     before: Explanation,
     after: Explanation,
 ) -> Tensor:
-    a, b = (transform(_rms_normalise(found.maps)) for found in (before, after))
+    a, b = (transform(_rms_normalise(explanation.maps)) for explanation in (before, after))
     return torch.where(_has_variation(a) & _has_variation(b), similarity(a, b), torch.nan)
 
 

@@ -1,7 +1,7 @@
-"""Does the map stay when nothing that matters changes? It counts only for faithful maps: a constant one is perfect.
+"""Robustness metrics: change of the map under changes of the input that preserve the prediction.
 
-What compares the image with noisy copies of it shares the copies: with equal radius and draws, further metrics cost
-no further map.
+They count only for faithful maps, since a constant map is perfectly robust. Metrics with equal radius and draws share
+the noisy copies of the image and their maps, so that further ones cost no further map.
 """
 
 import math
@@ -20,9 +20,9 @@ from mavis.core.registry import metric
 
 Compare = Callable[[Explanation, Explanation], Tensor]
 
-_UNDEFINED = "no draw of the noise left the prediction as it was, or the map is zero"
+_UNDEFINED = "every draw of the noise changed the prediction, or the map is zero"
 _MIN_DENOMINATOR = 1e-6
-"""Below this a denominator counts as this, and so does a ratio before its logarithm is taken."""
+"""Lower bound of a denominator, and of a ratio before its logarithm is taken."""
 DEFAULT_RADIUS = 8 / 255
 DEFAULT_DRAWS = 3
 
@@ -37,7 +37,7 @@ DEFAULT_DRAWS = 3
     undefined=_UNDEFINED,
 )
 def avg_sensitivity(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS) -> Metric:
-    """Mean relative change of the map under small uniform noise, over draws that leave the prediction as it was.
+    """Mean relative change of the map under small uniform noise, over draws that preserve the prediction.
 
     Args:
         radius: largest change of a pixel value, in units of the input range, (0, 1].
@@ -56,7 +56,7 @@ def avg_sensitivity(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS) 
     undefined=_UNDEFINED,
 )
 def max_sensitivity(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS) -> Metric:
-    """Largest relative change of the map under small uniform noise, over draws that leave the prediction as it was.
+    """Largest relative change of the map under small uniform noise, over draws that preserve the prediction.
 
     Args:
         radius: largest change of a pixel value, in units of the input range, (0, 1].
@@ -94,19 +94,19 @@ def avg_sensitivity_normalised(radius: float = DEFAULT_RADIUS, draws: int = DEFA
     higher_is_better=False,
     range=(0, None),
     needs={"forward"},
-    undefined="no draw of the noise changed the image and left the prediction as it was",
+    undefined="no draw of the noise changed the image and preserved the prediction",
 )
 def local_lipschitz(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS) -> Metric:
-    """Largest change of the map for the change of the image that caused it, both as Euclidean lengths.
+    """Largest change of the map over the change of the image that caused it, both as Euclidean lengths.
 
-    It has the unit of the map: read it between images or models, not between explainers of unlike scale.
+    It has the unit of the map: compare images or models, not explainers of different scale.
 
     Args:
         radius: largest change of a pixel value, in units of the input range, (0, 1].
         draws: noisy copies per image, at least 1.
 
-    Differs: uniform noise in a box where the paper searches a ball, and only draws that leave the prediction as it
-    was. Quantus takes normal noise, and any draw.
+    Differs: uniform noise in a box where the paper searches a ball, and only draws that preserve the prediction.
+    Quantus takes normal noise, and any draw.
     """
     return _sensitivity_metric(radius, draws, "max", _lipschitz_ratio)
 
@@ -123,14 +123,15 @@ def local_lipschitz(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS) 
 def relative_input_stability(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS) -> Metric:
     """Log10 of the largest ratio of the map's relative change to the image's, each pixel by pixel.
 
-    A map that does not move has −6, the least ratio told apart. Pixels near zero weigh most, in map and image.
+    A map that does not change has −6, the lower bound. Pixels near zero have the largest weight, in map and image.
 
     Args:
         radius: largest change of a pixel value, in units of the input range, (0, 1].
         draws: noisy copies per image, at least 1.
 
-    Differs: the logarithm; and what is divided by counts at least 1e-6 of the root mean square of the map or image,
-    so that no scale matters. Quantus replaces exact zeros by 1e-6, and has no value if any draw changes the prediction.
+    Differs: the logarithm; and denominators are at least 1e-6 of the root mean square of the map or image, so that the
+    score does not depend on scale. Quantus replaces exact zeros by 1e-6, and has no value if any draw changes the
+    prediction.
     """
     return _sensitivity_metric(radius, draws, "max", _log_stability(_image_change))
 
@@ -147,8 +148,8 @@ def relative_input_stability(radius: float = DEFAULT_RADIUS, draws: int = DEFAUL
 def relative_output_stability(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS) -> Metric:
     """Log10 of the largest ratio of the map's relative change, pixel by pixel, to the change of the logits.
 
-    A map that does not move has −6, the least ratio told apart. It falls as the scale of the logits grows: read it
-    between explainers of one model.
+    A map that does not change has −6, the lower bound. It falls as the scale of the logits grows: compare explainers of
+    one model.
 
     Args:
         radius: largest change of a pixel value, in units of the input range, (0, 1].
@@ -171,13 +172,13 @@ def relative_output_stability(radius: float = DEFAULT_RADIUS, draws: int = DEFAU
 def relative_representation_stability(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS) -> Metric:
     """Log10 of the largest ratio of the map's relative change to that of the CAM layer's output, value by value.
 
-    A map that does not move has −6, the least ratio told apart. Silent units that wake weigh most.
+    A map that does not change has −6, the lower bound. Silent units that become active have the largest weight.
 
     Args:
         radius: largest change of a pixel value, in units of the input range, (0, 1].
         draws: noisy copies per image, at least 1.
 
-    Differs: as `relative_input_stability`; and Quantus reads every layer unless told which.
+    Differs: as `relative_input_stability`; and Quantus reads every layer by default.
     """
     return _sensitivity_metric(radius, draws, "max", _log_stability(_activation_change))
 
@@ -192,12 +193,13 @@ def relative_representation_stability(radius: float = DEFAULT_RADIUS, draws: int
     undefined="no noisy copy has the same top cells, or the map is constant",
 )
 def consistency(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS, top: int = 3) -> Metric:
-    """Among noisy copies whose map has the same top cells as the image's, the share with the same prediction.
+    """Share of noisy copies with the same prediction, among those whose map has the same top cells as the image's.
 
     Args:
         radius: largest change of a pixel value, in units of the input range, (0, 1].
         draws: noisy copies per image, at least 1.
-        top: how many cells make two maps the same, in any order, at least 1; cells tied with the last one join.
+        top: number of highest cells by which two maps count as the same, in any order, at least 1; cells tied with the
+            last one join.
 
     Differs: the paper draws from all inputs, here they lie near the image, so that no value depends on the other
     images of a run. Quantus compares the images of one batch by the signs of a map's first five pixels, scores 0 where
@@ -207,9 +209,9 @@ def consistency(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS, top:
         raise BadParameter(f"consistency: top must be at least 1 cell, got {top}.")
 
     def compare(before: Explanation, after: Explanation) -> Tensor:
-        kept = before.model_pass.logits.argmax(1) == after.model_pass.logits.argmax(1)
-        alike = (_top_cells(before, top) == _top_cells(after, top)).all(1) & before.maps.valid
-        return torch.where(alike, kept.float(), torch.nan)
+        same_prediction = before.model_pass.logits.argmax(1) == after.model_pass.logits.argmax(1)
+        same_top_cells = (_top_cells(before, top) == _top_cells(after, top)).all(1) & before.maps.valid
+        return torch.where(same_top_cells, same_prediction.float(), torch.nan)
 
     return VariantMetric(_noise_variants(radius, draws), compare)
 
@@ -222,21 +224,21 @@ def consistency(radius: float = DEFAULT_RADIUS, draws: int = DEFAULT_DRAWS, top:
     range=(-1, 1),
     perfect=1.0,
     needs={"forward"},
-    undefined="the target's probability moves by more than max_prob_diff in the mirror, or a map is constant",
+    undefined="the target's probability changes by more than max_prob_diff in the mirror image, or a map is constant",
 )
 def flip_equivariance(max_prob_diff: float = 0.05) -> Metric:
     """Spearman correlation, over cells, of the mirror image's map, mirrored back, with the image's.
 
     Args:
-        max_prob_diff: largest change of the target's probability for which the maps are asked to agree, [0,1].
+        max_prob_diff: largest change of the target's probability for which the maps must agree, [0,1].
     """
     if not 0 <= max_prob_diff <= 1:
         raise BadParameter(f"flip_equivariance: max_prob_diff is a probability in [0,1], got {max_prob_diff}.")
 
     def compare(before: Explanation, after: Explanation) -> Tensor:
-        back = cell_means(after.maps.values.flip(-1), after.maps.grid)
-        near = (_target_probability(before) - _target_probability(after)).abs() <= max_prob_diff
-        return torch.where(near, spearman(before.maps.cells, back), torch.nan)
+        mirrored_back = cell_means(after.maps.values.flip(-1), after.maps.grid)
+        is_comparable = (_target_probability(before) - _target_probability(after)).abs() <= max_prob_diff
+        return torch.where(is_comparable, spearman(before.maps.cells, mirrored_back), torch.nan)
 
     return VariantMetric([Flip()], compare)
 
@@ -250,7 +252,7 @@ def flip_equivariance(max_prob_diff: float = 0.05) -> Metric:
     undefined="a map is constant",
 )
 def replicate_agreement(repeats: int = 1) -> Metric:
-    """Spearman correlation, over cells, of maps made from other random draws; 1 where an explainer draws none.
+    """Spearman correlation, over cells, of maps under different random draws; 1 for an explainer that draws none.
 
     Args:
         repeats: further maps per image, at least 1; an explainer that draws nothing is not run again.
@@ -270,10 +272,10 @@ def replicate_agreement(repeats: int = 1) -> Metric:
     undefined="the map is zero",
 )
 def input_invariance(shift: float = -1.0) -> Metric:
-    """Relative change of the map when a constant is added to the image and the model takes it away again.
+    """Relative change of the map when a constant is added to the image and the model subtracts it.
 
-    The data set's mean colour shifts along, as it would for shifted data: methods that measure from it do not change,
-    those that measure from black do.
+    The data set's mean colour is shifted too, as it would be for shifted data: methods that measure from it do not
+    change, those that measure from black do.
 
     Args:
         shift: what is added to every value, in units of the input range, not 0; −1 moves [0,1] to [−1,0].
@@ -318,7 +320,7 @@ def _divide_or_nan(change: Tensor, cause: Tensor) -> Tensor:
 
 
 def _log_stability(cause: Compare) -> Compare:
-    """Log10 of the map's relative change over that of something else."""
+    """Log10 of the map's relative change over the change of its cause."""
 
     def compare(before: Explanation, after: Explanation) -> Tensor:
         change = _relative_change_norm(before.maps.values, after.maps.values)
@@ -340,7 +342,7 @@ def _activation_change(before: Explanation, after: Explanation) -> Tensor:
 
 
 def _relative_change_norm(before: Tensor, after: Tensor) -> Tensor:
-    """Length of the relative change value by value, ``(B,…)`` -> ``(B,)``; NaN where everything was zero."""
+    """Length of the relative change value by value, ``(B,…)`` -> ``(B,)``; NaN where all values were zero."""
     before, after = upcast(before.flatten(1)), upcast(after.flatten(1))
     scale = before.square().mean(1, keepdim=True).sqrt()
     change = (after - before) / before.abs().maximum(_MIN_DENOMINATOR * scale)
@@ -348,7 +350,7 @@ def _relative_change_norm(before: Tensor, after: Tensor) -> Tensor:
 
 
 def _l2_norm(values: Tensor) -> Tensor:
-    """``(B,…)`` -> ``(B,)``, double."""
+    """Euclidean length, ``(B,…)`` -> ``(B,)``, double."""
     length: Tensor = torch.linalg.vector_norm(upcast(values.flatten(1)), dim=1)
     return length
 
@@ -356,10 +358,10 @@ def _l2_norm(values: Tensor) -> Tensor:
 def _top_cells(explained: Explanation, n_cells: int) -> Tensor:
     """``(B,n)`` bool: the highest cells, with those tied with the last of them."""
     cells = explained.maps.cells
-    last = cells.topk(min(n_cells, cells.shape[1]), dim=1).values[:, -1:]
-    return cells >= last
+    threshold = cells.topk(min(n_cells, cells.shape[1]), dim=1).values[:, -1:]
+    return cells >= threshold
 
 
 def _target_probability(explained: Explanation) -> Tensor:
-    """``(B,)``: of the explained class."""
+    """Probability ``(B,)`` of the explained class."""
     return upcast(explained.model_pass.logits).softmax(1).gather(1, explained.targets[:, None])[:, 0]
