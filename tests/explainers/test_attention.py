@@ -30,8 +30,8 @@ class Attention(nn.Module):
 
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, ``(B,2,N,4)`` each."""
-        made = functional.linear(x, self.whole.in_proj_weight, self.whole.in_proj_bias)
-        q, k, v = made.unflatten(2, (3, 2, 4)).permute(2, 0, 3, 1, 4)
+        projected = functional.linear(x, self.whole.in_proj_weight, self.whole.in_proj_bias)
+        q, k, v = projected.unflatten(2, (3, 2, 4)).permute(2, 0, 3, 1, 4)
         return q, k, v
 
     def out(self, mixed: Tensor) -> Tensor:
@@ -107,13 +107,13 @@ def rolled(attention: np.ndarray) -> np.ndarray:
 
 def relevant(attention: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """Chefer et al., image by image, less the identity: ``(B,N,N)``."""
-    found = []
+    actual = []
     for layers in np.maximum(attention * gradient, 0).mean(2).swapaxes(0, 1):
         relevance = np.eye(layers.shape[-1])
         for layer in layers:
             relevance = relevance + layer @ relevance
-        found.append(relevance - np.eye(len(relevance)))
-    return np.array(found)
+        actual.append(relevance - np.eye(len(relevance)))
+    return np.array(actual)
 
 
 # What is recorded.
@@ -126,8 +126,8 @@ def test_probabilities_are_the_softmax_of_queries_and_keys(kind: str) -> None:
     with _AttentionRecorder() as recorder:
         logits = net(images)
     torch.testing.assert_close(logits, net(images))
-    found = np.array([kept.source.detach().reshape(kept.shape).numpy() for kept in recorder.calls])
-    np.testing.assert_allclose(found, net.attention(images)[0], rtol=1e-4, atol=1e-6)
+    actual = np.array([call.source.detach().reshape(call.shape).numpy() for call in recorder.calls])
+    np.testing.assert_allclose(actual, net.attention(images)[0], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("settings", [{}, {"scale": 0.3}, {"attn_mask": "add"}, {"attn_mask": "keep"}])
@@ -155,11 +155,11 @@ def test_a_layer_gets_the_weights_that_it_asks_for(settings: dict) -> None:
     layer, x = nn.MultiheadAttention(8, 2, batch_first=True).eval(), torch.rand(2, 5, 8)
     expected = layer(x, x, x, **settings)
     with _AttentionRecorder():
-        found = layer(x, x, x, **settings)
-    assert (found[1] is None) == (expected[1] is None)
-    for one, other in zip(found, expected, strict=True):
-        if other is not None:
-            torch.testing.assert_close(one, other)
+        actual = layer(x, x, x, **settings)
+    assert (actual[1] is None) == (expected[1] is None)
+    for first, second in zip(actual, expected, strict=True):
+        if second is not None:
+            torch.testing.assert_close(first, second)
 
 
 # The maps.
@@ -168,10 +168,10 @@ def test_a_layer_gets_the_weights_that_it_asks_for(settings: dict) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_rollout_is_a_product_of_matrices(kind: str) -> None:
     """The class token's row of the product of (A + I)/2, A averaged over heads; whatever is explained."""
-    run = a_transformer(random_images(3, 16), kind)
-    rows = rolled(run.model.net.attention(run.images)[0])[:, 0, 1:]
-    torch.testing.assert_close(explain("attention_rollout", run), enlarged(rows), rtol=1e-4, atol=1e-6)
-    assert explain("attention_rollout", run, 2).equal(explain("attention_rollout", run, 0))
+    model_pass = a_transformer(random_images(3, 16), kind)
+    rows = rolled(model_pass.model.net.attention(model_pass.images)[0])[:, 0, 1:]
+    torch.testing.assert_close(explain("attention_rollout", model_pass), enlarged(rows), rtol=1e-4, atol=1e-6)
+    assert explain("attention_rollout", model_pass, 2).equal(explain("attention_rollout", model_pass, 0))
 
 
 @pytest.mark.parametrize("layers", [1, 2, 5])
@@ -181,55 +181,59 @@ def test_rollout_of_uniform_attention_is_uniform(layers: int) -> None:
     with torch.no_grad():
         for layer in net.layers:
             layer.whole.in_proj_weight[:16], layer.whole.in_proj_bias[:16] = 0, 0
-    found = explain("attention_rollout", make_pass(make_model(net, cam_layer="layers"), random_images(2, 16)))
-    torch.testing.assert_close(found, torch.full((2, 1, 16, 16), (1 - 0.5**layers) / 17))
+    maps = explain("attention_rollout", make_pass(make_model(net, cam_layer="layers"), random_images(2, 16)))
+    torch.testing.assert_close(maps, torch.full((2, 1, 16, 16), (1 - 0.5**layers) / 17))
 
 
 @pytest.mark.parametrize("target", [0, 2])
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradient_rollout_adds_up_the_layers(kind: str, target: int) -> None:
     """R ← R + mean over heads of (∇A ⊙ A)⁺ · R from R = I; the class token's row."""
-    run = a_transformer(random_images(3, 16), kind)
-    rows = relevant(*run.model.net.attention(run.images, target))[:, 0, 1:]
-    torch.testing.assert_close(explain("gradient_rollout", run, target), enlarged(rows), rtol=1e-4, atol=1e-6)
+    model_pass = a_transformer(random_images(3, 16), kind)
+    rows = relevant(*model_pass.model.net.attention(model_pass.images, target))[:, 0, 1:]
+    torch.testing.assert_close(explain("gradient_rollout", model_pass, target), enlarged(rows), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("target", [0, 2])
 @pytest.mark.parametrize("kind", KINDS)
 def test_attention_x_gradient_reads_the_last_layer(kind: str, target: int) -> None:
     """Mean over heads of (∇A ⊙ A)⁺; the class token's row."""
-    run = a_transformer(random_images(3, 16), kind)
-    attention, gradient = run.model.net.attention(run.images, target)
+    model_pass = a_transformer(random_images(3, 16), kind)
+    attention, gradient = model_pass.model.net.attention(model_pass.images, target)
     rows = np.maximum(attention * gradient, 0)[-1].mean(1)[:, 0, 1:]
-    torch.testing.assert_close(explain("attention_x_gradient", run, target), enlarged(rows), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        explain("attention_x_gradient", model_pass, target), enlarged(rows), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_with_one_layer_both_gradient_methods_agree() -> None:
     """There is nothing to carry."""
-    run = a_transformer(random_images(3, 16), layers=1)
-    torch.testing.assert_close(explain("gradient_rollout", run, 1), explain("attention_x_gradient", run, 1))
+    model_pass = a_transformer(random_images(3, 16), layers=1)
+    torch.testing.assert_close(
+        explain("gradient_rollout", model_pass, 1), explain("attention_x_gradient", model_pass, 1)
+    )
 
 
 @pytest.mark.parametrize("shape", [{"token": False}, {"pool": "avg"}])
 def test_averaged_patches_are_read_together(shape: dict) -> None:
     """Without a class token, or where it is not what the logits read, a patch has the mean over the patches' rows."""
-    run = a_transformer(random_images(3, 16), **shape)
-    attention, gradient = run.model.net.attention(run.images, 1)
+    model_pass = a_transformer(random_images(3, 16), **shape)
+    attention, gradient = model_pass.model.net.attention(model_pass.images, 1)
     extra = attention.shape[-1] - 16
-    for name, whole in (
+    for name, expected_rows in (
         ("attention_rollout", rolled(attention)),
         ("gradient_rollout", relevant(attention, gradient)),
         ("attention_x_gradient", np.maximum(attention * gradient, 0)[-1].mean(1)),
     ):
-        rows = whole[:, extra:, extra:].mean(1)
-        torch.testing.assert_close(explain(name, run, 1), enlarged(rows), rtol=1e-4, atol=1e-6)
+        rows = expected_rows[:, extra:, extra:].mean(1)
+        torch.testing.assert_close(explain(name, model_pass, 1), enlarged(rows), rtol=1e-4, atol=1e-6)
 
 
 def test_oblong_images_have_oblong_grids() -> None:
     """Four by six patches."""
-    run = a_transformer(torch.rand((2, 3, 16, 24), generator=torch.Generator().manual_seed(0)))
-    rows = rolled(run.model.net.attention(run.images)[0])[:, 0, 1:]
-    torch.testing.assert_close(explain("attention_rollout", run), enlarged(rows, 4, 6), rtol=1e-4, atol=1e-6)
+    model_pass = a_transformer(torch.rand((2, 3, 16, 24), generator=torch.Generator().manual_seed(0)))
+    rows = rolled(model_pass.model.net.attention(model_pass.images)[0])[:, 0, 1:]
+    torch.testing.assert_close(explain("attention_rollout", model_pass), enlarged(rows, 4, 6), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "backwards"), [*zip(ATTENTION, (0, 3, 3), strict=True)])
@@ -241,11 +245,11 @@ def test_cost_is_exact(name: str, backwards: int) -> None:
 
 def test_gradient_methods_share_one_forward_and_one_backward() -> None:
     """Each is charged what it would have cost alone."""
-    run = a_transformer(random_images(3, 16))
+    model_pass = a_transformer(random_images(3, 16))
     for name in ("gradient_rollout", "attention_x_gradient"):
-        cost = measure_cost(run, name, 1)
+        cost = measure_cost(model_pass, name, 1)
         assert (cost.forwards, cost.backwards) == (3, 3)
-    assert (run.meter.forwards, run.meter.backwards) == (3, 3)
+    assert (model_pass.meter.forwards, model_pass.meter.backwards) == (3, 3)
 
 
 # What cannot be explained so.
@@ -321,9 +325,9 @@ def test_the_contract_holds_on_tokens(name: str, promise: object, vision_transfo
 @pytest.mark.parametrize("name", ATTENTION)
 def test_maps_are_never_negative(name: str, vision_transformer: Model, batch: Batch) -> None:
     """As they declare."""
-    found = contract.explained(name, contract.a_pass(vision_transformer, batch))
-    assert (found >= 0).all()
-    assert (found > 0).any()
+    actual = contract.explained(name, contract.a_pass(vision_transformer, batch))
+    assert (actual >= 0).all()
+    assert (actual > 0).any()
 
 
 # timm's transformers.
@@ -339,12 +343,12 @@ def test_timm_is_followed_through_its_fused_attention(kind: str, extra: int) -> 
     torch.manual_seed(0)
     size = {"img_size": 56} if "patch14" in kind else {"img_size": 64}
     net = timm.create_model(kind, num_classes=3, depth=3, **size)
-    run = make_pass(make_model(net, cam_layer="blocks"), random_images(2, size["img_size"]))
-    found, kept = explain("attention_rollout", run), []
+    model_pass = make_pass(make_model(net, cam_layer="blocks"), random_images(2, size["img_size"]))
+    found, attentions = explain("attention_rollout", model_pass), []
     for block in net.blocks:
         block.attn.fused_attn = False
-        block.attn.attn_drop.register_forward_hook(lambda _, __, output: kept.append(output))
-    net(run.images)
-    rows = rolled(torch.stack(kept).double().numpy())[:, 0, extra:]
+        block.attn.attn_drop.register_forward_hook(lambda _, __, output: attentions.append(output))
+    net(model_pass.images)
+    rows = rolled(torch.stack(attentions).double().numpy())[:, 0, extra:]
     expected = upsample(torch.tensor(rows).float().unflatten(1, (4, 4))[:, None], (size["img_size"],) * 2)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)

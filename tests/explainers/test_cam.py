@@ -46,28 +46,28 @@ def by_hand() -> Pass:
 @pytest.mark.parametrize("target", [0, 1, 2])
 def test_cam_is_the_head_s_row_times_the_activations(target: int) -> None:
     """Signed, enlarged to the image; its mean over the layer's places plus the bias is the logit."""
-    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
-    head = run.model.net.head
-    small = torch.einsum("c,bchw->bhw", head.weight[target], run.activations).detach()
-    torch.testing.assert_close(explain("cam", run, target), upsample(small[:, None], (8, 8)))
-    torch.testing.assert_close(small.mean((1, 2)) + head.bias[target].detach(), run.logits[:, target])
+    model_pass = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
+    head = model_pass.model.net.head
+    small = torch.einsum("c,bchw->bhw", head.weight[target], model_pass.activations).detach()
+    torch.testing.assert_close(explain("cam", model_pass, target), upsample(small[:, None], (8, 8)))
+    torch.testing.assert_close(small.mean((1, 2)) + head.bias[target].detach(), model_pass.logits[:, target])
 
 
 @pytest.mark.parametrize("target", [0, 1, 2])
 def test_gradcam_after_average_pooling_is_the_positive_cam(target: int) -> None:
     """Over h·w = 16 places each gradient is a sixteenth of the weight: Grad-CAM = relu(CAM)/16 before enlarging."""
-    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
-    weight = run.model.net.head.weight[target].detach()
-    small = torch.einsum("c,bchw->bhw", weight, run.activations).relu()[:, None] / 16
-    torch.testing.assert_close(explain("gradcam", run, target), upsample(small, (8, 8)))
+    model_pass = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
+    weight = model_pass.model.net.head.weight[target].detach()
+    small = torch.einsum("c,bchw->bhw", weight, model_pass.activations).relu()[:, None] / 16
+    torch.testing.assert_close(explain("gradcam", model_pass, target), upsample(small, (8, 8)))
 
 
 def test_gradcam_is_captum_s() -> None:
     """Captum's LayerGradCam with ReLU, enlarged."""
-    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
-    layer = LayerGradCam(run.model.net, run.model.net.relu)
-    small = layer.attribute(run.images, target=targets(run, 1), relu_attributions=True)
-    torch.testing.assert_close(explain("gradcam", run, 1), upsample(small.detach(), (8, 8)))
+    model_pass = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
+    layer = LayerGradCam(model_pass.model.net, model_pass.model.net.relu)
+    small = layer.attribute(model_pass.images, target=targets(model_pass, 1), relu_attributions=True)
+    torch.testing.assert_close(explain("gradcam", model_pass, 1), upsample(small.detach(), (8, 8)))
 
 
 def test_gradcam_by_hand() -> None:
@@ -111,7 +111,7 @@ def test_gradcam_plus_plus_loops_over_any_network() -> None:
     stream = torch.Generator().manual_seed(4)
     a, g = torch.rand((3, 4, 4), generator=stream), torch.randn((3, 4, 4), generator=stream)
     g[1, 2] = 0
-    run = make_pass(make_model(Weighted(g), cam_layer="layer"), a[None])
+    model_pass = make_pass(make_model(Weighted(g), cam_layer="layer"), a[None])
     total = np.zeros((4, 4))
     for ak, gk in zip(a.double().numpy(), g.double().numpy(), strict=True):
         weight = 0.0
@@ -119,7 +119,9 @@ def test_gradcam_plus_plus_loops_over_any_network() -> None:
             denominator = 2 * g_ij**2 + (ak * g_ij**3).sum()
             weight += (g_ij**2 / denominator if denominator else 0.0) * max(g_ij, 0.0)
         total += weight * ak
-    np.testing.assert_allclose(explain("gradcam_plus_plus", run)[0, 0], np.maximum(total, 0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        explain("gradcam_plus_plus", model_pass)[0, 0], np.maximum(total, 0), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_a_dead_layer_has_a_zero_map() -> None:
@@ -131,16 +133,16 @@ def test_a_dead_layer_has_a_zero_map() -> None:
 
 def test_nothing_is_added_to_a_negative_map() -> None:
     """Where every channel speaks against the class, Grad-CAM is exactly zero: no floor, no scaling."""
-    run = make_pass(make_model(Weighted(-torch.ones(3, 2, 2)), cam_layer="layer"), A[None])
-    assert explain("gradcam", run).equal(torch.zeros(1, 1, 2, 2))
-    assert explain("gradcam", run, 1).equal((A.sum(0))[None, None])
+    model_pass = make_pass(make_model(Weighted(-torch.ones(3, 2, 2)), cam_layer="layer"), A[None])
+    assert explain("gradcam", model_pass).equal(torch.zeros(1, 1, 2, 2))
+    assert explain("gradcam", model_pass, 1).equal((A.sum(0))[None, None])
 
 
 @pytest.mark.parametrize("name", ["cam", *BY_GRADIENT, *BY_FORWARD])
 def test_maps_have_the_image_s_size(name: str) -> None:
     """Whatever the layer's grid, one channel at the image's height and width."""
-    run = make_pass(make_model(Pooled(), cam_layer="relu"), torch.rand(2, 3, 10, 14))
-    assert explain(name, run).shape == (2, 1, 10, 14)
+    model_pass = make_pass(make_model(Pooled(), cam_layer="relu"), torch.rand(2, 3, 10, 14))
+    assert explain(name, model_pass).shape == (2, 1, 10, 14)
 
 
 def test_cam_needs_one_linear_layer_on_the_pooled_channels() -> None:
@@ -151,9 +153,9 @@ def test_cam_needs_one_linear_layer_on_the_pooled_channels() -> None:
             super().__init__()
             self.more = nn.Linear(3, 3)
 
-    run = make_pass(make_model(Deep(), cam_layer="relu"), random_images(1))
+    model_pass = make_pass(make_model(Deep(), cam_layer="relu"), random_images(1))
     with pytest.raises(ModelError, match=r"one linear layer of 5 inputs.*'Deep' has 2 linear layers\. Use gradcam"):
-        explain("cam", run)
+        explain("cam", model_pass)
     with pytest.raises(ModelError, match="has 0 linear layers"):
         explain("cam", by_hand())
 
@@ -164,20 +166,20 @@ def test_cam_needs_one_linear_layer_on_the_pooled_channels() -> None:
 @pytest.mark.parametrize("target", [0, 1, 2])
 def test_after_average_pooling_the_gradient_methods_are_cam(target: int) -> None:
     """Gradients are weights over 16: HiResCAM is CAM/16, XGrad-CAM is Grad-CAM, LayerCAM reads positive weights."""
-    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
-    torch.testing.assert_close(explain("hirescam", run, target), explain("cam", run, target) / 16)
-    torch.testing.assert_close(explain("xgradcam", run, target), explain("gradcam", run, target))
-    weight = run.model.net.head.weight[target].detach().relu()
-    small = torch.einsum("c,bchw->bhw", weight, run.activations)[:, None] / 16
-    torch.testing.assert_close(explain("layercam", run, target), upsample(small, (8, 8)))
+    model_pass = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
+    torch.testing.assert_close(explain("hirescam", model_pass, target), explain("cam", model_pass, target) / 16)
+    torch.testing.assert_close(explain("xgradcam", model_pass, target), explain("gradcam", model_pass, target))
+    weight = model_pass.model.net.head.weight[target].detach().relu()
+    small = torch.einsum("c,bchw->bhw", weight, model_pass.activations)[:, None] / 16
+    torch.testing.assert_close(explain("layercam", model_pass, target), upsample(small, (8, 8)))
 
 
 def test_ablationcam_after_average_pooling_weighs_by_the_contribution() -> None:
     """Without channel k the logit falls by weight times mean activation."""
-    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3), chunk=4)
-    drops = run.model.net.head.weight[1].detach() * run.activations.mean((2, 3))
-    small = torch.einsum("bc,bchw->bhw", drops, run.activations).relu()[:, None]
-    torch.testing.assert_close(explain("ablationcam", run, 1), upsample(small, (8, 8)), rtol=1e-4, atol=1e-5)
+    model_pass = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3), chunk=4)
+    drops = model_pass.model.net.head.weight[1].detach() * model_pass.activations.mean((2, 3))
+    small = torch.einsum("bc,bchw->bhw", drops, model_pass.activations).relu()[:, None]
+    torch.testing.assert_close(explain("ablationcam", model_pass, 1), upsample(small, (8, 8)), rtol=1e-4, atol=1e-5)
 
 
 # Without gradients.
@@ -186,50 +188,52 @@ def test_ablationcam_after_average_pooling_weighs_by_the_contribution() -> None:
 @pytest.mark.parametrize("channels", [5, 20])
 def test_eigencam_is_numpy_s_svd(channels: int) -> None:
     """Places times channels, projected on the first row of Vᵀ, turned to a positive sum; fewer and more than places."""
-    run = make_pass(make_model(Pooled(channels=channels), cam_layer="relu"), random_images(3))
-    found = []
-    for activations in run.activations.double().numpy():
+    model_pass = make_pass(make_model(Pooled(channels=channels), cam_layer="relu"), random_images(3))
+    actual = []
+    for activations in model_pass.activations.double().numpy():
         matrix = activations.reshape(channels, 16).T
         first = matrix @ np.linalg.svd(matrix)[2][0]
-        found.append((first * np.sign(first.sum())).reshape(1, 4, 4))
-    small = torch.tensor(np.array(found)).float()
-    torch.testing.assert_close(explain("eigencam", run), upsample(small, (8, 8)))
+        actual.append((first * np.sign(first.sum())).reshape(1, 4, 4))
+    small = torch.tensor(np.array(actual)).float()
+    torch.testing.assert_close(explain("eigencam", model_pass), upsample(small, (8, 8)))
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_eigencam_of_one_pattern_is_the_pattern(sign: float) -> None:
     """Channels that are multiples of one pattern give it back, times the length of the multiples."""
     pattern, multiples = torch.tensor([[1.0, 2.0], [0.0, -1.0]]), torch.tensor([2.0, -1.0, 2.0])
-    run = make_pass(make_model(Weighted(G), cam_layer="layer"), sign * (multiples[:, None, None] * pattern)[None])
-    torch.testing.assert_close(explain("eigencam", run)[0, 0], 3 * pattern)
+    model_pass = make_pass(
+        make_model(Weighted(G), cam_layer="layer"), sign * (multiples[:, None, None] * pattern)[None]
+    )
+    torch.testing.assert_close(explain("eigencam", model_pass)[0, 0], 3 * pattern)
 
 
 def test_eigencam_reads_no_class_and_is_not_negative_after_relu() -> None:
     """The same map whatever is explained."""
-    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
-    assert explain("eigencam", run, 0).equal(explain("eigencam", run, 2))
-    assert (explain("eigencam", run) >= 0).all()
+    model_pass = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
+    assert explain("eigencam", model_pass, 0).equal(explain("eigencam", model_pass, 2))
+    assert (explain("eigencam", model_pass) >= 0).all()
 
 
 def test_a_broken_image_costs_eigencam_no_other() -> None:
     """Activations that are not finite have a map of NaN; the others keep theirs."""
     images = torch.stack([A, torch.full_like(A, torch.nan), 2 * A])
-    found = explain("eigencam", make_pass(make_model(Weighted(G), cam_layer="layer"), images))
-    assert found[1].isnan().all()
-    torch.testing.assert_close(found[2], 2 * found[0])
+    maps = explain("eigencam", make_pass(make_model(Weighted(G), cam_layer="layer"), images))
+    assert maps[1].isnan().all()
+    torch.testing.assert_close(maps[2], 2 * maps[0])
 
 
-def seen_through(run: Pass, target: int) -> Tensor:
+def seen_through(model_pass: Pass, target: int) -> Tensor:
     """Algorithm 1 of Score-CAM with the mean colour for black, image by image and channel by channel."""
-    size, maps = run.images.shape[2:], []
-    for image, activations in zip(run.images, run.activations, strict=True):
+    size, maps = model_pass.images.shape[2:], []
+    for image, activations in zip(model_pass.images, model_pass.activations, strict=True):
         scores = []
         for channel in activations:
             mask = functional.interpolate(channel[None, None], size=size, mode="bilinear")[0, 0]
             spread = mask.max() - mask.min()
             mask = (mask - mask.min()) / spread if spread else torch.zeros_like(mask)
-            shown = mask * image + (1 - mask) * run.mean[:, None, None]
-            scores.append(run.model.net(shown[None])[0, target])
+            shown = mask * image + (1 - mask) * model_pass.mean[:, None, None]
+            scores.append(model_pass.model.net(shown[None])[0, target])
         weights = torch.exp(torch.stack(scores))
         maps.append(((weights / weights.sum())[:, None, None] * activations).sum(0).relu())
     return upsample(torch.stack(maps)[:, None], (size[0], size[1])).detach()
@@ -241,26 +245,26 @@ def test_scorecam_is_a_loop_over_all_channels(chunk: int) -> None:
     net = Pooled()
     with torch.no_grad():
         net.conv.weight[3], net.conv.bias[3] = 0, -1
-    run = make_pass(
+    model_pass = make_pass(
         make_model(net, cam_layer="relu"), random_images(3), mean=torch.tensor([0.2, 0.5, 0.7]), chunk=chunk
     )
-    assert not run.activations[:, 3].any()
-    torch.testing.assert_close(explain("scorecam", run, 2), seen_through(run, 2), rtol=1e-4, atol=1e-5)
+    assert not model_pass.activations[:, 3].any()
+    torch.testing.assert_close(explain("scorecam", model_pass, 2), seen_through(model_pass, 2), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("layout", ["channels first", "tokens"])
 def test_ablationcam_is_a_loop_over_all_channels(layout: str) -> None:
     """The network's upper part, run by hand on activations of which one channel is zero."""
     net = Upper(tokens=layout == "tokens")
-    run = make_pass(make_model(net, cam_layer="layer"), random_images(3, size=4), chunk=5)
-    inside = net.layer(run.images.flatten(2).mT if net.tokens else run.images)
+    model_pass = make_pass(make_model(net, cam_layer="layer"), random_images(3, size=4), chunk=5)
+    inside = net.layer(model_pass.images.flatten(2).mT if net.tokens else model_pass.images)
     drops = []
     for channel in range(3):
         without = inside.clone()
         (without.mT if net.tokens else without)[:, channel] = 0
         drops.append((net.above(inside) - net.above(without))[:, 1])
-    small = (torch.stack(drops, 1)[:, :, None, None] * run.images).sum(1, keepdim=True).relu()
-    torch.testing.assert_close(explain("ablationcam", run, 1), small)
+    small = (torch.stack(drops, 1)[:, :, None, None] * model_pass.images).sum(1, keepdim=True).relu()
+    torch.testing.assert_close(explain("ablationcam", model_pass, 1), small)
 
 
 class Upper(nn.Module):
@@ -311,15 +315,15 @@ def test_tokens_and_channels_last_have_the_maps_of_channels_first(
     stream = torch.Generator().manual_seed(0)
     images, weight = torch.rand((2, 3, *size), generator=stream), torch.randn((3, *size), generator=stream)
     expected = explain(name, make_pass(make_model(Weighted(weight), cam_layer="layer"), images))
-    found = explain(name, make_pass(make_model(Laid(weight, extra), cam_layer="layer"), images))
-    torch.testing.assert_close(found, expected)
+    maps = explain(name, make_pass(make_model(Laid(weight, extra), cam_layer="layer"), images))
+    torch.testing.assert_close(maps, expected)
 
 
 def test_patches_that_the_logits_do_not_read_are_an_error() -> None:
     """Where only the class token goes on, a map of zeros would pass for an explanation."""
-    run = make_pass(make_model(Laid(G, 1), cam_layer="layer"), A[None])
+    model_pass = make_pass(make_model(Laid(G, 1), cam_layer="layer"), A[None])
     with pytest.raises(ModelError, match="'layer' the logits of 'Laid' read the class token only"):
-        explain("gradcam", run, 1)
+        explain("gradcam", model_pass, 1)
 
 
 @pytest.mark.parametrize(
@@ -366,26 +370,27 @@ def test_the_grid_is_told_from_the_channels_by_its_proportions(shape: tuple[int,
 
 def test_guided_gradcam_is_captum_s() -> None:
     """With Captum's Grad-CAM enlarged bilinearly too."""
-    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
+    model_pass = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        both = GuidedGradCam(run.model.net, run.model.net.relu)
-        expected = both.attribute(run.images.clone().requires_grad_(), target=1, interpolate_mode="bilinear")
-    torch.testing.assert_close(explain("guided_gradcam", run, 1), expected.detach())
+        method = GuidedGradCam(model_pass.model.net, model_pass.model.net.relu)
+        expected = method.attribute(model_pass.images.clone().requires_grad_(), target=1, interpolate_mode="bilinear")
+    torch.testing.assert_close(explain("guided_gradcam", model_pass, 1), expected.detach())
 
 
 def test_guided_gradcam_takes_the_gradient_of_guided_backprop() -> None:
     """Together they ask for two passes, the guided and the plain one; each is charged what it takes alone."""
-    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
-    with run.meter.attach(run.model.net):
-        with run.measure_cost() as first:
-            explain("guided_backprop", run, 1)
-        with run.measure_cost() as second:
-            explain("guided_gradcam", run, 1)
-        explain("guided_backprop", run, 1)
-    assert (first.forwards, second.forwards, run.meter.forwards, run.meter.backwards) == (3, 6, 6, 6)
+    model_pass = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
+    with model_pass.meter.attach(model_pass.model.net):
+        with model_pass.measure_cost() as first:
+            explain("guided_backprop", model_pass, 1)
+        with model_pass.measure_cost() as second:
+            explain("guided_gradcam", model_pass, 1)
+        explain("guided_backprop", model_pass, 1)
+    assert (first.forwards, second.forwards, model_pass.meter.forwards, model_pass.meter.backwards) == (3, 6, 6, 6)
     torch.testing.assert_close(
-        explain("guided_backprop", run, 0), explain("guided_backprop", make_pass(run.model, run.images), 0)
+        explain("guided_backprop", model_pass, 0),
+        explain("guided_backprop", make_pass(model_pass.model, model_pass.images), 0),
     )
 
 
@@ -445,15 +450,15 @@ class Staged(nn.Module):
 def test_fusion_is_the_largest_scaled_layercam(stride: int, gamma: float) -> None:
     """Of stem, first block and CAM layer, found without being named: tanh(γ·M/max M), then the maximum."""
     size = 8 * stride
-    run = make_pass(make_model(Staged(stride), cam_layer="cam"), random_images(3, size))
-    net, fused = run.model.net, torch.zeros(3, 1, size, size)
-    stages = net.stages(run.images.clone().requires_grad_())
+    model_pass = make_pass(make_model(Staged(stride), cam_layer="cam"), random_images(3, size))
+    net, fused = model_pass.model.net, torch.zeros(3, 1, size, size)
+    stages = net.stages(model_pass.images.clone().requires_grad_())
     logit = net.head(net.pool(net.after(stages[-1])).flatten(1))[:, 1].sum()
     for gradient, stage in zip(torch.autograd.grad(logit, stages), stages, strict=True):
         small = (gradient.relu() * stage.detach()).sum(1, keepdim=True).relu()
         small = small / small.amax((2, 3), keepdim=True)
         fused = torch.maximum(fused, torch.tanh(gamma * upsample(small, (size, size))))
-    torch.testing.assert_close(explain("layercam_fusion", run, 1, gamma=gamma), fused)
+    torch.testing.assert_close(explain("layercam_fusion", model_pass, 1, gamma=gamma), fused)
 
 
 def test_fusion_of_a_silent_class_is_zero() -> None:
@@ -496,29 +501,29 @@ def test_fusion_refuses_a_gamma_of_zero() -> None:
 def test_cost_is_exact(name: str, forwards: int, backwards: int) -> None:
     """One forward and at most one backward an image; a forward per channel where channels are asked."""
     net = Pooled(channels=8) if name == "cam" else Staged()
-    run = make_pass(make_model(net, cam_layer="relu" if name == "cam" else "cam"), random_images(3), chunk=7)
-    cost = measure_cost(run, name)
+    model_pass = make_pass(make_model(net, cam_layer="relu" if name == "cam" else "cam"), random_images(3), chunk=7)
+    cost = measure_cost(model_pass, name)
     assert (cost.forwards, cost.backwards) == (forwards, backwards)
 
 
 def test_gradient_methods_share_one_forward_and_one_backward() -> None:
     """Together they cost what one costs."""
-    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
-    with run.meter.attach(run.model.net):
+    model_pass = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
+    with model_pass.meter.attach(model_pass.model.net):
         for name in ("cam", "eigencam", "saliency", "input_x_gradient", *BY_GRADIENT):
-            explain(name, run, 1)
-    assert (run.meter.forwards, run.meter.backwards) == (3, 3)
+            explain(name, model_pass, 1)
+    assert (model_pass.meter.forwards, model_pass.meter.backwards) == (3, 3)
 
 
 def test_guided_backpropagation_is_done_once_in_a_pass() -> None:
     """Guided Grad-CAM takes the one that is there, and its account still says what it costs alone."""
-    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
-    with run.meter.attach(run.model.net):
-        explain("guided_backprop", run, 1)
-        with run.measure_cost() as cost:
-            explain("guided_gradcam", run, 1)
-        explain("deconvnet", run, 1)
-    assert (run.meter.forwards, run.meter.backwards) == (9, 9)
+    model_pass = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
+    with model_pass.meter.attach(model_pass.model.net):
+        explain("guided_backprop", model_pass, 1)
+        with model_pass.measure_cost() as cost:
+            explain("guided_gradcam", model_pass, 1)
+        explain("deconvnet", model_pass, 1)
+    assert (model_pass.meter.forwards, model_pass.meter.backwards) == (9, 9)
     assert (cost.forwards, cost.backwards) == (6, 6)
 
 
@@ -526,11 +531,11 @@ def test_guided_backpropagation_is_done_once_in_a_pass() -> None:
 def test_no_hook_is_left_behind_by_a_failure(name: str) -> None:
     """Also where the network raises in the middle."""
     net = Staged()
-    run = make_pass(make_model(net, cam_layer="cam"), random_images(2))
-    assert len(run.activations) == 2
+    model_pass = make_pass(make_model(net, cam_layer="cam"), random_images(2))
+    assert len(model_pass.activations) == 2
     net.head.forward = lambda _: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        explain(name, run)
+        explain(name, model_pass)
     assert not any(module._forward_hooks for module in net.modules())
 
 
@@ -574,12 +579,12 @@ def test_up_to_scale_it_is_pytorch_grad_cam_s(name: str, theirs: str) -> None:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     net = Full(scale=1e3 if name == "gradcam_plus_plus" else 1.0)
-    run = make_pass(make_model(net, cam_layer="relu"), random_images(3), mean=torch.zeros(3))
+    model_pass = make_pass(make_model(net, cam_layer="relu"), random_images(3), mean=torch.zeros(3))
     for target in range(3):
-        with getattr(library, theirs)(run.model.net, [run.model.net.relu]) as made:
-            images = run.images.clone().requires_grad_()
-            expected = torch.tensor(made(images, [ClassifierOutputTarget(target)] * 3))
-        ours = explain(name, run, target)[:, 0].relu()
+        with getattr(library, theirs)(model_pass.model.net, [model_pass.model.net.relu]) as method:
+            images = model_pass.images.clone().requires_grad_()
+            expected = torch.tensor(method(images, [ClassifierOutputTarget(target)] * 3))
+        ours = explain(name, model_pass, target)[:, 0].relu()
         low, high = ours.amin((1, 2), keepdim=True), ours.amax((1, 2), keepdim=True)
         assert (high > low).any()
         torch.testing.assert_close((ours - low) / (high - low + 1e-7), expected, rtol=0, atol=1e-5)

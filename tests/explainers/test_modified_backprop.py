@@ -98,14 +98,14 @@ def pixel(*values: float) -> Tensor:
     return torch.tensor(values).view(1, 3, 1, 1)
 
 
-def start(run: Pass) -> Tensor:
-    return run.mean.view(1, 3, 1, 1).expand_as(run.images)
+def start(model_pass: Pass) -> Tensor:
+    return model_pass.mean.view(1, 3, 1, 1).expand_as(model_pass.images)
 
 
-def change(run: Pass, target: int) -> Tensor:
-    """How far the target logit is above that of the mean colour."""
+def change(model_pass: Pass, target: int) -> Tensor:
+    """The target logit minus that of the mean colour."""
     with torch.no_grad():
-        return (run.model.net(run.images) - run.model.net(start(run)))[:, target]
+        return (model_pass.model.net(model_pass.images) - model_pass.model.net(start(model_pass)))[:, target]
 
 
 def shipped() -> Model:
@@ -120,12 +120,14 @@ def shipped() -> Model:
     return make_model(net)
 
 
-def captum(method: type, run: Pass, target: int, *others: Tensor) -> Tensor:
+def captum(method: type, model_pass: Pass, target: int, *extra: Tensor) -> Tensor:
     """What a class of Captum's says, which warns that it sets hooks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found: Tensor = method(run.model.net).attribute(run.images.clone(), *others, target=targets(run, target))
-    return found.detach()
+        maps: Tensor = method(model_pass.model.net).attribute(
+            model_pass.images.clone(), *extra, target=targets(model_pass, target)
+        )
+    return maps.detach()
 
 
 # Guided backpropagation and the deconvolution network.
@@ -134,8 +136,8 @@ def captum(method: type, run: Pass, target: int, *others: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", ["guided_backprop", "deconvnet"])
 def test_without_relu_they_are_the_gradient(name: str) -> None:
     """A network without ReLU has nothing to rectify, and the traits say which map it then equals."""
-    run = make_pass(Linear(WEIGHT), random_images(2))
-    assert explain(name, run, 1).equal(explain("saliency", run, 1))
+    model_pass = make_pass(Linear(WEIGHT), random_images(2))
+    assert explain(name, model_pass, 1).equal(explain("saliency", model_pass, 1))
     assert explainers[name].traits.same_as == "saliency"
     smooth = make_pass(Stack(nn.Softplus()), random_images(2))
     torch.testing.assert_close(explain(name, smooth), explain("saliency", smooth))
@@ -148,9 +150,9 @@ def test_guided_backprop_by_hand_one_unit_at_a_time() -> None:
     and the last: 2·(1,0,0) + 1·(1,1,0) = (3,1,0). The gradient would be (3,1,−4).
     """
     net = Layers([[1, 0, 0], [0, -1, 0], [0, 0, 1], [1, 1, 0]], np.eye(4).tolist(), [2, 5, -4, 1])
-    run = make_pass(net, pixel(1.0, 2.0, 3.0))
-    assert explain("guided_backprop", run).flatten().tolist() == [3, 1, 0]
-    assert explain("saliency", run).flatten().tolist() == [3, 1, -4]
+    model_pass = make_pass(net, pixel(1.0, 2.0, 3.0))
+    assert explain("guided_backprop", model_pass).flatten().tolist() == [3, 1, 0]
+    assert explain("saliency", model_pass).flatten().tolist() == [3, 1, -4]
 
 
 def test_deconvnet_by_hand_one_unit_at_a_time() -> None:
@@ -178,27 +180,27 @@ def test_rectified_signals_are_positive_behind_a_positive_layer() -> None:
     """With positive input weights everything that arrives is positive, and the plain gradient is untouched after."""
     torch.manual_seed(0)
     first, second, head = torch.rand(6, 3), torch.randn(5, 6), torch.randn(5)
-    run = make_pass(Layers(first.tolist(), second.tolist(), head.tolist()), torch.rand(4, 3, 1, 1))
-    before = explain("saliency", run).clone()
-    assert (explain("guided_backprop", run) >= 0).all()
-    assert (explain("deconvnet", run) >= 0).all()
-    assert explain("saliency", make_pass(run.model, run.images)).equal(before)
+    model_pass = make_pass(Layers(first.tolist(), second.tolist(), head.tolist()), torch.rand(4, 3, 1, 1))
+    before = explain("saliency", model_pass).clone()
+    assert (explain("guided_backprop", model_pass) >= 0).all()
+    assert (explain("deconvnet", model_pass) >= 0).all()
+    assert explain("saliency", make_pass(model_pass.model, model_pass.images)).equal(before)
 
 
 @pytest.mark.parametrize(("name", "peer"), [("guided_backprop", GuidedBackprop), ("deconvnet", Deconvolution)])
 @pytest.mark.parametrize("net", [Pooled(), Stack(nn.ReLU()), Stack(nn.ReLU(), nn.MaxPool2d(3, 2))])
 def test_rectified_gradients_are_captum_s(name: str, peer: type, net: nn.Module) -> None:
     """With one ReLU, one at two places, and max pooling between."""
-    run = make_pass(net, random_images(3))
-    torch.testing.assert_close(explain(name, run, 1), captum(peer, run, 1), rtol=1e-5, atol=1e-5)
+    model_pass = make_pass(net, random_images(3))
+    torch.testing.assert_close(explain(name, model_pass, 1), captum(peer, model_pass, 1), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "peer"), [("guided_backprop", GuidedBackprop), ("deconvnet", Deconvolution)])
 def test_on_the_shipped_architecture_too(name: str, peer: type) -> None:
     """With residual blocks and batch norms, relative to the map's largest value."""
-    run = make_pass(shipped(), random_images(3, 32))
-    expected = captum(peer, run, 1)
-    torch.testing.assert_close(explain(name, run, 1) / expected.abs().max(), expected / expected.abs().max())
+    model_pass = make_pass(shipped(), random_images(3, 32))
+    expected = captum(peer, model_pass, 1)
+    torch.testing.assert_close(explain(name, model_pass, 1) / expected.abs().max(), expected / expected.abs().max())
 
 
 # DeepLIFT.
@@ -206,16 +208,16 @@ def test_on_the_shipped_architecture_too(name: str, peer: type) -> None:
 
 def test_deeplift_of_a_linear_model_is_weight_times_difference() -> None:
     """Nothing to rescale."""
-    run = make_pass(Linear(WEIGHT), random_images(3), mean=MEAN)
-    torch.testing.assert_close(explain("deeplift", run, 1), WEIGHT[1] * (run.images - start(run)))
+    model_pass = make_pass(Linear(WEIGHT), random_images(3), mean=MEAN)
+    torch.testing.assert_close(explain("deeplift", model_pass, 1), WEIGHT[1] * (model_pass.images - start(model_pass)))
 
 
 def test_deeplift_sees_what_is_saturated() -> None:
     """1 − relu(1 − x − y) at (1, 1) from (0, 0): the gradient is 0, but each gets half of the change of 1."""
-    run = make_pass(Saturating(), pixel(1.0, 1.0, 0.0), mean=BLACK)
-    assert explain("saliency", run).equal(pixel(0.0, 0.0, 0.0))
-    torch.testing.assert_close(explain("deeplift", run), pixel(0.5, 0.5, 0.0))
-    torch.testing.assert_close(explain("deeplift", run, 1), pixel(-0.5, -0.5, 0.0))
+    model_pass = make_pass(Saturating(), pixel(1.0, 1.0, 0.0), mean=BLACK)
+    assert explain("saliency", model_pass).equal(pixel(0.0, 0.0, 0.0))
+    torch.testing.assert_close(explain("deeplift", model_pass), pixel(0.5, 0.5, 0.0))
+    torch.testing.assert_close(explain("deeplift", model_pass, 1), pixel(-0.5, -0.5, 0.0))
 
 
 @pytest.mark.parametrize(
@@ -225,25 +227,29 @@ def test_deeplift_sees_what_is_saturated() -> None:
 )
 def test_one_activation_gets_its_whole_change(module: nn.Module) -> None:
     """f(x) − f(mean), whatever its curve."""
-    run = make_pass(One(module), torch.randn((5, 3, 1, 1), generator=torch.Generator().manual_seed(1)) * 4, mean=MEAN)
-    found = explain("deeplift", run)
-    torch.testing.assert_close(found[:, 0, 0, 0], change(run, 0))
-    assert (found[:, 1:] == 0).all()
+    model_pass = make_pass(
+        One(module), torch.randn((5, 3, 1, 1), generator=torch.Generator().manual_seed(1)) * 4, mean=MEAN
+    )
+    maps = explain("deeplift", model_pass)
+    torch.testing.assert_close(maps[:, 0, 0, 0], change(model_pass, 0))
+    assert (maps[:, 1:] == 0).all()
 
 
 @pytest.mark.parametrize("net", [Pooled(), TwoReLUs(), TwoReLUs(nn.AvgPool2d(2))])
 def test_deeplift_is_captum_s(net: nn.Module) -> None:
     """On ReLU networks whose modules are used once."""
-    run = make_pass(net, random_images(3), mean=MEAN)
-    torch.testing.assert_close(explain("deeplift", run, 1), captum(DeepLift, run, 1, start(run)), rtol=1e-4, atol=1e-5)
+    model_pass = make_pass(net, random_images(3), mean=MEAN)
+    torch.testing.assert_close(
+        explain("deeplift", model_pass, 1), captum(DeepLift, model_pass, 1, start(model_pass)), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_deeplift_is_captum_s_on_the_shipped_architecture() -> None:
     """With residual blocks and batch norms, relative to the map's largest value."""
-    run = make_pass(shipped(), random_images(3, 32), mean=MEAN)
-    expected = captum(DeepLift, run, 1, start(run))
+    model_pass = make_pass(shipped(), random_images(3, 32), mean=MEAN)
+    expected = captum(DeepLift, model_pass, 1, start(model_pass))
     scale = expected.abs().max()
-    torch.testing.assert_close(explain("deeplift", run, 1) / scale, expected / scale, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(explain("deeplift", model_pass, 1) / scale, expected / scale, rtol=1e-4, atol=1e-5)
 
 
 def test_a_module_may_be_used_twice() -> None:
@@ -256,10 +262,10 @@ def test_a_module_may_be_used_twice() -> None:
 @pytest.mark.parametrize("pool", [None, nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(3, 1)])
 def test_deeplift_is_complete(activation: nn.Module, pool: nn.Module | None) -> None:
     """It adds up to the change from the mean colour to float precision, where pooling windows overlap too."""
-    run = make_pass(Stack(activation, pool), random_images(5), mean=MEAN)
+    model_pass = make_pass(Stack(activation, pool), random_images(5), mean=MEAN)
     for target in range(3):
-        size = explain("deeplift", run, target).abs().sum((1, 2, 3))
-        error = (explain("deeplift", run, target).sum((1, 2, 3)) - change(run, target)).abs()
+        size = explain("deeplift", model_pass, target).abs().sum((1, 2, 3))
+        error = (explain("deeplift", model_pass, target).sum((1, 2, 3)) - change(model_pass, target)).abs()
         assert (error < 1e-5 * size).all()
 
 
@@ -273,8 +279,12 @@ def test_deeplift_is_complete(activation: nn.Module, pool: nn.Module | None) -> 
 )
 def test_deeplift_through_max_pooling_is_captum_s_where_captum_is_right(net: nn.Module, right: bool) -> None:
     """Where windows overlap, or behind a ReLU, Captum's values miss the change of the logit, and ours do not."""
-    run = make_pass(net, random_images(3), mean=MEAN)
-    found, peer, due = explain("deeplift", run, 1), captum(DeepLift, run, 1, start(run)), change(run, 1)
+    model_pass = make_pass(net, random_images(3), mean=MEAN)
+    found, peer, due = (
+        explain("deeplift", model_pass, 1),
+        captum(DeepLift, model_pass, 1, start(model_pass)),
+        change(model_pass, 1),
+    )
     torch.testing.assert_close(found.sum((1, 2, 3)), due, rtol=1e-4, atol=1e-4)
     missed = ((peer.sum((1, 2, 3)) - due) / due).abs()
     if right:
@@ -308,19 +318,19 @@ def test_the_mean_colour_itself_has_a_zero_map() -> None:
     """Without difference there is nothing to hand down, and nobody else's slope."""
     plain = MEAN.view(1, 3, 1, 1).expand(1, 3, 8, 8)
     net = Stack(nn.ReLU(), nn.MaxPool2d(3, 2))
-    found = explain("deeplift", make_pass(net, torch.cat([plain, random_images(2)]), mean=MEAN))
-    assert found[0].equal(torch.zeros(3, 8, 8))
-    torch.testing.assert_close(found[1:], explain("deeplift", make_pass(net, random_images(2), mean=MEAN)))
+    maps = explain("deeplift", make_pass(net, torch.cat([plain, random_images(2)]), mean=MEAN))
+    assert maps[0].equal(torch.zeros(3, 8, 8))
+    torch.testing.assert_close(maps[1:], explain("deeplift", make_pass(net, random_images(2), mean=MEAN)))
 
 
 @pytest.mark.parametrize("name", ["deeplift", "deeplift_shap"])
 @pytest.mark.parametrize("activation", [torch.relu, lambda x: x * x.sigmoid(), lambda x: x * x.mean(1, keepdim=True)])
 def test_a_model_whose_values_do_not_add_up_is_refused(name: str, activation: Callable[[Tensor], Tensor]) -> None:
     """Activations that are functions, and products of signals, have no rule; no hook stays behind."""
-    run = make_pass(Stack(activation, nn.MaxPool2d(2)), random_images(3))
+    model_pass = make_pass(Stack(activation, nn.MaxPool2d(2)), random_images(3))
     with pytest.raises(ModelError, match="'Stack' has parts for which DeepLIFT has no rule"):
-        explain(name, run)
-    assert not any(module._forward_hooks for module in run.model.net.modules())
+        explain(name, model_pass)
+    assert not any(module._forward_hooks for module in model_pass.model.net.modules())
 
 
 # Several baselines.
@@ -332,24 +342,24 @@ def reference(count: int) -> ReferenceImages:
 
 def test_deeplift_shap_is_captum_s() -> None:
     """The mean over the reference images."""
-    others = reference(4)
-    run = make_pass(TwoReLUs(), random_images(3), reference=others)
-    expected = captum(DeepLiftShap, run, 1, others.images)
-    torch.testing.assert_close(explain("deeplift_shap", run, 1, baselines=9), expected, rtol=1e-4, atol=1e-5)
+    references = reference(4)
+    model_pass = make_pass(TwoReLUs(), random_images(3), reference=references)
+    expected = captum(DeepLiftShap, model_pass, 1, references.images)
+    torch.testing.assert_close(explain("deeplift_shap", model_pass, 1, baselines=9), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_deeplift_shap_takes_evenly_spaced_references() -> None:
     """Three of nine are the first, the middle and the last."""
-    others = reference(9)
-    few = ReferenceImages(others.images[[0, 4, 8]], ("a", "b", "c"))
-    found = explain("deeplift_shap", make_pass(Pooled(), random_images(2), reference=others), baselines=3)
-    torch.testing.assert_close(found, explain("deeplift_shap", make_pass(Pooled(), random_images(2), reference=few)))
+    references = reference(9)
+    few = ReferenceImages(references.images[[0, 4, 8]], ("a", "b", "c"))
+    maps = explain("deeplift_shap", make_pass(Pooled(), random_images(2), reference=references), baselines=3)
+    torch.testing.assert_close(maps, explain("deeplift_shap", make_pass(Pooled(), random_images(2), reference=few)))
 
 
 def test_deeplift_shap_without_reference_is_deeplift() -> None:
     """The mean colour is the one baseline; no baseline at all is refused."""
-    run = make_pass(Pooled(), random_images(2), mean=MEAN)
-    assert explain("deeplift_shap", run).equal(explain("deeplift", run))
+    model_pass = make_pass(Pooled(), random_images(2), mean=MEAN)
+    assert explain("deeplift_shap", model_pass).equal(explain("deeplift", model_pass))
     with pytest.raises(BadParameter, match="deeplift_shap: baselines must be at least 1"):
         explainers["deeplift_shap"].create({"baselines": 0})
 
@@ -362,34 +372,34 @@ def test_fullgrad_by_hand() -> None:
 
     After average pooling over 4 × 4 places each firing place of channel c has the gradient w_c/16.
     """
-    run = make_pass(Pooled(), random_images(3))
-    net, weight = run.model.net, run.model.net.head.weight[1]
-    fires = net.conv(run.images) > 0
+    model_pass = make_pass(Pooled(), random_images(3))
+    net, weight = model_pass.model.net, model_pass.model.net.head.weight[1]
+    fires = net.conv(model_pass.images) > 0
     biases = ((weight * net.conv.bias).abs()[:, None, None] / 16 * fires).sum(1, keepdim=True)
-    shown = (run.images * run.input_gradient(targets(run, 1))).abs().sum(1, keepdim=True)
-    torch.testing.assert_close(explain("fullgrad", run, 1), shown + upsample(biases, (8, 8)))
+    shown = (model_pass.images * model_pass.input_gradient(targets(model_pass, 1))).abs().sum(1, keepdim=True)
+    torch.testing.assert_close(explain("fullgrad", model_pass, 1), shown + upsample(biases, (8, 8)))
 
 
 def test_the_terms_of_fullgrad_add_up_to_the_logit() -> None:
     """Input, convolutions, batch norms, shortcuts and head: signed, on the shipped architecture and two toys."""
-    for made, size in (
+    for model, size in (
         (shipped(), 32),
         (make_model(Pooled()), 8),
         (make_model(Stack(nn.ReLU(), nn.MaxPool2d(3, 2))), 8),
     ):
-        run = make_pass(made, random_images(3, size))
-        terms = FullGradTerms(run.images)
+        model_pass = make_pass(model, random_images(3, size))
+        terms = FullGradTerms(model_pass.images)
         handles = [
             module.register_forward_hook(terms.hook)
-            for module in made.net.modules()
+            for module in model.net.modules()
             if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
         ]
-        run.gradient(run.images, targets(run, 2))
+        model_pass.gradient(model_pass.images, targets(model_pass, 2))
         for handle in handles:
             handle.remove()
-        error = (terms.total - run.logits[:, 2]).abs()
+        error = (terms.total - model_pass.logits[:, 2]).abs()
         assert (error < 1e-5 * terms.magnitude).all()
-        assert (terms.magnitude > run.logits[:, 2].abs()).all()
+        assert (terms.magnitude > model_pass.logits[:, 2].abs()).all()
 
 
 def test_the_input_is_what_the_first_layer_sees() -> None:
@@ -404,8 +414,8 @@ def test_the_input_is_what_the_first_layer_sees() -> None:
             return self.net((images - 0.5) / 0.25)
 
     images = random_images(3)
-    found = explain("fullgrad", make_pass(Normalising(), images), 1)
-    torch.testing.assert_close(found, explain("fullgrad", make_pass(Pooled(), (images - 0.5) / 0.25), 1))
+    maps = explain("fullgrad", make_pass(Normalising(), images), 1)
+    torch.testing.assert_close(maps, explain("fullgrad", make_pass(Pooled(), (images - 0.5) / 0.25), 1))
 
 
 def test_a_batch_norm_s_bias_is_its_answer_to_zero() -> None:
@@ -428,8 +438,8 @@ def test_a_batch_norm_s_bias_is_its_answer_to_zero() -> None:
     scale = normed.norm.weight / (normed.norm.running_var + normed.norm.eps).sqrt()
     plain.conv.weight.data.copy_(normed.conv.weight * scale[:, None, None, None])
     plain.conv.bias.data.copy_(normed.norm.bias - normed.norm.running_mean * scale)
-    found = explain("fullgrad", make_pass(normed, random_images(3)), 2)
-    torch.testing.assert_close(found, explain("fullgrad", make_pass(plain, random_images(3)), 2))
+    maps = explain("fullgrad", make_pass(normed, random_images(3)), 2)
+    torch.testing.assert_close(maps, explain("fullgrad", make_pass(plain, random_images(3)), 2))
 
 
 def test_fullgrad_is_not_scaled() -> None:
@@ -446,36 +456,36 @@ def test_fullgrad_refuses_what_it_does_not_explain() -> None:
     """A network without biases in the image, and one whose terms do not add up."""
     with pytest.raises(ModelError, match="'Linear' has no convolution or batch norm with a bias"):
         explain("fullgrad", make_pass(Linear(WEIGHT), random_images(1)))
-    run = make_pass(Stack(nn.GELU()), random_images(3))
+    model_pass = make_pass(Stack(nn.GELU()), random_images(3))
     with pytest.raises(ModelError, match="'Stack' has parts for which FullGrad has no rule"):
-        explain("fullgrad", run)
-    assert not any(module._forward_hooks for module in run.model.net.modules())
+        explain("fullgrad", model_pass)
+    assert not any(module._forward_hooks for module in model_pass.model.net.modules())
 
 
 # All of them.
 
 
 @pytest.mark.parametrize(
-    ("name", "each"), [*((name, 1) for name in NAMES if name != "deeplift_shap"), ("deeplift_shap", 3)]
+    ("name", "per_image"), [*((name, 1) for name in NAMES if name != "deeplift_shap"), ("deeplift_shap", 3)]
 )
 @pytest.mark.parametrize("chunk", [2, 64])
-def test_each_costs_a_forward_and_a_backward(name: str, each: int, chunk: int) -> None:
+def test_each_costs_a_forward_and_a_backward(name: str, per_image: int, chunk: int) -> None:
     """For each image, and each of DeepLIFT SHAP's baselines; the baseline itself is not counted."""
-    run = make_pass(Pooled(), random_images(5), chunk=chunk, reference=reference(3))
-    with run.meter.attach(run.model.net):
-        explain(name, run)
-    assert (run.meter.forwards, run.meter.backwards) == (5 * each, 5 * each)
+    model_pass = make_pass(Pooled(), random_images(5), chunk=chunk, reference=reference(3))
+    with model_pass.meter.attach(model_pass.model.net):
+        explain(name, model_pass)
+    assert (model_pass.meter.forwards, model_pass.meter.backwards) == (5 * per_image, 5 * per_image)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_chunk_does_not_change_the_map(name: str) -> None:
     """Nor is any model call larger."""
     sizes: list[int] = []
-    run = make_pass(Stack(nn.ReLU(), nn.MaxPool2d(3, 2)), random_images(11), reference=reference(3))
-    expected = explain(name, run)
-    run.model.net.first.register_forward_hook(lambda _m, images, _o: sizes.append(len(images[0])))
-    found = explain(name, make_pass(run.model, random_images(11), chunk=8, reference=reference(3)))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    model_pass = make_pass(Stack(nn.ReLU(), nn.MaxPool2d(3, 2)), random_images(11), reference=reference(3))
+    expected = explain(name, model_pass)
+    model_pass.model.net.first.register_forward_hook(lambda _m, images, _o: sizes.append(len(images[0])))
+    maps = explain(name, make_pass(model_pass.model, random_images(11), chunk=8, reference=reference(3)))
+    torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-6)
     assert max(sizes) == 8
 
 
@@ -488,7 +498,7 @@ def test_no_hook_stays_behind_an_error(name: str) -> None:
             super().forward(images)
             raise ValueError("broken")
 
-    run = make_pass(Broken(), random_images(1))
+    model_pass = make_pass(Broken(), random_images(1))
     with pytest.raises(ValueError, match="broken"):
-        explain(name, run)
-    assert not any(module._forward_hooks or module._backward_hooks for module in run.model.net.modules())
+        explain(name, model_pass)
+    assert not any(module._forward_hooks or module._backward_hooks for module in model_pass.model.net.modules())

@@ -36,25 +36,27 @@ def test_the_oracle_spreads_each_fall_over_what_changed() -> None:
     expected = torch.zeros(2, 1, 4, 4)
     expected[:, :, 0] = 2.1
     expected[0, 0, 1, 1] = 2.25
-    run = make_pass(net, batch)
-    torch.testing.assert_close(explain("oracle", run, draws=2), expected, rtol=1e-4, atol=1e-5)
+    model_pass = make_pass(net, batch)
+    torch.testing.assert_close(explain("oracle", model_pass, draws=2), expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(explain("oracle", make_pass(net, batch), 1, draws=2), torch.zeros(2, 1, 4, 4))
 
 
 def test_the_oracle_of_one_image_is_its_own() -> None:
     """Alone, an image has the oracle map that it has among others."""
     parts, rerender = parts_and_redraw()
-    run = make_pass(Linear(torch.rand(2, 3, 4, 4)), make_batch(torch.ones(2, 3, 4, 4), parts=parts, rerender=rerender))
-    whole = explain("oracle", run, draws=2)
+    model_pass = make_pass(
+        Linear(torch.rand(2, 3, 4, 4)), make_batch(torch.ones(2, 3, 4, 4), parts=parts, rerender=rerender)
+    )
+    expected = explain("oracle", model_pass, draws=2)
     for row in range(2):
-        torch.testing.assert_close(explain("oracle", run.single_image(row), draws=2), whole[row : row + 1])
+        torch.testing.assert_close(explain("oracle", model_pass.single_image(row), draws=2), expected[row : row + 1])
 
 
 def test_without_redrawing_the_oracle_is_the_region() -> None:
     """Where nothing can be drawn anew the planted region is the map; without truth there is no oracle."""
     regions = torch.eye(8, dtype=torch.bool).expand(2, 8, 8)
-    run = make_pass(Pooled(), make_batch(random_images(2), regions=regions))
-    assert explain("oracle", run).equal(regions[:, None].float())
+    model_pass = make_pass(Pooled(), make_batch(random_images(2), regions=regions))
+    assert explain("oracle", model_pass).equal(regions[:, None].float())
     with pytest.raises(DataError, match="needs data with planted truth"):
         explain("oracle", make_pass(Pooled(), random_images(1)))
 
@@ -73,10 +75,10 @@ def test_the_opposite_is_the_oracle_with_its_sign_turned(draws: int) -> None:
     redrawn = make_batch(torch.ones(2, 3, 4, 4), parts=parts, rerender=rerender)
     planted = make_batch(random_images(2, 4), regions=torch.eye(4, dtype=torch.bool).expand(2, 4, 4))
     for batch in (redrawn, planted):
-        run = make_pass(Linear(torch.rand(2, 3, 4, 4)), batch)
-        truth = explain("oracle", run, draws=draws)
+        model_pass = make_pass(Linear(torch.rand(2, 3, 4, 4)), batch)
+        truth = explain("oracle", model_pass, draws=draws)
         assert truth.abs().max() > 0
-        assert explain("anti_oracle", run, draws=draws).equal(-truth)
+        assert explain("anti_oracle", model_pass, draws=draws).equal(-truth)
 
 
 def test_neither_can_be_recommended() -> None:

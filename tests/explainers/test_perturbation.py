@@ -55,25 +55,25 @@ def windows(side: int, length: int, step: int) -> list[range]:
 def test_occlusion_of_a_linear_model_is_a_mean_over_windows(window: float, stride: float) -> None:
     """A window's drop is the sum of w·(x − mean) under it; a pixel has the mean over the windows that cover it."""
     mean = torch.tensor([0.3, 0.5, 0.9])
-    run = make_pass(Linear(WEIGHT), random_images(2), mean=mean)
-    parts = (WEIGHT[1] * (run.images - mean.view(1, 3, 1, 1))).sum(1).double().numpy()
+    model_pass = make_pass(Linear(WEIGHT), random_images(2), mean=mean)
+    parts = (WEIGHT[1] * (model_pass.images - mean.view(1, 3, 1, 1))).sum(1).double().numpy()
     total, covered = np.zeros((2, 8, 8)), np.zeros((8, 8))
     spans = windows(8, round(window * 8), round(stride * 8))
     for rows, columns in itertools.product(spans, spans):
-        place = np.ix_(rows, columns)
-        covered[place] += 1
+        pixels = np.ix_(rows, columns)
+        covered[pixels] += 1
         for image in range(2):
-            total[image][place] += parts[image][place].sum()
-    found = explain("occlusion", run, 1, window=window, stride=stride)
-    np.testing.assert_allclose(found[:, 0], total / covered, rtol=1e-4, atol=1e-5)
+            total[image][pixels] += parts[image][pixels].sum()
+    maps = explain("occlusion", model_pass, 1, window=window, stride=stride)
+    np.testing.assert_allclose(maps[:, 0], total / covered, rtol=1e-4, atol=1e-5)
 
 
 def test_occlusion_of_single_cells_is_their_contribution() -> None:
     """With windows of one cell each, an additive model's contributions come out exactly."""
     contributions = torch.tensor([4.0, -1.0, 3.0, 2.5])
-    run = make_pass(additive(contributions), white_images(2))
-    found = explain("occlusion", run, window=0.5, stride=0.5)
-    torch.testing.assert_close(cell_means(found[:, 0], 2), contributions.expand(2, 4))
+    model_pass = make_pass(additive(contributions), white_images(2))
+    maps = explain("occlusion", model_pass, window=0.5, stride=0.5)
+    torch.testing.assert_close(cell_means(maps[:, 0], 2), contributions.expand(2, 4))
 
 
 @pytest.mark.parametrize("size", [8, 11, 17, 64, 100])
@@ -95,21 +95,21 @@ def test_occlusion_reads_the_logit_also_where_curves_read_the_softmax() -> None:
 @pytest.mark.parametrize(("window", "stride"), [(0.25, 0.125), (0.5, 0.5)])
 def test_occlusion_is_captum_s_where_the_step_divides_the_image(window: float, stride: float) -> None:
     """On a convolutional net, from the same colour, pixel by pixel."""
-    run = make_pass(Pooled(), random_images(2))
+    model_pass = make_pass(Pooled(), random_images(2))
     side, step = round(8 * window), round(8 * stride)
-    theirs = Occlusion(run.model.net).attribute(
-        run.images, (3, side, side), (3, step, step), torch.full((1, 3, 8, 8), 0.5), 1, perturbations_per_eval=4
+    theirs = Occlusion(model_pass.model.net).attribute(
+        model_pass.images, (3, side, side), (3, step, step), torch.full((1, 3, 8, 8), 0.5), 1, perturbations_per_eval=4
     )
-    torch.testing.assert_close(explain("occlusion", run, 1, window=window, stride=stride), theirs[:, :1])
+    torch.testing.assert_close(explain("occlusion", model_pass, 1, window=window, stride=stride), theirs[:, :1])
 
 
 def test_the_square_shows_what_it_is_asked_to() -> None:
     """One square over the whole image: with the imputer blur the drop is that to the blurred image, on every pixel."""
-    run = make_pass(Linear(WEIGHT), random_images(2))
-    change = run.images - gaussian_blur(run.images, 2.0)
+    model_pass = make_pass(Linear(WEIGHT), random_images(2))
+    change = model_pass.images - gaussian_blur(model_pass.images, 2.0)
     expected = (WEIGHT[0] * change).sum((1, 2, 3))
-    found = explain("occlusion", run, window=1.0, stride=1.0, imputer="blur:sigma=0.25")
-    torch.testing.assert_close(found, expected.view(2, 1, 1, 1).expand(2, 1, 8, 8))
+    maps = explain("occlusion", model_pass, window=1.0, stride=1.0, imputer="blur:sigma=0.25")
+    torch.testing.assert_close(maps, expected.view(2, 1, 1, 1).expand(2, 1, 8, 8))
 
 
 # Feature ablation.
@@ -129,10 +129,10 @@ def grid_labels(count: int, grid: int, size: int) -> Tensor:
 def test_ablation_of_an_additive_model_is_its_contributions(size: int) -> None:
     """Each cell's pixels add up to what the cell contributes, and share it evenly, whatever the cells' sizes."""
     contributions = torch.tensor([4.0, -1.0, 3.0, 2.5])
-    found = explain("feature_ablation", make_pass(additive(contributions), white_images(2, size)), cells=2)
+    maps = explain("feature_ablation", make_pass(additive(contributions), white_images(2, size)), cells=2)
     labels = grid_labels(2, 2, size)
-    torch.testing.assert_close(sums(found, labels), contributions.expand(2, 4))
-    assert all(len(found[0, 0][labels[0] == unit].unique()) == 1 for unit in range(4))
+    torch.testing.assert_close(sums(maps, labels), contributions.expand(2, 4))
+    assert all(len(maps[0, 0][labels[0] == unit].unique()) == 1 for unit in range(4))
 
 
 @pytest.mark.parametrize("unit", ["cell", "segment", "part"])
@@ -142,12 +142,12 @@ def test_ablation_is_captum_s_shared_out_among_the_pixels(unit: str) -> None:
     parts = grid_labels(3, 3, 16)
     labels = {"cell": grid_labels(3, 4, 16), "segment": superpixels(images, 16), "part": parts}[unit]
     codes = torch.tensor([0, 1, 2, 9, 4, 6, 5, 7, 8])
-    run = make_pass(Pooled(), make_batch(images, parts=codes[parts].to(torch.uint8)))
-    theirs = FeatureAblation(run.model.net).attribute(
+    model_pass = make_pass(Pooled(), make_batch(images, parts=codes[parts].to(torch.uint8)))
+    theirs = FeatureAblation(model_pass.model.net).attribute(
         images, torch.full((1, 3, 16, 16), 0.5), 1, feature_mask=labels[:, None], perturbations_per_eval=1
     )
-    found = explain("feature_ablation", run, 1, unit=unit, cells=4)
-    torch.testing.assert_close(sums(found, labels).gather(1, labels.flatten(1)), theirs[:, 0].flatten(1))
+    maps = explain("feature_ablation", model_pass, 1, unit=unit, cells=4)
+    torch.testing.assert_close(sums(maps, labels).gather(1, labels.flatten(1)), theirs[:, 0].flatten(1))
 
 
 def test_parts_that_an_image_does_not_show_are_not_asked() -> None:
@@ -155,14 +155,14 @@ def test_parts_that_an_image_does_not_show_are_not_asked() -> None:
     parts = torch.full((2, 8, 8), PART_CODES["skin"], dtype=torch.uint8)
     parts[0, :2] = PART_CODES["hair"]
     parts[0, 5] = PART_CODES["mouth"]
-    run = make_pass(Linear(WEIGHT), make_batch(random_images(2), parts=parts))
-    with run.meter.attach(run.model.net):
-        found = explain("feature_ablation", run, unit="part")
-    assert run.meter.forwards == 4 + 2
-    worth = (WEIGHT[0] * (run.images - 0.5)).sum(1)
+    model_pass = make_pass(Linear(WEIGHT), make_batch(random_images(2), parts=parts))
+    with model_pass.meter.attach(model_pass.model.net):
+        maps = explain("feature_ablation", model_pass, unit="part")
+    assert model_pass.meter.forwards == 4 + 2
+    worth = (WEIGHT[0] * (model_pass.images - 0.5)).sum(1)
     for rows in (slice(0, 2), slice(5, 6)):
-        torch.testing.assert_close(found[0, 0, rows].sum(), worth[0, rows].sum())
-    torch.testing.assert_close(found[1], worth[1].mean().expand(1, 8, 8))
+        torch.testing.assert_close(maps[0, 0, rows].sum(), worth[0, rows].sum())
+    torch.testing.assert_close(maps[1], worth[1].mean().expand(1, 8, 8))
 
 
 def test_ablation_asks_once_per_unit() -> None:
@@ -202,11 +202,11 @@ def test_masks_keep_the_share_asked_for(keep: float) -> None:
 def enlarge(coarse: np.ndarray, side: int) -> np.ndarray:
     """Bilinear enlargement with corners not aligned, pixel by pixel."""
     cells = len(coarse)
-    place = np.clip((np.arange(side) + 0.5) * cells / side - 0.5, 0, cells - 1)
-    low = np.minimum(place.astype(int), cells - 2)
+    position = np.clip((np.arange(side) + 0.5) * cells / side - 0.5, 0, cells - 1)
+    low = np.minimum(position.astype(int), cells - 2)
     weight = np.zeros((side, cells))
-    weight[np.arange(side), low] = 1 - (place - low)
-    weight[np.arange(side), low + 1] = place - low
+    weight[np.arange(side), low] = 1 - (position - low)
+    weight[np.arange(side), low + 1] = position - low
     return weight @ coarse @ weight.T
 
 
@@ -235,9 +235,9 @@ def all_answers(images: Tensor, masks: np.ndarray) -> np.ndarray:
 def test_rise_over_all_masks_is_the_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
     """With every mask of a 2 × 2 grid once the map is exactly Cov(answer, mask)/keep."""
     monkeypatch.setattr(perturbation, "_coarse_masks", lambda *_: all_grids())
-    run, masks = make_pass(Linear(WEIGHT * 0.02), random_images(2)), every_mask()
-    found = explain("rise", run, masks=256, cells=2)
-    for image, values in zip(run.images, found[:, 0], strict=True):
+    model_pass, masks = make_pass(Linear(WEIGHT * 0.02), random_images(2)), every_mask()
+    maps = explain("rise", model_pass, masks=256, cells=2)
+    for image, values in zip(model_pass.images, maps[:, 0], strict=True):
         answers = all_answers(image, masks)
         expected = np.einsum("n,nhw->hw", answers - answers.mean(), masks) / len(masks) / 0.5
         np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-6)
@@ -245,28 +245,28 @@ def test_rise_over_all_masks_is_the_covariance(monkeypatch: pytest.MonkeyPatch) 
 
 def test_rise_fades_into_what_it_is_asked_to() -> None:
     """A constant image fades into the mean colour but not into its own blur, which is itself."""
-    run = make_pass(Linear(WEIGHT * 0.02), torch.full((1, 3, 8, 8), 0.9))
-    assert explain("rise", run, masks=8, imputer="blur").abs().max() < 1e-6
-    assert explain("rise", run, masks=8).abs().max() > 1e-4
+    model_pass = make_pass(Linear(WEIGHT * 0.02), torch.full((1, 3, 8, 8), 0.9))
+    assert explain("rise", model_pass, masks=8, imputer="blur").abs().max() < 1e-6
+    assert explain("rise", model_pass, masks=8).abs().max() > 1e-4
 
 
 def test_rise_estimates_the_covariance_over_all_masks() -> None:
     """Many random masks come near the covariance over all of them."""
-    run, masks = make_pass(make_model(Linear(WEIGHT * 0.02), output="softmax"), random_images(1)), every_mask()
-    answers = all_answers(run.images[0], masks)
+    model_pass, masks = make_pass(make_model(Linear(WEIGHT * 0.02), output="softmax"), random_images(1)), every_mask()
+    answers = all_answers(model_pass.images[0], masks)
     expected = np.einsum("n,nhw->hw", answers - answers.mean(), masks) / len(masks) / 0.5
-    found = explain("rise", run, masks=4096, cells=2)[0, 0]
+    maps = explain("rise", model_pass, masks=4096, cells=2)[0, 0]
     deviation = np.einsum("n,nhw->nhw", answers - answers.mean(), masks).std(0) / 0.5 / 2048**0.5
-    assert (np.abs(found.numpy() - expected) < 5 * deviation).all()
-    assert np.corrcoef(found.numpy().ravel(), expected.ravel())[0, 1] > 0.99
+    assert (np.abs(maps.numpy() - expected) < 5 * deviation).all()
+    assert np.corrcoef(maps.numpy().ravel(), expected.ravel())[0, 1] > 0.99
 
 
 def test_rise_finds_what_a_linear_model_uses() -> None:
     """With many masks it follows the contributions of large areas: correlation above 0.9."""
     blocks = torch.tensor([[3.0, -1.0, 0.0, 2.0]]).view(1, 1, 2, 2).repeat_interleave(8, 2).repeat_interleave(8, 3)
     net = Linear(torch.cat([blocks, -blocks]).expand(2, 3, 16, 16) * 0.01)
-    found = explain("rise", make_pass(net, torch.ones(1, 3, 16, 16)), masks=2000, cells=4)
-    pair = torch.stack([cell_means(found[:, 0], 4)[0], cell_means(blocks[:, 0], 4)[0]])
+    maps = explain("rise", make_pass(net, torch.ones(1, 3, 16, 16)), masks=2000, cells=4)
+    pair = torch.stack([cell_means(maps[:, 0], 4)[0], cell_means(blocks[:, 0], 4)[0]])
     assert torch.corrcoef(pair)[0, 1] > 0.9
 
 
@@ -277,23 +277,23 @@ def test_a_constant_answer_leaves_no_map() -> None:
 
 def test_rise_keeps_its_masks_under_variants() -> None:
     """Common random numbers: the same masks when the image is explained again, others for another seed."""
-    run, variant = (
+    model_pass, variant = (
         make_pass(Pooled(), random_images(2)),
         make_pass(Pooled(), random_images(2), variant_name=Randomised(0).key),
     )
-    assert explain("rise", variant, masks=8).equal(explain("rise", run, masks=8))
+    assert explain("rise", variant, masks=8).equal(explain("rise", model_pass, masks=8))
     assert not explain("rise", make_pass(Pooled(), random_images(2), seed=1), masks=8).equal(
-        explain("rise", run, masks=8)
+        explain("rise", model_pass, masks=8)
     )
 
 
 def test_maps_do_not_depend_on_the_batch() -> None:
     """An image alone has the map that it has among others."""
     for name, params in (("rise", {}), ("occlusion", {}), ("feature_ablation", {"unit": "segment", "cells": 4})):
-        run = make_pass(Pooled(), upsample(random_images(3, 6), (16, 16)), chunk=7)
-        whole = explain(name, run, **params)
+        model_pass = make_pass(Pooled(), upsample(random_images(3, 6), (16, 16)), chunk=7)
+        whole = explain(name, model_pass, **params)
         for row in range(3):
-            assert_same(explain(name, run.single_image(row), **params), whole[row : row + 1])
+            assert_same(explain(name, model_pass.single_image(row), **params), whole[row : row + 1])
 
 
 def assert_same(a: Tensor, b: Tensor) -> None:
@@ -306,22 +306,22 @@ def assert_same(a: Tensor, b: Tensor) -> None:
 @pytest.mark.parametrize("size", [8, 9])
 def test_cell_occlusion_is_the_drop_of_each_cell_alone(size: int) -> None:
     """Cell by cell by hand, from the data set's mean colour, for each image's own class."""
-    run = make_pass(Pooled(), random_images(2, size), mean=torch.tensor([0.3, 0.5, 0.9]))
+    model_pass = make_pass(Pooled(), random_images(2, size), mean=torch.tensor([0.3, 0.5, 0.9]))
     classes = torch.tensor([2, 0])
     labels = grid_labels(2, 4, size)
     drops = torch.zeros(2, 16)
     for cell in range(16):
-        holed = torch.where((labels == cell)[:, None], run.mean.view(1, 3, 1, 1), run.images)
-        drops[:, cell] = (run.predict(run.images) - run.predict(holed))[torch.arange(2), classes]
-    found = explainers["cell_occlusion"].create({"cells": 4})(run, classes)
-    torch.testing.assert_close(sums(found, labels), drops, rtol=1e-4, atol=1e-5)
+        holed = torch.where((labels == cell)[:, None], model_pass.mean.view(1, 3, 1, 1), model_pass.images)
+        drops[:, cell] = (model_pass.predict(model_pass.images) - model_pass.predict(holed))[torch.arange(2), classes]
+    maps = explainers["cell_occlusion"].create({"cells": 4})(model_pass, classes)
+    torch.testing.assert_close(sums(maps, labels), drops, rtol=1e-4, atol=1e-5)
 
 
 def test_cell_occlusion_is_what_single_deletion_asks_for() -> None:
     """On the grid of the run its rank correlation with each cell's own drop is exactly 1."""
-    run = make_pass(Pooled(), random_images(2, 32))
-    maps = pooled_maps("cell_occlusion", run, 1, grid=16)
-    torch.testing.assert_close(score("single_deletion", maps, run, 1), torch.ones(2))
+    model_pass = make_pass(Pooled(), random_images(2, 32))
+    maps = pooled_maps("cell_occlusion", model_pass, 1, grid=16)
+    torch.testing.assert_close(score("single_deletion", maps, model_pass, 1), torch.ones(2))
 
 
 def test_cell_occlusion_asks_once_per_cell_and_is_a_reference() -> None:

@@ -66,10 +66,10 @@ def grid_labels(count: int, grid: int, size: int) -> Tensor:
     return cells_to_pixels(torch.arange(grid**2), (size, size)).expand(count, -1, -1)
 
 
-def cells_of(name: str, run: Pass, grid: int, **params: object) -> Tensor:
+def cells_of(name: str, model_pass: Pass, grid: int, **params: object) -> Tensor:
     """``(B,grid²)``, the value of each cell."""
-    raw = explain(name, run, cells=grid, **params)
-    return sums(raw, grid_labels(len(run), grid, run.images.shape[2]))
+    raw = explain(name, model_pass, cells=grid, **params)
+    return sums(raw, grid_labels(len(model_pass), grid, model_pass.images.shape[2]))
 
 
 def smooth(count: int, size: int) -> Tensor:
@@ -96,33 +96,35 @@ def same_image(count: int, size: int = 9) -> Tensor:
 def test_in_an_additive_game_every_sampling_finds_the_contributions(name: str, params: dict) -> None:
     """Nine cells, far fewer samples than sets: each cell has what it contributes, its pixels share it."""
     contributions = torch.tensor([4.0, -1.0, 3.0, 2.5, 0.0, 1.0, -2.0, 0.5, 1.5])
-    run = make_pass(additive(contributions), white_images(3, 10))
-    torch.testing.assert_close(cells_of(name, run, 3, **params), contributions.expand(3, 9), rtol=1e-4, atol=1e-4)
-    assert len(explain(name, run, cells=3, **params)[0, 0, :3, :3].round(decimals=4).unique()) == 1
+    model_pass = make_pass(additive(contributions), white_images(3, 10))
+    torch.testing.assert_close(
+        cells_of(name, model_pass, 3, **params), contributions.expand(3, 9), rtol=1e-4, atol=1e-4
+    )
+    assert len(explain(name, model_pass, cells=3, **params)[0, 0, :3, :3].round(decimals=4).unique()) == 1
 
 
 def test_with_every_set_kernel_shap_is_exact() -> None:
     """Four cells have 14 sets between none and all; in a random game the values are the Shapley values."""
-    run = make_pass(random_game(), white_images(2))
-    with run.meter.attach(run.model.net):
-        found = cells_of("kernel_shap", run, 2, samples=14)
-    assert run.meter.forwards == 2 * (14 + 2)
-    torch.testing.assert_close(found, exact(TABLE).float().expand(2, 4), rtol=1e-4, atol=1e-5)
+    model_pass = make_pass(random_game(), white_images(2))
+    with model_pass.meter.attach(model_pass.model.net):
+        maps = cells_of("kernel_shap", model_pass, 2, samples=14)
+    assert model_pass.meter.forwards == 2 * (14 + 2)
+    torch.testing.assert_close(maps, exact(TABLE).float().expand(2, 4), rtol=1e-4, atol=1e-5)
 
 
 def test_with_every_order_shapley_sampling_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """All 24 orders of four cells give the Shapley values of a random game."""
     orders = torch.tensor(list(itertools.permutations(range(4)))).expand(2, 24, 4)
     monkeypatch.setattr(shapley, "_orders", lambda *_: orders)
-    found = cells_of("shapley_sampling", make_pass(random_game(), white_images(2)), 2, permutations=24)
-    torch.testing.assert_close(found, exact(TABLE).float().expand(2, 4), rtol=1e-4, atol=1e-5)
+    maps = cells_of("shapley_sampling", make_pass(random_game(), white_images(2)), 2, permutations=24)
+    torch.testing.assert_close(maps, exact(TABLE).float().expand(2, 4), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SHAPLEY)
 def test_two_cells_that_only_count_together_share_their_worth(name: str) -> None:
     """A product of two cells: half to each, whatever the orders, and nothing to the others."""
-    found = cells_of(name, make_pass(conjunction(0, 3), white_images(2)), 2)
-    torch.testing.assert_close(found, torch.tensor([0.5, 0.0, 0.0, 0.5]).expand(2, 4), rtol=1e-4, atol=1e-5)
+    maps = cells_of(name, make_pass(conjunction(0, 3), white_images(2)), 2)
+    torch.testing.assert_close(maps, torch.tensor([0.5, 0.0, 0.0, 0.5]).expand(2, 4), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "params"), [("kernel_shap", {"samples": 100}), ("shapley_sampling", {})])
@@ -130,26 +132,26 @@ def test_random_samples_come_near_the_exact_values(name: str, params: dict) -> N
     """Nine cells of a convolutional net: the mean over 60 independent draws is within 5 errors of all 510 sets."""
     labels = grid_labels(1, 3, 9)
     truth = sums(explain("kernel_shap", make_pass(Pooled(), random_images(1, 9)), cells=3, samples=510), labels)[0]
-    found = cells_of(name, make_pass(Pooled(), same_image(60)), 3, **params)
-    assert found.std(0).max() > 0
-    assert ((found.mean(0) - truth).abs() < 5 * found.std(0) / 60**0.5 + 1e-5).all()
+    maps = cells_of(name, make_pass(Pooled(), same_image(60)), 3, **params)
+    assert maps.std(0).max() > 0
+    assert ((maps.mean(0) - truth).abs() < 5 * maps.std(0) / 60**0.5 + 1e-5).all()
 
 
 # Other programs.
 
 
-def of_captum(run: Pass, method: type, labels: Tensor, **settings: object) -> Tensor:
+def of_captum(model_pass: Pass, method: type, labels: Tensor, **settings: object) -> Tensor:
     """The value that Captum writes on each pixel of a unit: ``(B,H,W)``, one image at a time."""
     return torch.cat(
         [
-            method(run.model.net).attribute(
-                run.images[row : row + 1],
-                baselines=torch.full((1, 3, 1, 1), 0.5).expand_as(run.images[:1]),
+            method(model_pass.model.net).attribute(
+                model_pass.images[row : row + 1],
+                baselines=torch.full((1, 3, 1, 1), 0.5).expand_as(model_pass.images[:1]),
                 target=1,
                 feature_mask=labels[row : row + 1, None].repeat(1, 3, 1, 1),
                 **settings,
             )[:, 0]
-            for row in range(len(run))
+            for row in range(len(model_pass))
         ]
     )
 
@@ -159,55 +161,59 @@ def parted(count: int, size: int = 8) -> tuple[Pass, Tensor]:
     parts = torch.full((count, size, size), PART_CODES["hair"], dtype=torch.uint8)
     for number, name in enumerate(("background", "mouth", "eyes", "cue")):
         parts[number:, 2 * number : 2 * number + 1] = PART_CODES[name]
-    labels = torch.stack([one.unique(return_inverse=True)[1] for one in parts])
+    labels = torch.stack([codes.unique(return_inverse=True)[1] for codes in parts])
     return make_pass(Pooled(), make_batch(smooth(count, size), parts=parts)), labels
 
 
 def test_of_parts_kernel_shap_gives_captum_s_exact_values() -> None:
     """Images with two to four parts in one batch, against the mean over all orders by Captum."""
-    run, labels = parted(3)
-    assert [len(one.unique()) for one in labels] == [2, 3, 4]
-    found = sums(explain("kernel_shap", run, 1, unit="part"), labels)
-    theirs = of_captum(run, ShapleyValues, labels)
-    torch.testing.assert_close(found.gather(1, labels.flatten(1)), theirs.flatten(1), rtol=1e-4, atol=1e-5)
+    model_pass, labels = parted(3)
+    assert [len(image_labels.unique()) for image_labels in labels] == [2, 3, 4]
+    actual = sums(explain("kernel_shap", model_pass, 1, unit="part"), labels)
+    theirs = of_captum(model_pass, ShapleyValues, labels)
+    torch.testing.assert_close(actual.gather(1, labels.flatten(1)), theirs.flatten(1), rtol=1e-4, atol=1e-5)
 
 
 def test_captum_s_sampling_comes_near_ours() -> None:
     """Captum's estimates from 300 orders and 300 sets are near our exact values."""
-    run, labels = parted(3)
-    found = sums(explain("kernel_shap", run, 1, unit="part"), labels).gather(1, labels.flatten(1)).view_as(labels)
+    model_pass, labels = parted(3)
+    actual = (
+        sums(explain("kernel_shap", model_pass, 1, unit="part"), labels).gather(1, labels.flatten(1)).view_as(labels)
+    )
     torch.manual_seed(0)
     np.random.seed(0)
-    orders = of_captum(run, ShapleyValueSampling, labels, n_samples=300)
-    sets = of_captum(run, KernelShap, labels, n_samples=300)
-    assert (orders - found).abs().max() < 0.1 * found.abs().max()
-    assert (sets - found).abs().max() < 0.1 * found.abs().max()
+    orders = of_captum(model_pass, ShapleyValueSampling, labels, n_samples=300)
+    sets = of_captum(model_pass, KernelShap, labels, n_samples=300)
+    assert (orders - actual).abs().max() < 0.1 * actual.abs().max()
+    assert (sets - actual).abs().max() < 0.1 * actual.abs().max()
 
 
 def test_lime_is_scikit_learn_s_ridge_on_the_same_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the weights of the authors' program, per image of a batch with different numbers of segments."""
-    asked: list[tuple[Tensor, Tensor]] = []
-    ask = shapley.logits_without_units
+    calls: list[tuple[Tensor, Tensor]] = []
+    original = shapley.logits_without_units
 
-    def spy(run: Pass, targets: Tensor, units: FeatureMask, imputer: object, removed: Tensor, which: Tensor) -> Tensor:
-        asked.append((~removed, ask(run, targets, units, imputer, removed, which)))
-        return asked[-1][1]
+    def spy(
+        model_pass: Pass, targets: Tensor, units: FeatureMask, imputer: object, removed: Tensor, selected: Tensor
+    ) -> Tensor:
+        calls.append((~removed, original(model_pass, targets, units, imputer, removed, selected)))
+        return calls[-1][1]
 
     monkeypatch.setattr(shapley, "logits_without_units", spy)
     images = smooth(4, 24)
     labels = superpixels(images, 9)
-    counts = [len(one.unique()) for one in labels]
+    counts = [len(image_labels.unique()) for image_labels in labels]
     assert len(set(counts)) > 1
-    run = make_pass(Pooled(), images)
-    found = sums(explain("lime", run, 1, unit="segment", cells=3, samples=100), labels)
-    ((kept, said),) = asked
+    model_pass = make_pass(Pooled(), images)
+    actual = sums(explain("lime", model_pass, 1, unit="segment", cells=3, samples=100), labels)
+    ((coalitions, logits),) = calls
     for row, n in enumerate(counts):
-        z = np.vstack([np.ones(n), kept[row, :, :n].numpy()])
-        y = [run.logits[row, 1].item(), *said[row].tolist()]
+        z = np.vstack([np.ones(n), coalitions[row, :, :n].numpy()])
+        y = [model_pass.logits[row, 1].item(), *logits[row].tolist()]
         distance = pairwise_distances(z, z[:1], metric="cosine")[:, 0]
         counted = np.sqrt(np.exp(-(distance**2) / 0.25**2))
         expected = Ridge(alpha=1, fit_intercept=True).fit(z, y, sample_weight=counted).coef_
-        np.testing.assert_allclose(found[row, :n], expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(actual[row, :n], expected, rtol=1e-4, atol=1e-5)
 
 
 # What is asked.
@@ -242,24 +248,24 @@ def test_orders_come_in_pairs() -> None:
 def test_sets_come_in_complementary_pairs_of_the_kernel_s_sizes() -> None:
     """Of 12 units, sets of s are asked in the proportion 1/(s·(12 − s)), and each with what it leaves out."""
     units = units_of_counts([12, 11])
-    kept, weights = shapley._coalitions(make_pass(Pooled(), random_images(2)), units, 1000)
+    coalitions, weights = shapley._coalitions(make_pass(Pooled(), random_images(2)), units, 1000)
     assert weights.eq(1).all()
     for row, n in enumerate((12, 11)):
-        mine = kept[row, :, :n]
+        mine = coalitions[row, :, :n]
         assert (mine[:500] ^ mine[500:]).all()
         share = torch.tensor([1 / (s * (n - s)) for s in range(1, n)])
-        found = mine.sum(1).bincount(minlength=n)[1:n] / 1000
-        torch.testing.assert_close(found, share / share.sum(), rtol=0, atol=0.003)
-    assert not kept[1, :, 11].any()
-    assert (kept[0].float().mean(0) - 0.5).abs().max() < 1e-6
+        actual = mine.sum(1).bincount(minlength=n)[1:n] / 1000
+        torch.testing.assert_close(actual, share / share.sum(), rtol=0, atol=0.003)
+    assert not coalitions[1, :, 11].any()
+    assert (coalitions[0].float().mean(0) - 0.5).abs().max() < 1e-6
 
 
 def test_few_units_are_asked_every_set_once() -> None:
     """In a batch with an image of many units, one of 3 has its 6 sets, weighted by the Shapley kernel."""
-    kept, weights = shapley._coalitions(make_pass(Pooled(), random_images(2)), units_of_counts([3, 7]), 20)
+    coalitions, weights = shapley._coalitions(make_pass(Pooled(), random_images(2)), units_of_counts([3, 7]), 20)
     assert (weights > 0).sum(1).tolist() == [6, 20]
-    assert len(kept[0, :6].unique(dim=0)) == 6
-    sizes = kept[0, :6].sum(1)
+    assert len(coalitions[0, :6].unique(dim=0)) == 6
+    sizes = coalitions[0, :6].sum(1)
     assert weights[0, :6].tolist() == pytest.approx([2 / (3 * 1 * 2)] * 6)  # C(3,1) = C(3,2) = 3
     assert sorted(sizes.tolist()) == [1, 1, 1, 2, 2, 2]
 
@@ -271,37 +277,37 @@ def test_few_units_are_asked_every_set_once() -> None:
 @pytest.mark.parametrize("unit", ["cell", "segment", "part"])
 def test_the_map_adds_up_to_the_logit(name: str, unit: str) -> None:
     """From the image of the mean colour, in float32."""
-    run, _ = parted(4, 16)
-    found = explain(name, run, 1, unit=unit, cells=3)
-    fall = run.logits[:, 1] - run.predict(torch.full((1, 3, 16, 16), 0.5))[:, 1]
-    torch.testing.assert_close(found.sum((1, 2, 3)), fall, rtol=1e-4, atol=1e-5)
+    model_pass, _ = parted(4, 16)
+    maps = explain(name, model_pass, 1, unit=unit, cells=3)
+    fall = model_pass.logits[:, 1] - model_pass.predict(torch.full((1, 3, 16, 16), 0.5))[:, 1]
+    torch.testing.assert_close(maps.sum((1, 2, 3)), fall, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("samples", [2, 6, 20])
 def test_the_sum_is_kept_with_too_few_samples(samples: int) -> None:
     """Fewer sets than cells leave values open; they are finite, no larger than needed, and add up."""
     contributions = torch.linspace(-1, 2, 16)
-    found = cells_of("kernel_shap", make_pass(additive(contributions), white_images(2, 8)), 4, samples=samples)
-    torch.testing.assert_close(found.sum(1), contributions.sum().expand(2), rtol=1e-4, atol=1e-4)
+    maps = cells_of("kernel_shap", make_pass(additive(contributions), white_images(2, 8)), 4, samples=samples)
+    torch.testing.assert_close(maps.sum(1), contributions.sum().expand(2), rtol=1e-4, atol=1e-4)
     even = contributions.mean()
-    assert ((found - even).norm(dim=1) <= (contributions - even).norm() + 1e-4).all()
+    assert ((maps - even).norm(dim=1) <= (contributions - even).norm() + 1e-4).all()
 
 
 @pytest.mark.parametrize("name", SHAPLEY)
 def test_a_single_unit_has_the_whole_fall(name: str) -> None:
     """No set lies between nothing and everything."""
-    run = make_pass(additive(torch.tensor([4.0])), white_images(2))
-    with run.meter.attach(run.model.net):
-        torch.testing.assert_close(cells_of(name, run, 1), torch.full((2, 1), 4.0))
-    assert run.meter.forwards == 2 * 2
+    model_pass = make_pass(additive(torch.tensor([4.0])), white_images(2))
+    with model_pass.meter.attach(model_pass.model.net):
+        torch.testing.assert_close(cells_of(name, model_pass, 1), torch.full((2, 1), 4.0))
+    assert model_pass.meter.forwards == 2 * 2
 
 
 def test_what_is_removed_shows_what_it_is_asked_to() -> None:
     """A constant image and its blur are the same: nothing can fall."""
-    run = make_pass(Pooled(), torch.full((1, 3, 8, 8), 0.9))
+    model_pass = make_pass(Pooled(), torch.full((1, 3, 8, 8), 0.9))
     for name in NAMES:
-        assert explain(name, run, cells=2, imputer="blur").abs().max() < 1e-6
-        assert explain(name, run, cells=2).abs().max() > 1e-4
+        assert explain(name, model_pass, cells=2, imputer="blur").abs().max() < 1e-6
+        assert explain(name, model_pass, cells=2).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -317,27 +323,31 @@ def test_a_constant_answer_leaves_no_map(name: str) -> None:
 @pytest.mark.parametrize("unit", ["segment", "part"])
 def test_images_with_other_numbers_of_units_do_not_matter(name: str, unit: str) -> None:
     """An image alone has the map that it has among images with more and fewer units, in chunks of another size."""
-    run, labels = parted(4, 24)
-    run.chunk = 13
+    model_pass, labels = parted(4, 24)
+    model_pass.chunk = 13
     params = {"unit": unit, "cells": 3}
-    whole = explain(name, run, **params)
-    counts = {int(one.max()) for one in (superpixels(run.images, 9) if unit == "segment" else labels)}
+    expected = explain(name, model_pass, **params)
+    counts = {
+        int(image_labels.max()) for image_labels in (superpixels(model_pass.images, 9) if unit == "segment" else labels)
+    }
     assert len(counts) > 1
     for row in range(4):
         torch.testing.assert_close(
-            explain(name, run.single_image(row), **params), whole[row : row + 1], rtol=1e-4, atol=1e-6
+            explain(name, model_pass.single_image(row), **params), expected[row : row + 1], rtol=1e-4, atol=1e-6
         )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_samples_are_the_same_under_variants(name: str) -> None:
     """Common random numbers: the same when the image is explained again, others for another seed."""
-    run, variant = (
+    model_pass, variant = (
         make_pass(Pooled(), random_images(2)),
         make_pass(Pooled(), random_images(2), variant_name=Randomised(0).key),
     )
-    assert explain(name, variant, cells=4).equal(explain(name, run, cells=4))
-    assert not explain(name, make_pass(Pooled(), random_images(2), seed=1), cells=4).equal(explain(name, run, cells=4))
+    assert explain(name, variant, cells=4).equal(explain(name, model_pass, cells=4))
+    assert not explain(name, make_pass(Pooled(), random_images(2), seed=1), cells=4).equal(
+        explain(name, model_pass, cells=4)
+    )
 
 
 @pytest.mark.parametrize(

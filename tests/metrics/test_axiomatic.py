@@ -19,8 +19,8 @@ QUIET = {"abs": False, "disable_warnings": True, "return_aggregate": False}
 def a_linear_model(size: int = 8) -> tuple[Pass, Tensor]:
     """Five random images, and what each of their pixels contributes to a random linear model, from grey."""
     weight = torch.randn((2, 3, size, size), generator=torch.Generator().manual_seed(3))
-    run = make_pass(Linear(weight), random_images(5, size))
-    return run, (weight[0] * (run.images - 0.5)).sum(1)
+    model_pass = make_pass(Linear(weight), random_images(5, size))
+    return model_pass, (weight[0] * (model_pass.images - 0.5)).sum(1)
 
 
 # Completeness.
@@ -29,18 +29,18 @@ def a_linear_model(size: int = 8) -> tuple[Pass, Tensor]:
 @pytest.mark.parametrize("size", [8, 11])
 def test_exact_contributions_are_complete(size: int) -> None:
     """The error is 0; 2 with the sign turned; 1/2 of half of them; their size does not matter."""
-    run, exact = a_linear_model(size)
+    model_pass, exact = a_linear_model(size)
     for factor, expected in ((1.0, 0.0), (-1.0, 2.0), (0.5, 0.5), (3.0, 2.0)):
-        value = score("completeness", Maps.from_values(exact * factor, 4), run)
+        value = score("completeness", Maps.from_values(exact * factor, 4), model_pass)
         torch.testing.assert_close(value, torch.full((5,), expected), atol=1e-4, rtol=1e-4)
 
 
 def test_integrated_gradients_are_complete_on_a_network() -> None:
     """With their own baseline they are complete up to the quadrature; against the blurred image they are not."""
-    run = make_pass(Pooled(), random_images(4))
-    maps = pooled_maps("integrated_gradients", run, steps=64)
-    assert score("completeness", maps, run).max() < 0.05
-    assert score("completeness", maps, run, imputer="blur").max() > 0.5
+    model_pass = make_pass(Pooled(), random_images(4))
+    maps = pooled_maps("integrated_gradients", model_pass, steps=64)
+    assert score("completeness", maps, model_pass).max() < 0.05
+    assert score("completeness", maps, model_pass, imputer="blur").max() > 0.5
 
 
 def test_completeness_is_a_share_of_the_fall_to_the_empty_image() -> None:
@@ -56,16 +56,16 @@ def test_completeness_is_a_share_of_the_fall_to_the_empty_image() -> None:
 def test_a_map_without_information_explains_nothing_of_the_fall() -> None:
     """A map that is zero, or not finite, has 1."""
     cells = torch.tensor([[0.0] * 4, [torch.nan] * 4, [torch.inf, 1.0, 2.0, 3.0]])
-    run = make_pass(additive(torch.tensor([4.0, 3.0, 2.0, 1.0])), white_images(3))
-    assert score("completeness", maps_from_cells(cells), run).tolist() == [1, 1, 1]
+    model_pass = make_pass(additive(torch.tensor([4.0, 3.0, 2.0, 1.0])), white_images(3))
+    assert score("completeness", maps_from_cells(cells), model_pass).tolist() == [1, 1, 1]
 
 
 def test_a_fall_of_nothing_is_not_divided_by() -> None:
     """Where the answer stays, a zero map has 0 and any other its sum over ``eps``: 3/0.01, or 3/0.5."""
     cells = torch.tensor([[0.0] * 4, [1.0, 2.0, -1.0, 1.0]])
-    run, maps = make_pass(additive(torch.zeros(4)), white_images(2, 2)), maps_from_cells(cells, 2)
-    assert score("completeness", maps, run).tolist() == pytest.approx([0, 300])
-    assert score("completeness", maps, run, eps=0.5).tolist() == pytest.approx([0, 6])
+    model_pass, maps = make_pass(additive(torch.zeros(4)), white_images(2, 2)), maps_from_cells(cells, 2)
+    assert score("completeness", maps, model_pass).tolist() == pytest.approx([0, 300])
+    assert score("completeness", maps, model_pass, eps=0.5).tolist() == pytest.approx([0, 6])
 
 
 def test_completeness_asks_one_question() -> None:
@@ -76,12 +76,12 @@ def test_completeness_asks_one_question() -> None:
 
 def test_quantus_completeness_faults_exact_contributions() -> None:
     """It divides the map by its maximum; without that, it empties one channel of a colour image for a flat map."""
-    run, exact = a_linear_model()
-    inputs = (run.model.net, run.images.numpy(), np.zeros(5, dtype=int), exact[:, None].numpy())
+    model_pass, exact = a_linear_model()
+    inputs = (model_pass.model.net, model_pass.images.numpy(), np.zeros(5, dtype=int), exact[:, None].numpy())
     for normalise in (True, False):
         metric = quantus.Completeness(perturb_baseline=0.5, normalise=normalise, **QUIET)
         assert not any(metric(*inputs, channel_first=True, softmax=False))
-    assert score("completeness", Maps.from_values(exact, 4), run).max() < 1e-4
+    assert score("completeness", Maps.from_values(exact, 4), model_pass).max() < 1e-4
 
 
 # Non-sensitivity.
@@ -91,8 +91,8 @@ SOME = torch.tensor([4.0, 0.0, -2.0, 0.0])
 
 
 def non_sensitivity_of(*cells: list[float], contributions: Tensor = SOME, **params: object) -> list[float]:
-    run = make_pass(additive(contributions), white_images(len(cells)))
-    values: list[float] = score("non_sensitivity", maps_from_cells(torch.tensor(cells)), run, **params).tolist()
+    model_pass = make_pass(additive(contributions), white_images(len(cells)))
+    values: list[float] = score("non_sensitivity", maps_from_cells(torch.tensor(cells)), model_pass, **params).tolist()
     return values
 
 
@@ -145,12 +145,12 @@ def test_non_sensitivity_is_quantus_as_a_share() -> None:
 def test_scores_do_not_depend_on_the_batch() -> None:
     """An image alone scores as among others."""
     images, cells = random_images(3), torch.randn((3, 16), generator=torch.Generator().manual_seed(1))
-    run = make_pass(Pooled(), images)
+    model_pass = make_pass(Pooled(), images)
     for name in ("completeness", "non_sensitivity"):
-        whole = score(name, maps_from_cells(cells, 8), run)
+        expected = score(name, maps_from_cells(cells, 8), model_pass)
         for row in range(3):
             torch.testing.assert_close(
-                score(name, maps_from_cells(cells[row : row + 1], 8), run.single_image(row))[0], whole[row]
+                score(name, maps_from_cells(cells[row : row + 1], 8), model_pass.single_image(row))[0], expected[row]
             )
 
 

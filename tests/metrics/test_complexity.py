@@ -26,11 +26,11 @@ def of(name: str, cells: torch.Tensor, **params: object) -> torch.Tensor:
 @pytest.mark.parametrize("n", [4, 16, 64])
 def test_the_extremes(n: int) -> None:
     """One cell with everything: Gini (n−1)/n, entropy 0, Hoyer 1, one cell of n. A constant map: 0, 1, 0, all of n."""
-    one = torch.eye(n)[:1] * -3.7
-    assert of("gini", one).item() == pytest.approx((n - 1) / n)
-    assert of("entropy", one).item() == pytest.approx(0, abs=1e-7)
-    assert of("hoyer", one).item() == pytest.approx(1)
-    assert of("effective_complexity", one).item() == pytest.approx(1 / n)
+    single_cell = torch.eye(n)[:1] * -3.7
+    assert of("gini", single_cell).item() == pytest.approx((n - 1) / n)
+    assert of("entropy", single_cell).item() == pytest.approx(0, abs=1e-7)
+    assert of("hoyer", single_cell).item() == pytest.approx(1)
+    assert of("effective_complexity", single_cell).item() == pytest.approx(1 / n)
     constant = torch.full((1, n), 0.3)
     assert of("gini", constant).item() == pytest.approx(0, abs=1e-7)
     assert of("entropy", constant).item() == pytest.approx(1)
@@ -128,7 +128,7 @@ def test_effective_complexity_is_quantus_s_count_as_a_share() -> None:
 
 
 def quantus_call(kind: type, cells: torch.Tensor) -> np.ndarray:
-    """What Quantus says of maps of 4 × 4 pixels with its default settings."""
+    """Quantus's scores of maps of 4 × 4 pixels with its default settings."""
     maps = cells.numpy().reshape(-1, 1, 4, 4).copy()
     data = {"x_batch": np.zeros((len(maps), 3, 4, 4), np.float32), "y_batch": np.zeros(len(maps), int), "a_batch": maps}
     metric = kind(disable_warnings=True, display_progressbar=False)

@@ -1,4 +1,4 @@
-"""Cost metrics divide the account by the images."""
+"""Cost metrics divide the counts of a batch by its images."""
 
 import pytest
 
@@ -11,12 +11,12 @@ from mavis.core.registry import metrics
     ("name", "expected"), [("forwards", 4.0), ("backwards", 2.0), ("seconds", 0.25), ("peak_memory", 7.5)]
 )
 def test_cost_is_read_per_image(name: str, expected: float) -> None:
-    """Of 12 forwards, 6 backwards and 0.75 s for three images each has a third; memory is the batch's."""
+    """12 forwards, 6 backwards and 0.75 s for three images: a third for each; memory is the batch's."""
     metric = metrics[name].create()
     assert isinstance(metric, CostMetric)
     assert metric.score(Cost(12, 6, 0.75), 7.5, 3) == pytest.approx(expected)
 
 
-def test_memory_that_the_system_does_not_tell_has_no_value() -> None:
-    """None stays None: no number is made up."""
-    assert metrics["peak_memory"].create().read(Cost(1, 1, 1.0), None, 1) is None
+def test_unreported_memory_has_no_value() -> None:
+    """None stays None where the system does not report peak memory."""
+    assert metrics["peak_memory"].create().score(Cost(1, 1, 1.0), None, 1) is None

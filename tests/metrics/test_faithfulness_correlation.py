@@ -49,8 +49,8 @@ PAIRS = torch.tensor([[cell in pair for cell in range(4)] for pair in itertools.
 def a_linear_model(size: int = 8) -> tuple[Pass, Tensor]:
     """Five random images, and what each of their pixels contributes to a random linear model, all channels together."""
     weight = torch.randn((2, 3, size, size), generator=torch.Generator().manual_seed(3))
-    run = make_pass(Linear(weight), random_images(5, size))
-    return run, (weight[0] * (run.images - 0.5)).sum(1)
+    model_pass = make_pass(Linear(weight), random_images(5, size))
+    return model_pass, (weight[0] * (model_pass.images - 0.5)).sum(1)
 
 
 def probes_of(name: str, **params: object) -> tuple[MaskProbe, ...]:
@@ -59,12 +59,14 @@ def probes_of(name: str, **params: object) -> tuple[MaskProbe, ...]:
     return metric.probes  # type: ignore[return-value]
 
 
-def score_over(masks: Tensor, name: str, maps: Maps, run: Pass, **params: object) -> Tensor:
+def score_over(masks: Tensor, name: str, maps: Maps, model_pass: Pass, **params: object) -> Tensor:
     """The score of a metric with one probe, had it drawn these masks."""
     metric = metrics[name].create(params)
     (probe,) = metric.probes
-    asked = removal_session(run, maps.grid**2).probe_outputs(MaskProbe(probe.name, probe.imputer, lambda *_: masks))
-    value: Tensor = metric.score(maps, {probe: asked})
+    outputs = removal_session(model_pass, maps.grid**2).probe_outputs(
+        MaskProbe(probe.name, probe.imputer, lambda *_: masks)
+    )
+    value: Tensor = metric.score(maps, {probe: outputs})
     return value
 
 
@@ -89,43 +91,50 @@ def random_maps(count: int, cells: int, seed: int = 1) -> Tensor:
 @pytest.mark.parametrize("name", ["single_deletion", "faithfulness_correlation", "sensitivity_n"])
 def test_exact_attributions_of_a_linear_model_are_perfect(name: str, size: int) -> None:
     """All channels of a cell together they score 1, with the sign turned −1, also where cells differ in size."""
-    run, exact = a_linear_model(size)
-    torch.testing.assert_close(score(name, Maps.from_values(exact, 4), run), torch.ones(5))
-    torch.testing.assert_close(score(name, Maps.from_values(-exact, 4), run), -torch.ones(5))
+    model_pass, exact = a_linear_model(size)
+    torch.testing.assert_close(score(name, Maps.from_values(exact, 4), model_pass), torch.ones(5))
+    torch.testing.assert_close(score(name, Maps.from_values(-exact, 4), model_pass), -torch.ones(5))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.75, 0.9])
 def test_exact_attributions_are_perfect_at_every_size(share: float) -> None:
     """Whatever the number of cells removed together, the fall is the sum of what they contribute."""
-    run, exact = a_linear_model()
-    torch.testing.assert_close(score("sensitivity_n", Maps.from_values(exact, 4), run, sizes=[share]), torch.ones(5))
+    model_pass, exact = a_linear_model()
+    torch.testing.assert_close(
+        score("sensitivity_n", Maps.from_values(exact, 4), model_pass, sizes=[share]), torch.ones(5)
+    )
 
 
 def test_falls_of_the_probability_are_perfect_for_the_estimate() -> None:
     """A map of what each cell alone does to the probability scores 1; what it does to the logit scores less."""
-    run = make_pass(make_model(additive(C), output="softmax"), white_images(1))
+    model_pass = make_pass(make_model(additive(C), output="softmax"), white_images(1))
     left = (10 - C).sigmoid()
     falls = torch.tensor(10.0).sigmoid() - left
-    assert score("faithfulness_estimate", maps_from_cells(falls[None]), run).item() == pytest.approx(1, abs=1e-5)
+    assert score("faithfulness_estimate", maps_from_cells(falls[None]), model_pass).item() == pytest.approx(1, abs=1e-5)
     expected = stats.pearsonr(C, falls).statistic
-    assert score("faithfulness_estimate", maps_from_cells(C[None]), run).item() == pytest.approx(expected, abs=1e-4)
+    assert score("faithfulness_estimate", maps_from_cells(C[None]), model_pass).item() == pytest.approx(
+        expected, abs=1e-4
+    )
     assert expected < 0.99
 
 
 def test_a_product_of_two_cells_is_not_a_sum() -> None:
     """Where cells 0 and 3 are both needed, their map is right for single cells, and over all pairs scores √0.6."""
-    run, maps = make_pass(conjunction(0, 3), white_images(1)), maps_from_cells(torch.tensor([[1.0, 0.0, 0.0, 1.0]]))
-    assert score("single_deletion", maps, run).item() == pytest.approx(1)
-    over_pairs = score_over(PAIRS, "faithfulness_correlation", maps, run)
+    model_pass, maps = (
+        make_pass(conjunction(0, 3), white_images(1)),
+        maps_from_cells(torch.tensor([[1.0, 0.0, 0.0, 1.0]])),
+    )
+    assert score("single_deletion", maps, model_pass).item() == pytest.approx(1)
+    over_pairs = score_over(PAIRS, "faithfulness_correlation", maps, model_pass)
     assert over_pairs.item() == pytest.approx(0.6**0.5)
 
 
 @pytest.mark.parametrize("name", CORRELATIONS)
 def test_scale_does_not_matter(name: str) -> None:
     """Thrice a map scores like the map."""
-    run, cells = make_pass(Pooled(), random_images(3)), random_maps(3, 16)
-    first = score(name, maps_from_cells(cells, 8), run)
-    torch.testing.assert_close(score(name, maps_from_cells(3 * cells, 8), run), first)
+    model_pass, cells = make_pass(Pooled(), random_images(3)), random_maps(3, 16)
+    first = score(name, maps_from_cells(cells, 8), model_pass)
+    torch.testing.assert_close(score(name, maps_from_cells(3 * cells, 8), model_pass), first)
 
 
 # Explicit loops.
@@ -134,49 +143,51 @@ def test_scale_does_not_matter(name: str) -> None:
 def test_single_deletion_is_scipy_s_rank_correlation() -> None:
     """For any map, ties included, it is spearmanr of cell values and contributions."""
     for cells in ([1.0, 5.0, 2.0, 2.0], [3.0, 3.0, 3.0, 1.0], [0.1, 0.2, 0.3, 0.4]):
-        run = make_pass(additive(C), white_images(1))
-        value = score("single_deletion", maps_from_cells(torch.tensor([cells])), run)
+        model_pass = make_pass(additive(C), white_images(1))
+        value = score("single_deletion", maps_from_cells(torch.tensor([cells])), model_pass)
         assert value.item() == pytest.approx(stats.spearmanr(cells, C).statistic, abs=1e-6)
 
 
 def test_subset_metrics_are_scipy_s_correlation_over_a_loop() -> None:
     """On a network, per image and size pearsonr of the summed cells and the fall; sensitivity-n is their mean."""
     net, images, cells = Pooled(), random_images(2), random_maps(2, 16)
-    run, maps = make_pass(net, images), maps_from_cells(cells, 8)
+    model_pass, maps = make_pass(net, images), maps_from_cells(cells, 8)
     expected = {}
     for share in (0.1, 0.3, 0.5):
         (probe,) = probes_of("faithfulness_correlation", size=share)
-        masks = probe.masks(run, 16)
+        masks = probe.masks(model_pass, 16)
         expected[share] = [
             stats.pearsonr(masks[row].float() @ cells[row], falls_of(net, images[row], masks[row], torch.tensor(0.5)))[
                 0
             ]
             for row in range(2)
         ]
-        value = score("faithfulness_correlation", maps, run, size=share)
+        value = score("faithfulness_correlation", maps, model_pass, size=share)
         np.testing.assert_allclose(value, expected[share], atol=1e-4)
-    np.testing.assert_allclose(score("sensitivity_n", maps, run), np.mean(list(expected.values()), axis=0), atol=1e-4)
+    np.testing.assert_allclose(
+        score("sensitivity_n", maps, model_pass), np.mean(list(expected.values()), axis=0), atol=1e-4
+    )
 
 
 def test_monotonicity_is_scipy_s_rank_correlation_over_a_loop() -> None:
     """On a network, spearmanr of absolute cells and the mean square of the falls over three noise images."""
     net, images, cells = Pooled(), random_images(2), random_maps(2, 16)
-    run = make_pass(net, images)
-    value = score("monotonicity_nguyen", maps_from_cells(cells, 8), run, draws=3)
-    fills = [run.draw(f"fill {draw}", lambda g: torch.rand((3, 8, 8), generator=g)) for draw in range(3)]
-    every = torch.eye(16, dtype=torch.bool)
+    model_pass = make_pass(net, images)
+    value = score("monotonicity_nguyen", maps_from_cells(cells, 8), model_pass, draws=3)
+    fills = [model_pass.draw(f"fill {draw}", lambda g: torch.rand((3, 8, 8), generator=g)) for draw in range(3)]
+    each_cell = torch.eye(16, dtype=torch.bool)
     for row in range(2):
-        falls = np.array([falls_of(net, images[row], every, fill[row]) for fill in fills])
+        falls = np.array([falls_of(net, images[row], each_cell, fill[row]) for fill in fills])
         expected = stats.spearmanr(cells[row].abs(), (falls**2).mean(0)).statistic
         assert value[row].item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_monotonicity_reads_magnitudes() -> None:
     """Cells that matter a thousand, a hundred, ten times and once as much score 1 in that order, whatever the signs."""
-    run = make_pass(additive(torch.tensor([-1000.0, 100.0, -10.0, 1.0])), white_images(1))
+    model_pass = make_pass(additive(torch.tensor([-1000.0, 100.0, -10.0, 1.0])), white_images(1))
     for signs in itertools.product([-1, 1], repeat=4):
         cells = torch.tensor(signs) * C
-        assert score("monotonicity_nguyen", maps_from_cells(cells[None]), run).item() == pytest.approx(1)
+        assert score("monotonicity_nguyen", maps_from_cells(cells[None]), model_pass).item() == pytest.approx(1)
 
 
 # Degenerate maps, and images without a value.
@@ -188,39 +199,39 @@ def test_maps_that_do_not_vary_score_chance(name: str) -> None:
     flat = [2.0, 0.0, torch.inf, torch.nan]
     board = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(2, 2)
     maps = Maps.from_values(torch.cat([torch.full((1, 4, 4), value) for value in flat] + [board[None]]), 2)
-    run = make_pass(additive(C), white_images(5))
-    assert score(name, maps, run, **SUBSETS.get(name, {})).tolist() == [0] * 5
+    model_pass = make_pass(additive(C), white_images(5))
+    assert score(name, maps, model_pass, **SUBSETS.get(name, {})).tolist() == [0] * 5
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_constant_map_scores_chance_over_cells_of_unequal_size(name: str) -> None:
     """The sums over larger cells are larger then, but the map does not say which cells matter."""
-    run = make_pass(Pooled(), random_images(3, 11))
-    assert score(name, Maps.from_values(torch.full((3, 11, 11), 2.0), 4), run).tolist() == [0] * 3
+    model_pass = make_pass(Pooled(), random_images(3, 11))
+    assert score(name, Maps.from_values(torch.full((3, 11, 11), 2.0), 4), model_pass).tolist() == [0] * 3
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_model_that_reads_nothing_gives_no_value(name: str) -> None:
     """Where the answers do not vary there is no value, whether the map varies or not: for every explainer alike."""
-    run = make_pass(additive(torch.zeros(4)), white_images(2))
+    model_pass = make_pass(additive(torch.zeros(4)), white_images(2))
     maps = maps_from_cells(torch.tensor([[1.0, 2.0, 3.0, 4.0], [1.0] * 4]))
-    assert score(name, maps, run, **SUBSETS.get(name, {})).isnan().all()
+    assert score(name, maps, model_pass, **SUBSETS.get(name, {})).isnan().all()
 
 
 def test_all_cells_are_no_subset() -> None:
     """Nine tenths of four cells are all of them: that size has no value, and sensitivity-n leaves it out."""
-    run, maps = make_pass(additive(C), white_images(1)), maps_from_cells(torch.tensor([[4.0, 1.0, 3.0, 2.0]]))
-    assert score("faithfulness_correlation", maps, run, size=0.9).isnan().all()
-    assert score("sensitivity_n", maps, run, sizes=[0.9, 0.05]).isnan().all()
-    one = score("sensitivity_n", maps, run, sizes=[0.5])
-    torch.testing.assert_close(score("sensitivity_n", maps, run, sizes=[0.9, 0.5]), one)
+    model_pass, maps = make_pass(additive(C), white_images(1)), maps_from_cells(torch.tensor([[4.0, 1.0, 3.0, 2.0]]))
+    assert score("faithfulness_correlation", maps, model_pass, size=0.9).isnan().all()
+    assert score("sensitivity_n", maps, model_pass, sizes=[0.9, 0.05]).isnan().all()
+    expected = score("sensitivity_n", maps, model_pass, sizes=[0.5])
+    torch.testing.assert_close(score("sensitivity_n", maps, model_pass, sizes=[0.9, 0.5]), expected)
 
 
 def test_random_maps_score_zero_on_average() -> None:
     """Over 300 random maps every mean is 0 within 3.5 standard errors."""
-    maps, run = maps_from_cells(random_maps(300, 16), 8), make_pass(Pooled(), random_images(300))
+    maps, model_pass = maps_from_cells(random_maps(300, 16), 8), make_pass(Pooled(), random_images(300))
     for name in ALL:
-        values = score(name, maps, run)
+        values = score(name, maps, model_pass)
         assert abs(values.mean()) < 3.5 * values.std() / 300**0.5
 
 
@@ -231,9 +242,9 @@ def test_equal_questions_are_asked_once() -> None:
     """By default three metrics share every cell alone, and three the subsets of 30 %."""
     alone = {probes_of(name) for name in ("single_deletion", "faithfulness_estimate", "non_sensitivity")}
     assert len(alone) == 1
-    some = {probes_of(name) for name in ("faithfulness_correlation", "infidelity")}
-    assert len(some) == 1
-    assert {*some.pop()} < {*probes_of("sensitivity_n")}
+    shared = {probes_of(name) for name in ("faithfulness_correlation", "infidelity")}
+    assert len(shared) == 1
+    assert {*shared.pop()} < {*probes_of("sensitivity_n")}
     assert probes_of("infidelity", size=0.5) != probes_of("infidelity")
     assert probes_of("infidelity", subsets=50) != probes_of("infidelity")
     assert probes_of("infidelity", imputer="blur") != probes_of("infidelity")
@@ -248,13 +259,13 @@ def test_monotonicity_asks_once_per_draw_and_cell() -> None:
 
 def test_random_subsets_have_one_size_and_are_each_image_s_own() -> None:
     """Of 16 cells 30 % are 5, halves go up; a subset depends on the image and not on its batch."""
-    run = make_pass(Pooled(), random_images(3))
+    model_pass = make_pass(Pooled(), random_images(3))
     for share, count in ((0.3, 5), (0.5, 8), (0.28125, 5), (0.28, 4)):
         (probe,) = probes_of("faithfulness_correlation", size=share)
-        masks = probe.masks(run, 16)
+        masks = probe.masks(model_pass, 16)
         assert masks.shape == (3, 100, 16)
         assert set(masks.sum(2).flatten().tolist()) == {count}
-        assert probe.masks(run.single_image(1), 16)[0].equal(masks[1])
+        assert probe.masks(model_pass.single_image(1), 16)[0].equal(masks[1])
         assert not masks[0].equal(masks[1])
 
 
@@ -271,12 +282,12 @@ def test_random_subsets_are_uniform() -> None:
 def test_scores_do_not_depend_on_the_batch() -> None:
     """An image alone scores as among others."""
     images, cells = random_images(3), random_maps(3, 16)
-    run = make_pass(Pooled(), images)
+    model_pass = make_pass(Pooled(), images)
     for name in [*ALL, "infidelity"]:
-        whole = score(name, maps_from_cells(cells, 8), run)
+        expected = score(name, maps_from_cells(cells, 8), model_pass)
         for row in range(3):
-            alone = score(name, maps_from_cells(cells[row : row + 1], 8), run.single_image(row))
-            torch.testing.assert_close(alone[0], whole[row])
+            alone = score(name, maps_from_cells(cells[row : row + 1], 8), model_pass.single_image(row))
+            torch.testing.assert_close(alone[0], expected[row])
 
 
 # Infidelity.
@@ -284,8 +295,8 @@ def test_scores_do_not_depend_on_the_batch() -> None:
 
 def infidelity_of(values: list[float], **params: object) -> float:
     """Over the four cells alone, for contributions 4, 3, 2, 1."""
-    run = make_pass(additive(C), white_images(1, 2))
-    return score_over(ALONE, "infidelity", maps_from_cells(torch.tensor([values]), 2), run, **params).item()
+    model_pass = make_pass(additive(C), white_images(1, 2))
+    return score_over(ALONE, "infidelity", maps_from_cells(torch.tensor([values]), 2), model_pass, **params).item()
 
 
 def test_infidelity_is_the_mean_squared_error() -> None:
@@ -320,11 +331,14 @@ def test_a_constant_map_predicts_the_mean_fall() -> None:
 
 def test_infidelity_over_random_subsets_counts_how_often_the_wrong_cell_is_in() -> None:
     """A map that is wrong by 1 in cell 0 has the share of the subsets that hold it."""
-    run, maps = make_pass(additive(C), white_images(1, 2)), maps_from_cells(torch.tensor([[5.0, 3.0, 2.0, 1.0]]), 2)
+    model_pass, maps = (
+        make_pass(additive(C), white_images(1, 2)),
+        maps_from_cells(torch.tensor([[5.0, 3.0, 2.0, 1.0]]), 2),
+    )
     (probe,) = probes_of("infidelity", size=0.5)
-    share = probe.masks(run, 4)[0, :, 0].float().mean().item()
+    share = probe.masks(model_pass, 4)[0, :, 0].float().mean().item()
     assert 0.3 < share < 0.7
-    assert score("infidelity", maps, run, scale="none", size=0.5).item() == pytest.approx(share, abs=1e-5)
+    assert score("infidelity", maps, model_pass, scale="none", size=0.5).item() == pytest.approx(share, abs=1e-5)
 
 
 def test_quantus_infidelity_does_not_put_back_what_it_removed() -> None:
@@ -342,12 +356,12 @@ def test_quantus_infidelity_does_not_put_back_what_it_removed() -> None:
 def test_infidelity_is_captum_s_where_the_fitted_factor_is_positive(scale: str) -> None:
     """On a network, over the same random subsets, with and without ``normalize``."""
     net, images = Pooled(), random_images(1)
-    run = make_pass(net, images)
+    model_pass = make_pass(net, images)
     (probe,) = probes_of("infidelity")
-    masks = probe.masks(run, 64)[0]
+    masks = probe.masks(model_pass, 64)[0]
     falls = torch.tensor(falls_of(net, images[0], torch.eye(64, dtype=torch.bool), torch.tensor(0.5)))
     cells = falls + 0.02 * random_maps(1, 64)
-    value = score("infidelity", maps_from_cells(cells, 8), run, scale=scale).item()
+    value = score("infidelity", maps_from_cells(cells, 8), model_pass, scale=scale).item()
     shown = captum_infidelity(net, images, cells, masks, normalize=scale == "fitted")
     assert value == pytest.approx(shown, rel=1e-4)
 
@@ -362,7 +376,7 @@ def captum_infidelity(net: nn.Module, images: Tensor, cells: Tensor, masks: Tens
         share = pixels.expand_as(inputs).float() / 3
         return share, torch.where(pixels, 0.5, inputs)
 
-    found = captum_metrics.infidelity(
+    actual = captum_metrics.infidelity(
         net,
         perturb,
         images,
@@ -371,7 +385,7 @@ def captum_infidelity(net: nn.Module, images: Tensor, cells: Tensor, masks: Tens
         n_perturb_samples=len(masks),
         normalize=normalize,
     )
-    return float(found)
+    return float(actual)
 
 
 # Quantus.
@@ -417,17 +431,19 @@ def test_the_estimate_is_quantus_with_softmax() -> None:
     shown = Shown(net, image, [GREY[None, :, None, None]])
     metric = quantus.FaithfulnessEstimate(perturb_baseline=-1.0, **QUIET)
     expected = of_quantus(metric, shown, KEEP, cells.view(1, 1, 8, 8), softmax=True)
-    run = make_pass(make_model(net, output="softmax"), image)
-    np.testing.assert_allclose(score("faithfulness_estimate", maps_from_cells(cells, 8), run), expected, atol=1e-5)
+    model_pass = make_pass(make_model(net, output="softmax"), image)
+    np.testing.assert_allclose(
+        score("faithfulness_estimate", maps_from_cells(cells, 8), model_pass), expected, atol=1e-5
+    )
 
 
 def test_faithfulness_correlation_is_quantus_on_the_same_subsets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given our subsets in place of its own draws, and pixels that are there or not, Quantus has the same number."""
     net, image, cells = Pooled(), random_images(1), random_maps(1, 64)
-    run = make_pass(net, image)
-    value = score("faithfulness_correlation", maps_from_cells(cells, 8), run)
+    model_pass = make_pass(net, image)
+    value = score("faithfulness_correlation", maps_from_cells(cells, 8), model_pass)
     (probe,) = probes_of("faithfulness_correlation")
-    ours = iter(probe.masks(run, 64)[0])
+    ours = iter(probe.masks(model_pass, 64)[0])
     monkeypatch.setattr(np.random, "choice", lambda *_, **__: next(ours).nonzero()[:, 0].numpy())
     metric = quantus.FaithfulnessCorrelation(perturb_baseline=-1.0, nr_runs=100, subset_size=19, **QUIET)
     shown = Shown(net, image, [GREY[None, :, None, None]])
@@ -437,8 +453,8 @@ def test_faithfulness_correlation_is_quantus_on_the_same_subsets(monkeypatch: py
 def test_monotonicity_is_quantus_on_the_same_noise() -> None:
     """Given our noise images in place of its own draws, Quantus has the same number."""
     net, image, cells = Pooled(), random_images(1), random_maps(1, 64)
-    run = make_pass(net, image)
-    fills = [run.draw(f"fill {draw}", lambda g: torch.rand((3, 8, 8), generator=g)) for draw in range(4)]
+    model_pass = make_pass(net, image)
+    fills = [model_pass.draw(f"fill {draw}", lambda g: torch.rand((3, 8, 8), generator=g)) for draw in range(4)]
     turn = itertools.cycle([-1.0, -2.0, -3.0, -4.0])
 
     def next_fill(arr: np.ndarray, indices: np.ndarray, **_: object) -> np.ndarray:
@@ -448,7 +464,7 @@ def test_monotonicity_is_quantus_on_the_same_noise() -> None:
 
     metric = quantus.MonotonicityCorrelation(perturb_func=next_fill, nr_samples=4, **{**QUIET, "abs": True})
     expected = of_quantus(metric, Shown(net, image, fills), KEEP, cells.view(1, 1, 8, 8))
-    value = score("monotonicity_nguyen", maps_from_cells(cells, 8), run)
+    value = score("monotonicity_nguyen", maps_from_cells(cells, 8), model_pass)
     np.testing.assert_allclose(value, expected, atol=1e-5)
 
 
@@ -462,21 +478,23 @@ def test_quantus_sensitivity_n_faults_exact_attributions() -> None:
     sizes = of_quantus(metric, net, x, exact, batch_size=200)
     assert sizes[0] == pytest.approx(1, abs=1e-4)
     assert max(sizes[1:]) < 0.9
-    run = make_pass(Linear(weight.view(1, 1, 2, 2).expand(2, 3, 2, 2)), x.expand(-1, 3, -1, -1), mean=torch.zeros(3))
+    model_pass = make_pass(
+        Linear(weight.view(1, 1, 2, 2).expand(2, 3, 2, 2)), x.expand(-1, 3, -1, -1), mean=torch.zeros(3)
+    )
     for share in (0.25, 0.5, 0.75):
         torch.testing.assert_close(
-            score("sensitivity_n", Maps.from_values(3 * exact[:, 0], 2), run, sizes=[share]), torch.ones(200)
+            score("sensitivity_n", Maps.from_values(3 * exact[:, 0], 2), model_pass, sizes=[share]), torch.ones(200)
         )
 
 
 def test_quantus_faithfulness_correlation_faults_one_number_per_pixel() -> None:
     """What each pixel of a colour image contributes is exact, but Quantus removes one channel of it at a time."""
-    run, exact = a_linear_model()
+    model_pass, exact = a_linear_model()
     np.random.seed(0)
     metric = quantus.FaithfulnessCorrelation(perturb_baseline=0.5, nr_runs=100, subset_size=58, **QUIET)
-    values = of_quantus(metric, run.model.net, run.images, exact[:, None])
+    values = of_quantus(metric, model_pass.model.net, model_pass.images, exact[:, None])
     assert np.mean(values) < 0.75
-    assert score("faithfulness_correlation", Maps.from_values(exact, 8), run).min() > 0.9999
+    assert score("faithfulness_correlation", Maps.from_values(exact, 8), model_pass).min() > 0.9999
 
 
 # Parts.
@@ -506,11 +524,11 @@ def by_part(cells: Tensor, codes: Tensor = CODES) -> list[float]:
 def given_sizes(cells: Tensor, codes: Tensor = CODES) -> float:
     """Partial Spearman correlation with what the parts contribute, given their sizes: the formula of Kendall 1942."""
     falls, sizes = by_part(OF_CELLS, codes), [(codes == code).sum().item() for code in codes.unique()]
-    both, size, answer = (
+    falls_of_map, size, answer = (
         stats.spearmanr(*pair).statistic
         for pair in ((by_part(cells, codes), falls), (by_part(cells, codes), sizes), (falls, sizes))
     )
-    return (both - size * answer) / math.sqrt((1 - size**2) * (1 - answer**2))
+    return (falls_of_map - size * answer) / math.sqrt((1 - size**2) * (1 - answer**2))
 
 
 def test_part_faithfulness_is_the_partial_rank_correlation_over_the_parts() -> None:
@@ -524,9 +542,9 @@ def test_part_faithfulness_is_the_partial_rank_correlation_over_the_parts() -> N
 def test_part_faithfulness_of_the_contributions_is_perfect() -> None:
     """1, and −1 with the sign turned, whatever the draws show of the parts."""
     for anew in (0.5, 0.75, 1.0):
-        run = faces(CODES, anew=anew)
-        assert score("part_faithfulness", maps_from_cells(OF_CELLS[None]), run).item() == pytest.approx(1)
-        assert score("part_faithfulness", maps_from_cells(-OF_CELLS[None]), run).item() == pytest.approx(-1)
+        model_pass = faces(CODES, anew=anew)
+        assert score("part_faithfulness", maps_from_cells(OF_CELLS[None]), model_pass).item() == pytest.approx(1)
+        assert score("part_faithfulness", maps_from_cells(-OF_CELLS[None]), model_pass).item() == pytest.approx(-1)
 
 
 def test_sizes_of_parts_are_no_knowledge() -> None:
@@ -558,10 +576,10 @@ def test_faces_with_other_parts_do_not_touch_each_other() -> None:
 def test_parts_that_hardly_matter_give_no_value() -> None:
     """Drawn as it was in every second draw, a part falls by half its contribution; a wider range is asked in vain."""
     falls = by_part(OF_CELLS)
-    run, maps = faces(CODES, anew=1.0), maps_from_cells(OF_CELLS[None])
+    model_pass, maps = faces(CODES, anew=1.0), maps_from_cells(OF_CELLS[None])
     width = (max(falls) - min(falls)) / 2
-    assert score("part_faithfulness", maps, run, min_range=width - 0.01).item() == pytest.approx(1)
-    assert score("part_faithfulness", maps, run, min_range=width + 0.01).isnan().all()
+    assert score("part_faithfulness", maps, model_pass, min_range=width - 0.01).item() == pytest.approx(1)
+    assert score("part_faithfulness", maps, model_pass, min_range=width + 0.01).isnan().all()
 
 
 def test_falls_in_the_order_of_the_sizes_give_no_value() -> None:
@@ -583,9 +601,9 @@ def test_the_oracle_knows_the_parts_of_synthetic_faces() -> None:
     weight = torch.randn((2, 3, 32, 32), generator=torch.Generator().manual_seed(3)) / 32
     batch = data.load(list(data.table().index))
     batch = replace(batch, rerender=functools.cache(batch.rerender))
-    run = make_pass(Linear(weight), batch, mean=data.mean)
+    model_pass = make_pass(Linear(weight), batch, mean=data.mean)
     oracle, random = (
-        score("part_faithfulness", pooled_maps(name, run), run).nanmean() for name in ("oracle", "random")
+        score("part_faithfulness", pooled_maps(name, model_pass), model_pass).nanmean() for name in ("oracle", "random")
     )
     assert oracle > 0.6
     assert oracle > random + 0.4

@@ -392,9 +392,9 @@ def test_part_energies_share_out_the_positive_mass() -> None:
 @pytest.mark.parametrize("part", PARTS)
 def test_an_image_without_the_part_has_no_energy_there(part: str) -> None:
     """No such part in the image, nothing else in it, or no parts in the data: no value."""
-    other = torch.full((4, 4), PART_CODES["cue"], dtype=torch.uint8)
+    cue_parts = torch.full((4, 4), PART_CODES["cue"], dtype=torch.uint8)
     only = torch.full((4, 4), PART_CODES[part], dtype=torch.uint8)
-    for parts in (other, only, None):
+    for parts in (cue_parts, only, None):
         assert of(f"part_energy_{part}", REGION.float(), REGION, parts).isnan()
 
 
@@ -427,7 +427,7 @@ def test_without_a_cue_there_is_no_cue_mass() -> None:
 
 
 def quantus_of(kind: Callable[..., object], values: Tensor, regions: Tensor, **params: object) -> np.ndarray:
-    """What Quantus says of the maps as they are, neither normalised nor made positive."""
+    """Quantus's scores of the maps as they are, neither normalised nor made positive."""
     reference = kind(abs=False, normalise=False, disable_warnings=True, **params)
     a_batch, s_batch = (t.expand(len(values), *values.shape[1:])[:, None].numpy().copy() for t in (values, regions))
     scores = reference.evaluate_batch(x_batch=a_batch.copy(), a_batch=a_batch, s_batch=s_batch)  # type: ignore[attr-defined]
@@ -513,7 +513,7 @@ def test_the_mass_of_a_signed_map_is_a_share() -> None:
 
 
 def quantus_call(kind: Callable[..., object], values: Tensor) -> np.ndarray:
-    """What Quantus says of the maps with its default settings, which divide them by their maximum."""
+    """Quantus's scores of the maps with its default settings, which divide them by their maximum."""
     maps, images = values[:, None].numpy().copy(), np.zeros((len(values), 3, *values.shape[1:]), np.float32)
     data = {"x_batch": images, "y_batch": np.zeros(len(values), int), "a_batch": maps}
     regions = np.broadcast_to(REGION.numpy(), maps.shape).copy()

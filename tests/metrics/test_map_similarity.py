@@ -106,8 +106,8 @@ def test_ssim_does_not_ask_for_the_unit() -> None:
 def test_ssim_without_any_structure_is_undefined() -> None:
     """Two constant maps, equal or not, have no value; one constant map has, near 0."""
     flat = torch.tensor([0.0, 2.0, 2.0])[:, None, None].expand(3, 9, 9)
-    other = torch.tensor([0.0, 2.0, 3.0])[:, None, None].expand(3, 9, 9)
-    assert ssim(flat, other).isnan().all()
+    constant = torch.tensor([0.0, 2.0, 3.0])[:, None, None].expand(3, 9, 9)
+    assert ssim(flat, constant).isnan().all()
     expected = (0.23**2 / (inside() ** 2 + 0.23**2)).mean() * 0.69**2 / (VARIANCE + 0.69**2)
     assert ssim(torch.zeros(1, 24, 24), ramp()).item() == pytest.approx(expected, abs=1e-6)
 
@@ -131,7 +131,7 @@ def test_hog_is_that_of_scikit_image(shape: tuple[int, int], side: int) -> None:
     maps = torch.cat([random_maps(*shape), ties(random_maps(*shape)), torch.zeros(2, *shape)])
     maps[-2, 5, 5] = -3
     settings = {"orientations": 9, "pixels_per_cell": (side, side), "cells_per_block": (3, 3), "block_norm": "L2-Hys"}
-    expected = np.stack([skimage_hog(one, **settings) for one in maps.double().numpy()])
+    expected = np.stack([skimage_hog(values, **settings) for values in maps.double().numpy()])
     np.testing.assert_allclose(hog(maps).numpy(), expected, atol=1e-5)
 
 
@@ -184,7 +184,7 @@ def test_entropy_is_that_of_quantus(bins: int) -> None:
     maps = torch.cat([random_maps(24, 24).double(), ties(random_maps(24, 24)).double()])
     maps[-1] = 0
     maps[-1, 3, :4] = 1
-    expected = [discrete_entropy(a=one, x=one, n_bins=bins) for one in maps.numpy()]
+    expected = [discrete_entropy(a=values, x=values, n_bins=bins) for values in maps.numpy()]
     np.testing.assert_allclose(histogram_entropy(maps, bins).numpy(), expected, atol=1e-5)
 
 

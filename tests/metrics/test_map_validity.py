@@ -1,4 +1,4 @@
-"""Which maps count as maps, and which come back."""
+"""Validity and repeatability of maps."""
 
 import itertools
 
@@ -29,9 +29,9 @@ def test_only_finite_and_varied_maps_are_valid() -> None:
 
 
 def repeatability(explainer: Component) -> list[float]:
-    """Of three images, as a run scores it."""
-    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
-    return run_block(run, explainer, {"repeatability": {}}, grid=2)["repeatability"].tolist()
+    """The scores of three images in a run."""
+    model_pass = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(3))
+    return run_block(model_pass, explainer, {"repeatability": {}}, grid=2)["repeatability"].tolist()
 
 
 def test_what_draws_by_the_seed_comes_back() -> None:
@@ -43,20 +43,20 @@ def test_what_draws_by_the_seed_comes_back() -> None:
 def test_what_draws_by_the_clock_does_not() -> None:
     """The difference over the larger of both maximums: maps of 4 and 5 differ by 1/5, zeros by nothing."""
     counted = itertools.count(4)
-    grows = lambda run, _: torch.full_like(run.images[:, :1], next(counted))  # noqa: E731
+    grows = lambda model_pass, _: torch.full_like(model_pass.images[:, :1], next(counted))  # noqa: E731
     assert repeatability(Component("grows", {}, explainers["random"].traits, grows)) == pytest.approx([0.2] * 3)
-    zeros = lambda run, _: torch.zeros_like(run.images[:, :1])  # noqa: E731
+    zeros = lambda model_pass, _: torch.zeros_like(model_pass.images[:, :1])  # noqa: E731
     assert repeatability(Component("zeros", {}, explainers["random"].traits, zeros)) == [0.0] * 3
 
 
 def test_nothing_is_shared_with_the_first_map() -> None:
-    """What a pass has computed once is computed again: a network that forgets is found out."""
+    """The second map is computed afresh: a network that changes from call to call is detected."""
     calls = itertools.count(1)
 
     class Forgetful(Pooled):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return super().forward(images) * next(calls)
 
-    run = make_pass(make_model(Forgetful(), cam_layer="relu"), random_images(3))
-    found = run_block(run, make_explainer("saliency"), {"repeatability": {}}, grid=2)["repeatability"]
-    assert (found > 0.1).all()
+    model_pass = make_pass(make_model(Forgetful(), cam_layer="relu"), random_images(3))
+    scores = run_block(model_pass, make_explainer("saliency"), {"repeatability": {}}, grid=2)["repeatability"]
+    assert (scores > 0.1).all()

@@ -28,15 +28,15 @@ SIMILAR = ("mprt", *CASCADES, "smooth_mprt", "random_logit")
 """Those that compare two maps by a similarity of choice."""
 
 
-def scored(name: str, explainer: Component, count: int = 4, **params: object) -> Tensor:
+def run_scores(name: str, explainer: Component, count: int = 4, **params: object) -> Tensor:
     """Scores on a small convolutional net with 16 px images and 8 by 8 cells."""
-    run = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(count, 16), chunk=count)
-    return run_block(run, explainer, {name: params}, grid=8)[name]
+    model_pass = make_pass(make_model(Pooled(), cam_layer="relu"), random_images(count, 16), chunk=count)
+    return run_block(model_pass, explainer, {name: params}, grid=8)[name]
 
 
 def own(read: Callable[[Pass], Tensor]) -> Component:
     """An explainer that returns what it reads from the pass."""
-    return Component("own", {}, make_explainer("sobel").traits, lambda run, _: read(run))
+    return Component("own", {}, make_explainer("sobel").traits, lambda model_pass, _: read(model_pass))
 
 
 def rows(count: int = 2, size: int = 8) -> Tensor:
@@ -49,11 +49,14 @@ def linear(weight: Tensor, images: Tensor) -> Pass:
     return make_pass(make_model(Linear(weight), classes=tuple("abcdefg"[: len(weight)]), size=weight.shape[-1]), images)
 
 
-def compared(name: str, before: Tensor, after: Tensor, grid: int = 4, **params: object) -> Tensor:
-    """What a metric says of maps ``(B,H,W)`` for two classes."""
-    run = linear(rows(2, before.shape[-1]), torch.zeros(len(before), 3, *before.shape[1:]))
-    made = (Explanation(Maps.from_values(v, grid), run, targets(run, k)) for k, v in enumerate((before, after)))
-    value: Tensor = metrics[name].create(params).compare(*made)
+def compare(name: str, before: Tensor, after: Tensor, grid: int = 4, **params: object) -> Tensor:
+    """A metric's scores of maps ``(B,H,W)`` for two classes."""
+    model_pass = linear(rows(2, before.shape[-1]), torch.zeros(len(before), 3, *before.shape[1:]))
+    explanations = (
+        Explanation(Maps.from_values(v, grid), model_pass, targets(model_pass, k))
+        for k, v in enumerate((before, after))
+    )
+    value: Tensor = metrics[name].create(params).compare(*explanations)
     return value
 
 
@@ -69,13 +72,13 @@ def correlation(a: Tensor, b: Tensor, grid: int = 4) -> list[float]:
 @pytest.mark.parametrize("metric", SIMILAR)
 def test_maps_that_ignore_the_model_score_one(metric: str, name: str) -> None:
     """Edges and the centre stay where they are whatever the weights, the noise and the class."""
-    torch.testing.assert_close(scored(metric, make_explainer(name)), torch.ones(4))
+    torch.testing.assert_close(run_scores(metric, make_explainer(name)), torch.ones(4))
 
 
 @pytest.mark.parametrize("metric", ["mprt", "mprt_top_down", "smooth_mprt"])
 def test_fresh_noise_scores_zero_on_average(metric: str) -> None:
     """A map that is drawn anew with the weights correlates with nothing: mean 0 within 3 standard errors."""
-    values = scored(metric, make_explainer("random"), 200, **({"samples": 2} if metric == "smooth_mprt" else {}))
+    values = run_scores(metric, make_explainer("random"), 200, **({"samples": 2} if metric == "smooth_mprt" else {}))
     assert abs(values.mean()) < 3 * values.std() / 200**0.5
     assert values.std() == pytest.approx((2 if metric == "mprt_top_down" else 1) ** -0.5 / 63**0.5, rel=0.4)
 
@@ -83,7 +86,7 @@ def test_fresh_noise_scores_zero_on_average(metric: str) -> None:
 @pytest.mark.parametrize("metric", [*SIMILAR, "efficient_mprt"])
 def test_a_constant_map_has_no_value(metric: str) -> None:
     """Without variance there is neither similarity nor a rise of entropy."""
-    assert scored(metric, own(lambda run: torch.ones_like(run.images[:, :1]))).isnan().all()
+    assert run_scores(metric, own(lambda model_pass: torch.ones_like(model_pass.images[:, :1]))).isnan().all()
 
 
 @pytest.mark.parametrize("metric", SIMILAR)
@@ -92,11 +95,11 @@ def test_one_constant_side_is_enough_for_no_value(metric: str, similarity: str) 
     """Before or after, constant or not finite, or of one absolute value where the sign does not count."""
     varied, flat = torch.randn((3, 12, 12), generator=torch.Generator().manual_seed(0)), torch.zeros(3, 12, 12)
     flat[1], flat[2, 0, 0] = 1, torch.nan
-    assert compared(metric, varied, flat, similarity=similarity).isnan().all()
-    assert compared(metric, flat, varied, similarity=similarity).isnan().all()
+    assert compare(metric, varied, flat, similarity=similarity).isnan().all()
+    assert compare(metric, flat, varied, similarity=similarity).isnan().all()
     signs = torch.ones(3, 12, 12)
     signs[:, :6] = -1
-    assert compared(metric, signs, varied, similarity=similarity).isnan().all() == (metric != "random_logit")
+    assert compare(metric, signs, varied, similarity=similarity).isnan().all() == (metric != "random_logit")
 
 
 @pytest.mark.parametrize("metric", [m for m in SIMILAR if m != "random_logit"])
@@ -104,7 +107,7 @@ def test_one_constant_side_is_enough_for_no_value(metric: str, similarity: str) 
 def test_neither_sign_nor_scale_counts(metric: str, similarity: str) -> None:
     """Absolute values of equal second moment are compared: a map and seven times its negative are the same."""
     values = torch.randn((3, 12, 12), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(compared(metric, values, -values * 7, similarity=similarity), torch.ones(3))
+    torch.testing.assert_close(compare(metric, values, -values * 7, similarity=similarity), torch.ones(3))
 
 
 @pytest.mark.parametrize("metric", SIMILAR)
@@ -115,8 +118,8 @@ def test_the_similarity_can_be_chosen(metric: str) -> None:
     x, y = (v / v.square().mean((1, 2), keepdim=True).sqrt() for v in (a, b))
     if metric != "random_logit":
         x, y = x.abs(), y.abs()
-    torch.testing.assert_close(compared(metric, a, b, similarity="ssim"), ssim(x, y))
-    torch.testing.assert_close(compared(metric, a, b, similarity="hog"), hog_similarity(x, y))
+    torch.testing.assert_close(compare(metric, a, b, similarity="ssim"), ssim(x, y))
+    torch.testing.assert_close(compare(metric, a, b, similarity="hog"), hog_similarity(x, y))
 
 
 @pytest.mark.parametrize("metric", SIMILAR)
@@ -137,15 +140,15 @@ def test_at_least_one_randomised_model(metric: str) -> None:
 def test_the_original_model_is_never_averaged_in(metric: str) -> None:
     """A map that turns over as soon as any weight changes scores −1, not something above; its entropy does not rise."""
 
-    def turning(run: Pass) -> Tensor:
-        at_home = torch.equal(run.model.net.conv.weight, Pooled().conv.weight) and torch.equal(
-            run.model.net.head.weight, Pooled().head.weight
+    def turning(model_pass: Pass) -> Tensor:
+        at_home = torch.equal(model_pass.model.net.conv.weight, Pooled().conv.weight) and torch.equal(
+            model_pass.model.net.head.weight, Pooled().head.weight
         )
-        ramp = torch.arange(256.0).view(1, 1, 16, 16).expand(len(run), -1, -1, -1)
+        ramp = torch.arange(256.0).view(1, 1, 16, 16).expand(len(model_pass), -1, -1, -1)
         return ramp if at_home else 256 - ramp
 
     expected = 0 if metric == "efficient_mprt" else -1
-    torch.testing.assert_close(scored(metric, own(turning), repeats=2), torch.full((4,), float(expected)))
+    torch.testing.assert_close(run_scores(metric, own(turning), repeats=2), torch.full((4,), float(expected)))
 
 
 # All layers at once.
@@ -155,23 +158,25 @@ def test_the_original_model_is_never_averaged_in(metric: str) -> None:
 def test_a_linear_model_s_saliency_is_compared_with_its_drawn_weights(repeats: int) -> None:
     """The mean of scipy's rank correlations between the lengths of the weight and of each drawn weight, per cell."""
     weight = rows()
-    run = linear(weight, random_images(2))
-    value = run_block(run, make_explainer("saliency"), {"mprt": {"repeats": repeats}})["mprt"]
-    drawn = [Randomised(number).model(run.model, run.seed).net.weight.detach() for number in range(repeats)]
-    expected = np.mean([correlation(weight[:1].norm(dim=1), other[:1].norm(dim=1)) for other in drawn])
+    model_pass = linear(weight, random_images(2))
+    value = run_block(model_pass, make_explainer("saliency"), {"mprt": {"repeats": repeats}})["mprt"]
+    drawn = [
+        Randomised(number).model(model_pass.model, model_pass.seed).net.weight.detach() for number in range(repeats)
+    ]
+    expected = np.mean([correlation(weight[:1].norm(dim=1), randomised[:1].norm(dim=1)) for randomised in drawn])
     np.testing.assert_allclose(value, [expected] * 2, atol=1e-6)
 
 
 def test_the_explained_class_stays_the_one_of_the_original() -> None:
     """The randomised model's own prediction is not asked: the same target is explained, prediction kept or not."""
-    asked = []
+    calls = []
 
-    def noting(run: Pass, targets: Tensor) -> Tensor:
-        asked.append(targets.tolist())
-        return run.images
+    def noting(model_pass: Pass, targets: Tensor) -> Tensor:
+        calls.append(targets.tolist())
+        return model_pass.images
 
-    scored("mprt", Component("noting", {}, make_explainer("saliency").traits, noting), repeats=2)
-    assert asked == [[0] * 4] * 3
+    run_scores("mprt", Component("noting", {}, make_explainer("saliency").traits, noting), repeats=2)
+    assert calls == [[0] * 4] * 3
 
 
 # Layer by layer.
@@ -181,26 +186,26 @@ def test_the_explained_class_stays_the_one_of_the_original() -> None:
 @pytest.mark.parametrize("repeats", [1, 2])
 def test_a_cascade_is_the_mean_over_its_steps(order: str, repeats: int) -> None:
     """Of two layers: one drawn anew, then both, each compared with the map of the model as it was."""
-    run = make_pass(Pooled(), random_images(3))
-    found = run_block(run, make_explainer("saliency"), {f"mprt_{order}": {"repeats": repeats}})[f"mprt_{order}"]
-    before = explain("saliency", run).norm(dim=1)
+    model_pass = make_pass(Pooled(), random_images(3))
+    scores = run_block(model_pass, make_explainer("saliency"), {f"mprt_{order}": {"repeats": repeats}})[f"mprt_{order}"]
+    before = explain("saliency", model_pass).norm(dim=1)
     steps = [Randomised(n, *step) for n in range(repeats) for step in ((order, 1), ("full", 0))]
-    nets = [step.model(run.model, run.seed) for step in steps]
-    expected = [correlation(before, explain("saliency", make_pass(net, run.images)).norm(dim=1)) for net in nets]
-    np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-6)
+    nets = [step.model(model_pass.model, model_pass.seed) for step in steps]
+    expected = [correlation(before, explain("saliency", make_pass(net, model_pass.images)).norm(dim=1)) for net in nets]
+    np.testing.assert_allclose(scores, np.mean(expected, axis=0), atol=1e-6)
 
 
 def test_the_two_ends_differ() -> None:
     """With the head drawn anew the convolution's pattern stays; without it the head's weights do."""
-    assert not torch.allclose(*(scored(name, make_explainer("saliency")) for name in CASCADES))
+    assert not torch.allclose(*(run_scores(name, make_explainer("saliency")) for name in CASCADES))
 
 
 @pytest.mark.parametrize("name", CASCADES)
 def test_one_layer_is_all_layers(name: str) -> None:
     """Of a linear model both orders are full randomisation, exactly."""
-    run = linear(rows(), random_images(2))
-    found = run_block(run, make_explainer("saliency"), {name: {"repeats": 2}, "mprt": {"repeats": 2}})
-    assert found[name].equal(found["mprt"])
+    model_pass = linear(rows(), random_images(2))
+    scores = run_block(model_pass, make_explainer("saliency"), {name: {"repeats": 2}, "mprt": {"repeats": 2}})
+    assert scores[name].equal(scores["mprt"])
 
 
 # Smoothed.
@@ -208,24 +213,24 @@ def test_one_layer_is_all_layers(name: str) -> None:
 
 def test_smoothing_does_nothing_where_the_gradient_is_the_same_everywhere() -> None:
     """A linear model's saliency under noise is its weight row: the value of `mprt`."""
-    run = linear(rows(), random_images(2))
-    wanted = {"mprt": {"repeats": 2}, "smooth_mprt": {"repeats": 2, "samples": 3}}
-    found = run_block(run, make_explainer("saliency"), wanted)
-    torch.testing.assert_close(found["smooth_mprt"], found["mprt"])
+    model_pass = linear(rows(), random_images(2))
+    params = {"mprt": {"repeats": 2}, "smooth_mprt": {"repeats": 2, "samples": 3}}
+    scores = run_block(model_pass, make_explainer("saliency"), params)
+    torch.testing.assert_close(scores["smooth_mprt"], scores["mprt"])
 
 
 def test_maps_of_the_same_noisy_copies_are_averaged_on_both_sides() -> None:
     """Input times gradient of a linear model, averaged, is the mean noisy image times the weights, trained or drawn."""
-    run = linear(rows(), random_images(3))
+    model_pass = linear(rows(), random_images(3))
     explainer = make_explainer("input_x_gradient", zero="black")
-    found = run_block(run, explainer, {"smooth_mprt": {"samples": 4, "noise": 0.3}})["smooth_mprt"]
-    mean = torch.stack([batch.images for batch in Smoothed(Variant(), 4, 0.3).batches(run)]).mean(0)
-    drawn = Randomised(0).model(run.model, run.seed).net.weight.detach()
+    scores = run_block(model_pass, explainer, {"smooth_mprt": {"samples": 4, "noise": 0.3}})["smooth_mprt"]
+    mean = torch.stack([batch.images for batch in Smoothed(Variant(), 4, 0.3).batches(model_pass)]).mean(0)
+    drawn = Randomised(0).model(model_pass.model, model_pass.seed).net.weight.detach()
     maps = [
         (mean * weight[0]).sum(1).unflatten(1, (4, 2)).unflatten(3, (4, 2)).mean((2, 4)) for weight in (rows(), drawn)
     ]
     expected = correlation(*(m.abs() for m in maps))
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("params", [{"samples": 0}, {"noise": 0}, {"noise": float("nan")}, {"noise": float("inf")}])
@@ -243,21 +248,21 @@ def test_a_rise_from_two_values_to_all() -> None:
     ordered = torch.arange(100.0).view(1, 10, 10) * -3
     halves = (ordered < -148).float()
     rise = np.log(100) / np.log(2) - 1
-    np.testing.assert_allclose(compared("efficient_mprt", halves, ordered, 5), [rise], rtol=1e-6)
-    np.testing.assert_allclose(compared("efficient_mprt", ordered, halves, 5), [1 / (1 + rise) - 1], rtol=1e-6)
+    np.testing.assert_allclose(compare("efficient_mprt", halves, ordered, 5), [rise], rtol=1e-6)
+    np.testing.assert_allclose(compare("efficient_mprt", ordered, halves, 5), [1 / (1 + rise) - 1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("bins", [10, 100])
 def test_the_rise_of_a_linear_model_is_that_of_its_weights(bins: int) -> None:
     """The relative rise of scipy's entropy of numpy's histogram, from trained weights' lengths to drawn ones'."""
-    run = linear(rows(2, 16), random_images(2, 16))
-    found = run_block(run, make_explainer("saliency"), {"efficient_mprt": {"repeats": 2, "bins": bins}})[
+    model_pass = linear(rows(2, 16), random_images(2, 16))
+    scores = run_block(model_pass, make_explainer("saliency"), {"efficient_mprt": {"repeats": 2, "bins": bins}})[
         "efficient_mprt"
     ]
-    nets = [run.model, *(Randomised(number).model(run.model, run.seed) for number in range(2))]
+    nets = [model_pass.model, *(Randomised(number).model(model_pass.model, model_pass.seed) for number in range(2))]
     maps = [net.net.weight[0].detach().double().norm(dim=0).numpy() for net in nets]
-    first, *rest = (stats.entropy(np.histogram(m, bins)[0]) for m in maps)
-    np.testing.assert_allclose(found, [np.mean([(h - first) / first for h in rest])] * 2, rtol=1e-5)
+    first, *entropies = (stats.entropy(np.histogram(m, bins)[0]) for m in maps)
+    np.testing.assert_allclose(scores, [np.mean([(h - first) / first for h in entropies])] * 2, rtol=1e-5)
 
 
 def test_the_entropy_is_that_of_quantus() -> None:
@@ -266,8 +271,8 @@ def test_the_entropy_is_that_of_quantus() -> None:
     theirs = EfficientMPRT(disable_warnings=True).complexity_func
     first, then = (theirs(a=m.double().numpy(), x=m.numpy(), n_bins=100) for m in maps)
     expected = [(then - first) / first]
-    np.testing.assert_allclose(compared("efficient_mprt", maps[:1], maps[1:]), expected, rtol=1e-5)
-    np.testing.assert_allclose(compared("efficient_mprt", maps[:1] * 100, maps[1:]), expected, rtol=1e-4)
+    np.testing.assert_allclose(compare("efficient_mprt", maps[:1], maps[1:]), expected, rtol=1e-5)
+    np.testing.assert_allclose(compare("efficient_mprt", maps[:1] * 100, maps[1:]), expected, rtol=1e-4)
 
 
 def test_entropy_needs_two_bins() -> None:
@@ -281,8 +286,8 @@ def test_a_constant_or_nan_map_has_no_rise(side: str) -> None:
     """Neither from nor to a map without values."""
     varied, flat = torch.randn((2, 8, 8), generator=torch.Generator().manual_seed(0)), torch.ones(2, 8, 8)
     flat[1, 0, 0] = torch.inf
-    found = compared("efficient_mprt", *((flat, varied) if side == "before" else (varied, flat)))
-    assert found.isnan().all()
+    scores = compare("efficient_mprt", *((flat, varied) if side == "before" else (varied, flat)))
+    assert scores.isnan().all()
 
 
 # Another class.
@@ -291,32 +296,39 @@ def test_a_constant_or_nan_map_has_no_rise(side: str) -> None:
 def test_a_linear_model_s_classes_are_as_alike_as_its_rows() -> None:
     """Input times gradient on an all-white image is the weight row: scipy's rank correlation of two of them, signed."""
     weight = rows(3)
-    run = linear(weight, torch.ones(12, 3, 8, 8))
-    other = OtherClass(0).targets(run, targets(run))
-    found = run_block(run, make_explainer("input_x_gradient", zero="black"), {"random_logit": {}})["random_logit"]
+    model_pass = linear(weight, torch.ones(12, 3, 8, 8))
+    classes = OtherClass(0).targets(model_pass, targets(model_pass))
+    scores = run_block(model_pass, make_explainer("input_x_gradient", zero="black"), {"random_logit": {}})[
+        "random_logit"
+    ]
     summed = weight.sum(1)
-    np.testing.assert_allclose(found, correlation(summed[:1].expand(12, -1, -1), summed[other]), atol=1e-6)
-    assert set(other.tolist()) == {1, 2}
+    np.testing.assert_allclose(scores, correlation(summed[:1].expand(12, -1, -1), summed[classes]), atol=1e-6)
+    assert set(classes.tolist()) == {1, 2}
 
 
 def test_several_classes_are_averaged() -> None:
     """Each draw is another class, with replacement; the score is their mean."""
     weight = rows(4)
-    run = linear(weight, torch.ones(6, 3, 8, 8))
-    found = run_block(run, make_explainer("input_x_gradient", zero="black"), {"random_logit": {"draws": 5}})[
+    model_pass = linear(weight, torch.ones(6, 3, 8, 8))
+    scores = run_block(model_pass, make_explainer("input_x_gradient", zero="black"), {"random_logit": {"draws": 5}})[
         "random_logit"
     ]
     summed, first = weight.sum(1), weight.sum(1)[:1].expand(6, -1, -1)
-    each = [correlation(first, summed[OtherClass(n).targets(run, targets(run))]) for n in range(5)]
-    np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-6)
+    correlations = [
+        correlation(first, summed[OtherClass(n).targets(model_pass, targets(model_pass))]) for n in range(5)
+    ]
+    np.testing.assert_allclose(scores, np.mean(correlations, axis=0), atol=1e-6)
 
 
 def test_of_two_opposite_classes_only_the_sign_differs() -> None:
     """Signed maps are opposite, −1; lengths of gradients are the same, 1: with two classes that says nothing."""
     half = rows(1)
-    run = linear(torch.cat([half, -half]), random_images(3))
-    assert run_block(run, make_explainer("input_x_gradient"), {"random_logit": {}})["random_logit"].tolist() == [-1] * 3
-    assert run_block(run, make_explainer("saliency"), {"random_logit": {}})["random_logit"].tolist() == [1] * 3
+    model_pass = linear(torch.cat([half, -half]), random_images(3))
+    assert (
+        run_block(model_pass, make_explainer("input_x_gradient"), {"random_logit": {}})["random_logit"].tolist()
+        == [-1] * 3
+    )
+    assert run_block(model_pass, make_explainer("saliency"), {"random_logit": {}})["random_logit"].tolist() == [1] * 3
 
 
 def test_one_class_has_no_other() -> None:
@@ -330,23 +342,25 @@ def test_one_class_has_no_other() -> None:
 
 def test_random_logit_is_that_of_quantus() -> None:
     """With two classes the other one is certain; every pixel a cell."""
-    run = linear(rows(2), random_images(4))
+    model_pass = linear(rows(2), random_images(4))
 
     def maps(model: object, inputs: np.ndarray, targets: np.ndarray, **_: object) -> np.ndarray:
-        there = make_pass(run.model, torch.as_tensor(inputs).float())
-        found = there.images * there.input_gradient(torch.as_tensor(targets))
-        return found.sum(1, keepdim=True).numpy()
+        inputs_pass = make_pass(model_pass.model, torch.as_tensor(inputs).float())
+        actual = inputs_pass.images * inputs_pass.input_gradient(torch.as_tensor(targets))
+        return actual.sum(1, keepdim=True).numpy()
 
     def theirs(classes: int) -> list[float]:
         settings = {"abs": False, "normalise": False, "disable_warnings": True}
         measure = RandomLogit(correlation_spearman, num_classes=classes, **settings)
-        images, first = run.images.numpy(), np.zeros(4, dtype=int)
-        return measure(run.model.net, images, first, maps(None, images, first), explain_func=maps, channel_first=True)
+        images, first = model_pass.images.numpy(), np.zeros(4, dtype=int)
+        return measure(
+            model_pass.model.net, images, first, maps(None, images, first), explain_func=maps, channel_first=True
+        )
 
-    found = run_block(run, make_explainer("input_x_gradient", zero="black"), {"random_logit": {}}, grid=8)[
+    scores = run_block(model_pass, make_explainer("input_x_gradient", zero="black"), {"random_logit": {}}, grid=8)[
         "random_logit"
     ]
-    np.testing.assert_allclose(found, theirs(2), atol=1e-6)
+    np.testing.assert_allclose(scores, theirs(2), atol=1e-6)
     with pytest.raises(RuntimeError, match="out of bounds"):
         theirs(1000)
 

@@ -1,9 +1,12 @@
-"""Why metrics of Quantus are refused: each fault reproduced on a case whose right answer can be written down.
+"""The catalogue of Quantus's metrics against Quantus itself: categories, directions, and each fault reproduced.
 
-Quantus is asked directly here. A test that fails after an update of Quantus says that a metric may be allowed again.
+Faults are shown on cases whose right answer can be written down, with Quantus called directly. A test that fails after
+an update of Quantus means that a metric may be allowed again.
 """
 
+import inspect
 import re
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,23 +18,100 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import nn
 
-from mavis.metrics.quantus_catalogue import QUANTUS_METRICS
+from mavis.core.registry import metrics
+from mavis.metrics.quantus_catalogue import QUANTUS_METRICS, QuantusEntry
 
 from .. import toys
 
 SIDE = 4
 
 
-def ask(name: str, net: nn.Module, images: np.ndarray, maps: np.ndarray, **others: Any) -> Any:
+# Declarations.
+
+
+def test_the_catalogue_lists_the_metrics_of_quantus() -> None:
+    """Every metric that Quantus lists, in Quantus's categories, is registered."""
+    names = {"Axiomatic": "axioms"}
+    expected = {
+        (metric.__name__, names.get(category, category.lower()))
+        for category, classes in quantus.AVAILABLE_METRICS.items()
+        for metric in classes.values()
+    }
+    assert {(entry.name, entry.category) for entry in QUANTUS_METRICS} == expected
+    assert all(metrics[entry.label].origin == "Quantus" for entry in QUANTUS_METRICS)
+
+
+def test_directions_are_those_of_quantus_except_for_two() -> None:
+    """Higher is better where Quantus declares it; its directions of two metrics are wrong."""
+    differ = {
+        entry.name
+        for entry in QUANTUS_METRICS
+        if entry.higher_is_better != (getattr(quantus, entry.name).score_direction.value == "higher")
+    }
+    assert differ == {"RegionPerturbation", "Consistency"}
+
+
+FAULTY = [entry for entry in QUANTUS_METRICS if entry.faulty]
+
+
+@pytest.mark.parametrize("entry", FAULTY, ids=lambda entry: entry.name)
+def test_a_refused_metric_names_a_replacement(entry: QuantusEntry) -> None:
+    """Its reason is one line and ends with a metric of MAVIS."""
+    assert "\n" not in entry.faulty
+    replacement = re.search(r"use '(\w+)'", entry.faulty)
+    assert replacement
+    assert replacement[1] in metrics
+
+
+def test_the_page_lists_the_declarations() -> None:
+    """docs/quantus.md has every metric with its category, direction and, if it is refused, the reason."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "quantus.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `quantus:(\w+)` \| (\w+) \| (\w+) \| (.+) \|$", page, re.MULTILINE)
+    direction = {True: "higher", False: "lower"}
+    assert set(rows) == {
+        (
+            entry.name,
+            entry.category,
+            direction[entry.higher_is_better],
+            f"refused: {entry.faulty}" if entry.faulty else entry.summary,
+        )
+        for entry in QUANTUS_METRICS
+    }
+
+
+def test_metrics_that_explain_again_take_an_explainer() -> None:
+    """Those whose code in Quantus calls the explainer; two refused metrics of these categories never do."""
+    sources = {
+        entry.name: inspect.getsource(sys.modules[getattr(quantus, entry.name).__module__]) for entry in QUANTUS_METRICS
+    }
+    calls = {name for name, source in sources.items() if re.search(r"self\.explain_(batch|func)\(", source)}
+    re_explains = {entry.name for entry in QUANTUS_METRICS if entry.re_explains}
+    assert calls < re_explains
+    assert re_explains - calls == {"Consistency", "SmoothMPRT"}
+
+
+def test_traits_tell_when_there_is_no_score() -> None:
+    """Every metric lacks a score for a constant map; some need a region, and some an explainer for changed images."""
+    entry = {entry.name: entry for entry in QUANTUS_METRICS}
+    always = "a map is constant, not finite or below zero everywhere, or Quantus raised an error"
+    assert entry["Complexity"].traits.undefined == always
+    assert entry["AUC"].traits.undefined == f"{always}, or the region is empty or covers the whole image"
+    assert entry["MPRT"].traits.undefined == f"{always}, or the explainer cannot explain changed images"
+
+
+# Faults.
+
+
+def ask(name: str, net: nn.Module, images: np.ndarray, maps: np.ndarray, **params: Any) -> Any:
     """Quantus's answer for class 0; a region, an explainer and the metric's own parameters may follow."""
-    region, explain, mosaic = (others.pop(key, None) for key in ("region", "explain", "mosaic"))
+    region, explain, mosaic = (params.pop(key, None) for key in ("region", "explain", "mosaic"))
     extra = {} if mosaic is None else {"custom_batch": mosaic}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         state = np.random.get_state()
         np.random.seed(0)
         try:
-            return getattr(quantus, name)(disable_warnings=True, **others)(
+            return getattr(quantus, name)(disable_warnings=True, **params)(
                 model=net.eval().requires_grad_(False),
                 x_batch=images.astype(np.float32),
                 y_batch=np.zeros(len(images), dtype=int),
@@ -176,12 +256,12 @@ def test_regions_of_equal_value_go_in_array_order(name: str) -> None:
     """The map calls three of four regions equal; which of them the model reads decides the score all the same."""
     maps = np.zeros((1, 1, SIDE, SIDE))
     maps[..., 0, 0] = 1
-    found = []
-    for place in ((0, 2), (2, 0), (2, 2)):
+    actual = []
+    for corner in ((0, 2), (2, 0), (2, 2)):
         weights = np.zeros((3, SIDE, SIDE))
-        weights[:, place[0] : place[0] + 2, place[1] : place[1] + 2] = 0.1
-        found.append(round(float(np.mean(ask(name, linear(weights), white_but_a_corner(), maps, patch_size=2))), 4))
-    assert len(set(found)) == 3
+        weights[:, corner[0] : corner[0] + 2, corner[1] : corner[1] + 2] = 0.1
+        actual.append(round(float(np.mean(ask(name, linear(weights), white_but_a_corner(), maps, patch_size=2))), 4))
+    assert len(set(actual)) == 3
 
 
 @pytest.mark.parametrize(("name", "params"), [("RelevanceRankAccuracy", {}), ("TopKIntersection", {"k": 4})])
@@ -206,10 +286,10 @@ def test_relevance_mass_leaves_the_unit_interval() -> None:
     """3 inside and −1 outside are 3 of 2."""
     maps = np.zeros((1, 1, SIDE, SIDE))
     maps[..., 0, 0], maps[..., 3, 3] = 3, -1
-    found = ask(
+    actual = ask(
         "RelevanceMassAccuracy", linear(red(rising())), white_but_a_corner(), maps, region=rows()[0][None, None]
     )
-    assert found == pytest.approx([1.5])
+    assert actual == pytest.approx([1.5])
 
 
 def test_focus_needs_mosaics() -> None:
@@ -238,17 +318,17 @@ def test_sensitivity_n_mixes_sums_and_images() -> None:
     images[..., 0, 0] = 0
     with pytest.raises(ValueError, match="at least 2"):
         ask("SensitivityN", linear(weights), images[:1], weights * images[:1], return_aggregate=False)
-    found = ask("SensitivityN", linear(weights), images, weights * images, return_aggregate=False)
-    assert min(found) < 0.9
+    actual = ask("SensitivityN", linear(weights), images, weights * images, return_aggregate=False)
+    assert min(actual) < 0.9
 
 
 def test_infidelity_adds_up_perturbations() -> None:
     """Contributions 4, 3, 2, 1 told as 5, 3, 2, 1: a quarter of the squared mistake of 1, but after every step all."""
     images = np.zeros((1, 3, 2, 2))
     images[:, 0] = 1
-    told = np.array([[[[5, 3], [2, 1]]]])
-    found = ask("Infidelity", linear(red(np.array([[4, 3], [2, 1]]))), images, told, perturb_patch_sizes=[1])
-    assert found == pytest.approx([1.0])  # 0.25 is right
+    maps = np.array([[[[5, 3], [2, 1]]]])
+    actual = ask("Infidelity", linear(red(np.array([[4, 3], [2, 1]]))), images, maps, perturb_patch_sizes=[1])
+    assert actual == pytest.approx([1.0])  # 0.25 is right
 
 
 def test_completeness_fails_complete_maps() -> None:
@@ -298,8 +378,8 @@ def test_mprt_averages_the_model_in_that_it_randomises() -> None:
     def explain(**_: object) -> np.ndarray:
         return next(orders)
 
-    found = ask("MPRT", net, images, first, explain=explain, abs=False, return_average_correlation=True)
-    assert found == pytest.approx([(1 - 5) / 6])  # -1 is right
+    actual = ask("MPRT", net, images, first, explain=explain, abs=False, return_average_correlation=True)
+    assert actual == pytest.approx([(1 - 5) / 6])  # -1 is right
 
 
 def test_smooth_mprt_never_calls_the_explainer() -> None:
@@ -310,8 +390,8 @@ def test_smooth_mprt_never_calls_the_explainer() -> None:
         called.append(1)
 
     images = np.random.RandomState(0).rand(1, 3, 8, 8)
-    found = ask("SmoothMPRT", toys.Pooled(), images, images.sum(1, keepdims=True), explain=explain, nr_samples=2)
-    assert list(found) == ["original", "conv", "head"]
+    actual = ask("SmoothMPRT", toys.Pooled(), images, images.sum(1, keepdims=True), explain=explain, nr_samples=2)
+    assert list(actual) == ["original", "conv", "head"]
     assert not called
 
 
@@ -319,17 +399,17 @@ def test_random_logit_assumes_a_thousand_classes_and_flattens() -> None:
     """By default a model of three classes is asked for the 104th; similarity is that of two rows of numbers."""
     images, ramp = np.random.RandomState(0).rand(1, 3, 8, 8), np.tile(np.arange(8, dtype=np.float32), (8, 1))
     first, second = ramp[None, None], ramp.T[None, None]
-    asked = []
+    classes = []
 
     def explain(model: nn.Module, inputs: np.ndarray, targets: np.ndarray, **_: object) -> np.ndarray:
-        asked.append(int(targets[0]))
+        classes.append(int(targets[0]))
         return second
 
     ask("RandomLogit", Twins(), images, first, explain=explain)
-    assert asked[0] >= 3
-    found = ask("RandomLogit", Twins(), images, first, explain=explain, normalise=False, num_classes=3)
-    assert found == pytest.approx([structural_similarity(ramp.ravel(), ramp.T.ravel(), data_range=7)], abs=1e-6)
-    assert abs(found[0] - structural_similarity(ramp, ramp.T, data_range=7)) > 0.1
+    assert classes[0] >= 3
+    actual = ask("RandomLogit", Twins(), images, first, explain=explain, normalise=False, num_classes=3)
+    assert actual == pytest.approx([structural_similarity(ramp.ravel(), ramp.T.ravel(), data_range=7)], abs=1e-6)
+    assert abs(actual[0] - structural_similarity(ramp, ramp.T, data_range=7)) > 0.1
 
 
 @pytest.mark.parametrize(("padding", "same"), [(0, True), (1, False)])
@@ -378,10 +458,10 @@ def test_consistency_is_higher_for_a_better_map() -> None:
 def test_weighted_attribution_localisation_is_infinite() -> None:
     """The region's share is taken of the batch without its first two images."""
     net, images = linear(red(rising())), white_but_a_corner()
-    found = ask(
+    actual = ask(
         "AttributionLocalisation", net, images, rising()[None, None], region=rows()[1][None, None], weighted=True
     )
-    assert np.isinf(found).all()
+    assert np.isinf(actual).all()
 
 
 def test_continuity_ignores_its_baseline() -> None:
