@@ -81,7 +81,7 @@ QUANTUS_METRICS: tuple[QuantusEntry, ...] = (
         higher_is_better=True,
         range=(-1, 1),
         source="Bhatt et al. 2020, arXiv 2005.00631",
-        summary="Correlation of what random subsets hold with the fall of the output without them.",
+        summary="Correlation of the summed values of random subsets with the fall of the output without them.",
         faulty=f"{_CHANNELS} score below 1; use 'faithfulness_correlation'",
     ),
     QuantusEntry(
@@ -118,7 +118,7 @@ QUANTUS_METRICS: tuple[QuantusEntry, ...] = (
         higher_is_better=True,
         range=(0, 1),
         source="Arya et al. 2019, arXiv 1909.03012",
-        summary="Whether the probability never falls while pixels are put back, the lowest first.",
+        summary="Indicator that the probability never falls while pixels are put back, the lowest first.",
         faulty="it puts back the baseline and never the image, so every map scores 1; use 'monotonicity_arya'",
     ),
     QuantusEntry(
@@ -127,7 +127,7 @@ QUANTUS_METRICS: tuple[QuantusEntry, ...] = (
         higher_is_better=True,
         range=(-1, 1),
         source="Nguyen & Martínez 2020, arXiv 2007.07584",
-        summary="Rank correlation of each feature's value with how much the output varies when it is drawn anew.",
+        summary="Rank correlation of each feature's value with the variance of the output when it is drawn anew.",
         faulty=f"{_CHANNELS} score below 1; use 'monotonicity_nguyen'",
     ),
     QuantusEntry(
@@ -164,7 +164,7 @@ QUANTUS_METRICS: tuple[QuantusEntry, ...] = (
         higher_is_better=False,
         range=(0, 1),
         source="Rong et al. 2022, arXiv 2202.00449",
-        summary="How often the prediction stays while the highest pixels are imputed, mean over shares.",
+        summary="Share of images whose prediction stays while the highest pixels are imputed, mean over shares.",
         faulty="it raises for colour images with one map per image; use 'road_accuracy'",
     ),
     QuantusEntry(
@@ -173,7 +173,7 @@ QUANTUS_METRICS: tuple[QuantusEntry, ...] = (
         higher_is_better=False,
         range=(0, None),
         source="Yeh et al. 2019, arXiv 1901.09392",
-        summary="Mean squared difference between what perturbations should and do change.",
+        summary="Mean squared difference between the expected and the actual change under perturbations.",
         faulty="every perturbation adds to the last instead of starting from the image; use 'infidelity'",
     ),
     QuantusEntry(
@@ -402,7 +402,7 @@ QUANTUS_METRICS: tuple[QuantusEntry, ...] = (
         higher_is_better=True,
         range=(0, 1),
         source="Sundararajan et al. 2017, arXiv 1703.01365",
-        summary="Whether the map adds up to the change of the output.",
+        summary="Indicator that the map adds up to the change of the output.",
         faulty="it divides the map by its maximum and asks for equality, so complete maps fail; use 'completeness'",
     ),
     QuantusEntry(
@@ -411,7 +411,7 @@ QUANTUS_METRICS: tuple[QuantusEntry, ...] = (
         higher_is_better=False,
         range=(0, None),
         source="Nguyen & Martínez 2020, arXiv 2007.07584",
-        summary="Number of features where the map says that they matter and the model does not, or the reverse.",
+        summary="Number of features to which the map gives relevance and the model does not react, or the reverse.",
         faulty=f"{_CHANNELS} score above 0; use 'non_sensitivity'",
     ),
     QuantusEntry(
@@ -420,7 +420,7 @@ QUANTUS_METRICS: tuple[QuantusEntry, ...] = (
         higher_is_better=True,
         range=(0, 1),
         source="Kindermans et al. 2019, arXiv 1711.00867",
-        summary="Whether the map stays when the image is shifted and the first layer takes the shift back.",
+        summary="Indicator that the map stays when the image is shifted and the first layer reverses the shift.",
         faulty="the first layer takes the shift back only if it is a convolution with bias and without padding; use "
         "'input_invariance'",
         needs="weights",
