@@ -77,7 +77,7 @@ def centre_gaussian(sigma: float = 0.25) -> Explainer:
 
 @explainer("input_dev", source="protocol 2.11", needs=set(), role="control", signed=False)
 def input_dev() -> Explainer:
-    """How far each pixel is from the data set's mean colour: what stands out, whatever the model."""
+    """Distance of each pixel from the data set's mean colour, whatever the model."""
     return lambda model_pass, _: (model_pass.images - model_pass.mean[None, :, None, None]).abs().sum(1, keepdim=True)
 
 
@@ -101,35 +101,35 @@ def mean_map(of: str = "saliency") -> Explainer:
     method = explainers[of]
     if method.traits.role != "method":
         raise BadParameter(f"mean_map: 'of' must be a method, got the {method.traits.role} '{of}'.")
-    made: Explainer = method.create()
-    known: WeakKeyDictionary[nn.Module, dict[object, Tensor]] = WeakKeyDictionary()
+    base_explainer: Explainer = method.create()
+    maps_by_net: WeakKeyDictionary[nn.Module, dict[object, Tensor]] = WeakKeyDictionary()
 
     def explain(model_pass: Pass, _: Tensor) -> Tensor:
         reference = model_pass.reference
         if reference is None:
             raise DataError("mean_map needs reference images of the data set, and the pass has none.")
         key = (model_pass.model.revision, model_pass.seed, reference.ids, *model_pass.mean.tolist())
-        kept = known.setdefault(model_pass.model.net, {})
-        if key not in kept:
-            kept[key] = _reference_maps(model_pass, reference, method, made)
-        return _leave_one_out_mean(kept[key], model_pass.ids, reference.ids)
+        maps_by_key = maps_by_net.setdefault(model_pass.model.net, {})
+        if key not in maps_by_key:
+            maps_by_key[key] = _reference_maps(model_pass, reference, method, base_explainer)
+        return _leave_one_out_mean(maps_by_key[key], model_pass.ids, reference.ids)
 
     return explain
 
 
 def _reference_maps(model_pass: Pass, reference: ReferenceImages, method: Entry, explain: Explainer) -> Tensor:
     """``(R,H,W)``, a method's maps of the reference images for their predicted classes."""
-    found = []
+    maps = []
     for rows in torch.arange(len(reference.ids), device=model_pass.images.device).split(model_pass.chunk):
         images, ids = reference.images[rows], tuple(reference.ids[row] for row in rows)
         batch = Batch(images, torch.zeros_like(rows), ids)
-        one = replace(model_pass, batch=batch, _computed={}, _used=set())
-        found.append(pool_channels(explain(one, one.logits.argmax(1)), images, method.traits.pooling))
-    return torch.cat(found)
+        single_pass = replace(model_pass, batch=batch, _computed={}, _used=set())
+        maps.append(pool_channels(explain(single_pass, single_pass.logits.argmax(1)), images, method.traits.pooling))
+    return torch.cat(maps)
 
 
 def _leave_one_out_mean(maps: Tensor, ids: tuple[str, ...], reference_ids: tuple[str, ...]) -> Tensor:
     """``(B,1,H,W)``: per image the mean of the maps ``(R,H,W)`` that have another id."""
-    other = upcast(torch.tensor([[mine != theirs for theirs in reference_ids] for mine in ids], device=maps.device))
-    total = torch.einsum("br,rhw->bhw", other, upcast(maps))
-    return (total / other.sum(1).clamp_min(1)[:, None, None])[:, None].float()
+    is_other = upcast(torch.tensor([[mine != theirs for theirs in reference_ids] for mine in ids], device=maps.device))
+    total = torch.einsum("br,rhw->bhw", is_other, upcast(maps))
+    return (total / is_other.sum(1).clamp_min(1)[:, None, None])[:, None].float()

@@ -50,24 +50,24 @@ class _TorchCall:
 
     @property
     def name(self) -> str:
-        """Of the function, without underscores: ``add`` is ``add``, ``__add__`` and ``add_``."""
+        """The function's name without underscores: ``add`` for ``add``, ``__add__`` and ``add_``."""
         return getattr(self.func, "__name__", "").strip("_")
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the caller means its first argument to be overwritten; it never is."""
+        """True where the caller asks for its first argument to be overwritten; it never is."""
         name = getattr(self.func, "__name__", "")
         return bool(self.kwargs.get("inplace")) or (name.endswith("_") and not name.endswith("__"))
 
     def reads(self, value: Any) -> bool:
-        """Whether a value is one of the signals."""
+        """True where a value is one of the signals."""
         return any(value is signal for signal in self.signals)
 
     def apply_to(self, *values: Tensor) -> Any:
         """The function's result with other values in place of the signals."""
-        other = {id(signal): value for signal, value in zip(self.signals, values, strict=True)}
-        args = [other.get(id(arg), arg) for arg in self.args]
-        return self.func(*args, **{name: other.get(id(arg), arg) for name, arg in self.kwargs.items()})
+        replacement = {id(signal): value for signal, value in zip(self.signals, values, strict=True)}
+        args = [replacement.get(id(arg), arg) for arg in self.args]
+        return self.func(*args, **{name: replacement.get(id(arg), arg) for name, arg in self.kwargs.items()})
 
     def arguments_by_name(self, *names: str) -> dict[str, Any]:
         """The arguments by name."""
@@ -111,12 +111,12 @@ class RelevanceTracer(TorchFunctionMode):
             )
 
     def _register_signals(self, call: _TorchCall, result: Any) -> None:
-        made = {id(tensor): tensor for tensor in _tensors(result) if tensor.requires_grad}
-        self.signals |= made
+        outputs = {id(tensor): tensor for tensor in _tensors(result) if tensor.requires_grad}
+        self.signals |= outputs
         if call.name in REARRANGEMENTS | ARITHMETIC and all(
             id(signal) in self.image_signals for signal in call.signals
         ):
-            self.image_signals |= made.keys()
+            self.image_signals |= outputs.keys()
 
     def _dispatch(self, call: _TorchCall) -> Any:
         if call.name in CONVOLUTIONS or call.name == "linear":
@@ -135,13 +135,13 @@ class RelevanceTracer(TorchFunctionMode):
         return result
 
     def _apply_linear(self, call: _TorchCall) -> Tensor:
-        given, rest = call.arguments_by_name("input", "weight", "bias"), call.args[3:]
-        source, weight, bias = given.pop("input"), given.pop("weight"), given.pop("bias", None)
+        arguments, extra = call.arguments_by_name("input", "weight", "bias"), call.args[3:]
+        source, weight, bias = arguments.pop("input"), arguments.pop("weight"), arguments.pop("bias", None)
         if len(call.signals) > 1:
             raise self._no_rule_error(call)
 
         def layer_of(signal: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-            out: Tensor = call.func(signal, weight, bias, *rest, **given)
+            out: Tensor = call.func(signal, weight, bias, *extra, **arguments)
             return out
 
         layer = LinearLayer(layer_of, weight, bias, is_dense=call.name == "linear")
@@ -151,10 +151,10 @@ class RelevanceTracer(TorchFunctionMode):
 
     def _apply_batch_norm(self, call: _TorchCall) -> Tensor:
         """Batch normalisation, as part of the layer before it, or as a layer where there is none."""
-        given = call.arguments_by_name("input", "mean", "var", "weight", "bias", "training", "momentum", "eps")
-        if given.get("training"):
+        arguments = call.arguments_by_name("input", "mean", "var", "weight", "bias", "training", "momentum", "eps")
+        if arguments.get("training"):
             raise self._no_rule_error(call)
-        source, scale, shift = given["input"], *_batch_norm_scale_and_shift(given)
+        source, scale, shift = arguments["input"], *_batch_norm_scale_and_shift(arguments)
         if id(source) in self.image_signals:
             return self._apply_constant(call)
         with torch.no_grad():
@@ -187,9 +187,9 @@ class RelevanceTracer(TorchFunctionMode):
 
     def _no_rule_error(self, call: _TorchCall) -> ModelError:
         plain = call.name.replace("_", "").removesuffix("forward")
-        found = (n for n, module in self.model.net.named_modules() if type(module).__name__.lower() == plain)
-        place = next((f" (module '{name}')" for name in found if name), "")
-        return ModelError(f"LRP has no rule for {call.name}{place}; leave out lrp for '{self.model.name}'.")
+        names = (n for n, module in self.model.net.named_modules() if type(module).__name__.lower() == plain)
+        location = next((f" (module '{name}')" for name in names if name), "")
+        return ModelError(f"LRP has no rule for {call.name}{location}; leave out lrp for '{self.model.name}'.")
 
 
 def _apply_with_rule(operation: Callable[..., Tensor], rule: RelevanceRule, *signals: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How the relevance of an operation's output is shared among its inputs: the rules of LRP.
+"""Rules of LRP: they share the relevance of an operation's output among its inputs.
 
 Every rule is proportional sharing, on the operation as it is or with some of its weights and inputs changed.
 """
@@ -108,8 +108,8 @@ class LrpRules:
         lowering = self._split_by_sign(layer.keep_sign(-1), layer.keep_sign(1))
 
         def propagate(relevance: Tensor, signal: Tensor) -> tuple[Tensor]:
-            found = alpha * raising(relevance, signal)
-            return (found - (alpha - 1) * lowering(relevance, signal) if alpha != 1 else found,)
+            shared = alpha * raising(relevance, signal)
+            return (shared - (alpha - 1) * lowering(relevance, signal) if alpha != 1 else shared,)
 
         return propagate
 
@@ -134,8 +134,8 @@ class LrpRules:
             parts = [sign_part(signal, 1)]
             if (signal < 0).any():  # behind a ReLU there are none, and half of the work is saved
                 parts.append(sign_part(signal, -1))
-            found = self.proportional(operation)(relevance, *parts)
-            return torch.stack(found).sum(0)
+            shared = self.proportional(operation)(relevance, *parts)
+            return torch.stack(shared).sum(0)
 
         return propagate
 
