@@ -1,7 +1,7 @@
-"""How often the true best is in the recommended set, and which refusals fire, in leaderboards with planted truth.
+"""Share of recommended sets with the true best method, and refusals that fire, in leaderboards with planted truth.
 
-Run as a program: a row per field, 200 leaderboards each. What a row should show stands in its last column;
-tests/test_contest.py, tests/test_refusals.py and `mavis verify` (M12) ask the same on fewer runs.
+Run as a program: a row per field, 200 leaderboards each; the last column says what a row should show.
+tests/decision/test_comparison.py, tests/decision/test_refusals.py and `mavis verify` (M12) test the same on fewer runs.
 """
 
 import argparse
@@ -28,14 +28,14 @@ HEADER = ("field", "best in set", "mean size", "best alone", "refused", "grounds
 
 @dataclass(frozen=True)
 class Row:
-    """A field, its best method, and what should come out."""
+    """A leaderboard, its best method, and the expected result."""
 
     field: SimulatedLeaderboard
     best: str
     expected: str
 
 
-EVERY = tuple(name for name in METRICS if "@" not in name)
+DECIDING = tuple(name for name in METRICS if "@" not in name)
 FIVE = {"a": 0.5, "b": 0.42, "c": 0.35, "d": 0.3, "e": 0.2}
 MANY = {f"m{k:02d}": 0.6 - 0.01 * k for k in range(45)}
 ROWS: Mapping[str, Row] = {
@@ -81,7 +81,7 @@ ROWS: Mapping[str, Row] = {
         "R5 in most",
     ),
     "another best in one group": Row(
-        SimulatedLeaderboard({**FIVE, "b": 0.35}, shifts={("b", m, "g2"): 0.25 for m in EVERY}), "a", "R9 in most"
+        SimulatedLeaderboard({**FIVE, "b": 0.35}, shifts={("b", m, "g2"): 0.25 for m in DECIDING}), "a", "R9 in most"
     ),
     "a control near the leader": Row(SimulatedLeaderboard({**FIVE, "sobel": 0.49}), "a", "R4 in most"),
 }
@@ -93,16 +93,18 @@ def cells(row: Row, runs: int) -> list[str]:
     sizes, inside, alone, refused, seconds = [], 0, 0, 0, 0.0
     codes: Counter[str] = Counter()
     for run in range(runs):
-        found = simulate_evidence(row.field, run, protocol, {"sobel": "control"})
+        evidence = simulate_evidence(row.field, run, protocol, {"sobel": "control"})
         start = time.perf_counter()
-        held = comparison.compare_eligible(found.score_table, found.eligible, dict(found.group_counts), protocol)
-        grounds = refusals.find_refusals(found, held, protocol)
+        compared = comparison.compare_eligible(
+            evidence.score_table, evidence.eligible, dict(evidence.group_counts), protocol
+        )
+        refusals_found = refusals.find_refusals(evidence, compared, protocol)
         seconds += time.perf_counter() - start
-        sizes.append(len(held.leading_set))
-        inside += row.best in held.leading_set
-        alone += held.leading_set == (row.best,)
-        refused += bool(grounds)
-        codes.update({ground.code for ground in grounds})
+        sizes.append(len(compared.leading_set))
+        inside += row.best in compared.leading_set
+        alone += compared.leading_set == (row.best,)
+        refused += bool(refusals_found)
+        codes.update({refusal.code for refusal in refusals_found})
     shown = ", ".join(f"{code} {number / runs:.2f}" for code, number in sorted(codes.items())) or "none"
     shares = [f"{inside / runs:.3f}", f"{np.mean(sizes):.2f}", f"{alone / runs:.2f}", f"{refused / runs:.2f}"]
     return [*shares, shown, f"{1000 * seconds / runs:.0f}", row.expected]
@@ -114,14 +116,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--only", default="", help="fields whose name holds this text")
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
+    options = parser.parse_args()
     lines = []
     for name, row in ROWS.items():
-        if given.only in name:
-            lines.append([name, *cells(row, given.runs)])
+        if options.only in name:
+            lines.append([name, *cells(row, options.runs)])
             print(f"{name}: done", file=sys.stderr, flush=True)
     print(table(HEADER, lines))
-    write(given.json, "decisions", {"runs": given.runs, "header": HEADER, "rows": lines})
+    write(options.json, "decisions", {"runs": options.runs, "header": HEADER, "rows": lines})
 
 
 if __name__ == "__main__":

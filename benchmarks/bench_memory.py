@@ -2,8 +2,8 @@
 
     python benchmarks/bench_memory.py --json reports/memory.json
 
-Each job runs in a process of its own, whose highest resident memory the kernel tells. What is there before the job
-begins (torch, pandas, the network, the data set) is given beside it.
+Each job runs in a process of its own, whose highest resident memory the kernel reports. The memory in use before the
+job begins (torch, pandas, the network, the data set) is printed beside it.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import mavis  # noqa: F401 (first, so that its torchvision hook is there before 
 import pytest
 import torch
 from harness import one_thread, table, write
-from subject import Subject, Wanted
+from subject import Subject, make_explainers, make_metrics
 from torch import nn
 
 from mavis.core import devices
@@ -46,43 +46,47 @@ def sweeps(images: int) -> Callable[[], None]:
     data = synthetic_faces(size=SIZE)
     ids = tuple(data.table().index[:images])
     model = Model("small", _small(len(data.classes)), data.classes, "benchmark", cam_layer="3", size=SIZE)
-    line = Components(tuple(Wanted(METHODS).methods), tuple(Wanted(METRICS).metrics))
-    cells = tuple(Cell(f"{e.name} {m.name}", e.name, m.name, None) for e in line.explainers for m in line.metrics)
+    components = Components(tuple(make_explainers(METHODS)), tuple(make_metrics(METRICS)))
+    cells = tuple(
+        Cell(f"{explainer.name} {metric.name}", explainer.name, metric.name, None)
+        for explainer in components.explainers
+        for metric in components.metrics
+    )
     chunk = devices.default_chunk(torch.device("cpu"), 3 * SIZE * SIZE * 4)
-    job = ModelTask(model, data, line, dict.fromkeys(ids, 0), data.mean, seed=0, grid=16, chunk=chunk)
+    task = ModelTask(model, data, components, dict.fromkeys(ids, 0), data.mean, seed=0, grid=16, chunk=chunk)
 
     def work() -> None:
         for start in range(0, images, BLOCK):
-            found = block.run_block(
-                job, Block(str(start), "small", ids[start : start + BLOCK], cells, has_variants=True)
+            result = block.run_block(
+                task, Block(str(start), "small", ids[start : start + BLOCK], cells, has_variants=True)
             )
-            if found.log.failures:
-                raise RuntimeError(found.log.failures[0]["traceback"])
+            if result.log.failures:
+                raise RuntimeError(result.log.failures[0]["traceback"])
 
     return work
 
 
-def ours(images: int) -> Callable[[], object]:
+def mavis_gradients(images: int) -> Callable[[], object]:
     """Integrated gradients by MAVIS: 32 steps at 64 px."""
     subject = Subject(images)
-    (method,) = Wanted({"integrated_gradients": {"steps": STEPS}}).methods
-    return lambda: method.plugin(subject.a_pass(), subject.targets)
+    (method,) = make_explainers({"integrated_gradients": {"steps": STEPS}})
+    return lambda: method.plugin(subject.make_pass(), subject.targets)
 
 
-def captum(images: int, batch: int | None = None) -> Callable[[], object]:
+def captum_gradients(images: int, batch: int | None = None) -> Callable[[], object]:
     """The same by Captum, whose default is one batch of everything."""
     from captum.attr import IntegratedGradients
 
     subject = Subject(images)
-    line = IntegratedGradients(subject.peer)
-    return lambda: line.attribute(subject.images, target=subject.targets, n_steps=STEPS, internal_batch_size=batch)
+    explainer = IntegratedGradients(subject.peer)
+    return lambda: explainer.attribute(subject.images, target=subject.targets, n_steps=STEPS, internal_batch_size=batch)
 
 
 JOBS: dict[str, tuple[int, Callable[[int], Callable[[], object]]]] = {
     "256 faces at 224 px, sweeps of 21 points": (IMAGES, sweeps),
-    "integrated gradients, MAVIS": (32, ours),
-    "integrated gradients, Captum's default": (32, captum),
-    "integrated gradients, Captum in batches of 128": (32, lambda images: captum(images, 128)),
+    "integrated gradients, MAVIS": (32, mavis_gradients),
+    "integrated gradients, Captum's default": (32, captum_gradients),
+    "integrated gradients, Captum in batches of 128": (32, lambda images: captum_gradients(images, 128)),
 }
 
 
@@ -102,17 +106,17 @@ def _small(classes: int) -> nn.Sequential:
 
 def peak_mib() -> float:
     """Highest resident memory of this process so far."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / 2 ** (20 if sys.platform == "darwin" else 10)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2 ** (20 if sys.platform == "darwin" else 10)
 
 
 def alone(job: str, images: int | None = None) -> dict[str, float]:
     """A job in its own process: MiB before it and at its highest, and seconds."""
     command = [sys.executable, __file__, "--job", job, *(["--images", str(images)] if images else [])]
     path = {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, env=os.environ | path, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    process = subprocess.run(command, env=os.environ | path, capture_output=True, text=True, check=True)
+    figures: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
+    return figures
 
 
 def here(job: str, images: int | None) -> dict[str, float]:
@@ -126,8 +130,8 @@ def here(job: str, images: int | None) -> dict[str, float]:
 
 @pytest.mark.benchmark(group="memory of sweeps at 224 px, 8 images")
 def bench_memory_of_sweeps(benchmark):
-    found = benchmark.pedantic(lambda: alone(next(iter(JOBS)), 8), rounds=1)
-    assert found["peak"] < LIMIT
+    figures = benchmark.pedantic(lambda: alone(next(iter(JOBS)), 8), rounds=1)
+    assert figures["peak"] < LIMIT
 
 
 def main() -> None:
@@ -135,16 +139,16 @@ def main() -> None:
     parser.add_argument("--job", choices=JOBS, help="this one only, in this process; prints JSON")
     parser.add_argument("--images", type=int)
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
+    options = parser.parse_args()
     one_thread()
-    if given.job:
+    if options.job:
         warnings.simplefilter("ignore")
-        print(json.dumps(here(given.job, given.images)))
+        print(json.dumps(here(options.job, options.images)))
         return
-    found = {job: alone(job, given.images) for job in JOBS}
-    lines = [[job, *(f"{one[key]:,.0f}" for key in ("before", "peak"))] for job, one in found.items()]
+    figures = {job: alone(job, options.images) for job in JOBS}
+    lines = [[job, *(f"{values[key]:,.0f}" for key in ("before", "peak"))] for job, values in figures.items()]
     print(table(("job", "MiB before", "MiB at most"), lines))
-    write(given.json, "memory", {"jobs": found, "limit": LIMIT})
+    write(options.json, "memory", {"jobs": figures, "limit": LIMIT})
 
 
 if __name__ == "__main__":

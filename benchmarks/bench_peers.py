@@ -2,7 +2,7 @@
 
     python benchmarks/bench_peers.py --images 32 --rounds 3 --json reports/peers.json
 
-Each side does the whole of a job in its own way; all take turns in one process. A peer that is not installed is left
+Each side does a complete job in its own way; all take turns in one process. A peer that is not installed is left
 out, with the reason. pytest-benchmark runs every row once, small: figures come from the program.
 """
 
@@ -31,19 +31,19 @@ HEADER = ("job", "MAVIS, × floor", "peers, × floor (× MAVIS)", "MAVIS's sampl
 @pytest.mark.parametrize("name", ROWS)
 def bench_row(benchmark, name):
     one_thread()
-    found = benchmark.pedantic(lambda: measure(ROWS[name](2), rounds=1, warm=False), rounds=1)
-    assert found.readings[OURS].seconds
+    figures = benchmark.pedantic(lambda: measure(ROWS[name](2), rounds=1, warm=False), rounds=1)
+    assert figures.readings[OURS].seconds
 
 
 def report(names: Sequence[str], images: int, rounds: int) -> tuple[list[list[str]], dict[str, object]]:
-    """The rows of the table and what the JSON file holds; says on stderr how far it is."""
+    """Rows of the printed table and bodies for the JSON file; progress goes to stderr."""
     lines, bodies = [], {}
     for name in names:
         print(name, file=sys.stderr)
         row = ROWS[name](images)
-        found = measure(row, rounds)
-        lines.append(cells(name, row, found))
-        bodies[name] = body(row, found)
+        figures = measure(row, rounds)
+        lines.append(cells(name, row, figures))
+        bodies[name] = body(row, figures)
     return lines, bodies
 
 
@@ -53,13 +53,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", default="", help="a regular expression; only rows whose names it finds")
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
     one_thread()
-    names = [name for name in ROWS if re.search(given.rows, name)]
-    lines, bodies = report(names, given.images, given.rounds)
+    names = [name for name in ROWS if re.search(options.rows, name)]
+    lines, bodies = report(names, options.images, options.rounds)
     print(table(HEADER, lines))
-    write(given.json, "peers", {"images": given.images, "rounds": given.rounds, "rows": bodies})
+    write(options.json, "peers", {"images": options.images, "rounds": options.rounds, "rows": bodies})
 
 
 if __name__ == "__main__":

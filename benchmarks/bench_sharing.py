@@ -1,4 +1,4 @@
-"""What sharing brings: explainers run together against each alone, and a removal sweep against its floor.
+"""Gain from sharing: explainers run together against each one alone, and a removal sweep against its floor.
 
 Whole jobs are timed, interleaved by pytest-benchmark's groups; read the ratios of the medians within a group.
 """
@@ -11,11 +11,11 @@ from mavis.core.attribution_maps import Maps, pool_channels
 from mavis.core.compute import Meter
 from mavis.core.model_pass import Pass
 from mavis.datasets.loading.open import open_data
-from mavis.engine.removal import RemovalSession
+from mavis.engine.removal import RemovalSession, shared_sweeps
 from mavis.models.loading.open import open_model
 
-IMAGES = 32
-TOGETHER = ("saliency", "input_x_gradient", "cam", "gradcam", "gradcam_plus_plus")
+IMAGES, GRID = 32, 16
+EXPLAINERS = ("saliency", "input_x_gradient", "cam", "gradcam", "gradcam_plus_plus")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def batch(model):
     return data.load(list(data.table().index[:IMAGES]))
 
 
-def a_pass(model, batch):
+def make_pass(model, batch):
     return Pass(model, batch, torch.full((3,), 0.5), 0, 128, meter=Meter())
 
 
@@ -39,19 +39,19 @@ def targets(model):
 
 @pytest.mark.benchmark(group="five gradient and CAM maps of 32 images")
 def bench_maps_together(benchmark, model, batch):
-    made = [registry.explainers[name].create() for name in TOGETHER]
+    methods = [registry.explainers[name].create() for name in EXPLAINERS]
 
     def work():
-        run = a_pass(model, batch)
-        return [explain(run, targets(model)) for explain in made]
+        model_pass = make_pass(model, batch)
+        return [explain(model_pass, targets(model)) for explain in methods]
 
     benchmark(work)
 
 
 @pytest.mark.benchmark(group="five gradient and CAM maps of 32 images")
 def bench_maps_each_alone(benchmark, model, batch):
-    made = [registry.explainers[name].create() for name in TOGETHER]
-    benchmark(lambda: [explain(a_pass(model, batch), targets(model)) for explain in made])
+    methods = [registry.explainers[name].create() for name in EXPLAINERS]
+    benchmark(lambda: [explain(make_pass(model, batch), targets(model)) for explain in methods])
 
 
 @pytest.mark.benchmark(group="five gradient and CAM maps of 32 images")
@@ -66,14 +66,17 @@ def bench_floor_one_forward_and_backward(benchmark, model, batch):
 @pytest.mark.benchmark(group="SRG sweep of 32 images, 2 orders x 9 points, one imputer")
 def bench_sweep(benchmark, model, batch):
     metric = registry.metrics["srg"].create({"imputers": ["mean"]})
-    run = a_pass(model, batch)
-    raw = registry.explainers["integrated_gradients"].create()(run, targets(model))
-    found = Maps.from_values(pool_channels(raw, run.images, "sum"), 16)
+    model_pass = make_pass(model, batch)
+    raw = registry.explainers["integrated_gradients"].create()(model_pass, targets(model))
+    maps = Maps.from_values(pool_channels(raw, model_pass.images, "sum"), GRID)
 
     def work():
-        fresh = a_pass(model, batch)
-        scene = RemovalSession(fresh, targets(model), {"mean": registry.imputers["mean"].create()(fresh)}, 256)
-        return metric.score(scene.curves(found, metric.curves)[0])
+        session = RemovalSession(make_pass(model, batch), targets(model), GRID)
+        order = session.removal_order(maps)
+        curves = {}
+        for group in shared_sweeps(metric.curves):
+            curves |= session.sweep(order, group)
+        return metric.score(curves)
 
     benchmark(work)
 

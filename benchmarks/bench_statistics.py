@@ -1,7 +1,8 @@
-"""How often gaps between groups are found, and how well they are recovered, in tables with planted truth.
+"""Share of planted gaps between groups that are found, and the precision of the estimates, in simulated tables.
 
-Run as a program: a row per world, the share of runs behind each figure. What a row should show stands in its last
-column; tests/test_disparity.py asserts the same on fewer runs. The worlds are those of mavis/verify/worlds.py.
+Run as a program: a row per simulated disparity, with shares of runs; the last column says what a row should show.
+tests/analysis/disparity/ asserts the same on fewer runs. Tables come from
+mavis/workflows/meta_evaluation/simulated_disparities.py.
 """
 
 import argparse
@@ -22,16 +23,16 @@ from mavis.workflows.meta_evaluation.simulated_disparities import (
 )
 
 HEADER = (
-    *("world", "p < .05", "found", "no gap shown", "raw", "matched", "adjusted"),
+    *("disparity", "p < .05", "found", "no gap shown", "raw", "matched", "adjusted"),
     *("covered: raw", "matched", "adjusted", "retained", "ms a table", "expected"),
 )
 
 
 @dataclass(frozen=True)
 class Row:
-    """A world, how tables come from it, and what should come out."""
+    """A simulated disparity, the draw of tables from it, and the expected result."""
 
-    world: SimulatedDisparity
+    disparity: SimulatedDisparity
     expected: str
     draw: Callable[..., Iterator[Outcome]] = simulate_outcomes
 
@@ -73,16 +74,16 @@ ROWS: Mapping[str, Row] = {
 }
 
 
-def cells(found: Sequence[Outcome], seconds: float, row: Row) -> list[str]:
+def cells(outcomes: Sequence[Outcome], seconds: float, row: Row) -> list[str]:
     """A row of the printed table, without its name."""
-    gap, covers = np.array([one.gaps for one in found]), np.array([one.covers for one in found])
-    events = np.array([(one.p < 0.05, one.significant, one.equivalent) for one in found])
+    gap, covers = np.array([outcome.gaps for outcome in outcomes]), np.array([outcome.covers for outcome in outcomes])
+    events = np.array([(outcome.p < 0.05, outcome.significant, outcome.equivalent) for outcome in outcomes])
     return [
         *(figure(share, 3) for share in events.mean(axis=0)),
         *(f"{mean:.3f} ± {spread:.3f}" for mean, spread in zip(gap.mean(axis=0), gap.std(axis=0), strict=True)),
         *(figure(share, 3) for share in covers.mean(axis=0)),
-        figure(float(np.mean([one.matched_share for one in found]))),
-        figure(1000 * seconds / len(found), 0),
+        figure(float(np.mean([outcome.matched_share for outcome in outcomes]))),
+        figure(1000 * seconds / len(outcomes), 0),
         row.expected,
     ]
 
@@ -92,18 +93,20 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--draws", type=int, default=2000, help="of the bootstrap")
     parser.add_argument("--permutations", type=int, default=1000)
-    parser.add_argument("--only", default="", help="worlds whose name holds this text")
+    parser.add_argument("--only", default="", help="disparities whose name holds this text")
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
+    options = parser.parse_args()
     lines = []
     for name, row in ROWS.items():
-        if given.only in name:
+        if options.only in name:
             start = time.process_time()
-            found = list(row.draw(row.world, range(given.runs), draws=given.draws, permutations=given.permutations))
-            lines.append([name, *cells(found, time.process_time() - start, row)])
+            outcomes = list(
+                row.draw(row.disparity, range(options.runs), draws=options.draws, permutations=options.permutations)
+            )
+            lines.append([name, *cells(outcomes, time.process_time() - start, row)])
             print(f"{name}: done", file=sys.stderr, flush=True)
     print(table(HEADER, lines))
-    write(given.json, "statistics", {"runs": given.runs, "header": HEADER, "rows": lines})
+    write(options.json, "statistics", {"runs": options.runs, "header": HEADER, "rows": lines})
 
 
 if __name__ == "__main__":

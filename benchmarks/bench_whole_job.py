@@ -3,7 +3,7 @@
     python benchmarks/bench_whole_job.py --images 32 --explainers five --json reports/whole_job.json
 
 Both sides explain the same images with the same network and, per metric, take the same number of steps, subsets, draws
-and maps. What differs is listed in `DIFFERS`. pytest-benchmark runs a small form of it.
+and maps. `DIFFERS` lists the differences. pytest-benchmark runs a small form of it.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import mavis  # noqa: F401 (first, so that its torchvision hook is there before 
 import plugins
 import pytest
 from harness import Count, Floor, Reading, counting, figure, measured, missing, one_thread, table, write
-from subject import Subject, Wanted
+from subject import Subject, make_explainers, make_metrics
 
 GRADIENT = ("saliency", "input_x_gradient", "guided_backprop", "cam", "guided_gradcam")
 SLOW = ("integrated_gradients", "smoothgrad", "occlusion")
@@ -70,14 +70,14 @@ class Inherent:
     backwards: int
 
     @classmethod
-    def of(cls, names: tuple[str, ...]) -> "Inherent":
+    def from_explainers(cls, names: tuple[str, ...]) -> "Inherent":
         inner = len({step / STEPS for step in range(1, STEPS)} | {step / PATCHES for step in range(1, PATCHES)})
-        asked = len(names) * inner + 1 + SUBSETS
+        outputs = len(names) * inner + 1 + SUBSETS
         maps = 1 + DRAWS + LAYERS * REPEATS + 1
         guided = any(name.startswith("guided") for name in names)
         passes = 1 + guided + 32 * ("integrated_gradients" in names) + 16 * ("smoothgrad" in names)
         only_forward = 64 * ("occlusion" in names)
-        return cls(asked + maps * (passes + only_forward), maps * passes)
+        return cls(outputs + maps * (passes + only_forward), maps * passes)
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Result:
         ours: MAVIS's whole job, per round.
         theirs: per explainer the peers' map and metrics.
         inherent: samples per image.
-        floor: what a sample costs.
+        floor: cost of a model sample.
     """
 
     images: int
@@ -107,12 +107,12 @@ class Result:
     @property
     def peer(self) -> Reading:
         """The peers' sum."""
-        each = [reading for line in self.theirs.values() for reading in line.values()]
-        seconds = sum(reading.median for reading in each if reading.seconds)
-        return Reading([seconds], sum(r.forwards for r in each), sum(r.backwards for r in each))
+        readings = [reading for sides in self.theirs.values() for reading in sides.values()]
+        seconds = sum(reading.median for reading in readings if reading.seconds)
+        return Reading([seconds], sum(r.forwards for r in readings), sum(r.backwards for r in readings))
 
     def rows(self) -> list[list[str]]:
-        """Of the table that is printed."""
+        """Rows of the printed table."""
         floor = self.floor_seconds
         inherent = (self.images * self.inherent.forwards, self.images * self.inherent.backwards)
         lines = [("floor", floor, *inherent), ("MAVIS", self.ours.median, self.ours.forwards, self.ours.backwards)]
@@ -124,7 +124,7 @@ class Result:
         ]
 
     def body(self) -> dict[str, object]:
-        """What the JSON file holds."""
+        """Body of the JSON file."""
         return {
             "images": self.images,
             "explainers": list(self.explainers),
@@ -144,9 +144,9 @@ def _costs(floor: Floor) -> dict[str, object]:
 def by_mavis(subject: Subject, names: tuple[str, ...]) -> Callable[[], object]:
     """The job as one block of MAVIS."""
     plugins.ensure()
-    methods = Wanted({name: SETTINGS.get(name, {}) for name in names}).methods
-    wanted = Wanted(METRICS).metrics
-    return lambda: subject.scored(methods, wanted)
+    methods = make_explainers({name: SETTINGS.get(name, {}) for name in names})
+    metric_components = make_metrics(METRICS)
+    return lambda: subject.score(methods, metric_components)
 
 
 def by_peers(subject: Subject, name: str, count: Count) -> dict[str, Reading]:
@@ -155,12 +155,12 @@ def by_peers(subject: Subject, name: str, count: Count) -> dict[str, Reading]:
 
     explain = peers.explain_func(name)
     images, targets, _ = subject.arrays()
-    made = []
-    readings = {"map": measured(lambda: made.append(explain(subject.peer, images, targets)), count)}
+    maps = []
+    readings = {"map": measured(lambda: maps.append(explain(subject.peer, images, targets)), count)}
     for label, metric in peers.job_metrics(subject.size).items():
 
         def score(metric: Callable[[], object] = metric) -> object:
-            return peers.score(metric(), subject, made[0], explain)
+            return peers.score(metric(), subject, maps[0], explain)
 
         readings[label] = measured(score, count)
     return readings
@@ -172,14 +172,14 @@ def compare(images: int, choice: str, rounds: int, *, with_peers: bool = True) -
     subject = Subject(images)
     by_mavis(Subject(2), names[:2])()
     work = by_mavis(subject, names)
-    result = Result(images, names, Inherent.of(names), Floor(subject.net, subject.images))
+    result = Result(images, names, Inherent.from_explainers(names), Floor(subject.net, subject.images))
     slots = {round(len(names) * number / max(1, rounds - 1)) for number in range(rounds)}
     with counting(subject.net, subject.peer) as count:
         for number in range(len(names) + 1):
             result.floor.measure()
             if number in slots:
-                one = measured(work, count)
-                result.ours = Reading([*result.ours.seconds, *one.seconds], one.forwards, one.backwards)
+                reading = measured(work, count)
+                result.ours = Reading([*result.ours.seconds, *reading.seconds], reading.forwards, reading.backwards)
             if with_peers and number < len(names) and not missing("quantus"):
                 result.theirs[names[number]] = by_peers(subject, names[number], count)
     result.floor.measure()
@@ -215,15 +215,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of MAVIS, spread among the peers' explainers")
     parser.add_argument("--without-peers", action="store_true", help="MAVIS and the floor only")
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
     one_thread()
-    result = compare(given.images, given.explainers, given.rounds, with_peers=not given.without_peers)
+    result = compare(options.images, options.explainers, options.rounds, with_peers=not options.without_peers)
     print(table(["side", "CPU s", "forwards", "backwards", "× floor"], result.rows()))
     if result.theirs:
         print(f"\nMAVIS is {figure(result.peer.median / result.ours.median)} times as fast.")
     print("\n".join(f"- {line}" for line in DIFFERS))
-    write(given.json, "whole job", result.body())
+    write(options.json, "whole job", result.body())
 
 
 if __name__ == "__main__":

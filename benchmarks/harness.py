@@ -1,4 +1,4 @@
-"""What all benchmarks share: model samples counted, sides run in turn, the floor, and a table of ratios.
+"""Shared by all benchmarks: counts of model samples, sides run in turn, the floor, and a table of ratios.
 
 Seconds are CPU seconds of this process at one thread, so that other work on the machine hardly counts. Everything that
 is compared runs in one process, in turn, and the median over the rounds is taken.
@@ -22,7 +22,7 @@ BATCHES = (4, 8, 16, 32, 64, 128)
 """Batch sizes among which the floor takes the best."""
 
 LONG, ENOUGH = 3.0, 20.0
-"""CPU seconds: of a run that needs no warming up, and after which a side is measured well enough."""
+"""CPU seconds of a run that needs no warm-up, and CPU seconds after which a side is measured well enough."""
 
 PEERS = ("quantus", "captum", "grad-cam", "pnpxai")
 
@@ -81,7 +81,7 @@ class Reading:
 
 
 def measured(work: Work, count: Count) -> Reading:
-    """One run, with what it asked of the model."""
+    """Measures one run: CPU seconds, and model samples."""
     count.clear()
     start = time.process_time()
     work()
@@ -91,75 +91,75 @@ def measured(work: Work, count: Count) -> Reading:
 def in_turn(sides: Mapping[str, Work], count: Count, rounds: int, warm: bool = True) -> dict[str, Reading]:
     """Runs each side once per round.
 
-    The first round is to warm up and not kept, unless it is `LONG`. A side that has taken `ENOUGH` is not run again;
+    The first round is a warm-up and is discarded, unless it is `LONG`. A side that has taken `ENOUGH` is not run again;
     nor is one that raises: its message is kept.
     """
-    found = {name: Reading() for name in sides}
+    readings = {name: Reading() for name in sides}
     for number in range(rounds + warm):
         for name, work in sides.items():
-            reading = found[name]
+            reading = readings[name]
             if not reading.failure and len(reading.seconds) < rounds and sum(reading.seconds) < ENOUGH:
-                _add(reading, work, count, least=LONG if number < warm else 0.0)
-    return found
+                _add(reading, work, count, min_seconds=LONG if number < warm else 0.0)
+    return readings
 
 
-def _add(reading: Reading, work: Work, count: Count, *, least: float) -> None:
+def _add(reading: Reading, work: Work, count: Count, *, min_seconds: float) -> None:
     try:
-        one = measured(work, count)
+        run = measured(work, count)
     except Exception as error:
         reading.failure = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:120]
         return
-    if one.median >= least:
-        reading.seconds += one.seconds
-        reading.forwards, reading.backwards = one.forwards, one.backwards
+    if run.median >= min_seconds:
+        reading.seconds += run.seconds
+        reading.forwards, reading.backwards = run.forwards, run.backwards
 
 
 @dataclass
 class Floor:
-    """What one model sample costs at its best batch size; measured again in every round.
+    """Cost of one model sample at its best batch size; measured again in every round.
 
     Attributes:
         net: frozen.
         images: some of the job's images ``(B,3,H,W)``; repeated to fill a batch.
-        most: samples per measurement.
+        n_samples: samples per measurement.
     """
 
     net: nn.Module
     images: Tensor
-    most: int = 128
+    n_samples: int = 128
     forward_ms: list[float] = field(default_factory=list)
     both_ms: list[float] = field(default_factory=list)
     batch: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
-        pool = self.images.repeat(-(-self.most // len(self.images)), 1, 1, 1)[: self.most]
+        pool = self.images.repeat(-(-self.n_samples // len(self.images)), 1, 1, 1)[: self.n_samples]
         self._pool = pool
-        sizes = [size for size in BATCHES if size <= self.most]
-        for work in (self._forward, self._both):
+        sizes = [size for size in BATCHES if size <= self.n_samples]
+        for work in (self._forward, self._backward):
             work(sizes[0])
         forward = min(sizes, key=lambda size: min(self._forward(size) for _ in range(2)))
-        self.batch = (forward, min(sizes, key=lambda size: min(self._both(size) for _ in range(2))))
+        self.batch = (forward, min(sizes, key=lambda size: min(self._backward(size) for _ in range(2))))
 
     def measure(self) -> None:
         """One more measurement of both directions, in milliseconds per sample."""
         self.forward_ms.append(self._forward(self.batch[0]))
-        self.both_ms.append(self._both(self.batch[1]))
+        self.both_ms.append(self._backward(self.batch[1]))
 
     def seconds(self, forwards: int, backwards: int) -> float:
-        """Of so many samples; every backward comes with one of the forwards."""
-        forward, both = statistics.median(self.forward_ms), statistics.median(self.both_ms)
-        return ((forwards - backwards) * forward + backwards * both) / 1000
+        """Seconds of a number of samples; every backward comes with one of the forwards."""
+        forward, forward_backward = statistics.median(self.forward_ms), statistics.median(self.both_ms)
+        return ((forwards - backwards) * forward + backwards * forward_backward) / 1000
 
     def _forward(self, size: int) -> float:
         with torch.no_grad():
             return self._timed(size, self.net)
 
-    def _both(self, size: int) -> float:
-        def one(images: Tensor) -> None:
+    def _backward(self, size: int) -> float:
+        def backpropagate(images: Tensor) -> None:
             leaf = images.clone().requires_grad_()
             torch.autograd.grad(self.net(leaf).amax(1).sum(), leaf)
 
-        return self._timed(size, one)
+        return self._timed(size, backpropagate)
 
     def _timed(self, size: int, work: Callable[[Tensor], object]) -> float:
         start = time.process_time()
@@ -169,7 +169,7 @@ class Floor:
 
 
 def missing(package: str) -> str:
-    """Why a peer is not compared, or nothing if it is installed."""
+    """The reason that a peer is not compared; empty if it is installed."""
     try:
         version(package)
     except PackageNotFoundError:
@@ -178,7 +178,7 @@ def missing(package: str) -> str:
 
 
 def circumstances() -> dict[str, object]:
-    """What the figures depend on besides the code."""
+    """Versions and machine, on which the figures depend besides the code."""
     versions = {name: version(name) for name in (*PEERS, "torch", "numpy", "scipy") if not missing(name)}
     return {
         "python": platform.python_version(),

@@ -17,14 +17,14 @@ QUIET = {"disable_warnings": True, "display_progressbar": False}
 
 
 def _gradcam(net: nn.Module, images: Tensor, targets: Tensor, *, cut: bool) -> Tensor:
-    made = attr.LayerGradCam(net, net.get_submodule(CAM_LAYER)).attribute(images, targets, relu_attributions=cut)
-    return nn.functional.interpolate(made, size=images.shape[2:], mode="bilinear")
+    maps = attr.LayerGradCam(net, net.get_submodule(CAM_LAYER)).attribute(images, targets, relu_attributions=cut)
+    return nn.functional.interpolate(maps, size=images.shape[2:], mode="bilinear")
 
 
 def _hirescam(net: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
     layer = attr.LayerGradientXActivation(net, net.get_submodule(CAM_LAYER))
-    made = layer.attribute(images, targets).sum(1, keepdim=True)
-    return nn.functional.interpolate(made, size=images.shape[2:], mode="bilinear")
+    maps = layer.attribute(images, targets).sum(1, keepdim=True)
+    return nn.functional.interpolate(maps, size=images.shape[2:], mode="bilinear")
 
 
 def _gradcam_plus_plus(net: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
@@ -32,9 +32,9 @@ def _gradcam_plus_plus(net: nn.Module, images: Tensor, targets: Tensor) -> Tenso
     from pytorch_grad_cam import GradCAMPlusPlus
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    wanted = [ClassifierOutputTarget(target) for target in targets.tolist()]
+    cam_targets = [ClassifierOutputTarget(target) for target in targets.tolist()]
     with GradCAMPlusPlus(model=net, target_layers=[net.get_submodule(CAM_LAYER)]) as cam:
-        return torch.from_numpy(cam(input_tensor=images, targets=wanted))[:, None]
+        return torch.from_numpy(cam(input_tensor=images, targets=cam_targets))[:, None]
 
 
 def _smoothgrad(net: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
@@ -75,8 +75,8 @@ def explain_func(name: str) -> Explain:
     def explain(model: nn.Module, inputs: np.ndarray, targets: np.ndarray, **_: object) -> np.ndarray:
         images = torch.as_tensor(np.asarray(inputs), dtype=torch.float32)
         classes = torch.as_tensor(np.asarray(targets)).long()
-        made = ATTRIBUTE[name](model, images, classes)
-        return made.detach().sum(1, keepdim=True).numpy()
+        maps = ATTRIBUTE[name](model, images, classes)
+        return maps.detach().sum(1, keepdim=True).numpy()
 
     return explain
 
@@ -101,18 +101,18 @@ def job_metrics(size: int) -> dict[str, Callable[[], object]]:
     """The twelve metrics of the whole job."""
     import quantus
 
-    each = {**QUIET, "return_aggregate": False}
+    per_image = {**QUIET, "return_aggregate": False}
     return {
         "pixel_flipping": lambda: quantus.PixelFlipping(features_in_step=size * size // 16, **QUIET),
-        "faithfulness_correlation": lambda: quantus.FaithfulnessCorrelation(nr_runs=100, subset_size=224, **each),
+        "faithfulness_correlation": lambda: quantus.FaithfulnessCorrelation(nr_runs=100, subset_size=224, **per_image),
         "selectivity": lambda: quantus.Selectivity(patch_size=size // 8, **QUIET),
-        "max_sensitivity": lambda: quantus.MaxSensitivity(nr_samples=10, **each),
-        "avg_sensitivity": lambda: quantus.AvgSensitivity(nr_samples=10, **each),
-        "mprt": lambda: quantus.MPRT(**each),
-        "random_logit": lambda: quantus.RandomLogit(num_classes=CLASSES, **each),
-        "pointing_game": lambda: quantus.PointingGame(**each),
-        "relevance_mass": lambda: quantus.RelevanceMassAccuracy(**each),
-        "relevance_rank": lambda: quantus.RelevanceRankAccuracy(**each),
-        "sparseness": lambda: quantus.Sparseness(**each),
-        "complexity": lambda: quantus.Complexity(**each),
+        "max_sensitivity": lambda: quantus.MaxSensitivity(nr_samples=10, **per_image),
+        "avg_sensitivity": lambda: quantus.AvgSensitivity(nr_samples=10, **per_image),
+        "mprt": lambda: quantus.MPRT(**per_image),
+        "random_logit": lambda: quantus.RandomLogit(num_classes=CLASSES, **per_image),
+        "pointing_game": lambda: quantus.PointingGame(**per_image),
+        "relevance_mass": lambda: quantus.RelevanceMassAccuracy(**per_image),
+        "relevance_rank": lambda: quantus.RelevanceRankAccuracy(**per_image),
+        "sparseness": lambda: quantus.Sparseness(**per_image),
+        "complexity": lambda: quantus.Complexity(**per_image),
     }

@@ -9,7 +9,7 @@ from mavis.core.registry import explainer, explainers
 
 
 def ensure() -> None:
-    """Registers what is missing."""
+    """Registers the explainers that MAVIS lacks."""
     if "guided_gradcam" not in explainers:
         explainer("guided_gradcam", source="Selvaraju et al. 2017, section 3.3, arXiv 1610.02391")(guided_gradcam)
     if "hirescam" not in explainers:
@@ -20,14 +20,14 @@ def ensure() -> None:
 def guided_gradcam() -> Explainer:
     """Guided backpropagation times the enlarged Grad-CAM."""
     guided, cam = explainers["guided_backprop"].create(), explainers["gradcam"].create()
-    return lambda run, targets: guided(run, targets) * cam(run, targets)
+    return lambda model_pass, targets: guided(model_pass, targets) * cam(model_pass, targets)
 
 
 def hirescam() -> Explainer:
     """Activations times their gradients, summed over channels and enlarged."""
 
-    def explain(run: Pass, targets: Tensor) -> Tensor:
-        small = (run.activations * run.activation_gradients(targets)).sum(1, keepdim=True)
-        return upsample(small, (run.images.shape[2], run.images.shape[3]))
+    def explain(model_pass: Pass, targets: Tensor) -> Tensor:
+        maps = (model_pass.activations * model_pass.activation_gradients(targets)).sum(1, keepdim=True)
+        return upsample(maps, (model_pass.images.shape[2], model_pass.images.shape[3]))
 
     return explain

@@ -1,4 +1,4 @@
-"""What a comparison is: one job, done by MAVIS and by every peer that can do it, and the work it cannot do without."""
+"""Rows of a comparison: one job, done by MAVIS and by every peer that can do it, and its floor."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ class Row:
     """One job.
 
     Attributes:
-        subject: whose images.
-        sides: what does the job, MAVIS under `OURS`.
-        floor: samples that the job cannot do without, or the work itself where it is not whole passes.
-        goal: of the design, in words.
+        subject: the model and its images.
+        sides: the job as each side does it, MAVIS under `OURS`.
+        floor: least samples of the job, or the work itself where it is not made of complete passes.
+        goal: goal of the design, as text.
         absent: peers that are left out, with the reason.
         agrees: largest difference between values of MAVIS and of a peer, where they mean the same.
     """
@@ -49,11 +49,11 @@ class Measured:
     agrees: Mapping[str, float]
 
     def ratio(self, side: str) -> float:
-        """To the floor."""
+        """Seconds of a side as a multiple of the floor."""
         return self.readings[side].median / self.floor
 
     def against(self, side: str) -> float:
-        """How many times as long as MAVIS a peer takes."""
+        """Seconds of a peer as a multiple of MAVIS's."""
         return self.readings[side].median / self.readings[OURS].median
 
 
@@ -61,7 +61,7 @@ def measure(row: Row, rounds: int, *, warm: bool = True) -> Measured:
     """All sides and the floor, in turn."""
     with counting(row.subject.net, row.subject.peer) as count:
         if isinstance(row.floor, tuple):
-            sample = Floor(row.subject.net, row.subject.images, most=_samples(row.subject))
+            sample = Floor(row.subject.net, row.subject.images, n_samples=_samples(row.subject))
             readings = in_turn({"floor": sample.measure, **row.sides}, count, rounds, warm)
             floor = sample.seconds(*row.floor)
         else:
@@ -74,38 +74,38 @@ def measure(row: Row, rounds: int, *, warm: bool = True) -> Measured:
 
 
 def _samples(subject: Subject) -> int:
-    """For one measurement of the floor: some tenths of a second, less for a small job."""
+    """Samples for one measurement of the floor: some tenths of a second, less for a small job."""
     return min(128 if subject.size <= 64 else 32, 8 * subject.count)
 
 
-def cells(name: str, row: Row, found: Measured) -> list[str]:
+def cells(name: str, row: Row, figures: Measured) -> list[str]:
     """A row of the printed table."""
     peers = [
-        f"{side} {figure(found.ratio(side))} (×{figure(found.against(side), 1)})"
+        f"{side} {figure(figures.ratio(side))} (×{figure(figures.against(side), 1)})"
         if not reading.failure
         else f"{side} fails"
-        for side, reading in found.readings.items()
+        for side, reading in figures.readings.items()
         if side != OURS
     ]
-    ours = found.readings[OURS]
+    ours = figures.readings[OURS]
     return [
         name,
-        figure(found.ratio(OURS)),
+        figure(figures.ratio(OURS)),
         "; ".join(peers) or "none",
         f"{ours.forwards:,} / {ours.backwards:,}",
         row.goal,
     ]
 
 
-def body(row: Row, found: Measured) -> dict[str, object]:
-    """What the JSON file holds."""
+def body(row: Row, figures: Measured) -> dict[str, object]:
+    """Body of a row in the JSON file."""
     return {
         "goal": row.goal,
         "notes": row.notes,
-        "floor seconds": found.floor,
-        "sides": dict(found.readings),
-        "ratio to floor": {side: found.ratio(side) for side in found.readings},
-        "peer to MAVIS": {side: found.against(side) for side in found.readings if side != OURS},
+        "floor seconds": figures.floor,
+        "sides": dict(figures.readings),
+        "ratio to floor": {side: figures.ratio(side) for side in figures.readings},
+        "peer to MAVIS": {side: figures.against(side) for side in figures.readings if side != OURS},
         "absent": dict(row.absent),
-        "largest difference": dict(found.agrees),
+        "largest difference": dict(figures.agrees),
     }

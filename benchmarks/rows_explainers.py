@@ -7,7 +7,7 @@ import torch
 from captum import attr
 from harness import Work, missing
 from rows import OURS, Row
-from subject import CAM_LAYER, Subject, Wanted
+from subject import CAM_LAYER, Subject, make_explainers
 from torch import Tensor
 
 STEPS, SAMPLES, WINDOWS, MASKS = 32, 16, 64, 256
@@ -24,10 +24,12 @@ EIGHT = ("saliency", "input_x_gradient", "cam", *GRADCAM)
 def integrated_gradients(images: int) -> Row:
     """32 steps."""
     subject = Subject(images)
-    line = attr.IntegratedGradients(subject.peer)
+    explainer = attr.IntegratedGradients(subject.peer)
 
     def captum(batch: int | None) -> Work:
-        return lambda: line.attribute(subject.images, target=subject.targets, n_steps=STEPS, internal_batch_size=batch)
+        return lambda: explainer.attribute(
+            subject.images, target=subject.targets, n_steps=STEPS, internal_batch_size=batch
+        )
 
     sides = {
         OURS: _ours(subject, {"integrated_gradients": {"steps": STEPS}}),
@@ -68,10 +70,10 @@ def smoothgrad(images: int) -> Row:
 def occlusion(images: int) -> Row:
     """64 squares of 8 × 8 pixels, side by side."""
     subject = Subject(images)
-    made = attr.Occlusion(subject.peer)
+    explainer = attr.Occlusion(subject.peer)
 
     def captum(squares: int) -> Work:
-        return lambda: made.attribute(
+        return lambda: explainer.attribute(
             subject.images,
             target=subject.targets,
             sliding_window_shapes=(3, 8, 8),
@@ -98,11 +100,11 @@ def rise(images: int) -> Row:
 def surrogate(images: int, name: str, kind: type[attr.Lime]) -> Row:
     """LIME or KernelSHAP on 64 cells of 8 × 8 pixels, 256 samples."""
     subject = Subject(images)
-    made = kind(subject.peer)
+    explainer = kind(subject.peer)
     cells = torch.arange(64).view(8, 8).repeat_interleave(8, 0).repeat_interleave(8, 1)[None, None]
 
     def captum(at_once: int) -> Work:
-        return lambda: made.attribute(
+        return lambda: explainer.attribute(
             subject.images,
             baselines=0.5,
             target=subject.targets,
@@ -125,8 +127,8 @@ def gradcam(images: int) -> Row:
     layer = attr.LayerGradCam(subject.peer, subject.peer.get_submodule(CAM_LAYER))
 
     def captum() -> Tensor:
-        made = layer.attribute(subject.images, subject.targets, relu_attributions=True)
-        return torch.nn.functional.interpolate(made, size=subject.images.shape[2:], mode="bilinear")
+        maps = layer.attribute(subject.images, subject.targets, relu_attributions=True)
+        return torch.nn.functional.interpolate(maps, size=subject.images.shape[2:], mode="bilinear")
 
     sides: dict[str, Work] = {OURS: _ours(subject, {"gradcam": {}}, through_input=False), "Captum": captum}
     return Row(
@@ -138,13 +140,13 @@ def gradcam(images: int) -> Row:
     )
 
 
-def together(images: int) -> Row:
+def eight_maps(images: int) -> Row:
     """Eight gradient and CAM maps of one batch; each peer makes every map by itself."""
     subject = Subject(images)
-    rest = tuple(name for name in EIGHT if name not in GRADCAM)
+    captum_names = tuple(name for name in EIGHT if name not in GRADCAM)
 
     def captum() -> None:
-        for name in rest:
+        for name in captum_names:
             peers.ATTRIBUTE[name](subject.peer, subject.images, subject.targets)
 
     sides: dict[str, Work] = {OURS: _ours(subject, {name: {} for name in EIGHT})}
@@ -153,14 +155,16 @@ def together(images: int) -> Row:
     return Row(subject, sides, floor=(images, images), goal="≤ 1.2 F, ≥ 6x", absent=_absent("grad-cam"))
 
 
-def _ours(subject: Subject, wanted: Mapping[str, Mapping[str, object]], *, through_input: bool = True) -> Work:
+def _ours(
+    subject: Subject, explainer_params: Mapping[str, Mapping[str, object]], *, through_input: bool = True
+) -> Work:
     """The maps of one pass."""
-    methods = Wanted(wanted).methods
+    methods = make_explainers(explainer_params)
 
     def work() -> list[Tensor]:
-        run = subject.a_pass()
-        run.input_requires_grad = through_input
-        return [method.plugin(run, subject.targets) for method in methods]
+        model_pass = subject.make_pass()
+        model_pass.input_requires_grad = through_input
+        return [method.plugin(model_pass, subject.targets) for method in methods]
 
     return work
 
@@ -204,5 +208,5 @@ EXPLAINER_ROWS: Mapping[str, Callable[[int], Row]] = {
     "LIME, 256 samples": lambda n: surrogate(max(1, n // 4), "lime", attr.Lime),
     "KernelSHAP, 256 samples": lambda n: surrogate(max(1, n // 4), "kernel_shap", attr.KernelShap),
     "Grad-CAM alone": gradcam,
-    "eight gradient and CAM maps": together,
+    "eight gradient and CAM maps": eight_maps,
 }

@@ -1,4 +1,4 @@
-"""Rows about metrics. Where a metric only reads maps they are made before; where it makes more, both sides make all."""
+"""Rows about metrics. Maps that a metric only reads are made before; maps that it needs anew are made by both sides."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ import plugins
 import torch
 from harness import Work, missing
 from rows import OURS, Row
-from subject import Subject, Wanted, values
+from subject import Subject, make_explainers, make_metrics, values
 from torch import Tensor
 
 STEPS, SUBSETS, DRAWS, RADIUS, LAYERS = 48, 100, 10, 0.2, 12
@@ -60,13 +60,13 @@ def both_orders(images: int) -> Row:
     """Most and least influential first (SRG), 48 steps each."""
     subject = Subject(images)
     maps = {"saliency": _map(subject, "saliency")}
-    there_and_back = {"saliency": maps["saliency"], "reversed": -maps["saliency"]}
+    both_ways = {"saliency": maps["saliency"], "reversed": -maps["saliency"]}
     return Row(
         subject,
         {
             OURS: _ours(subject, maps, {"srg": {"imputers": ["mean"], "points": STEPS + 1}}),
             **_quantus(
-                subject, there_and_back, lambda q: [q.PixelFlipping(features_in_step=_features(subject), **peers.QUIET)]
+                subject, both_ways, lambda q: [q.PixelFlipping(features_in_step=_features(subject), **peers.QUIET)]
             ),
             **_pnpxai(subject, maps["saliency"], "AbPC"),
         },
@@ -80,14 +80,14 @@ def two_patch_sweeps(images: int) -> Row:
     """Selectivity and region perturbation over all 64 patches."""
     subject = Subject(images)
     maps = {"saliency": _map(subject, "saliency")}
-    wanted = {
+    metric_params = {
         "pixel_flipping": {"points": 65},
         "region_perturbation": {"imputer": "mean", "regions": 1.0, "points": 65},
     }
     return Row(
         subject,
         {
-            OURS: _ours(subject, maps, wanted, grid=8),
+            OURS: _ours(subject, maps, metric_params, grid=8),
             **_quantus(
                 subject,
                 maps,
@@ -107,7 +107,7 @@ def subset_metrics(images: int) -> Row:
     """Faithfulness correlation, sensitivity-n and infidelity of six maps; about 100 subsets each."""
     subject = Subject(images)
     maps = {name: _map(subject, name) for name in SIX}
-    wanted = {
+    metric_params = {
         "faithfulness_correlation": {"subsets": SUBSETS},
         "sensitivity_n": {"sizes": [0.3], "subsets": SUBSETS},
         "infidelity": {"subsets": SUBSETS},
@@ -122,7 +122,7 @@ def subset_metrics(images: int) -> Row:
 
     return Row(
         subject,
-        {OURS: _ours(subject, maps, wanted), **_quantus(subject, maps, theirs)},
+        {OURS: _ours(subject, maps, metric_params), **_quantus(subject, maps, theirs)},
         floor=(images * (SUBSETS + 1), 0),
         goal="≥ 5x; samples independent of the number of explainers",
         absent=_absent("quantus"),
@@ -134,13 +134,13 @@ def robustness(images: int, names: Sequence[str], goal: str) -> Row:
     """Max sensitivity, average sensitivity and the Lipschitz estimate, 10 noisy copies."""
     subject = Subject(images)
     noisy = {"radius": RADIUS, "draws": DRAWS}
-    wanted = {"max_sensitivity": noisy, "avg_sensitivity": noisy, "local_lipschitz": noisy}
+    metric_params = {"max_sensitivity": noisy, "avg_sensitivity": noisy, "local_lipschitz": noisy}
 
     def theirs(q: Any) -> list[object]:
         kinds = (q.MaxSensitivity, q.AvgSensitivity, q.LocalLipschitzEstimate)
         return [kind(nr_samples=DRAWS, **peers.QUIET) for kind in kinds]
 
-    sides = {OURS: _ours_explained(subject, names, wanted), **_quantus_explained(subject, names, theirs)}
+    sides = {OURS: _ours_explained(subject, names, metric_params), **_quantus_explained(subject, names, theirs)}
     if len(names) == 1:
         sides["Captum, max sensitivity only"] = lambda: _captum_sensitivity(subject, names[0])
     passes = images * (1 + DRAWS) * _kinds_of_pass(names)
@@ -188,34 +188,34 @@ def road(images: int) -> Row:
 def map_metrics(images: int) -> Row:
     """Six localisation and two complexity metrics, by pixel; the floor is one sort of the maps."""
     subject = Subject(images)
-    found = _map(subject, "saliency").abs() + 1e-6
+    maps = _map(subject, "saliency").abs() + 1e-6
     return Row(
         subject,
         {
-            OURS: _ours(subject, {"map": found}, MAP_METRICS, grid=64),
-            **_quantus(subject, {"map": found}, lambda q: [_made(q, name) for name in MAP_METRICS]),
+            OURS: _ours(subject, {"map": maps}, MAP_METRICS, grid=64),
+            **_quantus(subject, {"map": maps}, lambda q: [_quantus_metric(q, name) for name in MAP_METRICS]),
         },
-        floor=lambda: found.flatten(1).sort(dim=1),
+        floor=lambda: maps.flatten(1).sort(dim=1),
         goal="≥ 15x; values within 1e-5",
         absent=_absent("quantus"),
-        agrees={} if missing("quantus") else {"Quantus": lambda: _map_difference(subject, found)},
+        agrees={} if missing("quantus") else {"Quantus": lambda: _map_difference(subject, maps)},
     )
 
 
 # The sides.
 
 
-def _ours(subject: Subject, maps: Mapping[str, Tensor], wanted: Settings, grid: int = 16) -> Work:
-    methods = [subject.given(name, found) for name, found in maps.items()]
-    metrics = Wanted(wanted).metrics
-    return lambda: subject.scored(methods, metrics, grid)
+def _ours(subject: Subject, maps: Mapping[str, Tensor], metric_params: Settings, grid: int = 16) -> Work:
+    methods = [subject.fixed_explainer(name, values) for name, values in maps.items()]
+    components = make_metrics(metric_params)
+    return lambda: subject.score(methods, components, grid)
 
 
-def _ours_explained(subject: Subject, names: Sequence[str], wanted: Settings) -> Work:
+def _ours_explained(subject: Subject, names: Sequence[str], metric_params: Settings) -> Work:
     plugins.ensure()
-    methods = Wanted({name: {"zero": "black"} if name == "input_x_gradient" else {} for name in names}).methods
-    metrics = Wanted(wanted).metrics
-    return lambda: subject.scored(methods, metrics)
+    methods = make_explainers({name: {"zero": "black"} if name == "input_x_gradient" else {} for name in names})
+    metrics = make_metrics(metric_params)
+    return lambda: subject.score(methods, metrics)
 
 
 def _quantus(subject: Subject, maps: Mapping[str, Tensor], make: Quantus) -> dict[str, Work]:
@@ -223,7 +223,11 @@ def _quantus(subject: Subject, maps: Mapping[str, Tensor], make: Quantus) -> dic
         return {}
     import quantus
 
-    return {"Quantus": lambda: [peers.score(one, subject, a.numpy()) for a in maps.values() for one in make(quantus)]}
+    return {
+        "Quantus": lambda: [
+            peers.score(metric, subject, values.numpy()) for values in maps.values() for metric in make(quantus)
+        ]
+    }
 
 
 def _quantus_explained(subject: Subject, names: Sequence[str], make: Quantus) -> dict[str, Work]:
@@ -235,9 +239,9 @@ def _quantus_explained(subject: Subject, names: Sequence[str], make: Quantus) ->
         images, targets, _ = subject.arrays()
         for name in names:
             explain = peers.explain_func(name)
-            made = explain(subject.peer, images, targets)
+            maps = explain(subject.peer, images, targets)
             for metric in make(quantus):
-                peers.score(metric, subject, made, explain)
+                peers.score(metric, subject, maps, explain)
 
     return {"Quantus": work}
 
@@ -247,8 +251,8 @@ def _pnpxai(subject: Subject, maps: Tensor, kind: str) -> dict[str, Work]:
         return {}
     from pnpxai.evaluator import metrics
 
-    made = getattr(metrics, kind)(subject.peer, n_steps=STEPS + 1)
-    return {"pnpxai": lambda: made.evaluate(subject.images, subject.targets, maps[:, 0])}
+    metric = getattr(metrics, kind)(subject.peer, n_steps=STEPS + 1)
+    return {"pnpxai": lambda: metric.evaluate(subject.images, subject.targets, maps[:, 0])}
 
 
 def _captum_sensitivity(subject: Subject, name: str) -> object:
@@ -268,8 +272,8 @@ def _gradcam_road(subject: Subject, maps: Tensor) -> dict[str, Work]:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 
     targets = [ClassifierOutputSoftmaxTarget(target) for target in subject.targets.tolist()]
-    made = ROADMostRelevantFirstAverage()
-    return {"grad-cam": lambda: made(subject.images, maps[:, 0].numpy(), targets, subject.peer)}
+    metric = ROADMostRelevantFirstAverage()
+    return {"grad-cam": lambda: metric(subject.images, maps[:, 0].numpy(), targets, subject.peer)}
 
 
 def _grey_road(subject: Subject, maps: Tensor) -> dict[str, Work]:
@@ -281,9 +285,9 @@ def _grey_road(subject: Subject, maps: Tensor) -> dict[str, Work]:
     images, targets = subject.images.mean(1, keepdim=True).numpy(), subject.targets.numpy()
 
     def work() -> object:
-        made = quantus.ROAD(percentages=list(range(10, 100, 10)), **peers.QUIET)
-        whole = {"device": "cpu", "channel_first": True, "batch_size": len(images)}
-        return made(model=grey, x_batch=images, y_batch=targets, a_batch=maps.numpy(), **whole)
+        metric = quantus.ROAD(percentages=list(range(10, 100, 10)), **peers.QUIET)
+        options = {"device": "cpu", "channel_first": True, "batch_size": len(images)}
+        return metric(model=grey, x_batch=images, y_batch=targets, a_batch=maps.numpy(), **options)
 
     return {"Quantus, grey": work}
 
@@ -310,10 +314,10 @@ def _absent(*packages: str) -> dict[str, str]:
     return {package: missing(package) for package in packages if missing(package)}
 
 
-def _made(quantus: Any, name: str) -> Callable[..., object]:
+def _quantus_metric(quantus: Any, name: str) -> Callable[..., object]:
     """Quantus's metric for one of MAVIS's."""
-    kind, more = QUANTUS[name]
-    return getattr(quantus, kind)(**more, return_aggregate=False, **peers.QUIET)  # type: ignore[no-any-return]
+    kind, params = QUANTUS[name]
+    return getattr(quantus, kind)(**params, return_aggregate=False, **peers.QUIET)  # type: ignore[no-any-return]
 
 
 def _map_difference(subject: Subject, maps: Tensor) -> float:
@@ -323,11 +327,11 @@ def _map_difference(subject: Subject, maps: Tensor) -> float:
     """
     import quantus
 
-    ours = subject.scored([subject.given("map", maps)], Wanted(MAP_METRICS).metrics, grid=64)
+    ours = subject.score([subject.fixed_explainer("map", maps)], make_metrics(MAP_METRICS), grid=64)
     scale = {"entropy": np.log(subject.size**2)}
 
     def difference(name: str) -> float:
-        theirs = np.asarray(peers.score(_made(quantus, name), subject, maps.numpy()), dtype=float)
+        theirs = np.asarray(peers.score(_quantus_metric(quantus, name), subject, maps.numpy()), dtype=float)
         return float(np.abs(values(ours, "map", name) * scale.get(name, 1) - theirs).max())
 
     return max(difference(name) for name in MAP_METRICS if name != "attribution_localisation")

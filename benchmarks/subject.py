@@ -1,7 +1,7 @@
-"""What is explained in all benchmarks: a small ResNet with random weights, smooth random images, a square of truth."""
+"""The subject of all benchmarks: a small ResNet with random weights, smooth random images, a square as true region."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -33,9 +33,9 @@ class Residual(nn.Module):
         self.first_norm, self.first_relu = nn.BatchNorm2d(out), nn.ReLU()
         self.second = nn.Conv2d(out, out, 3, 1, 1, bias=False)
         self.second_norm, self.relu = nn.BatchNorm2d(out), nn.ReLU()
-        same = channels == out and stride == 1
-        short = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
-        self.shortcut = nn.Identity() if same else short
+        is_same_shape = channels == out and stride == 1
+        projection = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+        self.shortcut = nn.Identity() if is_same_shape else projection
 
     def forward(self, images: Tensor) -> Tensor:
         inside = self.first_relu(self.first_norm(self.first(images)))
@@ -81,7 +81,7 @@ class Subject:
     size: int = 64
 
     @property
-    def most(self) -> int:
+    def chunk(self) -> int:
         """Samples in one model call of MAVIS: its default."""
         return default_chunk(torch.device("cpu"), 3 * self.size**2 * 4)
 
@@ -136,64 +136,64 @@ class Subject:
         )
 
     def load(self, ids: tuple[str, ...]) -> Batch:
-        """As much of a data set as a block asks for."""
+        """The part of a data set that a block uses: images by id."""
         rows = [self.ids.index(name) for name in ids]
         return Batch(self.images[rows], self.targets[rows], ids, regions=self.region[rows])
 
-    def a_pass(self) -> Pass:
+    def make_pass(self) -> Pass:
         """A new pass of all images."""
-        return Pass(self.model, self.batch, torch.full((3,), 0.5), 0, self.most)
+        return Pass(self.model, self.batch, torch.full((3,), 0.5), 0, self.chunk)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Images, targets and masks ``(B,1,H,W)`` as Quantus wants them."""
         return self.images.numpy(), self.targets.numpy(), self.region[:, None].numpy()
 
-    def given(self, name: str, maps: Tensor) -> Component:
-        """An explainer that returns maps ``(B,1,H,W)`` made before, so that only the metrics are timed."""
+    def fixed_explainer(self, name: str, maps: Tensor) -> Component:
+        """An explainer that returns precomputed maps ``(B,1,H,W)``, so that only the metrics are timed."""
 
-        def made(run: Pass, _: Tensor) -> Tensor:
-            return maps[[self.ids.index(name) for name in run.ids]]
+        def explain(model_pass: Pass, _: Tensor) -> Tensor:
+            return maps[[self.ids.index(name) for name in model_pass.ids]]
 
-        return Component(name, {}, ExplainerTraits("benchmark", frozenset()), made)
+        return Component(name, {}, ExplainerTraits("benchmark", needs=frozenset()), explain)
 
-    def scored(self, methods: Sequence[Component], wanted: Sequence[Component], grid: int = 16) -> BlockResult:
+    def score(
+        self, methods: Sequence[Component], metric_components: Sequence[Component], grid: int = 16
+    ) -> BlockResult:
         """MAVIS's scores of all images as one block; raises if any cell failed."""
-        job = ModelTask(
+        task = ModelTask(
             model=self.model,
             data=self,  # type: ignore[arg-type]
-            components=Components(tuple(methods), tuple(wanted)),
+            components=Components(tuple(methods), tuple(metric_components)),
             targets=dict(zip(self.ids, self.targets.tolist(), strict=True)),
             mean_colour=torch.full((3,), 0.5),
             seed=0,
             grid=grid,
-            chunk=self.most,
+            chunk=self.chunk,
         )
-        cells = tuple(Cell(f"{e.name} {m.name}", e.name, m.name, None) for e in methods for m in wanted)
-        found = block.run_block(job, Block("block", "resnet", self.ids, cells, has_variants=True))
-        for failure in found.log.failures:
+        cells = tuple(
+            Cell(f"{explainer.name} {metric.name}", explainer.name, metric.name, None)
+            for explainer in methods
+            for metric in metric_components
+        )
+        result = block.run_block(task, Block("block", "resnet", self.ids, cells, has_variants=True))
+        for failure in result.log.failures:
             raise RuntimeError(failure["traceback"])
-        return found
+        return result
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Explainers or metrics by name with their parameters."""
-
-    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    @property
-    def methods(self) -> list[Component]:
-        return [Component(n, p, explainers[n].traits, explainers[n].create(p)) for n, p in self.parts.items()]
-
-    @property
-    def metrics(self) -> list[Component]:
-        """A name may carry a label: ``nsrg@fine``."""
-        entries = {name: metrics[metric_name(name)] for name in self.parts}
-        return [Component(n, p, entries[n].traits, entries[n].create(p)) for n, p in self.parts.items()]
+def make_explainers(params: Mapping[str, Mapping[str, Any]]) -> list[Component]:
+    """Registered explainers by name with their parameters."""
+    return [Component(name, p, explainers[name].traits, explainers[name].create(p)) for name, p in params.items()]
 
 
-def values(found: BlockResult, explainer: str, metric: str) -> np.ndarray:
+def make_metrics(params: Mapping[str, Mapping[str, Any]]) -> list[Component]:
+    """Registered metrics by name with their parameters; a name may carry a label: ``nsrg@fine``."""
+    entries = {name: metrics[metric_name(name)] for name in params}
+    return [Component(name, p, entries[name].traits, entries[name].create(p)) for name, p in params.items()]
+
+
+def values(result: BlockResult, explainer: str, metric: str) -> np.ndarray:
     """``(B,)`` of one cell, in the order of the images."""
-    scores: pd.DataFrame = found.scores
+    scores: pd.DataFrame = result.scores
     rows = scores[(scores.explainer == explainer) & (scores.metric == metric)]
     return rows.value.to_numpy()

@@ -71,10 +71,10 @@ def make_images(sizes: Mapping[str, int] = GROUP_SIZES, accuracy: float = 0.9) -
     rows = []
     for code, (race, n) in enumerate(sizes.items()):
         for k in range(n):
-            right = (k + 0.5) / n < accuracy
-            rows.append((f"{race}/{k:03d}", code, code if right else (code + 1) % len(sizes), race, "ab"[k % 2]))
-    found = pd.DataFrame(rows, columns=["image", "label", "predicted", "race", "form"])
-    return found.assign(gender="form_" + found.pop("form")).set_index("image")
+            is_right = (k + 0.5) / n < accuracy
+            rows.append((f"{race}/{k:03d}", code, code if is_right else (code + 1) % len(sizes), race, "ab"[k % 2]))
+    table = pd.DataFrame(rows, columns=["image", "label", "predicted", "race", "form"])
+    return table.assign(gender="form_" + table.pop("form")).set_index("image")
 
 
 def values_with_mean(table: pd.DataFrame, mean: float, *, seed: int, spread: float = 0.1) -> np.ndarray:
@@ -99,7 +99,7 @@ def make_participants(
     oracles: Sequence[str] = (),
     references: Sequence[str] = (),
 ) -> Participants:
-    """Who took part, with the metrics above."""
+    """Explainers by role, with the metrics above."""
     roles = {"method": methods, "control": controls, "oracle": oracles, "reference": references}
     return Participants(
         explainers={name: ExplainerTraits("-", role=role) for role, names in roles.items() for name in names},
@@ -113,20 +113,20 @@ def score_columns(
     table: pd.DataFrame, means: Mapping[str, float], *, metric: str = "nsrg", spread: float = 0.1
 ) -> dict[tuple[str, str], np.ndarray]:
     """Scores of explainers with these means on one metric, valid maps that forget with the model, and equal costs."""
-    found = {}
+    columns = {}
     for k, (name, mean) in enumerate(means.items()):
-        found[name, metric] = values_with_mean(table, mean, seed=k, spread=spread)
-        for other, value in (("mprt", 0.1), ("valid", 1.0), ("forwards", 10.0), ("backwards", 0.0)):
-            found[name, other] = np.full(len(table), value)
-    return found
+        columns[name, metric] = values_with_mean(table, mean, seed=k, spread=spread)
+        for gate_metric, value in (("mprt", 0.1), ("valid", 1.0), ("forwards", 10.0), ("backwards", 0.0)):
+            columns[name, gate_metric] = np.full(len(table), value)
+    return columns
 
 
 def make_score_table(
     table: pd.DataFrame, rows: pd.DataFrame, participants: Participants, protocol: Protocol
 ) -> ScoreTable:
-    """Skills and overall scores, on a model of which only the parts are known that it uses."""
-    counted = overall_score.deciding_metrics(protocol, list(participants.metrics), {}, truth_verified=True)
-    return overall_score.build_score_table(rows, table, participants.metrics, counted, protocol)
+    """Skills and overall scores, on a model whose true parts are verified."""
+    deciding = overall_score.deciding_metrics(protocol, list(participants.metrics), {}, truth_verified=True)
+    return overall_score.build_score_table(rows, table, participants.metrics, deciding, protocol)
 
 
 def make_leaderboard(
@@ -147,11 +147,11 @@ def make_evidence(
     reliability: tuple[Reliability, ...] = (),
     validity: Validity | None = None,
 ) -> Evidence:
-    """What a decision is made from."""
-    stand = make_score_table(table, rows, participants, protocol)
+    """Evidence for a decision."""
+    score_table = make_score_table(table, rows, participants, protocol)
     return Evidence(
-        entries=leaderboard.build_leaderboard(rows, table, participants, protocol, stand),
-        score_table=stand,
+        entries=leaderboard.build_leaderboard(rows, table, participants, protocol, score_table),
+        score_table=score_table,
         validity=validity or model_validity.assess_validity(table, CLASSES, bootstrap_settings(protocol)),
         group_counts={str(race): int(n) for race, n in table["race"].value_counts().items()},
         reliability=reliability,

@@ -31,7 +31,7 @@ class Linear(nn.Module):
 
 
 class CellModel(nn.Module):
-    """Logits ``(f, 0)`` of which cells are there: a cell is 1 where the image is white, 0 where it is grey."""
+    """Logits ``(f, 0)``, f a function of which cells are present: 1 where the image is white, 0 where it is grey."""
 
     def __init__(self, f: Callable[[Tensor], Tensor], grid: int = 2) -> None:
         super().__init__()
@@ -39,9 +39,9 @@ class CellModel(nn.Module):
         self.grid = grid
 
     def forward(self, images: Tensor) -> Tensor:
-        there = 2 * cell_means(images.mean(1), self.grid) - 1
-        answer = self.f(there)
-        return torch.stack([answer, torch.zeros_like(answer)], dim=1)
+        present = 2 * cell_means(images.mean(1), self.grid) - 1
+        logit = self.f(present)
+        return torch.stack([logit, torch.zeros_like(logit)], dim=1)
 
 
 class Pooled(nn.Module):
@@ -63,13 +63,13 @@ class Pooled(nn.Module):
 
 
 def additive(contributions: Tensor) -> CellModel:
-    """Logit 0 is the sum of the contributions ``(n,)`` of the cells that are there."""
-    return CellModel(lambda there: there @ contributions, round(len(contributions) ** 0.5))
+    """Logit 0 is the sum of the contributions ``(n,)`` of the cells that are present."""
+    return CellModel(lambda present: present @ contributions, round(len(contributions) ** 0.5))
 
 
 def conjunction(first: int, second: int) -> CellModel:
-    """Logit 0 is 1 while two cells of a 2 × 2 grid are there, else 0."""
-    return CellModel(lambda there: there[:, first] * there[:, second])
+    """Logit 0 is 1 while two cells of a 2 × 2 grid are present, else 0."""
+    return CellModel(lambda present: present[:, first] * present[:, second])
 
 
 def make_model(net: nn.Module, **traits: object) -> Model:
@@ -84,7 +84,7 @@ def random_images(count: int, size: int = 8, seed: int = 0) -> Tensor:
 
 
 def white_images(count: int = 1, size: int = 4) -> Tensor:
-    """White images: every cell of `Cells` is there."""
+    """White images: every cell of `CellModel` is present."""
     return torch.ones(count, 3, size, size)
 
 
@@ -96,10 +96,10 @@ def make_batch(images: Tensor, **truth: object) -> Batch:
 
 def make_pass(net: nn.Module | Model, images: Tensor | Batch, **settings: object) -> Pass:
     """A pass with a grey data set, seed 0 and chunks of 64."""
-    made = net if isinstance(net, Model) else make_model(net)
+    model = net if isinstance(net, Model) else make_model(net)
     batch = images if isinstance(images, Batch) else make_batch(images)
     settings = {"mean": GREY, "seed": 0, "chunk": 64, **settings}
-    return Pass(made, batch, **settings)  # type: ignore[arg-type]
+    return Pass(model, batch, **settings)  # type: ignore[arg-type]
 
 
 def targets(model_pass: Pass, target: int | Tensor = 0) -> Tensor:
@@ -132,13 +132,13 @@ def removal_session(model_pass: Pass, cells: int, target: int | Tensor = 0) -> R
 def sweep_curves(
     model_pass: Pass, maps: Maps, questions: Sequence[CurveQuery], target: int | Tensor = 0
 ) -> dict[CurveQuery, CurveValues]:
-    """The answers to questions about maps of this pass."""
-    made, answers = removal_session(model_pass, maps.grid**2, target), {}
+    """Model outputs along the queried curves of maps of this pass."""
+    session, answers = removal_session(model_pass, maps.grid**2, target), {}
     for group in shared_sweeps(questions):
         if isinstance(group[0], SoftMasking):
-            answers[group[0]] = made.soft_mask(maps, group[0])
+            answers[group[0]] = session.soft_mask(maps, group[0])
         else:
-            answers |= made.sweep(made.removal_order(maps, group[0].unit), group)
+            answers |= session.sweep(session.removal_order(maps, group[0].unit), group)
     return answers
 
 
@@ -151,20 +151,20 @@ def score(name: str, maps: Maps, model_pass: Pass, target: int | Tensor = 0, **p
         case SweepMetric():
             return metric.score(sweep_curves(model_pass, maps, metric.curves, target))
         case ProbeMetric():
-            made = removal_session(model_pass, maps.grid**2, target)
-            return metric.score(maps, {probe: made.probe_outputs(probe) for probe in metric.probes})
-    raise TypeError(f"'{name}' is of another kind.")
+            session = removal_session(model_pass, maps.grid**2, target)
+            return metric.score(maps, {probe: session.probe_outputs(probe) for probe in metric.probes})
+    raise TypeError(f"'{name}' is no map, sweep or probe metric.")
 
 
 def measure_cost(model_pass: Pass, name: str, target: int = 0) -> Cost:
-    """What an explainer costs on this pass by its account, its model calls counted."""
+    """The cost that this pass charges to an explainer, with its model calls counted."""
     with model_pass.meter.attach(model_pass.model.net), model_pass.measure_cost() as cost:
         explain(name, model_pass, target)
     return cost
 
 
 class StoredBatch:
-    """As much of a data set as is asked for: the images of a batch by name, and grey as their mean."""
+    """The part of a data set that a model task uses: images of a batch by id, and grey as their mean."""
 
     mean = GREY
 
@@ -172,15 +172,15 @@ class StoredBatch:
         self.batch = batch
 
     def load(self, ids: Sequence[str]) -> Batch:
-        rows, again = [self.batch.ids.index(i) for i in ids], self.batch.rerender
-        parts, regions = (None if one is None else one[rows] for one in (self.batch.parts, self.batch.regions))
+        rows, rerender = [self.batch.ids.index(i) for i in ids], self.batch.rerender
+        parts, regions = (None if truth is None else truth[rows] for truth in (self.batch.parts, self.batch.regions))
         return Batch(
             self.batch.images[rows],
             self.batch.labels[rows],
             tuple(ids),
             parts=parts,
             regions=regions,
-            rerender=None if again is None else lambda part, number: again(part, number)[rows],
+            rerender=None if rerender is None else lambda part, number: rerender(part, number)[rows],
         )
 
 
@@ -188,14 +188,14 @@ def run_block(
     model_pass: Pass, explainer: Component, metric_params: Mapping[str, Mapping[str, object]], grid: int = 4
 ) -> dict[str, Tensor]:
     """Scores one explainer on one batch as a benchmark run does: per metric ``(B,)``, NaN where undefined."""
-    made = [
+    metric_components = [
         Component(name, params, metrics[name].traits, metrics[name].create(params))
         for name, params in metric_params.items()
     ]
-    job = explaining.ModelTask(
+    task = explaining.ModelTask(
         model=model_pass.model,
         data=StoredBatch(model_pass.batch),  # type: ignore[arg-type]
-        components=Components((explainer,), tuple(made)),
+        components=Components((explainer,), tuple(metric_components)),
         targets=dict.fromkeys(model_pass.ids, 0),
         mean_colour=model_pass.mean,
         seed=model_pass.seed,
@@ -203,12 +203,12 @@ def run_block(
         chunk=model_pass.chunk,
     )
     cells = tuple(Cell(name, explainer.name, name, None) for name in metric_params)
-    rows = block.run_block(job, Block("block", model_pass.model.name, model_pass.ids, cells, has_variants=True)).scores
+    rows = block.run_block(task, Block("block", model_pass.model.name, model_pass.ids, cells, has_variants=True)).scores
     assert set(rows.status) <= {"ok", "undefined"}, rows.reason.unique()
     table = rows.pivot(index="image", columns="metric", values="value").loc[list(model_pass.ids)]
     return {name: torch.tensor(table[name].to_numpy(), dtype=torch.float32) for name in metric_params}
 
 
 def make_explainer(name: str, **params: object) -> Component:
-    """A registered explainer, made."""
+    """A registered explainer as a component."""
     return Component(name, params, explainers[name].traits, explainers[name].create(params))

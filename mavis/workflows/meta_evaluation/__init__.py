@@ -1,4 +1,4 @@
-"""Does MAVIS measure what it says? Its own metrics on models and maps whose truth is known: M0 to M13.
+"""Meta-evaluation: MAVIS's own metrics on models and maps whose truth is known, tests M0 to M13.
 
     from mavis.protocol.loading import load_protocol
     from mavis.workflows.meta_evaluation import meta_evaluate
@@ -46,20 +46,22 @@ def meta_evaluate(
     retrained_model: Path | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> MetaEvaluation:
-    """Every test, on hand-wired models and on embedded faces.
+    """Runs every test on hand-wired models and on embedded faces.
 
     Args:
         protocol: the protocol whose deciding metrics are tested.
         quick: fewer images, draws and tests (M3, M5 to M7 and M11 are left out), and no thresholds; it demotes nothing.
         retrained_model: folder of `race_resnet` trained from another seed, for the ceiling of the randomisation gate.
-        notify: told what is being measured.
+        notify: called with the name of each stage as it begins.
     """
     start = time.process_time()
     bench = Bench(_reduced_protocol(protocol), QUICK, notify) if quick else Bench(protocol, Sizes(), notify)
     checks = tuple(_quick_checks(bench) if quick else _full_checks(bench))
     command = f"mavis verify --protocol {protocol.protocol}" + (" --twin FOLDER" if retrained_model else "")
-    found = () if quick else tuple(threshold_calibration.calibrate_thresholds(bench, checks, retrained_model, command))
-    against = {} if quick else demotion_reasons(checks, tuple(bench.metric_params))
+    thresholds = (
+        () if quick else tuple(threshold_calibration.calibrate_thresholds(bench, checks, retrained_model, command))
+    )
+    demoted = {} if quick else demotion_reasons(checks, tuple(bench.metric_params))
     return MetaEvaluation(
         protocol=protocol.protocol,
         sha256=verified.hash_deciding_metrics(protocol),
@@ -71,21 +73,21 @@ def meta_evaluate(
         minutes=round((time.process_time() - start) / 60, 1),
         checks=checks,
         applies={category: dict(tests) for category, tests in REQUIREMENTS.items()},
-        verified=() if quick else tuple(label for label in bench.metric_params if label not in against),
-        demoted=against,
-        thresholds=found,
+        verified=() if quick else tuple(label for label in bench.metric_params if label not in demoted),
+        demoted=demoted,
+        thresholds=thresholds,
     )
 
 
 def new_failures(result: MetaEvaluation, protocol: Protocol) -> tuple[Check, ...]:
-    """Required tests that failed and are not on record: of a metric that is demoted already nothing is new.
+    """Failed required tests that are not on record; tests of metrics that are demoted already are left out.
 
     Args:
-        result: the result.
-        protocol: the protocol it is of.
+        result: the meta-evaluation.
+        protocol: the protocol that it evaluated.
     """
-    known = verified.demoted_metrics(protocol)
-    return tuple(c for c in result.failures() if c.id in REQUIRED_TESTS and c.metric not in known)
+    demoted = verified.demoted_metrics(protocol)
+    return tuple(check for check in result.failures() if check.id in REQUIRED_TESTS and check.metric not in demoted)
 
 
 def _full_checks(bench: Bench) -> Iterator[Check]:
@@ -115,17 +117,17 @@ def _quick_checks(bench: Bench) -> Iterator[Check]:
 
 
 def _reduced_protocol(protocol: Protocol) -> Protocol:
-    """The protocol without its dearest imputer, with fewer draws, for the reduced form."""
-    lighter = {}
+    """The protocol without its slowest imputer and with fewer draws, for the quick form."""
+    metrics = {}
     for label, params in protocol.metrics.items():
-        given = dict(params)
-        if "linear" in given.get("imputers", ()) and len(given["imputers"]) > 1:
-            given["imputers"] = [name for name in given["imputers"] if name != "linear"]
-        if given.get("imputer") == "linear":
-            given["imputer"] = "mean"
-        lighter[label] = given | ({"draws": 3} if "draws" in given else {})
+        reduced = dict(params)
+        if "linear" in reduced.get("imputers", ()) and len(reduced["imputers"]) > 1:
+            reduced["imputers"] = [name for name in reduced["imputers"] if name != "linear"]
+        if reduced.get("imputer") == "linear":
+            reduced["imputer"] = "mean"
+        metrics[label] = reduced | ({"draws": 3} if "draws" in reduced else {})
     imputers = tuple(label for label in protocol.decide.imputers if "linear" not in label)
     settings_of = {**protocol.explainers.settings, "oracle": {"draws": 3}, "integrated_gradients": {"steps": 16}}
-    explained = protocol.explainers.model_copy(update={"settings": settings_of})
+    explainers = protocol.explainers.model_copy(update={"settings": settings_of})
     decide = protocol.decide.model_copy(update={"imputers": imputers})
-    return protocol.model_copy(update={"metrics": lighter, "explainers": explained, "decide": decide})
+    return protocol.model_copy(update={"metrics": metrics, "explainers": explainers, "decide": decide})

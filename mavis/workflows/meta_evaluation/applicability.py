@@ -1,4 +1,4 @@
-"""Which tests a metric must pass, by its category, and why the others are not asked of it."""
+"""Required tests per metric category, and the reason for every test that does not apply."""
 
 from collections.abc import Mapping
 
@@ -47,9 +47,9 @@ REQUIREMENTS: Mapping[str, Mapping[str, str]] = {
         "M13": "a map of one cell against a constant one has the declared sign",
     },
 }
-"""Per category and test what is asked; "not asked: …" is a test that does not apply, with the reason."""
+"""Criterion per category and test; "not asked: …" marks a test that does not apply, with the reason."""
 
 
 def is_applicable(category: str, test: str) -> bool:
-    """Whether metrics of a category must pass a test."""
+    """True where metrics of a category must pass a test."""
     return not REQUIREMENTS[category][test].startswith("not asked")

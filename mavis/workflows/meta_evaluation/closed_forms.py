@@ -1,8 +1,8 @@
-"""M0: metrics on models and maps whose scores can be written down.
+"""M0: metrics on models and maps whose scores are known in closed form.
 
-A model of four cells answers with a known function of which cells are there (1 where the image is white, 0 where it is
-grey): linear 4 a + 3 b + 2 c + d, additive a + b + c + d, product a b, saturating max(a, b). Maps are read on a region
-that is one quarter of the image.
+The logit of a model of four cells is a known function of which cells are present (1 where the image is white, 0 where
+it is grey): linear 4 a + 3 b + 2 c + d, additive a + b + c + d, product a b, saturating max(a, b). The region of the
+localisation metrics is one quarter of the image.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,11 +63,11 @@ EXPECTED: Sequence[tuple[str, str, str, Mapping[str, object], float]] = (
     ("linear", "half-in", "pixel_auroc", {}, 5 / 6),
     ("linear", "half-in", "gini", {}, 0.5),
 )
-"""Model, map, metric, parameters and the score by hand."""
+"""Model, map, metric, parameters and the score worked out by hand."""
 
 
 class CellModel(nn.Module):
-    """Logits ``(f, 0)`` of which of four cells are there."""
+    """Logits ``(f, 0)``, f a function of which of four cells are present."""
 
     def __init__(self, f: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -75,24 +75,24 @@ class CellModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``(B,3,H,W)`` -> ``(B,2)``."""
-        answer = self.f(2 * cell_means(images.mean(1), GRID) - 1)
-        return torch.stack([answer, torch.zeros_like(answer)], dim=1)
+        logit = self.f(2 * cell_means(images.mean(1), GRID) - 1)
+        return torch.stack([logit, torch.zeros_like(logit)], dim=1)
 
 
 MODELS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "linear": lambda there: there @ torch.tensor([4.0, 3.0, 2.0, 1.0]),
-    "additive": lambda there: there.sum(1),
-    "product": lambda there: there[:, 0] * there[:, 1],
-    "saturating": lambda there: there[:, :2].amax(1),
+    "linear": lambda present: present @ torch.tensor([4.0, 3.0, 2.0, 1.0]),
+    "additive": lambda present: present.sum(1),
+    "product": lambda present: present[:, 0] * present[:, 1],
+    "saturating": lambda present: present[:, :2].amax(1),
 }
 
 
 def closed_form_checks(seed: int) -> tuple[Check, ...]:
     """One check per metric that has closed forms: its largest error."""
     errors: dict[str, list[tuple[float, str]]] = {}
-    for model, shown, metric, params, expected in EXPECTED:
-        found = score(model, shown, metric, params, seed)
-        errors.setdefault(metric, []).append((abs(found - expected), f"{model}/{shown}"))
+    for model, map_name, metric, params, expected in EXPECTED:
+        value = score(model, map_name, metric, params, seed)
+        errors.setdefault(metric, []).append((abs(value - expected), f"{model}/{map_name}"))
     return tuple(_error_checks(errors))
 
 
@@ -100,36 +100,36 @@ def score(model: str, map_name: str, metric: str, params: Mapping[str, object], 
     """A metric's score of a map of four cells on a model of four cells."""
     values = torch.tensor([SHAPLEY_VALUES[model] if map_name == "exact" else MAPS[map_name]], dtype=torch.float32)
     area = cells_to_pixels(values, (SIDE, SIDE)) / (SIDE // GRID) ** 2
-    found = Maps.from_values(area, GRID)
-    run = _white_pass(model, seed)
-    made = metrics[metric].create(params)
-    scene = RemovalSession(run, torch.tensor([0]), GRID)
-    match made:
+    maps = Maps.from_values(area, GRID)
+    model_pass = _white_pass(model, seed)
+    plugin = metrics[metric].create(params)
+    session = RemovalSession(model_pass, torch.tensor([0]), GRID)
+    match plugin:
         case MapMetric():
-            return float(made.score(found, run.batch))
+            return float(plugin.score(maps, model_pass.batch))
         case SweepMetric():
-            ordered = scene.removal_order(found)
-            groups = [[curve for curve in group if isinstance(curve, Curve)] for group in shared_sweeps(made.curves)]
-            told = [scene.sweep(ordered, group) for group in groups]
-            return float(made.score({curve: values for one in told for curve, values in one.items()}))
+            order = session.removal_order(maps)
+            groups = [[curve for curve in group if isinstance(curve, Curve)] for group in shared_sweeps(plugin.curves)]
+            answers = [session.sweep(order, group) for group in groups]
+            return float(plugin.score({curve: values for answer in answers for curve, values in answer.items()}))
         case ProbeMetric():
-            return float(made.score(found, {probe: scene.probe_outputs(probe) for probe in made.probes}))
-    raise TypeError(f"{metric} has no closed form here")
+            return float(plugin.score(maps, {probe: session.probe_outputs(probe) for probe in plugin.probes}))
+    raise TypeError(f"'{metric}' has no closed form here: expected a map, sweep or probe metric.")
 
 
 def _white_pass(model: str, seed: int) -> Pass:
-    """A white image on which every cell is there; the region is the first cell."""
+    """A pass on one white image, where every cell is present; the region is the first cell."""
     region = torch.zeros(1, SIDE, SIDE, dtype=torch.bool)
     region[:, : SIDE // GRID, : SIDE // GRID] = True
     batch = Batch(torch.ones(1, 3, SIDE, SIDE), torch.tensor([0]), ("white",), regions=region)
-    wired = Model(model, CellModel(MODELS[model]), ("there", "not"), model, output="logit")
-    return Pass(wired, batch, torch.full((3,), 0.5), seed, 64)
+    cell_model = Model(model, CellModel(MODELS[model]), ("there", "not"), model, output="logit")
+    return Pass(cell_model, batch, torch.full((3,), 0.5), seed, 64)
 
 
 def _error_checks(errors: Mapping[str, Sequence[tuple[float, str]]]) -> Iterator[Check]:
-    for metric, found in errors.items():
-        worst, where = max(found)
+    for metric, cases in errors.items():
+        error, case = max(cases)
         yield criterion_check(
-            "M0", "closed forms", metric, "models of four cells", "largest error", value=worst,
-            criterion=f"≤ {TOLERANCE:g}", passed=worst <= TOLERANCE, note=f"{len(found)} cases; largest at {where}",
+            "M0", "closed forms", metric, "models of four cells", "largest error", value=error,
+            criterion=f"≤ {TOLERANCE:g}", passed=error <= TOLERANCE, note=f"{len(cases)} cases; largest at {case}",
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""M2 and M2b: the more of the truth is gone, the worse the score; what changes nothing that a metric reads, nothing."""
+"""M2 and M2b: scores get worse as the exact map is mixed with noise, shifted, dilated, negated or stripped."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,12 +12,12 @@ from mavis.workflows.meta_evaluation.scoring import MapScores
 FLATTENED_MAPS = {0.0: "oracle", **{k / 4: f"oracle flattened {k}" for k in (1, 2, 3, 4)}}
 SHIFTED_MAPS = ("oracle", "oracle shifted 1", "oracle shifted 3", "oracle shifted 6")
 MAX_STANDARD_ERRORS = 3.0
-"""Standard errors: two, corrected for the six metrics of which it is asked."""
+"""Two standard errors, corrected for the six metrics that are tested."""
 DILATED_MAPS = ("oracle", "oracle dilated 1", "oracle dilated 2")
 
 
 def corruption_checks(bench: Bench) -> Iterator[Check]:
-    """Noise monotonicity of every deciding metric, and other corruptions."""
+    """Checks of every deciding metric: noise monotonicity, and other corruptions."""
     for label in bench.labels("faithfulness", "localisation"):
         yield _monotonicity_check(bench, bench.faces, label, bench.ladder, TRAINED)
         yield _pure_noise_check(bench, label)
@@ -46,12 +46,12 @@ def _monotonicity_check(bench: Bench, scores: MapScores, label: str, ladder: dic
 
 
 def _pure_noise_check(bench: Bench, label: str) -> Check:
-    """The end of the ladder is noise, which has the declared chance value whatever the map's mean is."""
+    """Pure noise, the end of the ladder, has the declared chance value, for any mean of the map."""
     values = bench.faces.values(bench.ladder[1.0], label)
     values = values[~np.isnan(values)]
-    away = abs(float(values.mean()) - (bench.traits(label).chance or 0.0))
+    deviation = abs(float(values.mean()) - (bench.traits(label).chance or 0.0))
     error = float(values.std(ddof=1) / len(values) ** 0.5)
-    distance = away / error if error > 0 else 0.0
+    distance = deviation / error if error > 0 else 0.0
     return criterion_check(
         "M2", "all noise has the chance value", label, TRAINED, "distance from chance in standard errors",
         value=distance, criterion=f"≤ {MAX_STANDARD_ERRORS:g}", passed=distance <= MAX_STANDARD_ERRORS,
@@ -60,22 +60,22 @@ def _pure_noise_check(bench: Bench, label: str) -> Check:
 
 
 def _other_corruption_checks(bench: Bench, label: str) -> Iterator[Check]:
-    s = bench.faces
-    for words, names in (("shift by 0, 1, 3, 6 cells", SHIFTED_MAPS), ("dilation by 0, 1, 2 cells", DILATED_MAPS)):
-        means = [s.mean(name, label) for name in names]
+    scores = bench.faces
+    for test, names in (("shift by 0, 1, 3, 6 cells", SHIFTED_MAPS), ("dilation by 0, 1, 2 cells", DILATED_MAPS)):
+        means = [scores.mean(name, label) for name in names]
         yield descriptive_check(
-            "M2b", words, label, TRAINED, "rises", value=count_rises(means), note=", ".join(f"{m:.3f}" for m in means)
+            "M2b", test, label, TRAINED, "rises", value=count_rises(means), note=", ".join(f"{m:.3f}" for m in means)
         )
-    located = bench.traits(label).category == "localisation"
-    for words, name in (("sign flip", "anti_oracle"), ("without its top part", "oracle without its top part")):
-        fall = s.mean("oracle", label) - s.mean(name, label)
-        if located and name != "anti_oracle":
+    is_localisation = bench.traits(label).category == "localisation"
+    for test, name in (("sign flip", "anti_oracle"), ("without its top part", "oracle without its top part")):
+        fall = scores.mean("oracle", label) - scores.mean(name, label)
+        if is_localisation and name != "anti_oracle":
             note = "the top part may lie outside the region, and then the map points better without it"
-            yield descriptive_check("M2b", words, label, TRAINED, "fall of the mean score", value=fall, note=note)
+            yield descriptive_check("M2b", test, label, TRAINED, "fall of the mean score", value=fall, note=note)
         else:
             yield criterion_check(
                 "M2b",
-                words,
+                test,
                 label,
                 TRAINED,
                 "fall of the mean score",

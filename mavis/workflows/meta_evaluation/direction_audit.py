@@ -1,4 +1,4 @@
-"""M13: every registered metric that has a direction orders a better and a worse map by it."""
+"""M13: every registered metric with a direction orders a better and a worse map in that direction."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -19,10 +19,10 @@ from mavis.workflows.meta_evaluation.scoring import MapScores, Subject, load_sub
 
 @dataclass(frozen=True)
 class MapPair:
-    """A better and a worse map, and on what.
+    """A better and a worse map, and the subject on which both are scored.
 
     Attributes:
-        subject: name of the stage.
+        subject: name of the model.
         better: name of the map.
         worse: name of the map.
     """
@@ -41,17 +41,17 @@ CATEGORY_PAIRS: Mapping[str, MapPair] = {
     "randomisation": MapPair("race_resnet", "input_x_gradient", "sobel"),
     "hygiene": MapPair("part_sum", "oracle", "constant"),
 }
-"""Per category the pair that its metrics are to order."""
+"""Per category the pair that its metrics must order."""
 
 METRIC_PAIRS: Mapping[str, MapPair] = {
     "input_invariance": MapPair("part_sum", "gradient", "gradient times image"),
     "relative_representation_stability": MapPair("race_resnet", "centre_gaussian", "random"),
 }
-"""Metrics whose category's pair says nothing to them."""
+"""Metrics for which the pair of their category is no test."""
 
 EXTERNAL_ROBUSTNESS_PAIR = MapPair("mask_mean", "centre_gaussian", "oracle")
-"""For robustness metrics of other libraries: their copies of an image do not say that they are copies, so a random map
-is not drawn anew; a map that never moves stands against one that moves with the image."""
+"""For robustness metrics of other libraries. Their noisy copies are not marked as copies, so a random map is the same
+on all of them and cannot serve as the worse map: a map that never moves is compared with one that follows the image."""
 
 COST_REASON = "it counts what a map cost; no map is more right for it"
 METRICS_WITHOUT_PAIR: Mapping[str, str] = {
@@ -63,7 +63,7 @@ METRICS_WITHOUT_PAIR: Mapping[str, str] = {
     "repeatability": "every map made here is the same under the same seed: no worse one is at hand",
     "consistency": "it has a value only where noisy copies keep the map's top cells; a map drawn anew keeps none",
 }
-"""Metrics for which no pair is known, and why."""
+"""Metrics for which no pair is known, with the reason."""
 
 LIGHT_METRIC_PARAMS: Mapping[str, Params] = {
     "faithfulness_correlation": {"subsets": 30},
@@ -75,23 +75,23 @@ LIGHT_METRIC_PARAMS: Mapping[str, Params] = {
 
 
 def direction_checks(bench: Bench, *, quick: bool) -> Iterator[Check]:
-    """The direction of every registered metric; the reduced form leaves those of other libraries out."""
-    wanted = [m for m in metrics if m.traits.higher_is_better is not None]
-    wanted = [m for m in wanted if m.origin == "mavis" or not quick]
-    why = {m.name: _reason_without_pair(m) for m in wanted}
-    pairs = {m.name: _pair_of(m) for m in wanted if not why[m.name]}
-    own = {m.name for m in wanted if m.origin == "mavis"}
+    """Direction check of every registered metric; the quick form leaves out those of other libraries."""
+    entries = [m for m in metrics if m.traits.higher_is_better is not None]
+    entries = [m for m in entries if m.origin == "mavis" or not quick]
+    reasons = {m.name: _reason_without_pair(m) for m in entries}
+    pairs = {m.name: _pair_of(m) for m in entries if not reasons[m.name]}
+    own_names = {m.name for m in entries if m.origin == "mavis"}
     tables: dict[tuple[str, bool], MapScores] = {}
-    for stage, ours in itertools.product(_SUBJECTS, (True,) if quick else (True, False)):
-        names = [n for n, pair in pairs.items() if pair.subject == stage and (n in own) == ours]
-        tables[stage, ours] = _score_pairs(bench, stage, names, N_IMAGES if ours else N_IMAGES_EXTERNAL)
-    for entry in wanted:
+    for subject, is_own in itertools.product(_SUBJECTS, (True,) if quick else (True, False)):
+        names = [n for n, pair in pairs.items() if pair.subject == subject and (n in own_names) == is_own]
+        tables[subject, is_own] = _score_pairs(bench, subject, names, N_IMAGES if is_own else N_IMAGES_EXTERNAL)
+    for entry in entries:
         if entry.name in pairs:
             pair = pairs[entry.name]
-            table = tables[pair.subject, entry.name in own]
+            table = tables[pair.subject, entry.name in own_names]
             yield _direction_check(entry.name, pair, table, 1 if entry.traits.higher_is_better else -1)
         else:
-            yield _not_applicable(entry.name, why[entry.name])
+            yield _not_applicable(entry.name, reasons[entry.name])
 
 
 def _pair_of(entry: Entry) -> MapPair:
@@ -101,7 +101,7 @@ def _pair_of(entry: Entry) -> MapPair:
 
 
 def _reason_without_pair(entry: Entry) -> str:
-    """Why a metric has no pair; empty where it has one."""
+    """The reason that a metric has no pair; empty where it has one."""
     return (
         METRICS_WITHOUT_PAIR.get(entry.name)
         or entry.traits.faulty
@@ -121,8 +121,8 @@ def _direction_check(label: str, pair: MapPair, table: MapScores, sign: int) -> 
     note = f"{pair.better} {first:.4g}, {pair.worse} {second:.4g}"
     gap = sign * (first - second)
     if np.isnan(gap):
-        why = next((text for (_, m), text in table.failures.items() if m == label), "it has no value there")
-        return _not_applicable(label, f"on {pair.subject}: {why}")
+        reason = next((text for (_, m), text in table.failures.items() if m == label), "it has no value there")
+        return _not_applicable(label, f"on {pair.subject}: {reason}")
     return criterion_check(
         "M13", "direction", label, pair.subject, "better − worse, in the declared direction", value=gap,
         criterion="> 0", passed=gap > 0, note=note,
@@ -142,21 +142,21 @@ def _explainers(bench: Bench, subject: str) -> list[Component]:
     if subject == "race_resnet":
         return [bench.explainer(name) for name in ("input_x_gradient", "sobel", "random", "centre_gaussian")]
     exact = reference_maps.as_component("oracle", reference_maps.exact_contributions)
-    one = reference_maps.transform_map(
+    one_cell = reference_maps.transform_map(
         "one cell", reference_maps.exact_contributions, lambda values, _: _single_cell(values)
     )
-    flat = reference_maps.as_component("gradient", lambda run, targets: run.input_gradient(targets))
-    times = reference_maps.as_component(
-        "gradient times image", lambda run, targets: run.images * run.input_gradient(targets)
+    gradient = reference_maps.as_component("gradient", lambda model_pass, targets: model_pass.input_gradient(targets))
+    gradient_times_image = reference_maps.as_component(
+        "gradient times image", lambda model_pass, targets: model_pass.images * model_pass.input_gradient(targets)
     )
     controls = [bench.explainer(name) for name in ("random", "constant", "centre_gaussian")]
-    return [exact, *controls, one, flat, times]
+    return [exact, *controls, one_cell, gradient, gradient_times_image]
 
 
 def _single_cell(values: torch.Tensor) -> torch.Tensor:
-    found = torch.zeros_like(values)
-    found[..., :2, :2] = 1
-    return found
+    single = torch.zeros_like(values)
+    single[..., :2, :2] = 1
+    return single
 
 
 N_IMAGES, N_IMAGES_EXTERNAL = 8, 2
@@ -165,14 +165,14 @@ N_IMAGES, N_IMAGES_EXTERNAL = 8, 2
 _SUBJECTS = ("part_sum", "mask_mean", "race_resnet")
 
 
-def _score_pairs(bench: Bench, subject: str, labels: list[str], n_images: int) -> MapScores:
-    bench.notify(f"directions: {len(labels)} metrics on {subject}")
-    on = _load_subject(bench, subject).subset(n_images)
-    asked_of = {
+def _score_pairs(bench: Bench, subject_name: str, labels: list[str], n_images: int) -> MapScores:
+    bench.notify(f"directions: {len(labels)} metrics on {subject_name}")
+    subject = _load_subject(bench, subject_name).subset(n_images)
+    metric_params = {
         name: LIGHT_METRIC_PARAMS.get(name, {})
         for name in labels
-        if metrics[name].traits.needs <= on.model.capabilities
+        if metrics[name].traits.needs <= subject.model.capabilities
     }
-    if not asked_of:
+    if not metric_params:
         return MapScores(pd.DataFrame(columns=pd.MultiIndex.from_arrays([[], []])))
-    return score_maps(on, _explainers(bench, subject), asked_of, grid=bench.protocol.grid, variants=True)
+    return score_maps(subject, _explainers(bench, subject_name), metric_params, grid=bench.protocol.grid, variants=True)

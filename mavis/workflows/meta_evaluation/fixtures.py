@@ -1,4 +1,4 @@
-"""What the tests are run on: hand-wired models, whose truth is exact, and a trained one on faces; tables made once."""
+"""Test fixtures: hand-wired models with exact truth, a trained model on faces, and their score tables."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,39 +22,40 @@ HAND_WIRED: Mapping[str, Params] = {
 """Hand-wired models with the parameters of their data."""
 
 SIDE = 32
-"""Of the hand-wired models' images, in pixels."""
+"""Side of the hand-wired models' images, in pixels."""
 
 METHODS = ("saliency", "input_x_gradient", "integrated_gradients", "smoothgrad", "gradcam", "occlusion")
 CONTROLS = ("random", "blurred_random", "sobel", "centre_gaussian", "input_dev", "constant")
 INFORMATIVE_MAPS = ("oracle", "integrated_gradients", "occlusion")
-"""Maps that carry information on the trained model, whose corruption must show."""
+"""Maps that carry information on the trained model: corrupting them must lower the score."""
 
 BLUR_SIGMA = 0.0625
 NOISE_40_DB = 0.01
+N_PERTURBATIONS = 5
 NOISE_SHARES = (0.3, 0.9)
-"""Shares of noise in the maps of one group: what the specification asks for, and what costs the score something."""
+"""Shares of noise in the maps of one group: the specification's, and one large enough to lower the score."""
 
 
 def mixture_name(share: float) -> str:
-    """What the oracle is called that holds so much noise."""
+    """Name of the oracle's map with this share of noise."""
     return f"oracle with {share:g} noise"
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured.
+    """Numbers of images, maps and simulation runs.
 
     Attributes:
         per_group: faces of each population.
-        per_group_disparity: the same where gaps between groups are looked for.
-        reexplained: faces on which maps are made again.
+        per_group_disparity: faces of each population in the tests of gaps between groups.
+        reexplained: faces for metrics that compute maps again.
         hand_wired: images of each hand-wired model.
-        steps: of the mixture of truth and noise, from 0 to 1.
-        methods: that are compared on faces.
-        hand_wired_methods: most methods per hand-wired model; None for all that can run.
-        random_maps: per image, where parts of every size are the region.
+        steps: steps of the mixture of truth and noise, from 0 to 1.
+        methods: methods that are compared on faces.
+        hand_wired_methods: methods that run on hand-wired models; None for all that can.
+        random_maps: random maps per image, in the test of regions of every size.
         simulations: runs of every simulation.
-        draws: bootstrap draws and permutations in them.
+        draws: bootstrap draws and permutations of a run.
     """
 
     per_group: int = 5
@@ -83,12 +84,12 @@ QUICK = Sizes(
 
 @dataclass(frozen=True)
 class Bench:
-    """Tables of scores, each made when it is first asked for.
+    """Score tables, each computed at its first use.
 
     Attributes:
         protocol: the protocol whose deciding metrics are tested.
-        sizes: how much is measured.
-        notify: told what is being made.
+        sizes: numbers of images, maps and runs.
+        notify: called with the name of each table as it is computed.
     """
 
     protocol: Protocol
@@ -97,7 +98,7 @@ class Bench:
 
     @property
     def seed(self) -> int:
-        """Of every draw: the protocol's."""
+        """Seed of every draw: the protocol's."""
         return self.protocol.seed
 
     @cached_property
@@ -107,16 +108,16 @@ class Bench:
 
     @cached_property
     def mean_imputer_params(self) -> MetricParams:
-        """The same with the mean colour as the only imputer: what the hand-wired truth is relative to."""
+        """The deciding metrics with the mean colour as the only imputer: the baseline of the hand-wired truth."""
         return {label: _with_mean_imputer(params) for label, params in self.metric_params.items()}
 
     def traits(self, label: str) -> MetricTraits:
-        """What a deciding metric declares."""
-        found: MetricTraits = metrics[metric_name(label)].traits
-        return found
+        """Declared traits of a deciding metric."""
+        declared: MetricTraits = metrics[metric_name(label)].traits
+        return declared
 
     def labels(self, *categories: str) -> list[str]:
-        """Deciding metrics of these categories; all without any."""
+        """Deciding metrics of these categories; all metrics if no category is named."""
         return [m for m in self.metric_params if not categories or self.traits(m).category in categories]
 
     def sign(self, label: str) -> int:
@@ -149,80 +150,70 @@ class Bench:
         return load_subject(name, "planted_parts", options, per_group=per_group, attribute=attribute, seed=self.seed)
 
     def hand_wired_methods(self, subject: Subject) -> list[plan.Component]:
-        """Every method that a hand-wired model allows, at light settings."""
-        found = [
-            e.name for e in explainers if e.traits.role == "method" and e.traits.needs <= subject.model.capabilities
+        """All methods that can run on a hand-wired model, at light settings."""
+        names = [
+            entry.name
+            for entry in explainers
+            if entry.traits.role == "method" and entry.traits.needs <= subject.model.capabilities
         ]
         chosen = self.sizes.hand_wired_methods
         return [
             reference_maps.from_registry(name, LIGHT_EXPLAINER_PARAMS.get(name, {}))
-            for name in found
+            for name in names
             if chosen is None or name in chosen
         ]
 
     @cached_property
     def hand_wired(self) -> dict[str, MapScores]:
-        """Per hand-wired model: exact map, its opposite, every method and control, and what corrupts the exact map."""
-        found = {}
+        """Per hand-wired model: the exact map, its opposites and corruptions, and every method and control."""
+        tables = {}
         for name in HAND_WIRED:
             self.notify(f"hand-wired: {name}")
-            on = self.hand_wired_subject(name)
-            exact = reference_maps.as_component("oracle", reference_maps.exact_contributions)
-            source = reference_maps.cache_map(exact)
-            redrawn = reference_maps.as_component("oracle redrawn", self.explainer("oracle").plugin)
-            parts = [exact, redrawn, *_opposites(source)]
-            parts += [
-                reference_maps.transform_map(
-                    "oracle redrawn adverse 0", reference_maps.cache_map(redrawn), _shuffling(self.protocol.grid, 0)
-                )
-            ]
-            parts += [self.explainer(name) for name in CONTROLS if name != "input_dev"]
-            parts += _corruptions(source, self.protocol.grid)
-            parts += [
-                reference_maps.transform_map(f"oracle noisy {k}", source, reference_maps.normal_noise(NOISE_40_DB, k))
-                for k in range(5)
-            ]
-            parts += [
-                reference_maps.transform_map(f"oracle adverse {k}", source, _shuffling(self.protocol.grid, k))
-                for k in range(5)
-            ]
-            parts += self.hand_wired_methods(on)
-            found[name] = score_maps(
-                on,
-                parts,
-                self.select(self.mean_imputer_params, "faithfulness", "localisation"),
-                grid=self.protocol.grid,
-            )
-        return found
+            subject = self.hand_wired_subject(name)
+            components = [*self._hand_wired_maps(), *self.hand_wired_methods(subject)]
+            metric_params = self.select(self.mean_imputer_params, "faithfulness", "localisation")
+            tables[name] = score_maps(subject, components, metric_params, grid=self.protocol.grid)
+        return tables
+
+    def _hand_wired_maps(self) -> list[plan.Component]:
+        """The exact map and the redrawn oracle, their opposites and corruptions, and the controls."""
+        grid = self.protocol.grid
+        exact = reference_maps.as_component("oracle", reference_maps.exact_contributions)
+        redrawn = reference_maps.as_component("oracle redrawn", self.explainer("oracle").plugin)
+        source, redrawn_source = reference_maps.cache_map(exact), reference_maps.cache_map(redrawn)
+        return [
+            exact,
+            redrawn,
+            *_opposites(source),
+            reference_maps.transform_map("oracle redrawn adverse 0", redrawn_source, _shuffling(grid, 0)),
+            *(self.explainer(name) for name in CONTROLS if name != "input_dev"),
+            *_corruptions(source, grid),
+            *_noisy_maps(source),
+            *(
+                reference_maps.transform_map(f"oracle adverse {k}", source, _shuffling(grid, k))
+                for k in range(N_PERTURBATIONS)
+            ),
+        ]
 
     @cached_property
     def hand_wired_robustness(self) -> MapScores:
-        """On a model that a mirror does not change: a truth that stays, partly noise that does not. Robustness."""
+        """Robustness metrics on a mirror-invariant model: the exact map, which is stable, and mixtures with noise."""
         self.notify("hand-wired: mask_mean")
-        options = {"size": SIDE, "count": 4 * self.sizes.hand_wired}
-        on = load_subject(
-            "mask_mean",
-            "planted_square",
-            options,
-            per_group=self.sizes.hand_wired // 2,
-            attribute="shade",
-            seed=self.seed,
+        options, per_group = {"size": SIDE, "count": 4 * self.sizes.hand_wired}, self.sizes.hand_wired // 2
+        subject = load_subject(
+            "mask_mean", "planted_square", options, per_group=per_group, attribute="shade", seed=self.seed
         )
         exact = reference_maps.as_component("oracle", reference_maps.exact_contributions)
         source = reference_maps.cache_map(exact)
-        parts = [
+        components = [
             exact,
             *self._mixtures(source),
             self.explainer("random"),
-            *_corruptions(source, self.protocol.grid, parts=False),
+            *_corruptions(source, self.protocol.grid, with_parts=False),
+            *_noisy_maps(source),
         ]
-        parts += [
-            reference_maps.transform_map(f"oracle noisy {k}", source, reference_maps.normal_noise(NOISE_40_DB, k))
-            for k in range(5)
-        ]
-        return score_maps(
-            on, parts, self.select(self.metric_params, "robustness"), grid=self.protocol.grid, variants=True
-        )
+        metric_params = self.select(self.metric_params, "robustness")
+        return score_maps(subject, components, metric_params, grid=self.protocol.grid, variants=True)
 
     # The trained model.
 
@@ -233,30 +224,30 @@ class Bench:
 
     @cached_property
     def faces(self) -> MapScores:
-        """The trained model: methods, controls, the part-wise oracle and what corrupts maps."""
+        """The trained model: methods, controls, the part-wise oracle, and corrupted maps."""
         self.notify(f"faces: {TRAINED}")
         oracle = self.explainer("oracle")
         source = reference_maps.cache_map(oracle)
         methods = [self.explainer(name) for name in self.sizes.methods]
-        parts = [oracle, *_opposites(source)]
-        parts += [self.explainer(name) for name in CONTROLS]
-        parts += self._mixtures(source)
-        parts += _corruptions(source, self.protocol.grid)
-        parts += methods
-        parts += [
+        components = [oracle, *_opposites(source)]
+        components += [self.explainer(name) for name in CONTROLS]
+        components += self._mixtures(source)
+        components += _corruptions(source, self.protocol.grid)
+        components += methods
+        components += [
             reference_maps.transform_map(
-                f"{m.name} noisy", reference_maps.cache_map(m), reference_maps.normal_noise(NOISE_40_DB)
+                f"{method.name} noisy", reference_maps.cache_map(method), reference_maps.normal_noise(NOISE_40_DB)
             )
-            for m in methods
+            for method in methods
         ]
-        parts += [
-            p
+        components += [
+            component
             for name in INFORMATIVE_MAPS
             if name == "oracle" or name in self.sizes.methods
-            for p in self._adversaries(name)
+            for component in self._adversaries(name)
         ]
-        asked = self.select(self.metric_params, "faithfulness", "localisation", "complexity")
-        return score_maps(self.faces_subject, parts, asked, grid=self.protocol.grid)
+        metric_params = self.select(self.metric_params, "faithfulness", "localisation", "complexity")
+        return score_maps(self.faces_subject, components, metric_params, grid=self.protocol.grid)
 
     @cached_property
     def disparity_subject(self) -> Subject:
@@ -272,8 +263,8 @@ class Bench:
         oracle = self.explainer("oracle")
         source = reference_maps.cache_map(oracle)
         noisy = [
-            reference_maps.transform_map(mixture_name(s), source, reference_maps.mixture(s, self.protocol.grid))
-            for s in NOISE_SHARES
+            reference_maps.transform_map(mixture_name(share), source, reference_maps.mixture(share, self.protocol.grid))
+            for share in NOISE_SHARES
         ]
         primary = self.protocol.decide.primary
         return score_maps(
@@ -284,10 +275,10 @@ class Bench:
     def faces_robustness(self) -> MapScores:
         """Robustness metrics of methods and of random maps on faces."""
         self.notify(f"faces: {TRAINED}, explained again")
-        parts = [self.explainer(name) for name in (*self.sizes.methods, "random")]
+        components = [self.explainer(name) for name in (*self.sizes.methods, "random")]
         return score_maps(
             self.reexplained_subject,
-            parts,
+            components,
             self.select(self.metric_params, "robustness"),
             grid=self.protocol.grid,
             variants=True,
@@ -295,11 +286,11 @@ class Bench:
 
     @property
     def reexplained_subject(self) -> Subject:
-        """Fewer of the faces."""
+        """A subset of the faces, for metrics that explain again."""
         return self.faces_subject.subset(self.sizes.reexplained)
 
     def _mixtures(self, source: Explainer) -> list[plan.Component]:
-        """The truth with more and more noise; without noise it is there already."""
+        """The exact map with increasing shares of noise; share 0 is the map itself and not among them."""
         return [
             reference_maps.transform_map(name, source, reference_maps.mixture(share, self.protocol.grid))
             for share, name in self.ladder.items()
@@ -308,12 +299,12 @@ class Bench:
 
     def _adversaries(self, name: str) -> list[plan.Component]:
         """A map's cells shuffled, another image's map, and another model's."""
-        part = self.explainer(name)
-        source = reference_maps.cache_map(part)
+        component = self.explainer(name)
+        source = reference_maps.cache_map(component)
         return [
             reference_maps.transform_map(f"{name} shuffled", source, reference_maps.mixture(1.0, self.protocol.grid)),
-            reference_maps.as_component(f"{name} of another image", reference_maps.other_image_map(part)),
-            reference_maps.as_component(f"{name} of another model", reference_maps.randomised_model_map(part)),
+            reference_maps.as_component(f"{name} of another image", reference_maps.other_image_map(component)),
+            reference_maps.as_component(f"{name} of another model", reference_maps.randomised_model_map(component)),
         ]
 
 
@@ -325,22 +316,30 @@ LIGHT_EXPLAINER_PARAMS: Mapping[str, Params] = {
     "shapley_sampling": {"permutations": 2, "cells": 8},
     "feature_ablation": {"cells": 8},
 }
-"""Settings of the methods that ask the model most, on hand-wired models."""
+"""Settings on hand-wired models for the methods that need most model calls."""
 
 
-def _corruptions(source: Explainer, grid: int, *, parts: bool = True) -> list[plan.Component]:
-    """The truth moved, widened, stripped, scaled, raised, flattened and blurred."""
-    made = {f"oracle shifted {k}": reference_maps.shift(k, grid) for k in (1, 3, 6)}
-    made |= {f"oracle dilated {k}": reference_maps.dilation(k, grid) for k in (1, 2)}
-    made |= {"oracle scaled": reference_maps.scaling(3.0), "oracle raised": reference_maps.offset(1.0)}
-    made |= {f"oracle flattened {k}": reference_maps.flattening(k / 4) for k in (1, 2, 3, 4)}
-    made |= {"oracle blurred": reference_maps.blur(BLUR_SIGMA)}
-    made |= {"oracle without its top part": reference_maps.drop_top_part} if parts else {}
-    return [reference_maps.transform_map(name, source, change) for name, change in made.items()]
+def _corruptions(source: Explainer, grid: int, *, with_parts: bool = True) -> list[plan.Component]:
+    """The exact map shifted, dilated, scaled, raised by a constant, flattened, blurred, and without its top part."""
+    transforms = {f"oracle shifted {k}": reference_maps.shift(k, grid) for k in (1, 3, 6)}
+    transforms |= {f"oracle dilated {k}": reference_maps.dilation(k, grid) for k in (1, 2)}
+    transforms |= {"oracle scaled": reference_maps.scaling(3.0), "oracle raised": reference_maps.offset(1.0)}
+    transforms |= {f"oracle flattened {k}": reference_maps.flattening(k / 4) for k in (1, 2, 3, 4)}
+    transforms |= {"oracle blurred": reference_maps.blur(BLUR_SIGMA)}
+    transforms |= {"oracle without its top part": reference_maps.drop_top_part} if with_parts else {}
+    return [reference_maps.transform_map(name, source, transform) for name, transform in transforms.items()]
+
+
+def _noisy_maps(source: Explainer) -> list[plan.Component]:
+    """The exact map with tiny noise, drawn `N_PERTURBATIONS` times."""
+    return [
+        reference_maps.transform_map(f"oracle noisy {k}", source, reference_maps.normal_noise(NOISE_40_DB, k))
+        for k in range(N_PERTURBATIONS)
+    ]
 
 
 def _opposites(source: Explainer) -> list[plan.Component]:
-    """What is wrong about the sign, and what is wrong about the place."""
+    """The map with the wrong sign, and the map with the wrong places."""
     return [
         reference_maps.transform_map("anti_oracle", source, reference_maps.flip_sign),
         reference_maps.transform_map("elsewhere", source, reference_maps.invert_magnitude),
@@ -348,8 +347,8 @@ def _opposites(source: Explainer) -> list[plan.Component]:
 
 
 def _shuffling(grid: int, draw: int) -> reference_maps.MapTransform:
-    """Shuffled cells; another order for every draw."""
-    return lambda values, run: reference_maps.shuffle_cells(values.roll(draw, dims=3), run, grid)
+    """Transform that shuffles cells, in another order for every draw."""
+    return lambda values, model_pass: reference_maps.shuffle_cells(values.roll(draw, dims=3), model_pass, grid)
 
 
 def _with_mean_imputer(params: Params) -> Params:

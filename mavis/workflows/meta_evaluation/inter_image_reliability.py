@@ -1,4 +1,4 @@
-"""M5 and M6: do images agree on which method is better, how many does it take, and do two metrics say the same?"""
+"""M5 and M6: agreement of images on the order of methods, images needed for it, and redundancy between metrics."""
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -25,14 +25,14 @@ def reliability_checks(bench: Bench) -> Iterator[Check]:
 
 
 def score_matrix(bench: Bench, label: str) -> tuple[MapScores, Floats]:
-    """Where a metric was asked on faces, and its scores ``(images, methods)``, images without a value left out."""
+    """The face table of a metric, and its scores ``(images, methods)``; images without a value are left out."""
     scores = bench.faces_robustness if bench.traits(label).category == "robustness" else bench.faces
     values = np.stack([scores.values(name, label) for name in bench.sizes.methods], axis=1)
     return scores, values[~np.isnan(values).any(axis=1)]
 
 
 def images_needed(values: Floats) -> int | None:
-    """Images whose mean separates the methods with ICC .9."""
+    """Number of images whose mean separates the methods with ICC .9; None where no number does."""
     return inter_rater.raters_needed(inter_rater.icc(values)) if len(values) > 1 else None
 
 
@@ -55,24 +55,27 @@ def _rater_checks(bench: Bench, label: str) -> Iterator[Check]:
 
 def correlations(bench: Bench) -> Mapping[tuple[str, str], float]:
     """Spearman between the means of every two metrics over methods and controls, higher always better."""
-    names = [*bench.sizes.methods, *(c for c in CONTROLS if c != "constant")]
+    names = [*bench.sizes.methods, *(control for control in CONTROLS if control != "constant")]
     labels = bench.labels("faithfulness", "localisation", "complexity")
-    means = {m: [bench.sign(m) * bench.faces.mean(e, m) for e in names] for m in labels}
+    means = {label: [bench.sign(label) * bench.faces.mean(name, label) for name in names] for label in labels}
     return {(a, b): float(stats.spearmanr(means[a], means[b]).statistic) for a, b in combinations(labels, 2)}
 
 
 def _redundancy_check(bench: Bench) -> Check:
-    """Metrics that order methods and controls almost alike share a weight, or they would count twice."""
-    found = correlations(bench)
-    alike = {
+    """Metrics that order methods and controls almost alike must share a weight; otherwise they count twice."""
+    rhos = correlations(bench)
+    redundant = {
         pair: rho
-        for pair, rho in found.items()
+        for pair, rho in rhos.items()
         if abs(rho) > MAX_CORRELATION and bench.traits(pair[0]).category == bench.traits(pair[1]).category
     }
-    twice = [pair for pair in alike if not any(set(pair) <= set(names) for names in bench.protocol.decide.alike)]
-    words = "; ".join(f"{a} and {b} {rho:.3f}" for (a, b), rho in alike.items()) or "none"
-    highest = max(found.values(), key=abs)
+    double_counted = [
+        pair for pair in redundant if not any(set(pair) <= set(names) for names in bench.protocol.decide.alike)
+    ]
+    listing = "; ".join(f"{a} and {b} {rho:.3f}" for (a, b), rho in redundant.items()) or "none"
+    highest = max(rhos.values(), key=abs)
     return criterion_check(
-        "M6", "redundancy", None, TRAINED, "pairs of one category with |rho| > .95 that count twice", value=len(twice),
-        criterion="0", passed=not twice, note=f"alike: {words}; highest of all pairs {highest:.3f}",
+        "M6", "redundancy", None, TRAINED, "pairs of one category with |rho| > .95 that count twice",
+        value=len(double_counted), criterion="0",
+        passed=not double_counted, note=f"alike: {listing}; highest of all pairs {highest:.3f}",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""M3, M4 and M4b: what does not matter changes no score; what matters does."""
+"""M3, M4 and M4b: robustness of scores to tiny noise; sensitivity to corrupted maps."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -17,13 +17,12 @@ from mavis.core.types import Batch, Model
 from mavis.engine.planning.plan import Component
 from mavis.workflows.meta_evaluation import reference_maps
 from mavis.workflows.meta_evaluation.applicability import REQUIREMENTS, is_applicable
-from mavis.workflows.meta_evaluation.fixtures import INFORMATIVE_MAPS, NOISE_40_DB, TRAINED, Bench
+from mavis.workflows.meta_evaluation.fixtures import INFORMATIVE_MAPS, N_PERTURBATIONS, NOISE_40_DB, TRAINED, Bench
 from mavis.workflows.meta_evaluation.known_order import oracle_name, superiority
 from mavis.workflows.meta_evaluation.results import Check, criterion_check, descriptive_check
 from mavis.workflows.meta_evaluation.scoring import MapScores, Subject, score_maps
 
 IMAGE_NOISE, WEIGHT_NOISE = 1 / 255, 1e-3
-N_PERTURBATIONS = 5
 
 
 def noise_checks(bench: Bench) -> Iterator[Check]:
@@ -31,16 +30,16 @@ def noise_checks(bench: Bench) -> Iterator[Check]:
     tables = _score_tables(bench)
     for label in bench.labels():
         before, after = tables[bench.traits(label).category]
-        methods = [m for m in bench.sizes.methods if before.has(m, label)]
-        found = {what: _noise_agreement(before, table, methods, label, bench) for what, table in after.items()}
-        for statistic, place in (("unchanged ranks of the methods", "means"), ("ICC(2,1) of the scores", "icc")):
-            value, note = _smallest(found, place)
+        methods = [method for method in bench.sizes.methods if before.has(method, label)]
+        agreements = {kind: _noise_agreement(before, table, methods, label, bench) for kind, table in after.items()}
+        for statistic, key in (("unchanged ranks of the methods", "means"), ("ICC(2,1) of the scores", "icc")):
+            value, note = _smallest(agreements, key)
             yield criterion_check(
                 "M3", "noise resilience", label, TRAINED, f"{statistic}, the least", value=value,
                 criterion="≥ 0.9", passed=value >= 0.9, note=note,
             )  # fmt: skip
-        for statistic, place in (("by the ROPE", "images"), ("however small the gap", "exact")):
-            value, note = _smallest(found, place)
+        for statistic, key in (("by the ROPE", "images"), ("however small the gap", "exact")):
+            value, note = _smallest(agreements, key)
             yield descriptive_check(
                 "M3", "noise resilience on single images", label, TRAINED, f"unchanged ranks {statistic}, the least",
                 value=value, note=note,
@@ -48,9 +47,9 @@ def noise_checks(bench: Bench) -> Iterator[Check]:
 
 
 def _smallest(agreements: Mapping[str, Mapping[str, float]], statistic: str) -> tuple[float, str]:
-    """The smallest of a figure over the kinds of noise, and all of them in words."""
-    values = {what: kept[statistic] for what, kept in agreements.items()}
-    return min(values.values()), ", ".join(f"{what} {value:.3f}" for what, value in values.items())
+    """The smallest value of a statistic over the kinds of noise, and a text that lists all of them."""
+    values = {kind: figures[statistic] for kind, figures in agreements.items()}
+    return min(values.values()), ", ".join(f"{kind} {value:.3f}" for kind, value in values.items())
 
 
 def adversary_checks(bench: Bench) -> Iterator[Check]:
@@ -64,13 +63,13 @@ def adversary_checks(bench: Bench) -> Iterator[Check]:
             )  # fmt: skip
             continue
         truth = oracle_name(bench, label)
-        wired = [
-            superiority(s.values(truth, label), s.values(f"{truth} adverse 0", label), 1)
-            for s in bench.hand_wired.values()
+        shares = [
+            superiority(scores.values(truth, label), scores.values(f"{truth} adverse 0", label), 1)
+            for scores in bench.hand_wired.values()
         ]
         yield criterion_check(
             "M4", "shuffled map is worse", label, "hand-wired", "share of images, the least of the models",
-            value=min(wired), criterion="≥ 0.95", passed=min(wired) >= 0.95,
+            value=min(shares), criterion="≥ 0.95", passed=min(shares) >= 0.95,
         )  # fmt: skip
         yield _adversary_check(bench, label, "shuffled", 0.95, required=True)
         yield _adversary_check(bench, label, "of another image", 0.8, required=False)
@@ -85,14 +84,18 @@ def cliffs_delta(first: Floats, second: Floats) -> float:
 
 
 def _adversary_check(bench: Bench, label: str, corruption: str, min_share: float, *, required: bool) -> Check:
-    """Share of images and informed maps whose corruption scores worse; ties count half."""
-    s = bench.faces
-    names = [name for name in INFORMATIVE_MAPS if s.has(f"{name} {corruption}", label)]
-    shares = {name: superiority(s.values(name, label), s.values(f"{name} {corruption}", label), 1) for name in names}
+    """Share of images and informative maps whose corruption scores worse; ties count half."""
+    scores = bench.faces
+    names = [name for name in INFORMATIVE_MAPS if scores.has(f"{name} {corruption}", label)]
+    shares = {
+        name: superiority(scores.values(name, label), scores.values(f"{name} {corruption}", label), 1) for name in names
+    }
     share = float(np.mean(list(shares.values())))
-    effect = np.mean([cliffs_delta(s.values(name, label), s.values(f"{name} {corruption}", label)) for name in names])
-    words = ", ".join(f"{name} {value:.2f}" for name, value in shares.items())
-    note = f"{words}; Cliff's delta {effect:.2f}; n {len(s.table)}"
+    effect = np.mean(
+        [cliffs_delta(scores.values(name, label), scores.values(f"{name} {corruption}", label)) for name in names]
+    )
+    listing = ", ".join(f"{name} {value:.2f}" for name, value in shares.items())
+    note = f"{listing}; Cliff's delta {effect:.2f}; n {len(scores.table)}"
     if not required:
         return descriptive_check(
             "M4", f"map {corruption} is worse", label, TRAINED, f"share, hoped ≥ {min_share:g}", value=share, note=note
@@ -105,15 +108,15 @@ def _adversary_check(bench: Bench, label: str, corruption: str, min_share: float
 
 def _meta_consistency_check(bench: Bench, label: str) -> Check:
     """MetaQuantus: intra- and inter-consistency under tiny noise and under adversaries, on the hand-wired sum."""
-    s = bench.hand_wired["part_sum"]
-    base = s.values("oracle", label)
-    tiny = np.stack([s.values(f"oracle noisy {k}", label) for k in range(N_PERTURBATIONS)])
-    bad = np.stack([s.values(f"oracle adverse {k}", label) for k in range(N_PERTURBATIONS)])
-    spread = max(float(np.nanstd(bad)), 1e-9)
-    intra_noise = float(np.nanmean(np.abs(tiny - base) <= 0.1 * spread))
-    intra_bad = float(np.nanmean(np.abs(bad - base) > 0.1 * spread))
-    inter_noise, inter_bad = float(np.nanmean(tiny > bad)), float(np.nanmean(base[None] > bad))
-    parts = {"IAC_NR": intra_noise, "IAC_AR": intra_bad, "IEC_NR": inter_noise, "IEC_AR": inter_bad}
+    scores = bench.hand_wired["part_sum"]
+    base = scores.values("oracle", label)
+    noisy = np.stack([scores.values(f"oracle noisy {k}", label) for k in range(N_PERTURBATIONS)])
+    adverse = np.stack([scores.values(f"oracle adverse {k}", label) for k in range(N_PERTURBATIONS)])
+    spread = max(float(np.nanstd(adverse)), 1e-9)
+    intra_noise = float(np.nanmean(np.abs(noisy - base) <= 0.1 * spread))
+    intra_adverse = float(np.nanmean(np.abs(adverse - base) > 0.1 * spread))
+    inter_noise, inter_adverse = float(np.nanmean(noisy > adverse)), float(np.nanmean(base[None] > adverse))
+    parts = {"IAC_NR": intra_noise, "IAC_AR": intra_adverse, "IEC_NR": inter_noise, "IEC_AR": inter_adverse}
     return descriptive_check(
         "M4b", "meta-consistency, 5 perturbations", label, "part_sum", "MC", value=float(np.mean(list(parts.values()))),
         note=", ".join(f"{name} {value:.2f}" for name, value in parts.items()),
@@ -123,12 +126,12 @@ def _meta_consistency_check(bench: Bench, label: str) -> Check:
 def _noise_agreement(
     before: MapScores, after: MapScores, methods: list[str], label: str, bench: Bench
 ) -> dict[str, float]:
-    """What noise leaves: places of the methods by their means and on single images, and scores."""
+    """Agreement before and after noise: ranks of the methods by their means and on single images, and scores."""
     rows = after.table.index
-    first = np.stack([before.table.loc[rows, (m, label)].to_numpy(dtype=np.float64) for m in methods], axis=1)
-    second = np.stack([after.values(_noisy_name(after, m), label) for m in methods], axis=1)
-    there = ~(np.isnan(first) | np.isnan(second)).any(axis=1)
-    first, second, rope = first[there], second[there], bench.protocol.decide.rope
+    first = np.stack([before.table.loc[rows, (method, label)].to_numpy(dtype=np.float64) for method in methods], axis=1)
+    second = np.stack([after.values(_noisy_name(after, method), label) for method in methods], axis=1)
+    valid = ~(np.isnan(first) | np.isnan(second)).any(axis=1)
+    first, second, rope = first[valid], second[valid], bench.protocol.decide.rope
     if not len(first):
         return dict.fromkeys(("means", "images", "exact", "icc"), float("nan"))
     return {
@@ -140,17 +143,17 @@ def _noise_agreement(
 
 
 def _rank_agreement_by_rope(first: Floats, second: Floats, rope: float) -> float:
-    """Share of the places ``(rows, methods)`` that no swap moved; a swap counts where the gap exceeded the ROPE."""
+    """Share of the ranks ``(rows, methods)`` without a swap; a swap counts where the gap exceeded the ROPE."""
     swapped = np.zeros(first.shape, dtype=bool)
     for a in range(first.shape[1]):
-        gaps = [np.delete(t[:, [a]] - t, a, axis=1) for t in (first, second)]
+        gaps = [np.delete(table[:, [a]] - table, a, axis=1) for table in (first, second)]
         crossed = (np.sign(gaps[0]) != np.sign(gaps[1])) & (np.abs(gaps[0]) > rope)
         swapped[:, a] = crossed.any(axis=1)
     return float(1 - swapped.mean())
 
 
 def rank_agreement(first: Floats, second: Floats) -> float:
-    """Share of unchanged ranks, however small the gap: what MetaQuantus counts."""
+    """Share of unchanged ranks, for gaps of any size, as in MetaQuantus."""
     ranks = [rank_rows(table, higher_is_better=True) for table in (first, second)]
     return float((ranks[0] == ranks[1]).mean())
 
@@ -161,20 +164,23 @@ def _noisy_name(table: MapScores, method: str) -> str:
 
 
 def _score_tables(bench: Bench) -> Mapping[str, tuple[MapScores, dict[str, MapScores]]]:
-    """Per category the scores before, and after each kind of noise."""
-    on = bench.faces_subject
+    """Per category the scores before noise, and after each kind of it."""
+    faces = bench.faces_subject
     methods = [bench.explainer(name) for name in bench.sizes.methods]
-    asked_of = bench.select(bench.metric_params, "faithfulness", "localisation", "complexity")
+    metric_params = bench.select(bench.metric_params, "faithfulness", "localisation", "complexity")
 
-    def again(subject: Subject) -> MapScores:
+    def score(subject: Subject) -> MapScores:
         bench.notify(f"faces: {subject.name}")
-        return score_maps(subject, methods, asked_of, grid=bench.protocol.grid)
+        return score_maps(subject, methods, metric_params, grid=bench.protocol.grid)
 
     after = {
         "map": bench.faces,
-        "image": again(on.with_transform("noisy images", partial(_noisy_images, seed=bench.seed))),
-        "weights": again(
-            replace(on.with_transform("noisy weights", lambda b: b), model=_noisy_weights(on.model, bench.seed))
+        "image": score(faces.with_transform("noisy images", partial(_noisy_images, seed=bench.seed))),
+        "weights": score(
+            replace(
+                faces.with_transform("noisy weights", lambda batch: batch),
+                model=_noisy_weights(faces.model, bench.seed),
+            )
         ),
     }
     common = (bench.faces, after)
@@ -183,16 +189,16 @@ def _score_tables(bench: Bench) -> Mapping[str, tuple[MapScores, dict[str, MapSc
 
 
 def _robustness_with_map_noise(bench: Bench, methods: list[Component]) -> MapScores:
-    """Robustness metrics of the methods whose every map carries tiny noise."""
+    """Robustness metrics of the methods with tiny noise on all maps."""
     bench.notify("faces: noisy maps, explained again")
     noisy = [
         reference_maps.transform_map(
-            f"{m.name} noisy", reference_maps.cache_map(m), reference_maps.normal_noise(NOISE_40_DB)
+            f"{method.name} noisy", reference_maps.cache_map(method), reference_maps.normal_noise(NOISE_40_DB)
         )
-        for m in methods
+        for method in methods
     ]
-    asked_of = bench.select(bench.metric_params, "robustness")
-    return score_maps(bench.reexplained_subject, noisy, asked_of, grid=bench.protocol.grid, variants=True)
+    metric_params = bench.select(bench.metric_params, "robustness")
+    return score_maps(bench.reexplained_subject, noisy, metric_params, grid=bench.protocol.grid, variants=True)
 
 
 def _noisy_images(batch: Batch, seed: int) -> Batch:
@@ -202,7 +208,7 @@ def _noisy_images(batch: Batch, seed: int) -> Batch:
 
 
 def _noisy_weights(model: Model, seed: int) -> Model:
-    """Every weight changed by normal noise of a thousandth of its tensor's root mean square."""
+    """The model with normal noise on all weights, a thousandth of each tensor's root mean square."""
     net = copy.deepcopy(model.net)
     with torch.no_grad():
         for name, weight in net.named_parameters():

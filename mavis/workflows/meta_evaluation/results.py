@@ -1,4 +1,4 @@
-"""What the meta-evaluation found: the typed document that ``mavis verify`` prints and that lies beside the protocol."""
+"""Result of the meta-evaluation: the typed document that ``mavis verify`` prints and stores beside the protocol."""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -17,32 +17,32 @@ class _StrictModel(BaseModel):
 
 
 class Check(_StrictModel):
-    """One test of one metric, or of the machinery."""
+    """One test of one metric, or of a part of the benchmark."""
 
-    id: str = Field(description="of the protocol's table, e.g. 'M1'")
-    test: str = Field(description="what is asked, in a few words")
+    id: str = Field(description="id of the test, e.g. 'M1'")
+    test: str = Field(description="short name of the test")
     metric: str | None = Field(description="label in the protocol; null where the test is of no single metric")
-    subject: str = Field(description="the model or the simulation that it was asked on")
-    statistic: str = Field(description="what the value is")
+    subject: str = Field(description="the model or the simulation that was tested")
+    statistic: str = Field(description="name of the value")
     value: float | None = Field(description="null where there is none")
-    criterion: str = Field(description="when it is passed; 'reported' where nothing is asked")
+    criterion: str = Field(description="condition to pass; 'reported' where there is none")
     verdict: Verdict
     note: str = Field(default="", description="numbers behind the value, or why the test does not apply")
 
     @property
     def has_failed(self) -> bool:
-        """Whether it was asked and not passed."""
+        """True where the criterion is not met."""
         return self.verdict == "failed"
 
 
 class Threshold(_StrictModel):
-    """A number of the protocol that no paper gives, beside what was measured for it."""
+    """A threshold of the protocol that no paper gives, with the measurements behind it."""
 
     threshold: str = Field(description="path in the protocol, or its name in the specification")
     value: float
-    measured: dict[str, float | None] = Field(description="what was measured, by name; null where it has no value")
-    command: str = Field(description="what measures it again")
-    verdict: str = Field(description="what the measurement says of the number")
+    measured: dict[str, float | None] = Field(description="measurements by name; null where one has no value")
+    command: str = Field(description="command that repeats the measurement")
+    verdict: str = Field(description="conclusion from the measurements")
 
 
 class MetaEvaluation(_StrictModel):
@@ -56,15 +56,17 @@ class MetaEvaluation(_StrictModel):
     mavis: str
     quick: bool = Field(description="the reduced form, with fewer images and draws; it demotes nothing")
     seed: int
-    minutes: float = Field(description="of processor time")
+    minutes: float = Field(description="minutes of processor time")
     checks: tuple[Check, ...]
-    applies: dict[str, dict[str, str]] = Field(description="per category and test: what is asked, or why it is not")
+    applies: dict[str, dict[str, str]] = Field(
+        description="per category and test: the criterion, or why it does not apply"
+    )
     verified: tuple[str, ...] = Field(description="metrics that passed every test that applies to them")
     demoted: dict[str, str] = Field(description="metrics that failed one, with the reason")
     thresholds: tuple[Threshold, ...]
 
     def failures(self) -> tuple[Check, ...]:
-        """Tests that were asked and not passed."""
+        """Tests whose criterion is not met."""
         return tuple(check for check in self.checks if check.has_failed)
 
 
@@ -82,7 +84,7 @@ def criterion_check(
 def descriptive_check(
     check_id: str, test: str, metric: str | None, subject: str, statistic: str, *, value: float, note: str = ""
 ) -> Check:
-    """A figure that nothing is asked of."""
+    """A figure that is reported without a criterion."""
     return Check(
         id=check_id, test=test, metric=metric, subject=subject, statistic=statistic, value=finite_or_none(value),
         criterion="reported", verdict="reported", note=note,
@@ -90,22 +92,22 @@ def descriptive_check(
 
 
 def finite_or_none(value: float) -> float | None:
-    """Six digits; null for what is not finite."""
-    found = float(value)
-    return float(f"{found:.6g}") if abs(found) < float("inf") else None
+    """The value with six digits; None where it is not finite."""
+    number = float(value)
+    return float(f"{number:.6g}") if abs(number) < float("inf") else None
 
 
 def demotion_reasons(checks: tuple[Check, ...], metrics: tuple[str, ...]) -> dict[str, str]:
-    """Per metric that failed a test that it must pass: which, with the numbers."""
-    found: dict[str, list[str]] = {}
+    """Per demoted metric the required tests that it failed, with the numbers."""
+    failures: dict[str, list[str]] = {}
     for check in checks:
         if check.has_failed and check.metric in metrics and check.id in DEMOTING_TESTS:
             value = "no value" if check.value is None else f"{check.value:.3g}"
-            words = f"{check.id} on {check.subject}: {check.statistic} {value}, asked {check.criterion}"
-            found.setdefault(str(check.metric), []).append(words)
-    return {metric: "; ".join(words) for metric, words in found.items()}
+            text = f"{check.id} on {check.subject}: {check.statistic} {value}, asked {check.criterion}"
+            failures.setdefault(str(check.metric), []).append(text)
+    return {metric: "; ".join(texts) for metric, texts in failures.items()}
 
 
 def finite_values(measured: Mapping[str, float]) -> dict[str, float | None]:
-    """Measured values as the document holds them."""
+    """Measured values in the form that the document holds."""
     return {name: finite_or_none(value) for name, value in measured.items()}

@@ -1,4 +1,4 @@
-"""Images, model and maps -> a table of scores, by the engine that scores every run."""
+"""Score tables of maps on a model and its images, computed by the engine that scores every run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,8 +15,8 @@ from mavis.core.model_pass import Pass
 from mavis.core.registry import datasets, metric_name, metrics
 from mavis.core.types import Batch, Dataset, Model, ReferenceImages
 from mavis.datasets.loading import sampling
-from mavis.engine.execution import block as execute
 from mavis.engine.execution import explain
+from mavis.engine.execution.block import run_block
 from mavis.engine.planning.plan import Block, Cell, Component, Components
 from mavis.models.loading.open import open_models
 from mavis.protocol.schema import Params
@@ -30,15 +30,15 @@ MetricParams = Mapping[str, Params]
 
 @dataclass(frozen=True)
 class Subject:
-    """A model and the images that it is asked about.
+    """A model and the images on which it is explained.
 
     Attributes:
-        name: in the tables.
-        model: on the CPU, made explainable.
-        data: where images come from.
-        ids: the images.
-        seed: of every draw.
-        transform: what is done to a batch after it is loaded, or None.
+        name: name in messages and tables.
+        model: the prepared model, on the CPU.
+        data: the data set of the images.
+        ids: ids of the images.
+        seed: seed of every draw.
+        transform: edit of a batch after it is loaded, or None.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Subject:
         return table.assign(predicted=top.indices.numpy(), probability=top.values.double().numpy())
 
     def load(self, ids: tuple[str, ...]) -> Batch:
-        """The images, edited."""
+        """The images, after the transform."""
         batch = self.data.load(ids)
         return batch if self.transform is None else self.transform(batch)
 
@@ -65,13 +65,13 @@ class Subject:
         return Pass(self.model, self.load(ids), self.data.mean, self.seed, CHUNK_SIZE)
 
     def with_transform(self, name: str, transform: Callable[[Batch], Batch]) -> "Subject":
-        """The same with other images; the explained classes stay those of the images as they were."""
-        other = replace(self, name=name, transform=transform)
-        other.__dict__["predictions"] = self.predictions
-        return other
+        """A copy with edited images; the explained classes stay those of the unedited images."""
+        edited = replace(self, name=name, transform=transform)
+        edited.__dict__["predictions"] = self.predictions
+        return edited
 
     def subset(self, n_images: int) -> "Subject":
-        """The same with every k-th of its images, about so many."""
+        """A copy with every k-th image, about ``n_images`` in all."""
         step = max(1, len(self.ids) // n_images)
         return replace(self, ids=self.ids[::step][:n_images])
 
@@ -82,16 +82,16 @@ def load_subject(name: str, data: str, data_params: Params, *, per_group: int, a
     Args:
         name: the model.
         data: the data set.
-        data_params: its parameters.
+        data_params: parameters of the data set.
         per_group: images per group.
-        attribute: the groups.
-        seed: of the draw, and of all that follow.
+        attribute: the column that defines the groups.
+        seed: seed of the draw, and of all that follow.
     """
-    made = datasets[data].create(data_params)
-    opened, _ = open_models([name], torch.device("cpu"), made, target=None, split=None)
-    model = next(iter(opened.values()))[0]
-    ids = sampling.stratified_sample(made.table(), attribute, per_group, None, seed)
-    return Subject(name, model, made, tuple(ids), seed)
+    dataset = datasets[data].create(data_params)
+    models, _ = open_models([name], torch.device("cpu"), dataset, target=None, split=None)
+    model = next(iter(models.values()))[0]
+    ids = sampling.stratified_sample(dataset.table(), attribute, per_group, None, seed)
+    return Subject(name, model, dataset, tuple(ids), seed)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class MapScores:
         """``(n,)`` values of one map under one metric."""
         if (explainer, metric) not in self.table.columns:
             raise MavisError(
-                f"The meta-evaluation has no {metric} of {explainer}; {self.failures or 'it was not asked'}."
+                f"The meta-evaluation has no {metric} of {explainer}; failures: {self.failures or 'none'}."
             )
         return self.table[explainer, metric].to_numpy(dtype=np.float64)
 
@@ -120,15 +120,15 @@ class MapScores:
         return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
     def map_names(self, metric: str) -> list[str]:
-        """Names of the maps that were asked about under a metric, sorted."""
+        """Names of the maps that were scored under a metric, sorted."""
         return sorted({str(pair[0]) for pair in self.table.columns.to_list() if pair[1] == metric})
 
     def metric_labels(self, prefix: str) -> list[str]:
-        """Labels of the metrics that begin so, sorted."""
+        """Labels of the metrics that begin with a prefix, sorted."""
         return sorted({str(pair[1]) for pair in self.table.columns.to_list() if str(pair[1]).startswith(prefix)})
 
     def has(self, explainer: str, metric: str) -> bool:
-        """Whether any image has a value."""
+        """True where at least one image has a value."""
         return (explainer, metric) in self.table.columns and bool(np.isfinite(self.values(explainer, metric)).any())
 
 
@@ -142,15 +142,15 @@ def score_maps(
         explainers: explainers, registered or not; each name once.
         metric_params: metrics with their parameters.
         grid: cells per side.
-        variants: whether metrics that explain again are asked too.
+        variants: also compute metrics that explain again.
     """
     devices.use_deterministic_float32()
-    parts = [_metric_component(label, params) for label, params in metric_params.items()]
+    components = [_metric_component(label, params) for label, params in metric_params.items()]
     targets = dict(zip(subject.ids, (int(k) for k in subject.predictions["predicted"]), strict=True))
-    job = explain.ModelTask(
+    task = explain.ModelTask(
         model=subject.model,
-        data=_ImageLoader(subject),  # type: ignore[arg-type] # all that a job asks of its data is to load
-        components=Components(tuple(explainers), tuple(parts)),
+        data=_ImageLoader(subject),  # type: ignore[arg-type] # a task only loads images
+        components=Components(tuple(explainers), tuple(components)),
         targets=targets,
         mean_colour=subject.data.mean,
         seed=subject.seed,
@@ -158,19 +158,26 @@ def score_maps(
         chunk=CHUNK_SIZE,
         reference=ReferenceImages(subject.data.load(subject.ids[:N_REFERENCE]).images, subject.ids[:N_REFERENCE]),
     )
-    cells = tuple(Cell(f"{e.name}/{m.name}", e.name, m.name, None) for e in explainers for m in parts)
+    cells = tuple(
+        Cell(f"{explainer.name}/{metric.name}", explainer.name, metric.name, None)
+        for explainer in explainers
+        for metric in components
+    )
     block = Block("meta-evaluation", subject.name, subject.ids, cells, variants)
-    found = execute.run_block(job, block)
-    table = found.scores.pivot(index="image", columns=["explainer", "metric"], values="value").reindex(
+    result = run_block(task, block)
+    table = result.scores.pivot(index="image", columns=["explainer", "metric"], values="value").reindex(
         list(subject.ids)
     )
-    rows = found.scores[found.scores["status"] == "error"]
-    failed = {(str(e), str(m)): str(why) for e, m, why in rows[["explainer", "metric", "reason"]].to_numpy()}
-    return MapScores(table, failed)
+    errors = result.scores[result.scores["status"] == "error"]
+    failures = {
+        (str(explainer), str(metric)): str(reason)
+        for explainer, metric, reason in errors[["explainer", "metric", "reason"]].to_numpy()
+    }
+    return MapScores(table, failures)
 
 
 class _ImageLoader:
-    """As much of a data set as a job asks for."""
+    """The part of a data set that a model task uses: loading images."""
 
     def __init__(self, subject: Subject) -> None:
         self.load = subject.load

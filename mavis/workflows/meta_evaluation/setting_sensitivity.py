@@ -1,4 +1,4 @@
-"""M7: do a metric's settings decide who wins? Methods on faces, and the exact map on a hand-wired model."""
+"""M7: stability of the ranking under other metric settings: methods on faces, the exact map on a hand-wired model."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,23 +27,25 @@ VARIED_PARAMS: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "avg_sensitivity_normalised": {"radius": [4 / 255, 8 / 255, 16 / 255], "draws": [5]},
     "flip_equivariance": {"max_prob_diff": [0.02, 0.05, 0.1]},
 }
-"""Per metric what is varied beside the grid."""
+"""Parameters varied per metric, beside the grid."""
 
 SINGLE_MAP_CATEGORIES = ("faithfulness", "localisation", "complexity")
 """Categories whose metrics take one map per image."""
 
 PIXEL_METRICS = frozenset({"part_faithfulness", "avg_sensitivity_normalised"})
-"""Metrics that do not read cells: the grid says nothing to them."""
+"""Metrics that do not read cells, so the grid has no effect on them."""
 
 
 def setting_checks(bench: Bench) -> Iterator[Check]:
-    """Stability of the ranking under other settings, per deciding metric."""
+    """Checks of every deciding metric that applies: stability of the ranking under other settings."""
     methods = [bench.explainer(name) for name in bench.sizes.methods]
-    fixed = _score_grids(bench, bench.faces_subject, methods, bench.select(bench.metric_params, *SINGLE_MAP_CATEGORIES))
-    again = _score_grids(
+    single_map = _score_grids(
+        bench, bench.faces_subject, methods, bench.select(bench.metric_params, *SINGLE_MAP_CATEGORIES)
+    )
+    reexplained = _score_grids(
         bench, bench.reexplained_subject, methods, bench.select(bench.metric_params, "robustness"), variants=True
     )
-    wired = _score_hand_wired(bench)
+    hand_wired = _score_hand_wired(bench)
     for label in bench.labels():
         category = bench.traits(label).category
         if not is_applicable(category, "M7"):
@@ -52,9 +54,9 @@ def setting_checks(bench: Bench) -> Iterator[Check]:
                 verdict="not applicable", note=REQUIREMENTS[category]["M7"],
             )  # fmt: skip
             continue
-        yield _stability_check(bench, label, again if category == "robustness" else fixed)
+        yield _stability_check(bench, label, reexplained if category == "robustness" else single_map)
         if label in metrics_with_fixed_truth(bench):
-            yield _oracle_check(label, wired)
+            yield _oracle_check(label, hand_wired)
 
 
 def variations(label: str, params: Params) -> dict[str, Params]:
@@ -70,7 +72,7 @@ ScoresByGrid = Mapping[int, MapScores]
 
 
 def metrics_with_fixed_truth(bench: Bench) -> list[str]:
-    """Metrics whose truth does not depend on their settings; where parts are drawn anew, every draw has its own."""
+    """Metrics whose exact map is the same under all settings; those that redraw parts have one per draw."""
     return [label for label in bench.labels("faithfulness") if not bench.traits(label).rerender]
 
 
@@ -82,35 +84,38 @@ def _score_grids(
     *,
     variants: bool = False,
 ) -> ScoresByGrid:
-    """Per grid the scores under every setting."""
-    found = {}
+    """Scores under every setting, by grid."""
+    tables = {}
     for grid in GRIDS:
         bench.notify(f"settings: {subject.name}, {grid} × {grid} cells")
-        asked_of = {
+        varied = {
             key: params
             for label in metric_params
             if grid == bench.protocol.grid or metric_name(label) not in PIXEL_METRICS
             for key, params in variations(label, metric_params[label]).items()
             if is_applicable(bench.traits(label).category, "M7")
         }
-        found[grid] = score_maps(subject, explainers, asked_of, grid=grid, variants=variants)
-    return found
+        tables[grid] = score_maps(subject, explainers, varied, grid=grid, variants=variants)
+    return tables
 
 
 def _score_hand_wired(bench: Bench) -> ScoresByGrid:
-    """The exact map and the methods on the hand-wired sum, the mean colour being what it is exact for."""
-    on = bench.hand_wired_subject("part_sum")
-    maps = [reference_maps.as_component("oracle", reference_maps.exact_contributions), *bench.hand_wired_methods(on)]
-    found = {}
+    """Scores of the exact map and the methods on the hand-wired sum; the map is exact for the mean colour."""
+    subject = bench.hand_wired_subject("part_sum")
+    maps = [
+        reference_maps.as_component("oracle", reference_maps.exact_contributions),
+        *bench.hand_wired_methods(subject),
+    ]
+    tables = {}
     for grid in GRIDS:
-        asked_of = {
+        varied = {
             key: params
             for label in metrics_with_fixed_truth(bench)
             for key, params in variations(label, bench.mean_imputer_params[label]).items()
             if not _imputer_names(params) - {"mean"}
         }
-        found[grid] = score_maps(on, maps, asked_of, grid=grid)
-    return found
+        tables[grid] = score_maps(subject, maps, varied, grid=grid)
+    return tables
 
 
 def _imputer_names(params: Params) -> set[str]:
@@ -118,37 +123,37 @@ def _imputer_names(params: Params) -> set[str]:
 
 
 def setting_means(label: str, tables: ScoresByGrid, methods: Sequence[str]) -> list[Setting]:
-    """Means of the methods under every setting that was scored."""
-    found = []
+    """Means of the methods under each scored setting."""
+    settings = []
     for grid, scores in tables.items():
         for key in scores.metric_labels(f"{label}@m7."):
-            means = {e: scores.mean(e, key) for e in methods if scores.has(e, key)}
-            found.append(Setting(grid, {"setting": key.partition("@")[2]}, means))
-    return found
+            means = {method: scores.mean(method, key) for method in methods if scores.has(method, key)}
+            settings.append(Setting(grid, {"setting": key.partition("@")[2]}, means))
+    return settings
 
 
 def _stability_check(bench: Bench, label: str, tables: ScoresByGrid) -> Check:
-    found = setting_means(label, tables, bench.sizes.methods)
-    tau = mean_kendall_tau(found)
-    least = bench.protocol.sensitivity.min_tau if bench.protocol.sensitivity else 0.7
+    settings = setting_means(label, tables, bench.sizes.methods)
+    tau = mean_kendall_tau(settings)
+    min_tau = bench.protocol.sensitivity.min_tau if bench.protocol.sensitivity else 0.7
     sign = bench.sign(label)
-    known = [{name: mean for name, mean in one.means.items() if mean is not None} for one in found]
-    leaders = {max(means, key=lambda name: sign * means[name]) for means in known if means}
+    defined_means = [{name: mean for name, mean in setting.means.items() if mean is not None} for setting in settings]
+    leaders = {max(means, key=lambda name: sign * means[name]) for means in defined_means if means}
     value = float("nan") if tau is None else tau
     return criterion_check(
         "M7", "hyper-parameters", label, TRAINED, "mean Kendall tau of the methods", value=value,
-        criterion=f"≥ {least:g}", passed=value >= least,
-        note=f"{len(found)} settings; leads under some: {', '.join(sorted(leaders))}",
+        criterion=f"≥ {min_tau:g}", passed=value >= min_tau,
+        note=f"{len(settings)} settings; leads under some: {', '.join(sorted(leaders))}",
     )  # fmt: skip
 
 
 def _oracle_check(label: str, tables: ScoresByGrid) -> Check:
-    """The exact map leads under every grid and number of points, the mean colour being what it is exact for."""
+    """The exact map leads under all grids and numbers of points, with the mean colour, for which it is exact."""
     worst, count = float("inf"), 0
     for scores in tables.values():
         for key in scores.metric_labels(f"{label}@m7."):
-            others = [e for e in scores.map_names(key) if e != "oracle" and scores.has(e, key)]
-            worst = min([worst, *(scores.mean("oracle", key) - scores.mean(e, key) for e in others)])
+            rivals = [name for name in scores.map_names(key) if name != "oracle" and scores.has(name, key)]
+            worst = min([worst, *(scores.mean("oracle", key) - scores.mean(name, key) for name in rivals)])
             count += 1
     return criterion_check(
         "M7", "hyper-parameters: the truth leads", label, "part_sum", "oracle − best method, the least", value=worst,

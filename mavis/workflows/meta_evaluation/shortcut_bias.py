@@ -1,4 +1,4 @@
-"""M8: does a metric reward what is no merit: smoothness, a central place, a constant, size, scale, light?"""
+"""M8: metrics give no credit for smoothness, a central place, a constant map, region size, scale or light."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,16 +20,16 @@ from mavis.workflows.meta_evaluation.scoring import MapScores, Subject, score_ma
 
 TOLERANCE = 1e-5
 OFF_CENTRE_PARTS = ("background", "ears")
-"""Parts that no centre prior reaches; hair does not count, a fringe reaches to the middle."""
+"""Parts that a centre prior does not reach; hair is not among them, because a fringe reaches to the middle."""
 
 MAX_STANDARD_ERRORS = 2.81
 """Two standard errors, corrected for ten parts (Bonferroni at .05)."""
 ORDER_METRICS = ("nsrg", "road_gap", "single_deletion", "relevance_rank_skill", "flip_equivariance")
-"""Metrics that read a map's order, to which a level added everywhere says nothing."""
+"""Metrics that read a map's order, which a constant added everywhere leaves unchanged."""
 
 
 def bias_checks(bench: Bench) -> Iterator[Check]:
-    """Bias probes of every deciding metric of which they are asked."""
+    """Bias checks of every deciding metric to which they apply."""
     rope = bench.protocol.decide.rope
     for label in bench.labels("faithfulness"):
         yield from _smoothness_checks(bench, label, rope)
@@ -50,12 +50,12 @@ def score_differences(scores: MapScores, first: str, second: str, label: str) ->
 
 
 def lower_bound(values: Floats) -> float:
-    """Mean less two standard errors: what a mean is shown to exceed."""
+    """Lower confidence bound of the mean: the mean minus two standard errors."""
     return float(values.mean() - 2 * values.std(ddof=1) / len(values) ** 0.5)
 
 
 def _smoothness_checks(bench: Bench, label: str, rope: float) -> Iterator[Check]:
-    """Blur alone gains nothing: noise does not, and a sharp truth loses."""
+    """Blurring alone does not raise scores, neither of noise nor of a sharp exact map."""
     gap = score_differences(bench.faces, "blurred_random", "random", label)
     yield criterion_check(
         "M8", "a: blurred noise against noise", label, TRAINED, "mean gain, less two standard errors",
@@ -63,7 +63,8 @@ def _smoothness_checks(bench: Bench, label: str, rope: float) -> Iterator[Check]
         note=f"mean gain {gap.mean():.3f}, n {len(gap)}",
     )  # fmt: skip
     gains = {
-        n: float(score_differences(s, "oracle blurred", "oracle", label).mean()) for n, s in bench.hand_wired.items()
+        name: float(score_differences(scores, "oracle blurred", "oracle", label).mean())
+        for name, scores in bench.hand_wired.items()
     }
     worst = max(gains, key=lambda name: gains[name])
     yield criterion_check(
@@ -77,11 +78,11 @@ def _smoothness_checks(bench: Bench, label: str, rope: float) -> Iterator[Check]
 
 
 def _constant_map_check(bench: Bench, label: str) -> Check:
-    """A constant map has the chance value exactly; the lowest value where there is no chance."""
+    """A constant map has exactly the chance value, or the lowest value where none is declared."""
     expected = bench.traits(label).chance
     expected = (bench.traits(label).range[0] or 0.0) if expected is None else expected
-    away = np.abs(bench.faces.values("constant", label) - expected)
-    worst = float(np.nanmax(away))
+    deviations = np.abs(bench.faces.values("constant", label) - expected)
+    worst = float(np.nanmax(deviations))
     return criterion_check(
         "M8", "c: a constant map", label, TRAINED, f"largest distance from {expected:g}", value=worst,
         criterion=f"≤ {TOLERANCE:g}", passed=worst <= TOLERANCE,
@@ -89,47 +90,47 @@ def _constant_map_check(bench: Bench, label: str) -> Check:
 
 
 def _invariance_checks(bench: Bench) -> Iterator[Check]:
-    """Scale counts for no deciding metric; level for none that reads the order."""
+    """Scale changes no score; an added constant changes no score of metrics that read the order."""
     for label in bench.labels():
-        robust = bench.traits(label).category == "robustness"
-        tables = [bench.hand_wired_robustness] if robust else [bench.faces, *bench.hand_wired.values()]
-        # A raised map has lost digits: rounding orders nearly equal cells anew, which must not matter.
-        for words, name, most in (
+        is_robustness = bench.traits(label).category == "robustness"
+        tables = [bench.hand_wired_robustness] if is_robustness else [bench.faces, *bench.hand_wired.values()]
+        # Adding a constant costs digits: rounding reorders nearly equal cells, hence the wider limit.
+        for test, map_name, limit in (
             ("scale", "oracle scaled", 1e-3),
             ("level", "oracle raised", bench.protocol.decide.rope),
         ):
-            worst = max(_largest_change(table, name, label) for table in tables if table.has(name, label))
-            if words == "level" and label not in ORDER_METRICS:
+            worst = max(_largest_change(table, map_name, label) for table in tables if table.has(map_name, label))
+            if test == "level" and label not in ORDER_METRICS:
                 note = "declared not to hold: it reads masses, sums or sizes"
                 yield descriptive_check("M8", "d: level", label, "all", "largest change", value=worst, note=note)
                 continue
             yield criterion_check(
-                "M8", f"d: {words}", label, "mask_mean" if robust else "all", "largest change", value=worst,
-                criterion=f"≤ {most:g}", passed=worst <= most,
+                "M8", f"d: {test}", label, "mask_mean" if is_robustness else "all", "largest change", value=worst,
+                criterion=f"≤ {limit:g}", passed=worst <= limit,
             )  # fmt: skip
 
 
 def _largest_change(table: MapScores, name: str, label: str) -> float:
-    """Of one image's score, relative to the oracle's mean where that is above 1, as it is on logits."""
+    """Largest change of one image's score, relative to the oracle's mean where that is above 1, as on logits."""
     size = max(1.0, abs(table.mean("oracle", label)))
     return float(np.abs(score_differences(table, name, "oracle", label)).max()) / size
 
 
 def _score_part_regions(bench: Bench) -> dict[str, MapScores]:
-    """Random and central maps on faces, each part in turn being the region."""
+    """Scores of random and central maps on faces, with each part in turn as the region."""
     bench.notify("bias probes: regions of every size")
-    parts = [
+    components = [
         reference_maps.as_component(f"random {k}", partial(_random_map, draw=k)) for k in range(bench.sizes.random_maps)
     ]
-    parts.append(bench.explainer("centre_gaussian"))
-    asked_of = bench.select(bench.metric_params, "localisation")
-    found = {}
+    components.append(bench.explainer("centre_gaussian"))
+    metric_params = bench.select(bench.metric_params, "localisation")
+    tables = {}
     for part in PART_CODES:
-        on = bench.faces_subject.with_transform(part, partial(_with_region, part=part))
-        scores = score_maps(on, parts, asked_of, grid=bench.protocol.grid)
-        if all(scores.has("random 0", label) for label in asked_of):
-            found[part] = scores
-    return found
+        subject = bench.faces_subject.with_transform(part, partial(_with_region, part=part))
+        scores = score_maps(subject, components, metric_params, grid=bench.protocol.grid)
+        if all(scores.has("random 0", label) for label in metric_params):
+            tables[part] = scores
+    return tables
 
 
 def _random_map(model_pass: Pass, _: Tensor, draw: int) -> Tensor:
@@ -147,23 +148,24 @@ def _centre_prior_check(label: str, regions: dict[str, MapScores]) -> Check:
     worst = max(means, key=lambda part: means[part])
     return criterion_check(
         "M8", "b: a centre prior on parts off the centre", label, FACES, "mean skill, the largest", value=means[worst],
-        criterion="≤ 0.02", passed=means[worst] <= 0.02, note=", ".join(f"{p} {m:.3f}" for p, m in means.items()),
+        criterion="≤ 0.02", passed=means[worst] <= 0.02,
+        note=", ".join(f"{part} {mean:.3f}" for part, mean in means.items()),
     )  # fmt: skip
 
 
 def _region_size_check(label: str, regions: dict[str, MapScores], n_maps: int) -> Check:
-    """Random maps have skill 0 within two standard errors, corrected for the number of parts."""
-    away = {}
+    """Random maps have a normalised score of 0 within two standard errors, corrected for the number of parts."""
+    distances = {}
     for part, scores in regions.items():
         values = np.concatenate([scores.values(f"random {k}", label) for k in range(n_maps)])
         values = values[~np.isnan(values)]
         error = float(values.std(ddof=1) / len(values) ** 0.5)
-        away[part] = abs(float(values.mean())) / error if error > 0 else 0.0
-    worst = max(away, key=lambda part: away[part])
+        distances[part] = abs(float(values.mean())) / error if error > 0 else 0.0
+    worst = max(distances, key=lambda part: distances[part])
     return criterion_check(
         "M8", "e: random maps on parts of every size", label, FACES, "largest distance from 0 in standard errors",
-        value=away[worst], criterion=f"≤ {MAX_STANDARD_ERRORS:g}", passed=away[worst] <= MAX_STANDARD_ERRORS,
-        note=f"largest on {worst}; {len(away)} parts, {n_maps} maps an image",
+        value=distances[worst], criterion=f"≤ {MAX_STANDARD_ERRORS:g}", passed=distances[worst] <= MAX_STANDARD_ERRORS,
+        note=f"largest on {worst}; {len(distances)} parts, {n_maps} maps an image",
     )  # fmt: skip
 
 
@@ -178,7 +180,7 @@ class Corner(nn.Module):
         return torch.stack([mean, -mean], dim=1)
 
     def contributions(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Of the corner's pixels, beyond grey; the model is linear."""
+        """Contributions of the corner's pixels relative to grey; exact, because the model is linear."""
         mask = torch.zeros_like(images[:1, :1])
         mask[:, :, : images.shape[2] // 8, : images.shape[3] // 8] = 1
         bright = self.SCALE * (images.mean(1, keepdim=True) - 0.5)
@@ -186,31 +188,31 @@ class Corner(nn.Module):
 
 
 def _skin_checks(bench: Bench, rope: float) -> Iterator[Check]:
-    """Faces with another skin, on a model that reads the wall: not one score may move by more than the ROPE."""
+    """Redrawing the skin moves no score by more than the ROPE on a model that reads the wall."""
     bench.notify("bias probes: another skin")
     data = datasets[FACES].create({})
     model = Model(
         "corner", Corner(), ("bright", "dark"), "corner", None, frozenset({"forward", "gradient"}), output="logit"
     )
-    on = Subject("corner", model, data, bench.faces_subject.ids, bench.seed)
+    subject = Subject("corner", model, data, bench.faces_subject.ids, bench.seed)
     maps = [reference_maps.as_component("oracle", reference_maps.exact_contributions), bench.explainer("random")]
-    asked_of = bench.select(bench.metric_params, "faithfulness", "localisation", "complexity")
-    asked_of = {
-        m: p
-        for m, p in asked_of.items()
-        if not bench.traits(m).rerender and is_applicable(bench.traits(m).category, "M8")
+    metric_params = bench.select(bench.metric_params, "faithfulness", "localisation", "complexity")
+    metric_params = {
+        label: params
+        for label, params in metric_params.items()
+        if not bench.traits(label).rerender and is_applicable(bench.traits(label).category, "M8")
     }
-    before = score_maps(on, maps, asked_of, grid=bench.protocol.grid)
-    other = score_maps(
-        on.with_transform("corner", partial(reference_maps.redraw_skin, draw=0)),
+    before = score_maps(subject, maps, metric_params, grid=bench.protocol.grid)
+    after = score_maps(
+        subject.with_transform("corner", partial(reference_maps.redraw_skin, draw=0)),
         maps,
-        asked_of,
+        metric_params,
         grid=bench.protocol.grid,
     )
-    for label in asked_of:
-        gaps = [other.values(e, label) - before.values(e, label) for e in ("oracle", "random")]
-        moved = max((abs(float(np.nanmean(gap))) for gap in gaps if np.isfinite(gap).any()), default=float("nan"))
+    for label in metric_params:
+        gaps = [after.values(map_name, label) - before.values(map_name, label) for map_name in ("oracle", "random")]
+        change = max((abs(float(np.nanmean(gap))) for gap in gaps if np.isfinite(gap).any()), default=float("nan"))
         yield criterion_check(
             "M8", "f: the same face with another skin", label, "a model that reads the wall", "change of the mean",
-            value=moved, criterion=f"≤ {rope:g}", passed=moved <= rope, note=f"n {int(np.isfinite(gaps[0]).sum())}",
+            value=change, criterion=f"≤ {rope:g}", passed=change <= rope, note=f"n {int(np.isfinite(gaps[0]).sum())}",
         )  # fmt: skip

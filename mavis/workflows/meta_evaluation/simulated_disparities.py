@@ -1,7 +1,8 @@
-"""Tables of images whose gaps between groups are planted, and what is found in them.
+"""Simulated tables of images with planted gaps between groups, and the gaps that the analysis finds in them.
 
-An image's score rises with the model's confidence and levels off, as a score does that lives on what the model's answer
-can lose; that curve is none of the adjusted gap's own. Confident answers are right more often.
+An image's score rises with the model's confidence and levels off, as removal scores do: they are bounded by how far the
+model's output can fall. That curve is not one that the adjusted gap can fit exactly. Confident predictions are right
+more often.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,17 +24,17 @@ COVARIATES = {"numeric": ("confidence", "correct"), "squared": ("confidence",), 
 
 @dataclass(frozen=True)
 class SimulatedDisparity:
-    """What is true.
+    """The planted truth of a table.
 
     Attributes:
         sizes: images per group.
-        gap: how much lower the last group's scores are at equal confidence.
-        shift: how much lower the last group's mean confidence is.
-        slope: how much of the score comes with confidence; 0 is a score that does not depend on it.
+        gap: amount by which the last group's scores are lower at equal confidence.
+        shift: amount by which the last group's mean confidence is lower.
+        slope: effect of confidence on the score; 0 for none.
         noise: standard deviation of scores at equal confidence.
         per_person: images that show one person.
-        person_share: share of the noise's variance that is the person's.
-        groups_are_labels: whether the group is the label that the model is to predict.
+        person_share: share of the noise's variance that a person's images have in common.
+        groups_are_labels: True where the group is the label that the model predicts.
     """
 
     sizes: tuple[int, ...] = (100, 100)
@@ -54,8 +55,8 @@ class SimulatedDisparity:
         correct = generator.random(len(group)) < confidence
         level = 0.3 + self.slope * np.tanh(2 * confidence) - self.gap * last
         person = np.arange(len(group)) // self.per_person
-        own, common = generator.normal(0, self.noise, (2, len(group)))
-        noise = np.sqrt(1 - self.person_share) * own + np.sqrt(self.person_share) * common[person]
+        image_noise, person_noise = generator.normal(0, self.noise, (2, len(group)))
+        noise = np.sqrt(1 - self.person_share) * image_noise + np.sqrt(self.person_share) * person_noise[person]
         classes = len(self.sizes) if self.groups_are_labels else 3
         label = group if self.groups_are_labels else generator.integers(0, classes, len(group))
         return pd.DataFrame(
@@ -73,15 +74,15 @@ class SimulatedDisparity:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is found in one table; gaps are those of the first group and the last.
+    """Findings in one table; gaps are those between the first and the last group.
 
     Attributes:
-        p: of the range.
+        p: permutation p of the range.
         gaps: raw, matched, adjusted.
-        covers: whether the 95 % interval of each holds the planted gap.
-        matched_share: share of the two groups' images that the matched gap rests on.
-        significant: whether any pair is reported as a disparity.
-        equivalent: whether all pairs are shown to have no material gap.
+        covers: True where the 95 % interval of a gap holds the planted gap.
+        matched_share: share of the two groups' images that enter the matched gap.
+        significant: True where any pair is reported as a disparity.
+        equivalent: True where all pairs are shown to have no material gap.
     """
 
     p: float
@@ -93,61 +94,61 @@ class Outcome:
 
 
 def analyse_table(table: pd.DataFrame, planted_gap: float, *, draws: int, permutations: int, seed: int) -> Outcome:
-    """What `gaps.group_gap` finds in one table; people are known to it where several images show one.
+    """Findings of `gaps.group_gap` in one table; persons are passed on where several images show the same one.
 
     Raises:
         BadParameter: fewer than two groups are large enough to be compared.
     """
     images = table.rename(columns={"confidence": "probability"})
-    images.index = pd.Index([f"{place:05d}" for place in range(len(images))], name="image")
+    images.index = pd.Index([f"{position:05d}" for position in range(len(images))], name="image")
     people = tuple(images["person"]) if images["person"].duplicated().any() else None
-    rules = BootstrapSettings(("group",), 10, draws, 0.95, seed, people)
-    found = gaps.group_gap(
+    settings = BootstrapSettings(("group",), 10, draws, 0.95, seed, people)
+    gap = gaps.group_gap(
         images["score"].to_numpy(),
         images,
         "group",
-        tuple(_group_value(str(name), own) for name, own in images.groupby("group")["score"]),
-        settings=rules,
+        tuple(_group_value(str(name), scores) for name, scores in images.groupby("group")["score"]),
+        settings=settings,
         limits=gaps.GapLimits(30, permutations, DisparityRules(adjust=("probability", "correct"))),
         column=gaps.ScoreColumn(compares_pairs=True),
     )
-    if found is None:
-        raise BadParameter("A simulated table needs at least two groups of ten images.")
+    if gap is None:
+        raise BadParameter("A simulated table needs at least two groups of ten images; this one has fewer.")
     ends = next(
-        pair for pair in found.pairs if (pair.first, pair.second) == (table["group"].iloc[0], table["group"].iloc[-1])
+        pair for pair in gap.pairs if (pair.first, pair.second) == (table["group"].iloc[0], table["group"].iloc[-1])
     )
-    three = (ends.raw, ends.matched, ends.adjusted)
+    estimates = (ends.raw, ends.matched, ends.adjusted)
     return Outcome(
-        p=_nan_if_none(found.p),
-        gaps=tuple(_nan_if_none(one.mean) for one in three),
-        covers=tuple(_covers(one, planted_gap) for one in three),
+        p=_nan_if_none(gap.p),
+        gaps=tuple(_nan_if_none(estimate.mean) for estimate in estimates),
+        covers=tuple(_covers(estimate, planted_gap) for estimate in estimates),
         matched_share=ends.matched_share,
-        significant=bool(found.significant),
-        equivalent=bool(found.equivalent),
+        significant=bool(gap.significant),
+        equivalent=bool(gap.equivalent),
     )
 
 
 def simulate_outcomes(
     disparity: SimulatedDisparity, seeds: Sequence[int], *, draws: int, permutations: int
 ) -> Iterator[Outcome]:
-    """The world drawn anew in each run."""
-    for run in seeds:
-        yield analyse_table(disparity.table(run), disparity.gap, draws=draws, permutations=permutations, seed=run)
+    """Outcomes of tables that are drawn anew for each seed."""
+    for seed in seeds:
+        yield analyse_table(disparity.table(seed), disparity.gap, draws=draws, permutations=permutations, seed=seed)
 
 
 def split_at_random(
     disparity: SimulatedDisparity, seeds: Sequence[int], *, draws: int, permutations: int
 ) -> Iterator[Outcome]:
-    """One table of the world, its images given to groups of the same sizes at random in each run."""
+    """Outcomes of one drawn table whose images are assigned to groups of the same sizes at random for each seed."""
     return regroup_at_random(disparity.table(0), seeds, draws=draws, permutations=permutations)
 
 
 def regroup_at_random(table: pd.DataFrame, seeds: Sequence[int], *, draws: int, permutations: int) -> Iterator[Outcome]:
-    """A table, its images given to groups of the same sizes at random in each run."""
-    for run in seeds:
-        shuffled = np.random.default_rng([run, 6]).permutation(table["group"].to_numpy())
+    """Outcomes of a table whose images are assigned to groups of the same sizes at random for each seed."""
+    for seed in seeds:
+        shuffled = np.random.default_rng([seed, 6]).permutation(table["group"].to_numpy())
         pseudo = table.assign(group=shuffled).sort_values("group", kind="stable")
-        yield analyse_table(pseudo, 0.0, draws=draws, permutations=permutations, seed=run)
+        yield analyse_table(pseudo, 0.0, draws=draws, permutations=permutations, seed=seed)
 
 
 def _group_value(group: str, scores: pd.Series) -> GroupValue:

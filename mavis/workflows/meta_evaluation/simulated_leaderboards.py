@@ -1,7 +1,7 @@
-"""Simulated leaderboards: methods whose quality is planted, scored on images that are harder or easier for all.
+"""Simulated leaderboards: methods of planted quality, scored on images that are harder or easier for all of them.
 
-A method's score on an image is its quality, moved by how hard the image is and by noise of its own; the control that
-has skill 0 scores around 0, and 1 is the best there is, so that a method's overall skill is its quality.
+A method's score on an image is its quality plus the image's difficulty plus independent noise. The control with skill 0
+scores around 0 and the best possible score is 1, so a method's overall skill is its quality.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ VALIDITY = Validity(
 
 
 def build_protocol(**decide: object) -> Protocol:
-    """Rules under which all of these metrics decide."""
+    """A protocol under which all of these metrics decide; ``decide`` replaces values of that section."""
     return parse_protocol(
         {
             "protocol": "simulated",
@@ -77,15 +77,15 @@ def build_protocol(**decide: object) -> Protocol:
 
 @dataclass(frozen=True)
 class SimulatedLeaderboard:
-    """Who takes part, and how well they really do.
+    """Methods and their true quality.
 
     Attributes:
-        quality: per method.
-        images_per_group: per group.
-        n_groups: how many.
+        quality: true quality per method.
+        images_per_group: images per group.
+        n_groups: number of groups.
         noise: standard deviation of a method's scores on one image.
-        difficulty: standard deviation of what all methods share on an image.
-        shifts: per (method, metric, group) what is added to its quality; "" is every group.
+        difficulty: standard deviation of the part of a score that all methods share on an image.
+        shifts: amount added to the quality, by (method, metric, group); group "" stands for all groups.
     """
 
     quality: Mapping[str, float]
@@ -97,7 +97,7 @@ class SimulatedLeaderboard:
 
     @property
     def quality_with_control(self) -> dict[str, float]:
-        """The control that has skill 0 too."""
+        """Quality per explainer, the control with skill 0 included."""
         return {"random": 0.0, **self.quality}
 
     @property
@@ -109,14 +109,14 @@ class SimulatedLeaderboard:
     def scores(self, seed: int) -> pd.DataFrame:
         """One row per image, explainer and metric."""
         table, parts = self.table, []
-        for place, metric in enumerate(METRICS):
-            hard = np.random.default_rng([seed, 1, place]).normal(0, self.difficulty, len(table))
+        for number, metric in enumerate(METRICS):
+            difficulty = np.random.default_rng([seed, 1, number]).normal(0, self.difficulty, len(table))
             for name, quality in self.quality_with_control.items():
-                own = np.random.default_rng([seed, 2, place, *name.encode()]).normal(0, self.noise, len(table))
-                value = quality + own + (hard if name != "random" else 0)
-                for (who, what, where), by in self.shifts.items():
-                    if (who, what) == (name, metric):
-                        value = value + by * ((table["race"] == where) | (where == "")).to_numpy()
+                noise = np.random.default_rng([seed, 2, number, *name.encode()]).normal(0, self.noise, len(table))
+                value = quality + noise + (difficulty if name != "random" else 0)
+                for (method, shifted_metric, group), shift in self.shifts.items():
+                    if (method, shifted_metric) == (name, metric):
+                        value = value + shift * ((table["race"] == group) | (group == "")).to_numpy()
                 parts.append(pd.DataFrame({"image": table.index, "explainer": name, "metric": metric, "value": value}))
         return pd.concat(parts, ignore_index=True).assign(status="ok", model="m")
 
@@ -128,15 +128,15 @@ def simulate_evidence(
     roles: Mapping[str, Role] = MappingProxyType({}),
     metrics: Mapping[str, MetricTraits] = METRICS,
 ) -> Evidence:
-    """What is decided on; everybody without another role is a method that passed every gate."""
+    """Evidence for a decision; names without another role are methods that passed all gates."""
     table, scores = leaderboard.table, leaderboard.scores(seed)
-    counted = overall_score.deciding_metrics(protocol, list(metrics), {}, truth_verified=None)
-    standing = overall_score.build_score_table(scores, table, metrics, counted, protocol)
+    deciding = overall_score.deciding_metrics(protocol, list(metrics), {}, truth_verified=None)
+    score_table = overall_score.build_score_table(scores, table, metrics, deciding, protocol)
     return Evidence(
         entries=tuple(
             entry(name, {"random": "control", **roles}.get(name, "method")) for name in leaderboard.quality_with_control
         ),
-        score_table=standing,
+        score_table=score_table,
         validity=VALIDITY,
         group_counts={str(name): int(n) for name, n in table["race"].value_counts().items()},
     )
@@ -157,6 +157,6 @@ def entry(name: str, role: Role) -> ExplainerEntry:
 
 
 def simulate_comparison(leaderboard: SimulatedLeaderboard, seed: int, protocol: Protocol) -> Comparison:
-    """What the scores of one run say."""
-    found = simulate_evidence(leaderboard, seed, protocol)
-    return comparison.compare_eligible(found.score_table, found.eligible, dict(found.group_counts), protocol)
+    """Comparison of the eligible methods in one run."""
+    evidence = simulate_evidence(leaderboard, seed, protocol)
+    return comparison.compare_eligible(evidence.score_table, evidence.eligible, dict(evidence.group_counts), protocol)

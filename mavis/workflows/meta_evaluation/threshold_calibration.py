@@ -1,4 +1,4 @@
-"""The protocol's numbers that no paper gives, each beside what was measured on embedded faces."""
+"""Calibration of the protocol's thresholds that no paper gives: each with its measurements on embedded faces."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -22,7 +22,7 @@ from mavis.workflows.meta_evaluation.results import Check, Threshold, finite_val
 from mavis.workflows.meta_evaluation.scoring import CHUNK_SIZE, Subject, load_subject, score_maps
 
 POWER_FACTOR = float(scipy_stats.norm.ppf(0.975) + scipy_stats.norm.ppf(0.8))
-"""Standard errors that a difference must have to be found in 80 of 100 runs at .05, two-sided."""
+"""Size of a difference, in standard errors, that 80 of 100 two-sided tests at .05 find."""
 
 N_RANDOM_RANKINGS = 5000
 
@@ -33,19 +33,19 @@ def calibrate_thresholds(
     """Every threshold that the specification calls a judgement.
 
     Args:
-        bench: the tables.
-        checks: what the tests found.
+        bench: the score tables.
+        checks: results of the tests.
         retrained_model: a folder with the trained model from another seed; without one the biased model stands for it.
-        command: what makes these figures again.
+        command: the command that repeats the measurement.
     """
-    make = [
+    rows = [
         _randomisation_row(bench, retrained_model),
         _replicate_row(bench),
         *_margin_rows(bench),
         *_sample_size_rows(bench),
     ]
-    make += [_tau_row(bench, checks), _concordance_row(bench), _headroom_row(bench)]
-    for name, value, measured, verdict in make:
+    rows += [_tau_row(bench, checks), _concordance_row(bench), _headroom_row(bench)]
+    for name, value, measured, verdict in rows:
         yield Threshold(threshold=name, value=value, measured=finite_values(measured), command=command, verdict=verdict)
 
 
@@ -53,25 +53,27 @@ ThresholdRow = tuple[str, float, Mapping[str, float], str]
 
 
 def _randomisation_row(bench: Bench, retrained_model: Path | None) -> ThresholdRow:
-    """G3: what two trainings of one model have in common is more than a randomised one may have."""
+    """G3: similarity of maps to those of a second training, and to those of a randomised model."""
     bench.notify("thresholds: trained twins and randomised models")
-    on = bench.reexplained_subject
-    other, name = _second_model(on, retrained_model)
-    alike = {method: _map_similarity(bench, on, other, method) for method in (*bench.sizes.methods, "sobel")}
-    parts = [bench.explainer(name) for name in (*bench.sizes.methods, "sobel")]
-    random = score_maps(on, parts, {"mprt": {"repeats": 1}}, grid=bench.protocol.grid, variants=True)
-    measured = {f"twins ({name}): {m}": value for m, value in alike.items()}
-    measured |= {f"randomised: {p.name}": random.mean(p.name, "mprt") for p in parts}
+    subject = bench.reexplained_subject
+    second_model, name = _second_model(subject, retrained_model)
+    similarities = {
+        method: _map_similarity(bench, subject, second_model, method) for method in (*bench.sizes.methods, "sobel")
+    }
+    components = [bench.explainer(name) for name in (*bench.sizes.methods, "sobel")]
+    scores = score_maps(subject, components, {"mprt": {"repeats": 1}}, grid=bench.protocol.grid, variants=True)
+    measured = {f"twins ({name}): {method}": value for method, value in similarities.items()}
+    measured |= {f"randomised: {component.name}": scores.mean(component.name, "mprt") for component in components}
     limit = bench.protocol.gates.randomisation.max
-    over = [m for m in bench.sizes.methods if random.mean(m, "mprt") > limit]
-    above = [m for m in bench.sizes.methods if random.mean(m, "mprt") > alike[m]]
+    exceeding = [method for method in bench.sizes.methods if scores.mean(method, "mprt") > limit]
+    unseparated = [method for method in bench.sizes.methods if scores.mean(method, "mprt") > similarities[method]]
     verdict = (
-        f"an edge detector has 1 and no method's randomised maps are beyond {limit:g}" if not over
-        else f"beyond {limit:g} when randomised: {', '.join(over)}"
+        f"an edge detector has 1 and no method's randomised maps are beyond {limit:g}" if not exceeding
+        else f"beyond {limit:g} when randomised: {', '.join(exceeding)}"
     )  # fmt: skip
     verdict += (
-        "; every method is less like its randomised map than like its twin's" if not above
-        else f"; as like the randomised map as the twin's: {', '.join(above)}"
+        "; every method is less like its randomised map than like its twin's" if not unseparated
+        else f"; as like the randomised map as the twin's: {', '.join(unseparated)}"
     )  # fmt: skip
     return "gates.randomisation.max", limit, measured, verdict
 
@@ -86,13 +88,15 @@ def _second_model(subject: Subject, folder: Path | None) -> tuple[Model, str]:
 
 def _map_similarity(bench: Bench, subject: Subject, second_model: Model, method: str) -> float:
     """Mean Spearman of absolute cell values of two models' maps of the same classes."""
-    part = bench.explainer(method)
+    component = bench.explainer(method)
     targets = torch.tensor(subject.predictions["predicted"].to_numpy())
     cells = []
     for model in (subject.model, second_model):
-        run = Pass(model, subject.load(subject.ids), subject.data.mean, subject.seed, CHUNK_SIZE)
+        model_pass = Pass(model, subject.load(subject.ids), subject.data.mean, subject.seed, CHUNK_SIZE)
         cells.append(
-            Maps.from_values(reference_maps.cache_map(part)(run, targets)[:, 0], bench.protocol.grid).cells.abs()
+            Maps.from_values(
+                reference_maps.cache_map(component)(model_pass, targets)[:, 0], bench.protocol.grid
+            ).cells.abs()
         )
     return float(np.nanmean(spearman(*cells).numpy()))
 
@@ -100,14 +104,14 @@ def _map_similarity(bench: Bench, subject: Subject, second_model: Model, method:
 def _replicate_row(bench: Bench) -> ThresholdRow:
     bench.notify("thresholds: two seeds of one method")
     names = [name for name in bench.sizes.methods if bench.explainer(name).traits.stochastic]
-    parts = [bench.explainer(name) for name in (*names, "random")]
-    found = score_maps(
-        bench.reexplained_subject, parts, {"replicate_agreement": {}}, grid=bench.protocol.grid, variants=True
+    components = [bench.explainer(name) for name in (*names, "random")]
+    scores = score_maps(
+        bench.reexplained_subject, components, {"replicate_agreement": {}}, grid=bench.protocol.grid, variants=True
     )
-    measured = {p.name: found.mean(p.name, "replicate_agreement") for p in parts}
+    measured = {component.name: scores.mean(component.name, "replicate_agreement") for component in components}
     limit = 0.8 if bench.protocol.gates.determinism is None else bench.protocol.gates.determinism.min
-    kept = [name for name in names if measured[name] >= limit]
-    verdict = f"at or above: {', '.join(kept) or 'none'}; random maps far below"
+    stable = [name for name in names if measured[name] >= limit]
+    verdict = f"at or above: {', '.join(stable) or 'none'}; random maps far below"
     return "gates.determinism.min", limit, measured, verdict
 
 
@@ -119,34 +123,36 @@ def score_spread(bench: Bench) -> tuple[float, float]:
 
 
 def _margin_rows(bench: Bench) -> Iterator[ThresholdRow]:
-    """Differences that a run of the protocol's size can tell from nothing."""
+    """Differences that a run of the protocol's size can distinguish from zero."""
     paired, single = score_spread(bench)
     target = bench.protocol.data.n_per_group.target
     n = target * len(bench.faces_subject.data.classes)
-    two = 2 * paired / n**0.5
-    measured = {"SD of paired differences": paired, "images": float(n), "two standard errors": two}
+    two_errors = 2 * paired / n**0.5
+    measured = {"SD of paired differences": paired, "images": float(n), "two standard errors": two_errors}
     for name, value in (
         ("decide.rope", bench.protocol.decide.rope),
         ("gates.controls.margin", bench.protocol.gates.controls.margin),
     ):
-        fits = "two standard errors are below it" if two <= value else "a run of this size cannot resolve it"
-        yield name, value, measured, fits
+        verdict = "two standard errors are below it" if two_errors <= value else "a run of this size cannot resolve it"
+        yield name, value, measured, verdict
     claim, margin = bench.protocol.disparity.claim, bench.protocol.disparity.equivalence
     error = single * (2 / target) ** 0.5
-    reach = {"SD of scores": single, "images of a group": float(target), "standard error of a gap": error}
+    measured_gap = {"SD of scores": single, "images of a group": float(target), "standard error of a gap": error}
     yield (
-        "disparity.claim", claim, reach | {"smallest gap found with power .8": POWER_FACTOR * error + claim},
+        "disparity.claim", claim, measured_gap | {"smallest gap found with power .8": POWER_FACTOR * error + claim},
         "a margin against trifles, not against noise: noise is what the interval is for",
     )  # fmt: skip
-    half = float(scipy_stats.norm.ppf(0.95)) * error
+    half_interval = float(scipy_stats.norm.ppf(0.95)) * error
     verdict = (
-        "reachable: the 90 % interval of no gap fits in" if half < margin else "not reachable at this n: more images"
+        "reachable: the 90 % interval of no gap fits in"
+        if half_interval < margin
+        else "not reachable at this n: more images"
     )
-    yield "disparity.equivalence", margin, reach | {"half a 90 % interval": half}, verdict
+    yield "disparity.equivalence", margin, measured_gap | {"half a 90 % interval": half_interval}, verdict
 
 
 def _sample_size_rows(bench: Bench) -> Iterator[ThresholdRow]:
-    """Images that separate the methods, and the differences that they show."""
+    """Images that separate the methods, and the differences that such numbers detect."""
     _, single = score_spread(bench)
     needed = {label: images_needed(score_matrix(bench, label)[1]) for label in bench.labels()}
     sizes = bench.protocol.data.n_per_group
@@ -163,29 +169,29 @@ def _sample_size_rows(bench: Bench) -> Iterator[ThresholdRow]:
 
 
 def _tau_row(bench: Bench, checks: tuple[Check, ...]) -> ThresholdRow:
-    found = {
+    taus = {
         str(c.metric): float("nan") if c.value is None else c.value
         for c in checks
         if c.id == "M7" and c.statistic.startswith("mean Kendall")
     }
     limit = bench.protocol.sensitivity.min_tau if bench.protocol.sensitivity else 0.7
-    below = [m for m, tau in found.items() if not tau >= limit]
-    return "sensitivity.min_tau", limit, found, f"below it: {', '.join(below) or 'none'}"
+    below = [m for m, tau in taus.items() if not tau >= limit]
+    return "sensitivity.min_tau", limit, taus, f"below it: {', '.join(below) or 'none'}"
 
 
 def _concordance_row(bench: Bench) -> ThresholdRow:
-    """R5: how alike the deciding metrics rank the methods, against rankings drawn at random."""
+    """R5: concordance of the deciding metrics' rankings of the methods, against random rankings."""
     methods, labels = bench.sizes.methods, bench.labels()
     means = np.array([[bench.sign(m) * score_matrix(bench, m)[0].mean(e, m) for e in methods] for m in labels])
-    kept = means[~np.isnan(means).any(axis=1)]
-    w = kendall_w(rank_rows(kept, higher_is_better=True))
+    complete = means[~np.isnan(means).any(axis=1)]
+    w = kendall_w(rank_rows(complete, higher_is_better=True))
     faithful = [k for k, m in enumerate(labels) if bench.traits(m).category == "faithfulness"]
-    own = kendall_w(rank_rows(means[faithful], higher_is_better=True))
-    chance = float(np.quantile(random_concordances(len(kept), len(methods), bench.seed), 0.95))
+    w_faithfulness = kendall_w(rank_rows(means[faithful], higher_is_better=True))
+    chance = float(np.quantile(random_concordances(len(complete), len(methods), bench.seed), 0.95))
     limit = bench.protocol.decide.min_concordance
     measured = {
         "W of the deciding metrics": w,
-        "W of the faithfulness metrics": own,
+        "W of the faithfulness metrics": w_faithfulness,
         "95th percentile by chance": chance,
     }
     verdict = f"rankings at random reach {chance:.2f} in one of 20 cases; the metrics have {w:.2f}"
@@ -193,7 +199,7 @@ def _concordance_row(bench: Bench) -> ThresholdRow:
 
 
 def random_concordances(n_metrics: int, n_methods: int, seed: int) -> Floats:
-    """Kendall's W of rankings drawn at random."""
+    """Kendall's W of ``n_metrics`` random rankings of ``n_methods``, `N_RANDOM_RANKINGS` values."""
     generator = np.random.default_rng([seed, 5])
     ranks = generator.random((N_RANDOM_RANKINGS, n_metrics, n_methods)).argsort(axis=2) + 1.0
     totals = ranks.sum(axis=1)
@@ -202,21 +208,25 @@ def random_concordances(n_metrics: int, n_methods: int, seed: int) -> Floats:
 
 
 def _headroom_row(bench: Bench) -> ThresholdRow:
-    """Below the limit a score is noise divided by next to nothing; how many images that costs."""
+    """Share of images that the minimum headroom leaves without a score.
+
+    Below it a score divides noise by a difference close to zero.
+    """
     label = bench.protocol.decide.imputers[0]
-    least = float(bench.protocol.metrics[label].get("min_headroom", 0.1))
-    on = replace(bench.faces_subject)
-    asked_of = {
-        f"nsrg@{limit:g}": {**bench.protocol.metrics[label], "min_headroom": limit} for limit in (0.01, least, 0.3)
+    min_headroom = float(bench.protocol.metrics[label].get("min_headroom", 0.1))
+    subject = replace(bench.faces_subject)
+    metric_params = {
+        f"nsrg@{limit:g}": {**bench.protocol.metrics[label], "min_headroom": limit}
+        for limit in (0.01, min_headroom, 0.3)
     }
-    found = score_maps(on, [bench.explainer("random")], asked_of, grid=bench.protocol.grid)
+    scores = score_maps(subject, [bench.explainer("random")], metric_params, grid=bench.protocol.grid)
     measured: dict[str, float] = {}
-    for key in asked_of:
-        values = found.values("random", key)
+    for key in metric_params:
+        values = scores.values("random", key)
         measured[f"share without a score at {key.partition('@')[2]}"] = float(np.isnan(values).mean())
         measured[f"SD of random maps at {key.partition('@')[2]}"] = float(np.nanstd(values))
-    lost = measured[f"share without a score at {least:g}"]
-    verdict = f"{lost:.0%} of the images have no score at it" + (
-        ", within R10" if lost <= bench.protocol.decide.max_undefined else ", beyond R10"
+    undefined = measured[f"share without a score at {min_headroom:g}"]
+    verdict = f"{undefined:.0%} of the images have no score at it" + (
+        ", within R10" if undefined <= bench.protocol.decide.max_undefined else ", beyond R10"
     )
-    return "metrics.nsrg.min_headroom", least, measured, f"{verdict}; {TRAINED}"
+    return "metrics.nsrg.min_headroom", min_headroom, measured, f"{verdict}; {TRAINED}"
