@@ -97,7 +97,7 @@ def analyse_table(table: pd.DataFrame, planted_gap: float, *, draws: int, permut
     """Findings of `gaps.group_gap` in one table; persons are passed on where several images show the same one.
 
     Raises:
-        BadParameter: fewer than two groups are large enough to be compared.
+        BadParameter: the table has fewer than two groups.
     """
     images = table.rename(columns={"confidence": "probability"})
     images.index = pd.Index([f"{position:05d}" for position in range(len(images))], name="image")
@@ -113,7 +113,7 @@ def analyse_table(table: pd.DataFrame, planted_gap: float, *, draws: int, permut
         column=gaps.ScoreColumn(compares_pairs=True),
     )
     if gap is None:
-        raise BadParameter("A simulated table needs at least two groups of ten images; this one has fewer.")
+        raise BadParameter(f"A simulated table needs at least two groups; it has {table['group'].nunique()}.")
     ends = next(
         pair for pair in gap.pairs if (pair.first, pair.second) == (table["group"].iloc[0], table["group"].iloc[-1])
     )
