@@ -176,6 +176,8 @@ def _trait_cells(kind: Kind, traits: dict[str, Any]) -> dict[str, str]:
             "chance": "" if traits["chance"] is None else f"{traits['chance']:g}",
             "needs": ", ".join([*traits["needs"], *(word for word in ("truth", "rerender") if traits[word])]),
         }
+    if kind is Kind.datasets:
+        return {"options": ", ".join(traits["options"]) or "none"}
     return {}
 
 

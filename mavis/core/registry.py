@@ -15,7 +15,7 @@ import pkgutil
 import sys
 import tomllib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property, partial
@@ -24,7 +24,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mavis.core.errors import BadParameter, MavisError, UnknownName
-from mavis.core.traits import Category, ExplainerTraits, MetricTraits, PlainTraits, Pooling, Role
+from mavis.core.traits import (
+    DATASET_OPTIONS,
+    Category,
+    DatasetTraits,
+    ExplainerTraits,
+    MetricTraits,
+    PlainTraits,
+    Pooling,
+    Role,
+)
 from mavis.core.types import Capability
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
@@ -214,9 +223,26 @@ def model(name: str, *, about: str = "") -> Callable[[Factory], Factory]:
     return _register_as(models, name, PlainTraits(about=about))
 
 
-def dataset(name: str, *, about: str = "") -> Callable[[Factory], Factory]:
-    """Registers a data set factory: parameters -> `Dataset`. Its parameter ``target`` chooses the label."""
-    return _register_as(datasets, name, PlainTraits(about=about))
+def dataset(name: str, *, about: str = "", options: Sequence[str] | None = None) -> Callable[[Factory], Factory]:
+    """Registers a data set factory: parameters -> `Dataset`.
+
+    Args:
+        name: the name it will have.
+        about: one line on what it is.
+        options: the parameters that a user sets by name, of `DATASET_OPTIONS`; by default those that the factory's
+            signature has.
+
+    Raises:
+        UnknownName: no such option.
+        MavisError: the factory has no parameter of an option's name.
+    """
+
+    def decorate(factory: Factory) -> Factory:
+        return _register_as(datasets, name, _dataset_traits(name, factory, {"about": about, "options": options}))(
+            factory
+        )
+
+    return decorate
 
 
 def imputer(name: str, *, about: str = "", rerender: bool = False) -> Callable[[Factory], Factory]:
@@ -294,8 +320,10 @@ def register_plugin(
     """
     if kind not in REGISTRIES:
         raise UnknownName("kind of plug-in", kind, REGISTRIES)
-    registry = REGISTRIES[kind]
-    registry.add(name, registry.adapt(import_factory(factory)), _parse_traits(kind, name, dict(traits or {})), origin)
+    registry, values = REGISTRIES[kind], dict(traits or {})
+    adapted = registry.adapt(import_factory(factory))
+    parsed = _dataset_traits(name, adapted, values) if kind == "dataset" else _parse_traits(kind, name, values)
+    registry.add(name, adapted, parsed, origin)
 
 
 def import_factory(path: str) -> Callable[..., Any]:
@@ -320,9 +348,33 @@ def import_factory(path: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
+def _dataset_traits(name: str, factory: Callable[..., Any], values: dict[str, Any]) -> Any:
+    """The traits of a data set; options that are not declared are those that the factory's signature has.
+
+    Raises:
+        UnknownName, MavisError: see `dataset`.
+    """
+    parameters = inspect.signature(factory).parameters
+    options = values.get("options")
+    if options is None:
+        options = [option for option in DATASET_OPTIONS if option in parameters]
+    elif isinstance(options, str):  # mavis register --trait options=root,target
+        options = options.split(",")
+    traits = _parse_traits("dataset", name, {**values, "options": tuple(options)})
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    for option in traits.options:
+        if option not in parameters and not takes_any:
+            raise MavisError(
+                f"The dataset '{name}' declares the option '{option}', but its factory has no such parameter; "
+                f"it takes: {', '.join(parameters) or 'none'}."
+            )
+    return traits
+
+
 def _parse_traits(kind: str, name: str, values: dict[str, Any]) -> Any:
     """The traits of a registration from their plain values."""
-    traits_class: Any = {"explainer": ExplainerTraits, "metric": MetricTraits}.get(kind, PlainTraits)
+    classes: Any = {"explainer": ExplainerTraits, "metric": MetricTraits, "dataset": DatasetTraits}
+    traits_class = classes.get(kind, PlainTraits)
     if kind in ("explainer", "metric"):
         values.setdefault("source", "registered by the user")
         if "needs" in values:

@@ -103,9 +103,35 @@ class MetricTraits:
             raise MavisError(f"higher_is_better must be true, false or none, got {self.higher_is_better!r}.")
 
 
+DATASET_OPTIONS = ("root", "split", "target", "size", "recipe")
+"""Parameters of data set factories that a user sets by name.
+
+``root`` is the path in ``--data NAME:PATH``; ``split``, ``target`` and ``recipe`` are the command line's ``--split``,
+``--target`` and ``--recipe``; ``size`` is the side of the images in pixels, the model's where it has one.
+"""
+
+
+@dataclass(frozen=True)
+class DatasetTraits:
+    """Declaration of a data set.
+
+    Attributes:
+        about: one line on what it is.
+        options: those of `DATASET_OPTIONS` that its factory takes.
+    """
+
+    about: str = ""
+    _: KW_ONLY
+    options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for option in self.options:
+            _check_choice("option of a data set", option, DATASET_OPTIONS)
+
+
 @dataclass(frozen=True)
 class PlainTraits:
-    """What a model, data set or imputer declares.
+    """What a model or imputer declares.
 
     Attributes:
         about: one line on what it is.

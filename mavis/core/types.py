@@ -123,25 +123,32 @@ class ReferenceImages:
 class Dataset(Protocol):
     """Labelled images with group annotations.
 
+    The members without a default are required. A subclass inherits the defaults of the others; a data set that is no
+    subclass gets them where MAVIS opens it (`mavis.datasets.loading.open.complete_dataset`).
+
     Attributes:
         name: as registered, with its options if any.
         target: the attribute that is the label, e.g. ``"race"``.
         classes: names of the label's values; a label is an index into them.
         attributes: per group attribute its group names, in the order in which they are to be shown.
-        mean: ``(3,)`` float32, the data set's mean colour: a constant of the data set, whatever is sampled from it.
+        mean: ``(3,)`` float32 in [0,1], the data set's mean colour: a constant of the data set, whatever is sampled
+            from it. A ``functools.cached_property`` where it is expensive to compute.
         provenance: one sentence on who assigned the labels and how.
+        notes: one sentence each on rows that were repaired or left out; printed in the report.
+        identity: the column of `table` that names the person shown, if the data have one. A protocol that clusters
+            images by person names this column as its ``data.identity``.
+        has_parts: true where batches carry face parts (`Batch.parts`).
     """
 
     name: str
     target: str
     classes: tuple[str, ...]
     attributes: Mapping[str, tuple[str, ...]]
+    mean: Tensor
     provenance: str
-
-    @property
-    def mean(self) -> Tensor:
-        """``(3,)`` float32 in [0,1]; an attribute, or a property where it costs something to know."""
-        ...
+    notes: tuple[str, ...] = ()
+    identity: str | None = None
+    has_parts: bool = False
 
     def table(self) -> pd.DataFrame:
         """One row per image: ``id`` (index), ``label`` (int), a column per group attribute. Decodes nothing."""
@@ -152,12 +159,16 @@ class Dataset(Protocol):
         ...
 
     def unreadable(self, ids: Sequence[str]) -> Mapping[str, str]:
-        """Per id that cannot be loaded, why."""
+        """The ids that cannot be loaded, each with its reason."""
         ...
 
     def revision(self, ids: Sequence[str]) -> str:
         """Hash of the content (pixels, labels, groups) of these images."""
         ...
+
+    def cues(self, ids: Sequence[str]) -> Sequence[int] | None:  # noqa: ARG002
+        """Per image the class that its planted cue speaks for, -1 without one; None where the data carry no cues."""
+        return None
 
 
 @dataclass(frozen=True)

@@ -32,14 +32,18 @@ PROVENANCE = (
     "not what the persons say of themselves."
 )
 DATE_AGES = {("mar", 9): "3-9", ("sep", 3): "3-9", ("oct", 19): "10-19", ("oct", 10): "10-19", ("oct", 1): "10-19"}
-"""The age groups that a spreadsheet takes for dates: day and month, or October 2019 and its first day."""
+"""Age groups that a spreadsheet turned into dates: month and day, or October 2019 and its first day."""
 
 
-@dataset("fairface", about="faces with perceived race, gender and age, in FairFace's own folder layout")
+@dataset(
+    "fairface",
+    about="faces with perceived race, gender and age, in FairFace's own folder layout",
+    options=("root", "target", "split", "size"),
+)
 def fairface(root: str | Path, target: str = "race", split: str = "val", size: int = 64) -> LabelledImages:
     """FairFace or a part of it, from a folder on this machine.
 
-    Rows without an image are left out and ages that a spreadsheet turned into dates are repaired; ``notes`` says so.
+    Rows without an image are left out and ages that a spreadsheet turned into dates are repaired; ``notes`` lists both.
 
     Args:
         root: the folder with ``fairface_label_<split>.csv`` and the images.
@@ -56,11 +60,11 @@ def fairface(root: str | Path, target: str = "race", split: str = "val", size: i
     check_size(size)
     folder = Path(root).expanduser()
     path = _table_path(folder, split)
-    written = _read_rows(path)
-    named = _drop_duplicates(path, written)
-    rows = _rows_with_images(folder, path, named)
+    raw_rows = _read_rows(path)
+    unique_rows = _drop_duplicates(path, raw_rows)
+    rows = _rows_with_images(folder, path, unique_rows)
     groups = pd.DataFrame([row.groups for row in rows], index=pd.Index([row.file for row in rows], name="id"))
-    notes = tuple(_notes(path, written, named, rows))
+    notes = tuple(_notes(path, raw_rows, unique_rows, rows))
     return LabelledImages(f"fairface:{root}:{split}", target, ATTRIBUTES, PROVENANCE, folder, groups, size, notes)
 
 
@@ -82,8 +86,8 @@ def _check_choice(option: str, value: str, choices: Iterable[str]) -> None:
 
 
 def _suggestion(word: str, choices: Iterable[str], cutoff: float = 0.6) -> str:
-    near = difflib.get_close_matches(str(word).lower(), list(choices), n=1, cutoff=cutoff)
-    return f" (did you mean '{near[0]}'?)" if near else ""
+    matches = difflib.get_close_matches(str(word).lower(), list(choices), n=1, cutoff=cutoff)
+    return f" (did you mean '{matches[0]}'?)" if matches else ""
 
 
 def _table_path(folder: Path, split: str) -> Path:
@@ -91,10 +95,10 @@ def _table_path(folder: Path, split: str) -> Path:
         raise DataError(f"There is no folder '{folder}'; expected one with fairface_label_{split}.csv and {split}/.")
     path = folder / f"fairface_label_{split}.csv"
     if not path.is_file():
-        there = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir() if not p.name.startswith("."))
-        shown = ", ".join(there[:8]) + (f" and {len(there) - 8} more" if len(there) > 8 else "")
+        entries = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir() if not p.name.startswith("."))
+        listing = ", ".join(entries[:8]) + (f" and {len(entries) - 8} more" if len(entries) > 8 else "")
         raise DataError(
-            f"'{folder}' has no {path.name}; there is: {shown or 'nothing'}. Give the folder that holds it."
+            f"'{folder}' has no {path.name}; there is: {listing or 'nothing'}. Give the folder that holds it."
         )
     return path
 
@@ -112,29 +116,29 @@ def _read_rows(path: Path) -> list[_Row]:
 
 
 def _column_indices(path: Path, header: list[str]) -> dict[str, int]:
-    """Where the needed columns are."""
+    """Index of each needed column by its name."""
     names = ["file" if name.strip() == "file_name" else name.strip() for name in header]
     for needed in ("file", *ATTRIBUTES):
         if needed not in names:
-            there = ", ".join(names) or "none"
-            raise DataError(f"{path} has no column '{needed}'{_suggestion(needed, names)}; its columns are: {there}.")
+            columns = ", ".join(names) or "none"
+            raise DataError(f"{path} has no column '{needed}'{_suggestion(needed, names)}; its columns are: {columns}.")
     return {needed: names.index(needed) for needed in ("file", *ATTRIBUTES)}
 
 
 def _parse_row(path: Path, line: int, columns: Mapping[str, int], cells: list[str]) -> _Row:
     values = {name: cells[i].strip() if i < len(cells) else "" for name, i in columns.items()}
-    written, values["age"] = values["age"], _repair_age(values["age"])
-    for attribute, known in ATTRIBUTES.items():
-        if values[attribute] not in known:
-            got, allowed = values[attribute] or "nothing", ", ".join(known)
+    raw_age, values["age"] = values["age"], _repair_age(values["age"])
+    for attribute, choices in ATTRIBUTES.items():
+        if values[attribute] not in choices:
+            got, allowed = values[attribute] or "nothing", ", ".join(choices)
             raise DataError(
                 f"{path}, line {line} ({values['file']}): {attribute} is '{got}'; expected one of {allowed}."
             )
-    return _Row(line, values["file"], {attribute: values[attribute] for attribute in ATTRIBUTES}, written)
+    return _Row(line, values["file"], {attribute: values[attribute] for attribute in ATTRIBUTES}, raw_age)
 
 
 def _repair_age(text: str) -> str:
-    """The age group that was meant: ``9-Mar`` and ``Sep-03`` are 3-9, ``19-Oct`` is 10-19, ``70+`` is more than 70."""
+    """The intended age group: ``9-Mar`` and ``Sep-03`` are 3-9, ``19-Oct`` is 10-19, ``70+`` is more than 70."""
     if text == "70+":
         return "more than 70"
     date = re.fullmatch(r"(\d{1,2})[- ]([a-z]{3})|([a-z]{3})[- ](\d{1,2})", text.lower())
@@ -145,14 +149,18 @@ def _repair_age(text: str) -> str:
 
 
 def _drop_duplicates(path: Path, rows: list[_Row]) -> list[_Row]:
-    """The rows without repetitions of the same file."""
-    first: dict[str, _Row] = {}
+    """The rows, each file once.
+
+    Raises:
+        DataError: two rows of one file have different groups.
+    """
+    row_of_file: dict[str, _Row] = {}
     for row in rows:
-        seen = first.setdefault(row.file, row)
-        if seen.groups != row.groups:
-            said = f"{_group_names(seen)} (line {seen.line}) and {_group_names(row)} (line {row.line})"
-            raise DataError(f"{path} contradicts itself on '{row.file}': {said}; remove one of the two rows.")
-    return list(first.values())
+        first = row_of_file.setdefault(row.file, row)
+        if first.groups != row.groups:
+            labels = f"{_group_names(first)} (line {first.line}) and {_group_names(row)} (line {row.line})"
+            raise DataError(f"{path} contradicts itself on '{row.file}': {labels}; remove one of the two rows.")
+    return list(row_of_file.values())
 
 
 def _group_names(row: _Row) -> str:
@@ -160,27 +168,27 @@ def _group_names(row: _Row) -> str:
 
 
 def _rows_with_images(folder: Path, path: Path, rows: list[_Row]) -> list[_Row]:
-    there = _existing_files(folder, {str(PurePosixPath(row.file).parent) for row in rows})
-    kept = [row for row in rows if row.file in there]
-    if not kept:
-        first = f"the first, '{rows[0].file}', is not in '{folder}'" if rows else "the table has no rows"
-        raise DataError(f"None of the {len(rows)} images of {path} is there: {first}.")
-    return kept
+    files = _existing_files(folder, {str(PurePosixPath(row.file).parent) for row in rows})
+    rows_with_file = [row for row in rows if row.file in files]
+    if not rows_with_file:
+        reason = f"the first, '{rows[0].file}', is not in '{folder}'" if rows else "the table has no rows"
+        raise DataError(f"None of the {len(rows)} images of {path} is there: {reason}.")
+    return rows_with_file
 
 
 def _existing_files(folder: Path, parents: Iterable[str]) -> set[str]:
-    """Paths below ``folder`` of what these sub-folders hold; one listing is faster than a question per image."""
+    """Paths below ``folder`` of the files in these sub-folders; one listing is faster than a query per image."""
     folders = [PurePosixPath(parent) for parent in parents if (folder / parent).is_dir()]
     names = [parent / file.name for parent in folders for file in (folder / parent).iterdir()]
     return {str(name) for name in names if not is_companion(name.name)}
 
 
 def _notes(path: Path, raw_rows: list[_Row], unique_rows: list[_Row], rows: list[_Row]) -> Iterator[str]:
-    """One sentence each on what was repaired, and on which rows were left out."""
+    """One sentence each on repaired ages, repeated rows and rows without an image."""
     ages = Counter((row.raw_age, row.groups["age"]) for row in rows if row.raw_age != row.groups["age"])
     if ages:
-        how = ", ".join(f"'{as_written}' read as '{meant}' ({n})" for (as_written, meant), n in sorted(ages.items()))
-        yield f"Ages repaired in {path.name}: {how}."
+        repairs = ", ".join(f"'{raw_age}' read as '{age}' ({n})" for (raw_age, age), n in sorted(ages.items()))
+        yield f"Ages repaired in {path.name}: {repairs}."
     if len(raw_rows) > len(unique_rows):
         yield f"Rows of {path.name} left out because they repeat an earlier one: {len(raw_rows) - len(unique_rows)}."
     if len(unique_rows) > len(rows):

@@ -1,4 +1,4 @@
-"""Noise with four squares of even brightness: data on which hand-wired models of several parts are known exactly."""
+"""Noise with four squares of even brightness: data on which the use of several parts by a model is known exactly."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from torch import Tensor
 from mavis.core import hashing, seeding
 from mavis.core.errors import DataError, UnknownName
 from mavis.core.registry import dataset
-from mavis.core.types import PART_CODES, Batch
+from mavis.core.types import PART_CODES, Batch, Dataset
 
 PART_POSITIONS = {"eyes": (0, 0), "nose": (0, 1), "mouth": (1, 0), "ears": (1, 1)}
 """Per part the quarter of the image (row, column) in whose middle its square lies."""
@@ -22,9 +22,9 @@ TEXTURE_AMPLITUDE = 0.05
 CLASSES = {"shade": ("bright", "dark"), "side": ("left", "right")}
 
 
-@dataclass(frozen=True)
-class PlantedParts:
-    """See `planted_parts`."""
+@dataclass(eq=False)
+class PlantedParts(Dataset):
+    """Noise around four squares; see `planted_parts` for the arguments."""
 
     target: str
     reads: tuple[str, ...]
@@ -36,6 +36,7 @@ class PlantedParts:
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"label": (), "tint": ("a", "b")})
     mean: Tensor = field(default_factory=lambda: torch.full((3,), 0.5))
     provenance: str = "Drawn by a program; the labels are the numbers it drew with."
+    has_parts: bool = True
 
     def table(self) -> pd.DataFrame:
         """One row per image: ``id`` (index), ``label``, its name under the target's, ``tint``."""
@@ -50,7 +51,7 @@ class PlantedParts:
         for part in PART_POSITIONS:
             parts[self._part_slices(part)] = PART_CODES[part]
         return Batch(
-            images=torch.stack([self._draw_image(i, of) for i, of in zip(ids, levels, strict=True)]),
+            images=torch.stack([self._draw_image(i, level) for i, level in zip(ids, levels, strict=True)]),
             labels=torch.tensor([n % 2 for n in numbers]),
             ids=tuple(ids),
             groups={
@@ -60,16 +61,19 @@ class PlantedParts:
             parts=parts.expand(len(ids), -1, -1),
             regions=torch.stack([self._region(n % 2) for n in numbers]),
             rerender=lambda part, number: torch.stack(
-                [self._draw_image(i, self._redraw_part(i, of, part, number)) for i, of in zip(ids, levels, strict=True)]
+                [
+                    self._draw_image(i, self._redraw_part(i, level, part, number))
+                    for i, level in zip(ids, levels, strict=True)
+                ]
             ),
         )
 
     def unreadable(self, ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002
-        """None: nothing is read."""
+        """Always empty: every image can be drawn."""
         return {}
 
     def revision(self, ids: Sequence[str]) -> str:
-        """Hash of what decides the images."""
+        """Hash of the parameters and ids that decide the images."""
         return hashing.digest_json(
             ["planted_parts", 1, self.target, list(self.reads), self.size, self.seed, sorted(ids)]
         )
@@ -78,28 +82,27 @@ class PlantedParts:
         return f"planted_parts/{self.target}-{self.seed}/{number:06d}"
 
     def _bright_parts(self, label: int) -> dict[str, bool]:
-        """Which parts are bright; the ears of a shade have their own will, drawn with their level."""
+        """Per part whether it is bright; under ``shade`` the ears are drawn independently, with their level."""
         if self.target == "side":
             return {part: part in SIDE_PARTS[self.classes[label]] for part in PART_POSITIONS}
         return dict.fromkeys(PART_POSITIONS, label == 0)
 
     def _levels(self, name: str, number: int) -> dict[str, float]:
-        """Brightness of every part: 0.2 to 0.45 above or below grey."""
+        """Brightness of each part: 0.2 to 0.45 above or below grey."""
         stream, bright = seeding.make_generator(self.seed, name, "levels"), self._bright_parts(number % 2)
-        far = dict(
-            zip(PART_POSITIONS, (0.2 + 0.25 * torch.rand(len(PART_POSITIONS), generator=stream)).tolist(), strict=True)
-        )
+        distances = (0.2 + 0.25 * torch.rand(len(PART_POSITIONS), generator=stream)).tolist()
+        distance = dict(zip(PART_POSITIONS, distances, strict=True))
         if self.target == "shade":
             bright["ears"] = bool(torch.rand((), generator=stream) < 0.5)
-        return {part: 0.5 + far[part] if bright[part] else 0.5 - far[part] for part in PART_POSITIONS}
+        return {part: 0.5 + distance[part] if bright[part] else 0.5 - distance[part] for part in PART_POSITIONS}
 
     def _redraw_part(self, name: str, levels: Mapping[str, float], part: str, number: int) -> dict[str, float]:
-        """The levels with another one of one part, bright or dark; parts that are not there change nothing."""
+        """The levels with a new draw for one part, bright or dark; a part that is not in the image changes nothing."""
         if part not in PART_POSITIONS:
             return dict(levels)
         stream = seeding.make_generator(self.seed, name, part, f"draw {number}")
-        far, side = torch.rand(2, generator=stream).tolist()
-        return {**levels, part: 0.5 + (0.2 + 0.25 * far) * (1 if side < 0.5 else -1)}
+        distance, sign = torch.rand(2, generator=stream).tolist()
+        return {**levels, part: 0.5 + (0.2 + 0.25 * distance) * (1 if sign < 0.5 else -1)}
 
     def _draw_image(self, name: str, levels: Mapping[str, float]) -> Tensor:
         image = torch.rand((3, self.size, self.size), generator=seeding.make_generator(self.seed, name, "noise"))
@@ -115,11 +118,15 @@ class PlantedParts:
         return region
 
     def _part_slices(self, part: str) -> tuple[slice, slice]:
-        row, column = (place * self.size // 2 + self.size // 8 for place in PART_POSITIONS[part])
+        row, column = (quarter * self.size // 2 + self.size // 8 for quarter in PART_POSITIONS[part])
         return slice(row, row + self.size // 4), slice(column, column + self.size // 4)
 
 
-@dataset("planted_parts", about="noise with four squares as face parts, bright or dark; embedded")
+@dataset(
+    "planted_parts",
+    about="noise with four squares as face parts, bright or dark; embedded",
+    options=("target", "size"),
+)
 def planted_parts(
     target: str = "shade",
     *,
@@ -128,14 +135,14 @@ def planted_parts(
     count: int = 200,
     seed: int = 0,
 ) -> PlantedParts:
-    """For hand-wired models of several parts, which can be drawn anew; the noise between them is read by none.
+    """Data for hand-wired models of several parts, which can be drawn anew; no model reads the noise between them.
 
     Args:
-        target: ``shade``, whether eyes, nose and mouth are bright or dark (the ears go their own way); or ``side``, on
-            which side both parts are bright while the others are dark.
+        target: ``shade``: eyes, nose and mouth are all bright or all dark, the ears independently of them; or ``side``:
+            both parts on this side are bright and those on the other side are dark.
         reads: the parts that the model reads, which are the region under ``shade``.
         size: side in pixels, a multiple of 16.
-        count: how many images there are.
+        count: number of images.
         seed: of the noise and the levels.
     """
     if target not in CLASSES:

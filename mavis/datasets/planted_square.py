@@ -10,15 +10,15 @@ from torch import Tensor
 from mavis.core import hashing, seeding
 from mavis.core.errors import DataError, UnknownName
 from mavis.core.registry import dataset
-from mavis.core.types import Batch
+from mavis.core.types import Batch, Dataset
 
 _SHADES = ("bright", "dark")
 _TINTS = ("left", "right")
 
 
-@dataclass(frozen=True)
-class PlantedSquare:
-    """See `planted_square`."""
+@dataclass(eq=False)
+class PlantedSquare(Dataset):
+    """Noise around a flat square in the middle; see `planted_square` for the arguments."""
 
     size: int
     count: int
@@ -53,11 +53,11 @@ class PlantedSquare:
         )
 
     def unreadable(self, ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002
-        """None: nothing is read."""
+        """Always empty: every image can be drawn."""
         return {}
 
     def revision(self, ids: Sequence[str]) -> str:
-        """Hash of what decides the images."""
+        """Hash of the parameters and ids that decide the images."""
         return hashing.digest_json(["planted_square", 1, self.size, self.seed, sorted(ids)])
 
     def _id(self, number: int) -> str:
@@ -70,14 +70,18 @@ class PlantedSquare:
         return torch.where(region, level if number % 2 == 0 else 1 - level, noise)
 
 
-@dataset("planted_square", about="noise with one flat square in the middle, bright or dark; embedded")
+@dataset(
+    "planted_square",
+    about="noise with one flat square in the middle, bright or dark; embedded",
+    options=("target", "size"),
+)
 def planted_square(target: str = "shade", size: int = 64, count: int = 200, seed: int = 0) -> PlantedSquare:
-    """For hand-wired models: everything outside the square is noise that they do not read.
+    """Data for hand-wired models: everything outside the square is noise that they do not read.
 
     Args:
         target: only ``shade``.
         size: side in pixels, a multiple of 16.
-        count: how many images there are.
+        count: number of images.
         seed: of the noise.
     """
     if target != "shade":

@@ -1,4 +1,4 @@
-"""The embedded data set: synthetic faces, drawn when they are asked for; nothing is stored, nothing is downloaded."""
+"""The embedded data set: synthetic faces, drawn on demand; nothing is stored, nothing is downloaded."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 from mavis.core.errors import BadParameter, DataError
 from mavis.core.hashing import digest
 from mavis.core.registry import dataset
-from mavis.core.types import Batch
+from mavis.core.types import Batch, Dataset
 from mavis.datasets.synthetic.canvas import SIZE_RANGE
 from mavis.datasets.synthetic.drawing import Drawing, render_face
 from mavis.datasets.synthetic.parameters import LABELS, resample_part, sample_face, sample_labels
@@ -23,11 +23,11 @@ from mavis.datasets.synthetic.recipe import BALANCED, RECIPES, Recipe
 Split = Literal["train", "val", "eval"]
 
 DEFAULT_COUNTS: Mapping[str, int] = {"train": 14000, "val": 1400, "eval": 2100}
-"""Images of each split, unless another count is asked for."""
+"""Default number of images of each split."""
 
 SEED = 0
 DRAWING_VERSION = "1"
-"""Version of the drawing; raised whenever a pixel of any face moves."""
+"""Version of the drawing; raised whenever a pixel of any face changes."""
 
 MEAN_COLOURS: Mapping[str, tuple[float, float, float]] = {
     "balanced": (0.5549, 0.5093, 0.4722),
@@ -44,7 +44,11 @@ PROVENANCE = (
 )
 
 
-@dataset("synthetic_faces", about="Procedural faces with exact labels, part codes and re-rendering; embedded.")
+@dataset(
+    "synthetic_faces",
+    about="Procedural faces with exact labels, part codes and re-rendering; embedded.",
+    options=("target", "split", "size", "recipe"),
+)
 def synthetic_faces(
     target: str = "race",
     *,
@@ -64,21 +68,19 @@ def synthetic_faces(
         count: number of images; by default 14,000, 1,400 and 2,100.
         seed: another seed gives other faces.
         recipe: ``balanced`` or ``biased``. It shapes the training split only: ``val`` and ``eval`` are always balanced,
-            with a cue that says nothing about the label, so that reliance on it shows.
+            with a cue that is independent of the label, so that a model's reliance on it shows.
 
     Raises:
         BadParameter: an argument is out of range.
     """
-    for what, value, known in (
-        ("target", target, LABELS),
-        ("split", split, DEFAULT_COUNTS),
-        ("recipe", recipe, RECIPES),
-    ):
-        if value not in known:
-            raise BadParameter(f"The {what} of synthetic_faces is one of {', '.join(known)}; got '{value}'.")
-    for what, number in (("size", size), ("count", DEFAULT_COUNTS[split] if count is None else count), ("seed", seed)):
+    choices_of_option = {"target": (target, LABELS), "split": (split, DEFAULT_COUNTS), "recipe": (recipe, RECIPES)}
+    for option, (value, choices) in choices_of_option.items():
+        if value not in choices:
+            raise BadParameter(f"The {option} of synthetic_faces is one of {', '.join(choices)}; got '{value}'.")
+    numbers = {"size": size, "count": DEFAULT_COUNTS[split] if count is None else count, "seed": seed}
+    for option, number in numbers.items():
         if not isinstance(number, int) or isinstance(number, bool):
-            raise BadParameter(f"The {what} of synthetic_faces is a whole number; got {number!r}.")
+            raise BadParameter(f"The {option} of synthetic_faces is a whole number; got {number!r}.")
     if not SIZE_RANGE[0] <= size <= SIZE_RANGE[1]:
         raise BadParameter(f"The size of synthetic_faces is {SIZE_RANGE[0]} to {SIZE_RANGE[1]} pixels; got {size}.")
     if count is not None and not 1 <= count <= 10**6:
@@ -88,11 +90,13 @@ def synthetic_faces(
     )
 
 
-class SyntheticFaces:
+class SyntheticFaces(Dataset):
     """Images that depend on seed, split, recipe and index only: never on batch, order or count.
 
-    See `synthetic_faces` for the arguments and `mavis.core.types.Dataset` for what it offers.
+    See `synthetic_faces` for the arguments and `mavis.core.types.Dataset` for the members.
     """
+
+    has_parts = True
 
     def __init__(self, *, target: str, split: Split, size: int, count: int, seed: int, recipe: Recipe) -> None:
         self.target = target
@@ -118,8 +122,8 @@ class SyntheticFaces:
             "seed": (self._seed, SEED),
             "recipe": (recipe.name, BALANCED.name),
         }
-        given = ",".join(f"{name}={value}" for name, (value, usual) in options.items() if value != usual)
-        return f"synthetic_faces({given})" if given else "synthetic_faces"
+        changes = ",".join(f"{name}={value}" for name, (value, default) in options.items() if value != default)
+        return f"synthetic_faces({changes})" if changes else "synthetic_faces"
 
     def _stream_key(self, index: int) -> tuple[int | str, ...]:
         return (self._seed, self._split, self._recipe.name, index)
@@ -136,8 +140,10 @@ class SyntheticFaces:
         columns = {name: np.array(values)[labels[name]] for name, values in LABELS.items()}
         return pd.DataFrame({"label": labels[self.target], **columns}, index=labels.index)
 
-    def cues(self, ids: Sequence[str]) -> list[int]:
-        """Per image the index of the population whose colour its cue has."""
+    def cues(self, ids: Sequence[str]) -> list[int] | None:
+        """Per image the index of the population whose colour its cue has; None unless the target is ``race``."""
+        if self.target != "race":
+            return None
         return [sample_labels(self._stream_key(self._index(name)), self._recipe)["cue"] for name in ids]
 
     def load(self, ids: Sequence[str]) -> Batch:
@@ -164,12 +170,12 @@ class SyntheticFaces:
         )
 
     def unreadable(self, ids: Sequence[str]) -> Mapping[str, str]:
-        """Nothing: every image can be drawn."""
+        """Always empty: every image can be drawn."""
         del ids
         return {}
 
     def revision(self, ids: Sequence[str]) -> str:
-        """Hash of what decides these images, and of the pixels of the first of them, so that new drawing code shows."""
+        """Hash of the parameters of these images, and of the first one's pixels, so that new drawing code shows."""
         ids = sorted(set(ids))
         sample = render_face(self._face(ids[0]), self.size).pixels.tobytes() if ids else b""
         settings = (DRAWING_VERSION, str(self._seed), self._recipe.name, str(self.size), self.target)

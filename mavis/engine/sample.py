@@ -81,7 +81,7 @@ def draw_sample(data: Dataset, protocol: Protocol, limit: int | None) -> Sample:
             weight=groups[ids].map(groups.value_counts() / groups[ids].value_counts())
         ),
         notes=(
-            *getattr(data, "notes", ()),
+            *data.notes,
             *(f"{name} could not be read and was left out: {reason}" for name, reason in bad.items()),
         ),
         revision=data.revision(ids),
@@ -136,7 +136,7 @@ def prediction_table(model: Model, sample: Sample, chunk: int) -> pd.DataFrame:
         model_pass = Pass(model, batch, sample.data.mean.to(model.device), 0, chunk)
         top_classes.append(model_pass.predict(batch.images).softmax(1).max(1))
     table = sample.table.rename_axis("image").reset_index()
-    cues = getattr(sample.data, "cues", None)
+    cues = sample.data.cues(sample.ids)
     predicted = torch.cat([s.indices for s in top_classes]).cpu().numpy()
     return table.assign(
         model=model.name,
@@ -144,7 +144,7 @@ def prediction_table(model: Model, sample: Sample, chunk: int) -> pd.DataFrame:
         probability=torch.cat([s.values for s in top_classes]).cpu().double().numpy(),
         correct=(table["label"] == predicted).astype(int),
         **{name: torch.cat([look[name] for look in statistics]).numpy() for name in statistics[0]},
-        cue=cues(sample.ids) if cues and sample.data.target == "race" else -1,
+        cue=-1 if cues is None else cues,
     )
 
 

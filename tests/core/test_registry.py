@@ -11,7 +11,7 @@ import pytest
 from mavis.core import registry
 from mavis.core.errors import BadParameter, MavisError, UnknownName
 from mavis.core.registry import Entry, Registry
-from mavis.core.traits import ExplainerTraits, MetricTraits, PlainTraits
+from mavis.core.traits import DatasetTraits, ExplainerTraits, MetricTraits, PlainTraits
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ class TestNames:
         entry = registry.REGISTRIES["dataset"]["dots"]
         assert made is _plain
         assert entry.factory is _plain
-        assert entry.traits == PlainTraits("dots on a line")
+        assert entry.traits == DatasetTraits("dots on a line")
         assert entry.origin == "this program"
         assert entry.summary == "Makes a thing."
 
@@ -104,6 +104,45 @@ class TestNames:
         assert [entry.name for entry in names] == ["a", "b", "c"]
         assert "a" in names
         assert "d" not in names
+
+
+class TestOptions:
+    """Options of data sets: declared, or read from the factory's signature."""
+
+    def test_declared_options_are_kept(self) -> None:
+        """In their order, though the factory has more parameters."""
+        registry.dataset("dots", options=["size", "root"])(lambda root, target="a", size=64: None)
+        assert registry.REGISTRIES["dataset"]["dots"].traits.options == ("size", "root")
+
+    def test_without_a_declaration_they_are_those_of_the_signature(self) -> None:
+        """The five known names only; nothing is read from open-ended parameters."""
+        registry.dataset("dots")(lambda colour, size=64, root=".", **more: None)
+        assert registry.REGISTRIES["dataset"]["dots"].traits.options == ("root", "size")
+
+    def test_an_empty_declaration_hides_parameters(self) -> None:
+        """A factory with a parameter ``size`` of another meaning declares no option."""
+        registry.dataset("dots", options=())(lambda size=64: None)
+        assert registry.REGISTRIES["dataset"]["dots"].traits.options == ()
+
+    def test_an_open_ended_factory_takes_any_option(self) -> None:
+        """Its ``**parameters`` get it."""
+        registry.dataset("dots", options=("root",))(lambda **parameters: None)
+        assert registry.REGISTRIES["dataset"]["dots"].traits.options == ("root",)
+
+    def test_an_option_without_parameter_is_refused(self) -> None:
+        """In one line that names the factory's parameters; nothing is registered."""
+        with pytest.raises(
+            MavisError,
+            match=r"^The dataset 'dots' declares the option 'split', but its factory has no such parameter; "
+            r"it takes: root, size\.$",
+        ):
+            registry.dataset("dots", options=("root", "split"))(lambda root, size=64: None)
+        assert "dots" not in registry.REGISTRIES["dataset"]
+
+    def test_an_unknown_option_is_refused(self) -> None:
+        """With the nearest known one, even where the factory has such a parameter."""
+        with pytest.raises(UnknownName, match="option of a data set is named 'roots'; did you mean 'root'"):
+            registry.dataset("dots", options=("roots",))(lambda roots: None)
 
 
 class TestParameters:
@@ -284,7 +323,24 @@ class TestUserFile:
         assert entry.traits == MetricTraits(
             "registered by the user", "complexity", higher_is_better=False, range=(0, 1), needs=frozenset({"forward"})
         )
-        assert registry.REGISTRIES["dataset"]["my_data"].traits == PlainTraits("mine")
+        assert registry.REGISTRIES["dataset"]["my_data"].traits == DatasetTraits("mine")
+
+    @pytest.mark.parametrize("options", ['["root", "size"]', '"root,size"'])
+    def test_options_of_a_data_set_are_a_trait(
+        self, tmp_path: Path, user_file: Callable[[str], Path], options: str
+    ) -> None:
+        """As a list, or as the text with commas that ``mavis register`` writes; one that does not fit is left out."""
+        (tmp_path / "my_plugins.py").write_text("def make(root, size=64, target='shade'): return 7\n")
+        user_file(f'[dataset.mine]\nfactory = "my_plugins:make"\noptions = {options}\n')
+        assert registry.REGISTRIES["dataset"]["mine"].traits.options == ("root", "size")
+
+    def test_options_that_do_not_fit_leave_the_line_out(self, user_file: Callable[[str], Path]) -> None:
+        """The factory has no such parameter."""
+        user_file('[dataset.mine]\nfactory = "my_plugins:make"\noptions = ["root"]\n')
+        with pytest.warns(
+            UserWarning, match="'mine' declares the option 'root', but its factory has no such parameter"
+        ):
+            registry.load_plugins()
 
     def test_a_broken_line_is_a_warning_that_names_it(self, user_file: Callable[[str], Path]) -> None:
         """One line that cannot be registered costs nothing but itself."""

@@ -1,7 +1,7 @@
 """Image files as tensors, and labelled image files as a data set.
 
-Every picture takes the same way: Pillow decodes it, its EXIF orientation is applied, it becomes RGB, its centre square
-is cut out, and torchvision resizes that, as uint8 and with antialiasing, to the size asked for.
+Every image goes the same way: Pillow decodes it, its EXIF orientation is applied, it becomes RGB, its centre square
+is cut out, and torchvision resizes that, as uint8 and with antialiasing, to the requested size.
 """
 
 import struct
@@ -20,13 +20,13 @@ from torch import Tensor
 
 from mavis.core.errors import DataError
 from mavis.core.hashing import digest
-from mavis.core.types import Batch
+from mavis.core.types import Batch, Dataset
 
 MIN_SIZE, MAX_SIZE = 16, 1024
 """Sides of the square images that MAVIS makes, in pixels."""
 
 N_MEAN_IMAGES = 512
-"""Images whose mean colour stands for a whole data set's."""
+"""Number of images whose mean colour is taken as that of the data set."""
 
 DECODING_ERRORS = (
     OSError,  # no file, no permission, no image, truncated
@@ -40,19 +40,20 @@ DECODING_ERRORS = (
     zlib.error,
     Image.DecompressionBombError,
 )
-"""What Pillow raises for a file that is no image or a broken one; a full memory is not among them."""
+"""Exceptions of Pillow for a file that is no image or a broken one; a MemoryError is not among them."""
 
 
 def read_image(path: Path, size: int) -> Tensor:
     """One image file as a square tensor.
 
     Args:
-        path: JPEG, PNG, WebP, …; the content counts, not the ending.
+        path: JPEG, PNG, WebP, …; the content decides, not the ending.
         size: side of the result in pixels.
 
     Returns:
-        ``(3,size,size)`` float32 in [0,1], RGB. An image that is not square loses its longer side's ends; transparent
-        pixels show white. Machines without AVX2 may differ by one of the 256 levels: torch resizes in float there.
+        ``(3,size,size)`` float32 in [0,1], RGB. An image that is not square is cut at both ends of its longer
+        side; transparent pixels become white. Machines without AVX2 may differ by one of the 256 levels: torch resizes
+        in float there.
 
     Raises:
         DataError: the file cannot be decoded.
@@ -65,10 +66,10 @@ def read_image(path: Path, size: int) -> Tensor:
 
 
 def decode_image(path: Path) -> Image.Image:
-    """The file as an upright RGB picture of its own size.
+    """The file as an upright RGB image of its own size.
 
     Raises:
-        DataError: the file is missing, broken, or has more than 8 bits per channel that Pillow would cut off.
+        DataError: the file is missing, broken, or has more than 8 bits per channel, which Pillow would clip.
     """
     try:
         return _upright_rgb(path)
@@ -77,7 +78,7 @@ def decode_image(path: Path) -> Image.Image:
 
 
 def decoding_error(path: Path) -> str | None:
-    """Why the file cannot be decoded, or None where it can; decodes every pixel."""
+    """The reason why the file cannot be decoded, or None where it can; decodes every pixel."""
     try:
         _upright_rgb(path)
     except DECODING_ERRORS as error:
@@ -97,7 +98,7 @@ def check_size(size: int) -> None:
 
 
 @dataclass(eq=False)
-class LabelledImages:
+class LabelledImages(Dataset):
     """A `Dataset` of image files under one folder, whose ids are their paths in it.
 
     Attributes:
@@ -106,9 +107,11 @@ class LabelledImages:
         attributes: per group attribute its group names, in the order in which they are to be shown.
         provenance: one sentence on who assigned the labels and how.
         root: the folder.
-        groups: index ``id`` (path below ``root``, unique), a column of group names per attribute.
+        groups: index ``id`` (path below ``root``, unique), a column of group names per attribute; more columns, such as
+            that of ``identity``, are kept in the table.
         size: side of the loaded images, in pixels.
-        notes: what was repaired or left out on the way, one sentence each.
+        notes: one sentence each on rows that were repaired or left out.
+        identity: the column of ``groups`` that names the person shown, if there is one.
         classes: the target's group names.
     """
 
@@ -120,6 +123,7 @@ class LabelledImages:
     groups: pd.DataFrame = field(repr=False)
     size: int = 64
     notes: tuple[str, ...] = ()
+    identity: str | None = None
     classes: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -148,10 +152,10 @@ class LabelledImages:
         return Batch(images, torch.tensor(labels, dtype=torch.int64), tuple(ids), groups)
 
     def unreadable(self, ids: Sequence[str]) -> dict[str, str]:
-        """Per id whose file cannot be decoded, why; decodes every pixel of each."""
+        """The ids whose files cannot be decoded, each with its reason; decodes every pixel of each."""
         self._select_rows(ids)
-        faults = {name: decoding_error(self.root / name) for name in ids}
-        return {name: reason for name, reason in faults.items() if reason is not None}
+        reasons = {name: decoding_error(self.root / name) for name in ids}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
 
     def revision(self, ids: Sequence[str]) -> str:
         """Hash over these images' bytes, their groups, the classes and the size; their order does not matter.
@@ -167,11 +171,11 @@ class LabelledImages:
         return digest(str(self.size), self.target, *self.classes, digest(*images))
 
     @cached_property
-    def mean(self) -> Tensor:
+    def mean(self) -> Tensor:  # type: ignore[override] # a cached property is an attribute
         """``(3,)`` float32 in [0,1]: the mean colour of `N_MEAN_IMAGES` images.
 
-        They are the first readable ones by the hash of their ids, so that the choice does not depend on the order
-        of the files nor on the sample.
+        They are the first readable ones by the hash of their ids, so the choice depends neither on the order of the
+        files nor on the sample.
 
         Raises:
             DataError: no image can be read.
@@ -186,7 +190,7 @@ class LabelledImages:
     def _mean_colours(self) -> Iterator[Tensor]:
         """Mean colours of the readable images, in the order of their ids' hashes; ``(3,)`` float64."""
         for name in sorted(self.groups.index, key=digest):
-            with suppress(DataError):  # `unreadable` is where these are named
+            with suppress(DataError):  # `unreadable` reports these
                 yield read_image(self.root / name, self.size).double().mean((1, 2))
 
     def _select_rows(self, ids: Sequence[str]) -> pd.DataFrame:

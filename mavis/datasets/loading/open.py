@@ -1,12 +1,21 @@
-"""Open."""
+"""Opening of data sets: ``NAME`` or ``NAME:PATH`` with the user's options becomes a `Dataset`."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from mavis.core.errors import BadParameter, ModelError
-from mavis.core.registry import datasets
+from mavis.core.registry import Entry, datasets
 from mavis.core.types import Dataset, Model
 
 DEFAULT_DATA = "synthetic_faces"
+
+OPTIONAL_MEMBERS: Mapping[str, Callable[[Any], Any]] = {
+    "notes": lambda _: Dataset.notes,
+    "identity": lambda _: Dataset.identity,
+    "has_parts": lambda data: data.load([str(data.table().index[0])]).parts is not None,
+    "cues": lambda _: lambda _: None,
+}
+"""The members of `Dataset` that have a default: ``data set without the member -> the member``."""
 
 
 def open_data(
@@ -20,8 +29,10 @@ def open_data(
 ) -> Dataset:
     """A data set from ``NAME`` or ``NAME:PATH``.
 
+    The factory gets the values of the options that it declares (`mavis.core.traits.DatasetTraits`).
+
     Args:
-        spec: as the user wrote it; PATH becomes the parameter ``root``.
+        spec: as the user wrote it; PATH becomes the option ``root``.
         target: the label; by default the one that the model's card names.
         split: which part, where the data set has parts.
         model: decides the images' size; its classes must be those of the data.
@@ -29,32 +40,76 @@ def open_data(
         recipe: how training images are composed, where the data set has recipes.
 
     Raises:
-        UnknownName, BadParameter, DataError: see there.
+        UnknownName: no data set has this name.
+        BadParameter: an option that the data set does not declare, or a folder too many or missing.
+        DataError: the data set cannot be read.
         ModelError: the model has other classes.
     """
     name, _, root = spec.partition(":")
     entry = datasets[name]
-    wanted: dict[str, Any] = {
+    values = {
         "root": root or None,
         "target": target or (model.card.get("target") if model else None),
         "split": split,
         "size": model.size if model and model.size else size,
         "recipe": recipe,
     }
-    given = {key: value for key, value in wanted.items() if value is not None}
-    known = entry.parameters()
-    if root and "root" not in known:
+    _check_options(entry, values)
+    options: tuple[str, ...] = entry.traits.options
+    data = complete_dataset(entry.create({key: values[key] for key in options if values[key] is not None}))
+    if model is not None:
+        _check_classes(model, data)
+    return data
+
+
+def complete_dataset(data: Any) -> Dataset:
+    """A data set with every member of `Dataset`.
+
+    One that has them all, as a subclass of `Dataset` does, is returned as it is. A user's class need not be a
+    subclass: what it leaves out of the optional members gets their defaults here, so that no other place in MAVIS has
+    to ask whether a member exists.
+    """
+    if isinstance(data, _CompletedDataset) or all(hasattr(data, name) for name in OPTIONAL_MEMBERS):
+        return cast("Dataset", data)
+    return cast("Dataset", _CompletedDataset(data))
+
+
+class _CompletedDataset:
+    """A data set with defaults for the optional members that it lacks; everything else is its own."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # copying and pickling look for hooks of this class, not of the data set
+            raise AttributeError(name)
+        data = vars(self)["_data"]
+        if name in OPTIONAL_MEMBERS and not hasattr(data, name):
+            return OPTIONAL_MEMBERS[name](data)
+        return getattr(data, name)
+
+
+def _check_options(entry: Entry, values: Mapping[str, Any]) -> None:
+    """Raises BadParameter for a value of an option that is not declared, and for a folder that is missing."""
+    name, options = entry.name, entry.traits.options
+    if values["root"] and "root" not in options:
         raise BadParameter(f"'{name}' takes no path; write --data {name}.")
-    if "root" in known and not root and known["root"].default is known["root"].empty:
+    if "root" in options and not values["root"] and _is_required(entry, "root"):
         raise BadParameter(f"'{name}' needs a folder; write --data {name}:FOLDER.")
     for option in ("split", "recipe"):
-        if wanted[option] is not None and option not in known:
+        if values[option] is not None and option not in options:
             raise BadParameter(f"'{name}' has no {option}s; leave out --{option}.")
-    data: Dataset = entry.create({key: value for key, value in given.items() if key in known})
-    if model is not None and tuple(model.classes) != tuple(data.classes):
+
+
+def _is_required(entry: Entry, option: str) -> bool:
+    parameter = entry.parameters().get(option)
+    return parameter is not None and parameter.default is parameter.empty
+
+
+def _check_classes(model: Model, data: Dataset) -> None:
+    if tuple(model.classes) != tuple(data.classes):
         raise ModelError(
             f"'{model.name}' tells {len(model.classes)} classes apart ({', '.join(model.classes)}), but "
             f"'{data.target}' of {data.name} has {len(data.classes)} ({', '.join(data.classes)}); choose another "
             f"--target or --data."
         )
-    return data

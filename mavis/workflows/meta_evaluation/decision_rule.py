@@ -1,7 +1,6 @@
 """M11 and M12: mass on the cue separates a biased model from its twin; the recommended set holds the best method."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -46,8 +45,8 @@ def cue_aurocs(bench: Bench) -> dict[str, float]:
         load_subject(name, FACES, {}, per_group=bench.sizes.per_group, attribute="race", seed=bench.seed)
         for name in (BIASED, TRAINED)
     ]
-    cues: Any = getattr(subjects[0].data, "cues")  # noqa: B009 (not part of what every data set offers)
-    cue_agrees = subjects[0].predictions["predicted"].to_numpy() == np.array(cues(subjects[0].ids))
+    cues = subjects[0].data.cues(subjects[0].ids)
+    cue_agrees = subjects[0].predictions["predicted"].to_numpy() == np.array(cues)
     components = [bench.explainer(e) for e in names]
     tables = [
         score_maps(subject, components, {cue_detection.CUE_METRIC: {}}, grid=bench.protocol.grid)

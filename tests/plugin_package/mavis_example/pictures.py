@@ -7,7 +7,11 @@ import pandas as pd
 from mavis import DataError, LabelledImages, dataset
 
 
-@dataset("pictures", about="image files named by labels.csv, one column per annotation")
+@dataset(
+    "pictures",
+    about="image files named by labels.csv, one column per annotation",
+    options=("root", "target", "size"),
+)
 def pictures(root: str, target: str = "shade", size: int = 64) -> LabelledImages:
     """A folder with ``labels.csv``: a column ``file``, every other column an annotation."""
     path = Path(root) / "labels.csv"
