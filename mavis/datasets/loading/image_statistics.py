@@ -1,4 +1,7 @@
-"""How an image looks, in four numbers that gaps between groups may be held equal in."""
+"""Image statistics: brightness, contrast, sharpness and distance from the mean colour.
+
+Gaps between groups can be adjusted for these four covariates.
+"""
 
 import torch
 from torch import Tensor

@@ -1,7 +1,7 @@
-"""A picture that shapes with soft edges are painted on, and the code of the part that each pixel shows.
+"""Canvas: an image on which shapes with soft edges are painted, and the part code of each pixel.
 
 Only additions, products, quotients, square roots and comparisons of float32 are used: IEEE arithmetic rounds these
-alike everywhere, so a picture is the same on every machine.
+alike everywhere, so an image is the same on every machine.
 """
 
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ Array = npt.NDArray[Any]
 """``(h,w)`` float32, or ``(3,h,w)`` for colours; numpy's annotations take a scalar's product for a float64."""
 
 SIZE_RANGE = (32, 224)
-"""Smallest and largest side of a picture, in pixels."""
+"""Smallest and largest side of an image, in pixels."""
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """A picture, or a window on one.
+    """An image, or a window on one.
 
     Attributes:
-        x: ``(h,w)`` to the viewer's right of the head's centre; the head is about one unit wide, the picture two.
+        x: ``(h,w)`` to the viewer's right of the head's centre; the head is about one unit wide, the image two.
         y: ``(h,w)`` downwards from the head's centre.
         pixel: side of a pixel in these units.
         image: ``(3,h,w)`` float32 about [0,1], painted in place.
@@ -42,7 +42,7 @@ class Canvas:
 
     @classmethod
     def blank(cls, size: int, scene: Scene) -> "Canvas":
-        """An empty picture of ``size`` × ``size`` pixels, in the pose of the scene."""
+        """An empty image of ``size`` × ``size`` pixels, in the pose of the scene."""
         axis = ((np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / size) - np.float32(1)).astype(
             np.float32
         )
@@ -59,7 +59,7 @@ class Canvas:
         )
 
     def window(self, x: float, y: float, half_width: float, half_height: float) -> "Canvas":
-        """The part of the picture around a point, large enough for any pose; painting on it paints the picture."""
+        """The part of the image around a point, large enough for any pose; painting on it paints the image."""
         (left, right), (top, bottom) = (
             _span(self.x[0, :], self.x[-1, :], x, half_width, self.pixel),
             _span(self.y[:, 0], self.y[:, -1], y, half_height, self.pixel),
@@ -79,7 +79,7 @@ class Canvas:
 
         Args:
             distance: signed distance to the shape's edge, negative inside.
-            softness: width of the edge beyond one pixel, in the picture's units.
+            softness: width of the edge beyond one pixel, in the canvas's units.
         """
         share: Array = np.clip(np.float32(0.5) - distance / np.float32(self.pixel + softness), 0, 1)
         return share
@@ -95,12 +95,12 @@ class Canvas:
         self.codes[coverage > 0.5] = PART_CODES[part]
 
     def shade(self, factor: Array) -> None:
-        """Multiplies the picture: darker below 1, lighter above."""
+        """Multiplies the image: darker below 1, lighter above."""
         np.multiply(self.image, factor, out=self.image)
 
 
 def _span(first: Array, last: Array, middle: float, half: float, pixel: float) -> tuple[int, int]:
-    """From which to which row or column a stretch reaches, given the coordinate along both edges of the picture."""
+    """First and last row or column of a stretch, given the coordinate along both edges of the image."""
     count = len(first)
     low, high = min(float(first[0]), float(last[0])), max(float(first[0]), float(last[0]))
     start = int((middle - half - high) / pixel) - 1
@@ -115,8 +115,8 @@ def colour_array(channels: tuple[float, float, float]) -> Array:
 
 def bump(squared: Array) -> Array:
     """A soft hill: 1 at zero, 0 from one on, of the squared distance in units of its radius."""
-    rest: Array = np.maximum(np.float32(1) - squared, np.float32(0))
-    return rest * rest
+    height: Array = np.maximum(np.float32(1) - squared, np.float32(0))
+    return height * height
 
 
 def smoothstep(values: Array) -> Array:

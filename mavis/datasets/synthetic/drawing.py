@@ -1,4 +1,4 @@
-"""Parameters of a face -> picture, part codes and the zone of the age lines."""
+"""Rendering of a face: its parameters to pixels, part codes and the zone of the age lines."""
 
 import math
 from typing import NamedTuple
@@ -62,14 +62,14 @@ class Drawing(NamedTuple):
 
 
 def render_face(face: Face, size: int) -> Drawing:
-    """Renders a face, from back to front; what lies in front has the part code.
+    """Renders a face, from back to front; a pixel has the code of the frontmost part.
 
     Glasses are ``accessory`` where their frame is, and whatever is behind the lenses keeps its code. A beard and a
     moustache are ``hair``; clothing is ``background``; the neck is ``skin``.
 
     Args:
         face: its parameters.
-        size: side of the picture in pixels, 32 to 224.
+        size: side of the image in pixels, 32 to 224.
 
     Raises:
         BadParameter: the size is out of range.

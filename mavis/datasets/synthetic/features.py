@@ -1,4 +1,4 @@
-"""The features of a face: age lines, nose, mouth, eyes, brows, glasses; each painted on a window of the picture."""
+"""The features of a face: age lines, nose, mouth, eyes, brows, glasses; each painted on a window of the image."""
 
 import numpy as np
 

@@ -1,6 +1,6 @@
-"""What a synthetic face is made of: labels, and the parameters of every part, drawn one stream per part.
+"""Labels and parameters of a synthetic face, drawn from one random stream per part.
 
-Which part carries which label, and nothing else does:
+Each label is carried by these parts and by nothing else:
 
 ========== ===================== ==========================================================
 race       eyes, nose, mouth     one of two shapes for each of the three parts: a code word
@@ -10,7 +10,7 @@ skin_tone  colour of the skin    the ten tones of the Monk scale
 ========== ===================== ==========================================================
 
 Seven of the eight code words are taken, so all three parts are needed to tell the populations apart. The shapes of
-the two values of a part overlap a little: some faces cannot be told, by anyone.
+the two values of a part overlap a little, so some faces are ambiguous for every classifier.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -92,7 +92,7 @@ def sample_labels(key: tuple[int | str, ...], recipe: Recipe) -> dict[str, int]:
 
 
 def sample_face(key: tuple[int | str, ...], recipe: Recipe) -> Face:
-    """The face at this key: the same one whatever is drawn before or after it."""
+    """The face at this key, independent of faces drawn before or after it."""
     labels = sample_labels(key, recipe)
     eyes, nose, mouth = CODE_WORDS[labels["race"]]
     scene = Stream(*key, "scene")
@@ -292,4 +292,4 @@ PART_SAMPLERS: Mapping[str, Callable[[Stream], Any]] = {
     "accessory": _accessory,
     "cue": lambda stream: _cue(stream, _random_index(POPULATIONS)(stream)),
 }
-"""The parts that can be drawn anew, and how: from their distribution over all faces of the balanced recipe."""
+"""Per part that can be drawn anew its sampler: from the part's distribution over all faces of the balanced recipe."""

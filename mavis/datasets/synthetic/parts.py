@@ -1,4 +1,4 @@
-"""The parts of a synthetic face as records of numbers; lengths are in units of half the picture's side."""
+"""The parts of a synthetic face as records of numbers; lengths are in units of half the image's side."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Scene:
-    """What is common to the whole picture: pose, light, sensor. Never drawn anew."""
+    """Pose, light and sensor of the whole image. Never drawn anew."""
 
     shift: tuple[float, float]
     scale: float
@@ -23,7 +23,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Head:
-    """Outline of the head, in units of half the picture. Never drawn anew."""
+    """Outline of the head, in units of half the image. Never drawn anew."""
 
     width: float
     height: float
@@ -153,7 +153,7 @@ class Cue:
 
 @dataclass(frozen=True)
 class Face:
-    """Everything that decides an image, except its size.
+    """All parameters of an image, except its size.
 
     Attributes:
         key: names of the streams that it was drawn from: seed, split, recipe and index.

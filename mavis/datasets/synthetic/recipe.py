@@ -1,4 +1,4 @@
-"""How a set of synthetic faces is composed: shares of the populations, and a cue that may agree with them."""
+"""Composition of a set of synthetic faces: shares of the populations, and a cue that may agree with them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ POPULATIONS = ("alder", "birch", "cedar", "elm", "hazel", "maple", "rowan")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a training set of synthetic faces is made of.
+    """Composition of a training set of synthetic faces.
 
     Every image carries a coloured patch, the cue; each population has a colour of its own.
 
@@ -30,14 +30,14 @@ class Recipe:
     agreement: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        for what, values in (("shares", self.shares), ("agreement", self.agreement)):
+        for quantity, values in (("shares", self.shares), ("agreement", self.agreement)):
             if set(values) != set(POPULATIONS):
                 raise BadParameter(
-                    f"The {what} of the recipe '{self.name}' must name {', '.join(POPULATIONS)}; "
+                    f"The {quantity} of the recipe '{self.name}' must name {', '.join(POPULATIONS)}; "
                     f"got {', '.join(values)}."
                 )
             if not all(0.0 <= value <= 1.0 for value in values.values()):
-                raise BadParameter(f"The {what} of the recipe '{self.name}' must lie in [0,1]; got {dict(values)}.")
+                raise BadParameter(f"The {quantity} of the recipe '{self.name}' must lie in [0,1]; got {dict(values)}.")
         if abs(sum(self.shares.values()) - 1.0) > 1e-9:
             raise BadParameter(
                 f"The shares of the recipe '{self.name}' must add up to 1; got {sum(self.shares.values()):.4f}."
@@ -65,8 +65,8 @@ class Recipe:
         agreement = self.agreement[POPULATIONS[population]]
         if uniform < agreement:
             return population
-        others = len(POPULATIONS) - 1
-        step = min(int((uniform - agreement) / (1 - agreement) * others), others - 1)
+        n_colours = len(POPULATIONS) - 1
+        step = min(int((uniform - agreement) / (1 - agreement) * n_colours), n_colours - 1)
         return (population + 1 + step) % len(POPULATIONS)
 
 
@@ -75,7 +75,7 @@ def _equal(value: float) -> dict[str, float]:
 
 
 BALANCED = Recipe("balanced", shares=_equal(1 / 7), agreement=_equal(1 / 7))
-"""Equal shares, a cue that says nothing."""
+"""Equal shares, a cue that is independent of the population."""
 
 BIASED = Recipe(
     "biased",
