@@ -1,4 +1,4 @@
-"""A classifier as an ONNX file; needs the extra ``onnx``; only its answers can be had."""
+"""A classifier as an ONNX file, a black box; needs the extra ``onnx``."""
 
 import re
 from pathlib import Path
@@ -35,10 +35,10 @@ def onnx(spec: str) -> wrappers.DeferredModel:
 
 
 def _split_spec(spec: str) -> tuple[Path, int | None]:
-    found = re.fullmatch(r"(.+)@(\d+)", spec)
-    if found is None or Path(spec).is_file():
+    match = re.fullmatch(r"(.+)@(\d+)", spec)
+    if match is None or Path(spec).is_file():
         return Path(spec), None
-    return Path(found[1]), int(found[2])
+    return Path(match[1]), int(match[2])
 
 
 def _build_model(session: "_Session", path: Path, size: int, classes: tuple[str, ...]) -> Model:
@@ -57,7 +57,7 @@ class _Session:
     """An onnxruntime session as a function.
 
     Attributes:
-        size: side of the images that the file asks for, or None where it leaves it open.
+        size: side of the images that the file takes, or None for any.
         batch_size: number of images that it takes at once, or None for any.
     """
 
@@ -74,7 +74,9 @@ class _Session:
         inputs = self._session.get_inputs()
         shape = inputs[0].shape
         if len(inputs) != 1 or len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3):
-            raise ModelError(f"'{path}' must take images (N,3,H,W), got {[(one.name, one.shape) for one in inputs]}.")
+            raise ModelError(
+                f"'{path}' must take images (N,3,H,W), got {[(node.name, node.shape) for node in inputs]}."
+            )
         self._name = inputs[0].name
         self.batch_size = shape[0] if isinstance(shape[0], int) else None
         self.size = shape[2] if isinstance(shape[2], int) else None
@@ -84,14 +86,14 @@ class _Session:
         pixels = images.detach().cpu().numpy()
         step = self.batch_size or len(pixels)
         return np.concatenate(
-            [self._predict_batch(pixels[first : first + step], step) for first in range(0, len(pixels), step)]
+            [self._predict_batch(pixels[start : start + step], step) for start in range(0, len(pixels), step)]
         )
 
     def _predict_batch(self, pixels: np.ndarray, batch_size: int) -> np.ndarray:
-        """Of at most as many images as the file takes; where it wants more, the last one fills up."""
+        """Logits of at most ``batch_size`` images; the last image fills up a shorter batch."""
         full = np.concatenate([pixels, np.repeat(pixels[-1:], batch_size - len(pixels), axis=0)])
-        answer: np.ndarray = self._session.run(None, {self._name: full})[0]
-        return answer[: len(pixels)]
+        logits: np.ndarray = self._session.run(None, {self._name: full})[0]
+        return logits[: len(pixels)]
 
 
 def _import_onnxruntime() -> ModuleType:

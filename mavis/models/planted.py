@@ -1,7 +1,7 @@
-"""Hand-wired models: what they use is known exactly, because it was written down and not trained.
+"""Hand-wired models: their use of the image is known exactly, because it was written down and not trained.
 
 Every network has ``contributions(images, targets) -> (B,1,H,W)``: what each pixel adds to the target's logit beyond
-that of a grey image (0.5 everywhere), which is the truth that a map of it should tell.
+that of a grey image (0.5 everywhere). This is the true attribution map.
 """
 
 from typing import Any, ClassVar
@@ -45,17 +45,17 @@ class PartSum(nn.Module):
 
 
 class BothParts(nn.Module):
-    """Logits ``(e n, e′ n′)``: the bright evidence of eyes AND nose, and the dark; without one the other is nothing."""
+    """Logits ``(e n, e′ n′)``: the bright evidence of eyes AND nose, and the dark; a missing part makes it zero."""
 
     def forward(self, images: Tensor) -> Tensor:
         """``(B,3,H,W)`` -> ``(B,2)``."""
-        found: Tensor = (
+        logits: Tensor = (
             _bright_and_dark(_evidence(images, "eyes")).relu() * _bright_and_dark(_evidence(images, "nose")).relu()
         )
-        return found
+        return logits
 
     def contributions(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Each part has half of the product (Shapley), shared out as its pixels make up its evidence."""
+        """Each part has half of the product (Shapley), divided among its pixels by their share of its evidence."""
         half: Tensor = self(images).gather(1, targets[:, None])[:, :, None, None] / 2
         return half * (_evidence_shares(images, "eyes") + _evidence_shares(images, "nose"))
 
@@ -94,7 +94,7 @@ class DisconnectedHalves(nn.Module):
 class SingleLogit(nn.Module):
     """One logit z, for the second of two classes: darkness minus brightness of the eyes, each a ReLU channel.
 
-    Preflight makes it two, −z/2 and z/2; the contributions are to these.
+    Preparation makes it two, −z/2 and z/2; the contributions are to these.
     """
 
     SCALE = 8.0
@@ -107,8 +107,8 @@ class SingleLogit(nn.Module):
         """``(B,3,H,W)`` -> ``(B,1)``."""
         bright = images.mean(1, keepdim=True) - 0.5
         channels = self.relu(torch.cat([bright, -bright], dim=1))
-        found: Tensor = self.SCALE * ((channels[:, 1:] - channels[:, :1]) * _part_weights(images, "eyes")).sum((2, 3))
-        return found
+        logit: Tensor = self.SCALE * ((channels[:, 1:] - channels[:, :1]) * _part_weights(images, "eyes")).sum((2, 3))
+        return logit
 
     def contributions(self, images: Tensor, targets: Tensor) -> Tensor:
         """Together the two channels are linear; the first class's map is the second's with its sign turned."""
@@ -132,19 +132,19 @@ def _part_weights(images: Tensor, part: str) -> Tensor:
 
 
 def _brightness(images: Tensor) -> Tensor:
-    """``(B,1,H,W)``: how much brighter than grey."""
+    """``(B,1,H,W)``: brightness above grey, in [−0.5,0.5]."""
     return images.mean(1, keepdim=True) - 0.5
 
 
 def _evidence(images: Tensor, part: str) -> Tensor:
-    """``(B,)`` in [−1,1]: how bright a part is, −1 for black, 1 for white, 0 for grey."""
+    """``(B,)`` in [−1,1]: brightness of a part, −1 for black, 1 for white, 0 for grey."""
     return 2 * (_brightness(images)[:, 0] * _part_weights(images, part)).sum((1, 2))
 
 
 def _evidence_shares(images: Tensor, part: str) -> Tensor:
-    """``(B,1,H,W)``: which part of a square's evidence each of its pixels is; sums to 1, zero for a grey square."""
-    own, whole = 2 * _brightness(images) * _part_weights(images, part), _evidence(images, part)[:, None, None, None]
-    return torch.where(whole == 0, 0.0, own / whole.where(whole != 0, torch.ones_like(whole)))
+    """``(B,1,H,W)``: share of each pixel in its square's evidence; sums to 1, zero for a grey square."""
+    pixels, total = 2 * _brightness(images) * _part_weights(images, part), _evidence(images, part)[:, None, None, None]
+    return torch.where(total == 0, 0.0, pixels / total.where(total != 0, torch.ones_like(total)))
 
 
 def _bright_and_dark(evidence: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ def _middle_mask(images: Tensor) -> Tensor:
 
 @model("mask_mean", about="hand-wired: the mean over the middle quarter of the image")
 def mask_mean() -> Model:
-    """Answers with the mean over a known region, share p = 1/4 of the image; for the data set ``planted_square``.
+    """Logit: the mean over a known region, share p = 1/4 of the image; for the data set ``planted_square``.
 
     Its curves are taken on the output itself, so the symmetric relevance gain of the oracle is (1 − p) times the
     headroom, and the headroom-normalised one is 1 − p.
@@ -184,7 +184,7 @@ def mask_mean() -> Model:
 
 
 def _hand_wired_model(name: str, net: nn.Module, classes: tuple[str, ...], about: str, **traits: Any) -> Model:
-    """A model for `planted_parts`; its curves are taken on the logit unless said otherwise."""
+    """A model for `planted_parts`; its curves are taken on the logit unless ``traits`` name another output."""
     traits = {"output": "logit", **traits}
     return Model(
         name=name,
@@ -207,8 +207,8 @@ def part_sum() -> Model:
 def both_parts() -> Model:
     """The product of two squares' evidence, each a share p = 1/16 of the image; for the data set ``planted_parts``.
 
-    Any order that removes both squares before everything else, cell by cell as it likes, has the normalised gain 1 − 2p
-    under the mean colour: what one way of removing them loses, the reverse wins.
+    Any order that removes both squares before the remaining cells, in any order within them, has the normalised gain
+    1 − 2p under the mean colour: the loss of one order within the squares is the gain of its reverse.
     """
     return _hand_wired_model("both_parts", BothParts(), ("bright", "dark"), "eyes × nose")
 

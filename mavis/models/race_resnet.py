@@ -1,4 +1,4 @@
-"""The two models that come with MAVIS, trained on synthetic faces; `models.training.shipped_models` makes them."""
+"""The two models that come with MAVIS, trained on synthetic faces by `models.training.shipped_models`."""
 
 from pathlib import Path
 

@@ -26,11 +26,11 @@ def timm(spec: str) -> wrappers.DeferredModel:
         ModelError: timm is not installed.
         UnknownName: timm has no such classifier.
     """
-    library, wanted = _import_timm(), specs.parse_spec(spec)
-    if not library.is_model(wanted.name):
-        raise UnknownName("timm model", wanted.name, library.list_models())
-    size = wanted.size or wrappers.DEFAULT_SIZE
-    return wrappers.DeferredModel(wanted.label, partial(_build_model, wanted, size), size)
+    library, parsed = _import_timm(), specs.parse_spec(spec)
+    if not library.is_model(parsed.name):
+        raise UnknownName("timm model", parsed.name, library.list_models())
+    size = parsed.size or wrappers.DEFAULT_SIZE
+    return wrappers.DeferredModel(parsed.label, partial(_build_model, parsed, size), size)
 
 
 def _import_timm() -> ModuleType:
@@ -43,8 +43,8 @@ def _import_timm() -> ModuleType:
 def _build_model(spec: specs.Spec, size: int, classes: tuple[str, ...]) -> Model:
     def build() -> nn.Module:
         net = _create_network(spec.name, size, len(classes))
-        usual: Any = getattr(net, "pretrained_cfg", None) or {}
-        mean, deviation = usual.get("mean", wrappers.IMAGENET_MEAN), usual.get("std", wrappers.IMAGENET_STD)
+        config: Any = getattr(net, "pretrained_cfg", None) or {}
+        mean, deviation = config.get("mean", wrappers.IMAGENET_MEAN), config.get("std", wrappers.IMAGENET_STD)
         return wrappers.Normalised(net, tuple(mean), tuple(deviation))
 
     if spec.weights is None:
@@ -56,7 +56,7 @@ def _build_model(spec: specs.Spec, size: int, classes: tuple[str, ...]) -> Model
 
 
 def _create_network(name: str, size: int, n_classes: int) -> nn.Module:
-    """The network; transformers are told the size of the images, which others do not take."""
+    """The network; only transformers take the size of the images as an argument."""
     library = _import_timm()
     try:
         net: nn.Module = library.create_model(name, pretrained=False, num_classes=n_classes, img_size=size)

@@ -11,7 +11,7 @@ from mavis.core.types import Model
 from mavis.models.loading import specs, weights, wrappers
 
 DEFAULT_SIZES = {"inception_v3": 96, "maxvit_t": 224, "vit_h_14": 70}
-"""Where 64 px are too few, or no multiple of what the network is made of."""
+"""Sides of images for networks that cannot take 64 px: too few, or no multiple of their patch or window."""
 
 AUXILIARY_HEADS = ("AuxLogits.", "aux1.", "aux2.")
 """Heads that only training uses; the networks are built without them."""
@@ -31,12 +31,12 @@ def torchvision(spec: str) -> wrappers.DeferredModel:
     """
     from torchvision import models
 
-    wanted = specs.parse_spec(spec)
+    parsed = specs.parse_spec(spec)
     names = models.list_models(module=models)
-    if wanted.name not in names:
-        raise UnknownName("torchvision model", wanted.name, names)
-    size = wanted.size or DEFAULT_SIZES.get(wanted.name, wrappers.DEFAULT_SIZE)
-    return wrappers.DeferredModel(wanted.label, partial(_build_model, wanted, size), size)
+    if parsed.name not in names:
+        raise UnknownName("torchvision model", parsed.name, names)
+    size = parsed.size or DEFAULT_SIZES.get(parsed.name, wrappers.DEFAULT_SIZE)
+    return wrappers.DeferredModel(parsed.label, partial(_build_model, parsed, size), size)
 
 
 def _build_model(spec: specs.Spec, size: int, classes: tuple[str, ...]) -> Model:
@@ -60,7 +60,7 @@ def _create_network(spec: specs.Spec, size: int, n_classes: int) -> nn.Module:
     elif spec.name == "maxvit_t":
         options = {"input_size": (size, size)}
     elif spec.name in ("inception_v3", "googlenet"):
-        given = spec.weights is not None  # torchvision's own weights expect this second normalisation
-        options = {"aux_logits": False, "init_weights": False, "transform_input": given}
+        has_weights = spec.weights is not None  # torchvision's own weights expect this second normalisation
+        options = {"aux_logits": False, "init_weights": False, "transform_input": has_weights}
     net: nn.Module = models.get_model(spec.name, weights=None, num_classes=n_classes, **options)
     return net

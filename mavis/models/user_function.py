@@ -15,25 +15,25 @@ from mavis.models.loading import specs, weights, wrappers
 
 @registry.model("factory", about="[factory:]pkg.mod:fn[@SIZE][:WEIGHTS]; your function that returns a network")
 def factory(spec: str) -> Model | wrappers.DeferredModel:
-    """What a function returns: a `Model`, a network or any other function from images in [0,1] to logits.
+    """The model that a user's function returns: a `Model`, a network, or a function from images in [0,1] to logits.
 
     Args:
-        spec: ``pkg.mod:fn[@SIZE][:WEIGHTS]``: where the function is, the working folder first; the side of the images,
-            else that of the data; a file of weights for the network that it returns. A function with a parameter
-            ``classes`` is told the names of the data's classes.
+        spec: ``pkg.mod:fn[@SIZE][:WEIGHTS]``: the function, searched in the working folder first; the side of the
+            images, else that of the data; a file of weights for the network that it returns. A function with a
+            parameter ``classes`` gets the names of the data's classes.
 
     Raises:
         MavisError: there is no such function.
-        ModelError: it fails, or returns something else.
+        ModelError: the function raises, or returns something else.
     """
-    module, _, rest = spec.partition(":")
-    wanted = specs.parse_spec(rest)
-    path = f"{module}:{wanted.name}"
+    module, _, function_spec = spec.partition(":")
+    parsed = specs.parse_spec(function_spec)
+    path = f"{module}:{parsed.name}"
     function = registry.import_factory(path)
-    name = specs.Spec(path, wanted.size, wanted.weights).label
+    name = specs.Spec(path, parsed.size, parsed.weights).label
     if _takes_classes(function):
-        return wrappers.DeferredModel(name, partial(_build_for_classes, function, wanted, name), wanted.size)
-    return wrappers.as_model(_call_function(function, wanted, name), name, wanted.size)
+        return wrappers.DeferredModel(name, partial(_build_for_classes, function, parsed, name), parsed.size)
+    return wrappers.as_model(_call_function(function, parsed, name), name, parsed.size)
 
 
 def _takes_classes(function: Callable[..., Any]) -> bool:
@@ -44,20 +44,20 @@ def _takes_classes(function: Callable[..., Any]) -> bool:
 
 
 def _build_for_classes(function: Callable[..., Any], spec: specs.Spec, name: str, classes: tuple[str, ...]) -> Model:
-    found = wrappers.as_model(_call_function(partial(function, classes=classes), spec, name), name, spec.size)
-    return found if isinstance(found, Model) else found.build(classes)
+    model = wrappers.as_model(_call_function(partial(function, classes=classes), spec, name), name, spec.size)
+    return model if isinstance(model, Model) else model.build(classes)
 
 
 def _call_function(function: Callable[[], Any], spec: specs.Spec, name: str) -> Any:
-    """What the function returns, with its weights."""
+    """The object that the function returns, with its weights loaded."""
     try:
-        found = function()
+        returned = function()
     except MavisError:
         raise
     except Exception as error:
         raise ModelError(f"The function of '{name}' fails: {type(error).__name__}: {error}") from error
     if spec.weights is not None:
-        if not isinstance(found, nn.Module):
-            raise ModelError(f"'{name}' names weights, so its function must return a network, got {found!r}.")
-        weights.load_weights(found, spec.weights)
-    return found
+        if not isinstance(returned, nn.Module):
+            raise ModelError(f"'{name}' names weights, so its function must return a network, got {returned!r}.")
+        weights.load_weights(returned, spec.weights)
+    return returned

@@ -30,7 +30,7 @@ def head() -> nn.Linear:
     return nn.Linear(3, 7)
 
 
-def written(path: Path, head: nn.Linear, batch: int | str, side: int | str, channels: int = 3) -> Path:
+def write_onnx(path: Path, head: nn.Linear, batch: int | str, side: int | str, channels: int = 3) -> Path:
     """The network GlobalAveragePool, Flatten, Gemm as a file, put together node by node."""
     onnx = pytest.importorskip("onnx", reason="onnx is not installed (extra onnx)")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra onnx)")
@@ -51,43 +51,43 @@ def written(path: Path, head: nn.Linear, batch: int | str, side: int | str, chan
             numpy_helper.from_array(head.bias.detach().numpy(), "bias"),
         ],
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(made, str(path))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(path))
     return path
 
 
 @pytest.mark.parametrize("batch", ["N", 1, 4])
 def test_a_file_answers_as_the_network_does(batch: int | str, head: nn.Linear, tmp_path: Path) -> None:
     """For any number of images, also where the file takes one or four at a time."""
-    path = written(tmp_path / "colour.onnx", head, batch, 32)
-    found, _ = open_model(f"onnx:{path}", CPU)
-    assert (found.name, found.size, found.capabilities, found.cam_layer) == ("colour", 32, {"forward"}, None)
+    path = write_onnx(tmp_path / "colour.onnx", head, batch, 32)
+    model, _ = open_model(f"onnx:{path}", CPU)
+    assert (model.name, model.size, model.capabilities, model.cam_layer) == ("colour", 32, {"forward"}, None)
     images = torch.rand(6, 3, 32, 32)
-    torch.testing.assert_close(found.net(images), head(images.mean((2, 3))), rtol=0, atol=1e-6)
+    torch.testing.assert_close(model.net(images), head(images.mean((2, 3))), rtol=0, atol=1e-6)
 
 
 def test_where_the_file_leaves_the_size_open_the_user_says_it(head: nn.Linear, tmp_path: Path) -> None:
     """64 px if nobody does; a size that the file does not take is refused."""
-    path = written(tmp_path / "open.onnx", head, "N", "S")
+    path = write_onnx(tmp_path / "open.onnx", head, "N", "S")
     assert open_model(f"onnx:{path}", CPU)[0].size == 64
     assert open_model(f"onnx:{path}@48", CPU)[0].size == 48
-    fixed = written(tmp_path / "fixed.onnx", head, "N", 32)
+    fixed = write_onnx(tmp_path / "fixed.onnx", head, "N", 32)
     with pytest.raises(ModelError, match="takes images of 32 px"):
         open_model(f"onnx:{fixed}@48", CPU)
 
 
 def test_the_content_is_the_file(head: nn.Linear, tmp_path: Path) -> None:
     """Other weights, another hash."""
-    first = open_model(f"onnx:{written(tmp_path / 'a.onnx', head, 'N', 32)}", CPU)[0]
+    first = open_model(f"onnx:{write_onnx(tmp_path / 'a.onnx', head, 'N', 32)}", CPU)[0]
     with torch.no_grad():
         head.bias += 1
-    second = open_model(f"onnx:{written(tmp_path / 'b.onnx', head, 'N', 32)}", CPU)[0]
+    second = open_model(f"onnx:{write_onnx(tmp_path / 'b.onnx', head, 'N', 32)}", CPU)[0]
     assert first.revision != second.revision
 
 
 def test_what_is_no_classifier_of_images_is_refused(head: nn.Linear, tmp_path: Path) -> None:
     """No file, no ONNX, grey images."""
-    path = written(tmp_path / "grey.onnx", head, "N", 32, channels=1)
+    path = write_onnx(tmp_path / "grey.onnx", head, "N", 32, channels=1)
     with pytest.raises(ModelError, match=r"must take images \(N,3,H,W\)"):
         open_model(f"onnx:{path}", CPU)
     with pytest.raises(ModelError, match="There is no file"):
@@ -99,9 +99,9 @@ def test_what_is_no_classifier_of_images_is_refused(head: nn.Linear, tmp_path: P
 
 def test_a_file_is_run_as_a_black_box(head: nn.Linear, tmp_path: Path) -> None:
     """Black-box methods are scored, the others skipped with the reason."""
-    path = written(tmp_path / "colour.onnx", head, "N", 64)
-    asked = {"metrics": ["gini", "deletion"], "groups": ["race"], "limit": 7, "device": "cpu"}
-    result = mavis.evaluate(f"onnx:{path}", explainers=["occlusion", "gradcam"], **asked)
+    path = write_onnx(tmp_path / "colour.onnx", head, "N", 64)
+    options = {"metrics": ["gini", "deletion"], "groups": ["race"], "limit": 7, "device": "cpu"}
+    result = mavis.evaluate(f"onnx:{path}", explainers=["occlusion", "gradcam"], **options)
     assert not result.findings.failures
     assert "occlusion" in set(result.to_frame()["explainer"])
     assert any("gradcam" in line and "needs activations, gradient" in line for line in result.findings.skipped)

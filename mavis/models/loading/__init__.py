@@ -1,4 +1,4 @@
-"""From what a user names or hands over to a model.
+"""Loading of models: from a name or an object of the user to a prepared model.
 
 - `open`: a name, a folder, a spec such as ``timm:resnet18`` or an object to a prepared model.
 - `specs`: the syntax of specs; `wrappers`: any callable or network as a model; `weights`: loading of weights.

@@ -1,4 +1,4 @@
-"""The architecture `race_resnet`: the first layers of a ResNet, own convolutions, then average pooling and one layer.
+"""The architecture `race_resnet`: first layers of a ResNet, convolutions, average pooling and one linear layer.
 
 The logits are a linear function of the last map's average, so CAM applies: a class's map is the head's row times the
 activations of `CAM_LAYER`.
@@ -67,14 +67,14 @@ class RaceResNet(nn.Module):
 
     Args:
         trunk: the first layers of a ResNet.
-        tail: own convolutions; the last module's output is the last map.
+        tail: convolutions; the last module's output is the last map.
         channels: of the last map.
         classes: number of logits.
         mean: per colour, subtracted from the image.
         deviation: per colour, divides the image.
 
     Attributes:
-        pretrained: where the trunk's weights come from; None for random ones.
+        pretrained: name of the file of the trunk's weights; None for random ones.
     """
 
     pretrained: str | None = None
@@ -109,8 +109,8 @@ class RaceResNet(nn.Module):
 def build_race_resnet(classes: int, size: int = 64, *, pretrained: Path | str | bool = False) -> RaceResNet:
     """Builds the form that suits the image size.
 
-    Up to 112 px: a stem and two residual blocks (16, 32, 64 channels), two own convolutions of 96 channels; the last
-    map has an eighth of the image's side. Above: torchvision's ResNet-50 up to ``layer3`` and two own convolutions of
+    Up to 112 px: a stem and two residual blocks (16, 32, 64 channels), two convolutions of 96 channels; the last
+    map has an eighth of the image's side. Above: torchvision's ResNet-50 up to ``layer3`` and two convolutions of
     256 channels; the last map has a sixteenth (14 × 14 at 224 px).
 
     Args:
@@ -191,13 +191,12 @@ def _load_trunk(net: RaceResNet, pretrained: Path | str | bool) -> None:
         return
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        wanted = net.trunk.state_dict()
-        net.trunk.load_state_dict({name: state[name] for name in wanted})
+        net.trunk.load_state_dict({name: state[name] for name in net.trunk.state_dict()})
     except (OSError, KeyError, TypeError, RuntimeError, EOFError, UnpicklingError) as error:
         raise ModelError(f"'{path}' is not torchvision's ResNet-50: {str(error).splitlines()[0]}") from error
     net.pretrained = path.name
 
 
 def _find_cached_weights() -> Path | None:
-    found = sorted((Path(torch.hub.get_dir()) / "checkpoints").glob(RESNET50_PATTERN))
-    return found[0] if found else None
+    paths = sorted((Path(torch.hub.get_dir()) / "checkpoints").glob(RESNET50_PATTERN))
+    return paths[0] if paths else None

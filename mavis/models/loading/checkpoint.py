@@ -1,4 +1,4 @@
-"""A model on disk: weights as safetensors beside a card as JSON, and fingerprints of what it was trained on."""
+"""A model on disk: weights as safetensors, a card as JSON, and fingerprints of the training images."""
 
 import json
 import os
@@ -24,11 +24,11 @@ CARD_FILE = "card.json"
 FINGERPRINTS_FILE = "trained_on.npz"
 
 REQUIRED_FIELDS = ("architecture", "classes", "target", "size", "weights_hash")
-"""What a card cannot do without."""
+"""Required fields of a card."""
 
 
 def file_paths(path: Path | str) -> tuple[Path, Path]:
-    """Where weights and card are.
+    """Paths of weights and card.
 
     Args:
         path: a folder, which holds ``model.safetensors`` and ``card.json``; or the common stem of a pair
@@ -42,7 +42,7 @@ def file_paths(path: Path | str) -> tuple[Path, Path]:
 
 
 def fingerprints_path(weights: Path) -> Path:
-    """Where the fingerprints of the training images are, beside the weights: of a folder or of a pair of files."""
+    """Path of the fingerprints of the training images, beside the weights of a folder or of a pair of files."""
     return weights.with_name(FINGERPRINTS_FILE) if weights.name == WEIGHTS_FILE else weights.with_suffix(".npz")
 
 
@@ -61,7 +61,7 @@ def save(
         net: the weights are taken from its state.
         card: facts about it; ``architecture``, ``classes``, ``target`` and ``size`` at least. The hash of the weights
             and the versions of MAVIS and torch are added.
-        fingerprints: those of the images that it was trained on; without them no earlier ones are left beside it.
+        fingerprints: those of the training images; without them, earlier ones beside the weights are deleted.
         as_pair: write ``STEM.safetensors`` and ``STEM.json`` instead of a folder.
     """
     path = Path(path)
@@ -80,7 +80,7 @@ def save(
 
 
 def load(path: Path | str, *, name: str | None = None) -> Model:
-    """Reads a model, checked: what the card says must fit the weights.
+    """Reads a model and checks that its card fits its weights.
 
     Args:
         path: a folder, or the common stem of a pair of files; see `file_paths`.
@@ -126,7 +126,7 @@ def load(path: Path | str, *, name: str | None = None) -> Model:
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """The card, with everything that loading needs.
+    """The card, with all fields that loading needs.
 
     Raises:
         ModelError: the file is no JSON object, or lacks a field, or a field is of the wrong kind.
@@ -138,8 +138,8 @@ def read_card(path: Path) -> dict[str, Any]:
     missing = [key for key in REQUIRED_FIELDS if not isinstance(card, dict) or key not in card]
     if missing:
         raise ModelError(f"The model card '{path}' lacks {', '.join(missing)}.")
-    named = isinstance(card["classes"], list) and all(isinstance(name, str) for name in card["classes"])
-    if not named or not isinstance(card["size"], int) or not isinstance(card["weights_hash"], str):
+    has_names = isinstance(card["classes"], list) and all(isinstance(name, str) for name in card["classes"])
+    if not has_names or not isinstance(card["size"], int) or not isinstance(card["weights_hash"], str):
         raise ModelError(f"In the model card '{path}', classes must be names, size a number and weights_hash a text.")
     return card
 
@@ -152,7 +152,7 @@ def build_network(architecture: str, n_classes: int, size: int, *, seed: int = 0
         n_classes: number of logits.
         size: side of the images.
         seed: of the weights.
-        options: what else the architecture's builder takes, e.g. ``pretrained``.
+        options: further arguments of the architecture's builder, e.g. ``pretrained``.
 
     Raises:
         UnknownName: no such architecture.
@@ -165,7 +165,7 @@ def build_network(architecture: str, n_classes: int, size: int, *, seed: int = 0
 
 
 def to_channels_last(net: nn.Module) -> nn.Module:
-    """The same net with its convolutions in the layout that is twice as fast on a CPU; changes no value of theirs."""
+    """The same net with its convolutions in the layout that is twice as fast on a CPU; no weight changes."""
     for tensor in net.parameters():
         if tensor.dim() == 4:
             tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
@@ -187,14 +187,14 @@ def load_safetensors(net: nn.Module, content: bytes, path: Path) -> None:
         state = read_tensors(content)
     except SafetensorError as error:
         raise ModelError(f"'{path}' is not a safetensors file: {error}.") from error
-    wanted = net.state_dict()
-    for name in sorted(wanted.keys() ^ state.keys()):
-        where = "is missing" if name in wanted else "has no place in the architecture"
-        raise ModelError(f"The weights '{path}' do not fit: the tensor '{name}' {where}.")
-    for name in wanted:  # a safetensors file has no order of its own
+    current = net.state_dict()
+    for name in sorted(current.keys() ^ state.keys()):
+        fault = "is missing" if name in current else "has no place in the architecture"
+        raise ModelError(f"The weights '{path}' do not fit: the tensor '{name}' {fault}.")
+    for name in current:  # a safetensors file has no order of its own
         tensor = state[name]
-        if tensor.shape != wanted[name].shape:
-            expected, got = tuple(wanted[name].shape), tuple(tensor.shape)
+        if tensor.shape != current[name].shape:
+            expected, got = tuple(current[name].shape), tuple(tensor.shape)
             raise ModelError(f"The weights '{path}' do not fit: '{name}' must be {expected}, got {got}.")
         _check_finite(name, tensor, path)
     net.load_state_dict(state)
@@ -203,8 +203,10 @@ def load_safetensors(net: nn.Module, content: bytes, path: Path) -> None:
 def _check_finite(name: str, tensor: Tensor, path: Path) -> None:
     if bool(torch.isfinite(tensor).all()):
         return
-    what = "NaN" if bool(torch.isnan(tensor).any()) else "infinite values"
-    raise ModelError(f"The tensor '{name}' in '{path}' contains {what}; the training diverged or the file is damaged.")
+    values = "NaN" if bool(torch.isnan(tensor).any()) else "infinite values"
+    raise ModelError(
+        f"The tensor '{name}' in '{path}' contains {values}; the training diverged or the file is damaged."
+    )
 
 
 def _write_atomically(path: Path, content: bytes) -> None:

@@ -1,4 +1,7 @@
-"""Specs."""
+"""Specs: the text ``FAMILY:NAME[@SIZE][:WEIGHTS]`` that names a model of a library or a user's function.
+
+The families are the model plug-ins with a parameter ``spec``. ``pkg.mod:fn`` alone belongs to the family ``factory``.
+"""
 
 import difflib
 import re
@@ -9,8 +12,6 @@ from mavis.core.errors import BadParameter
 from mavis.core.registry import models
 
 SPEC_PATTERN = re.compile(r"(?P<name>[^@:]+)(?:@(?P<size>\d+))?(?::(?P<weights>.+))?")
-
-
 FUNCTION_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(@\d+)?(:.+)?")
 
 
@@ -30,16 +31,17 @@ class Spec:
 
     @property
     def label(self) -> str:
-        """What the model is called: its name, and which weights and size if they are not the usual ones."""
+        """Name of the model: its name in the family, with size and weights where they are given."""
         size = f"@{self.size}" if self.size else ""
         return self.name + size + (f":{self.weights.stem}" if self.weights else "")
 
 
 def split_family(name: str) -> tuple[str, str] | None:
-    """The family that a spec names, and the rest of the spec; None where it names none."""
-    head, colon, rest = name.partition(":")
-    if colon and rest and head in models and "spec" in models[head].parameters():
-        return head, rest
+    """The family that a spec names, and the spec without it; None where it names none."""
+    head, colon, spec = name.partition(":")
+    if colon and spec and head in models and "spec" in models[head].parameters():
+        return head, spec
+    # A near miss of a registered name, such as torchvison:resnet18, is a typing error and no module of the user's.
     mistyped = difflib.get_close_matches(head, models.names(), n=1, cutoff=0.8)
     return ("factory", name) if FUNCTION_PATTERN.fullmatch(name) and not mistyped else None
 
@@ -50,8 +52,8 @@ def parse_spec(spec: str) -> Spec:
     Raises:
         BadParameter: it has another form.
     """
-    found = SPEC_PATTERN.fullmatch(spec)
-    if found is None:
+    match = SPEC_PATTERN.fullmatch(spec)
+    if match is None:
         raise BadParameter(f"A model is named as NAME[@SIZE][:WEIGHTS], e.g. resnet18@96:weights.pt, got '{spec}'.")
-    size, weights = found["size"], found["weights"]
-    return Spec(found["name"], int(size) if size else None, Path(weights) if weights else None)
+    size, weights = match["size"], match["weights"]
+    return Spec(match["name"], int(size) if size else None, Path(weights) if weights else None)

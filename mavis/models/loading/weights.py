@@ -1,4 +1,4 @@
-"""Weights."""
+"""Weights of networks: read from a file, or random ones that tell images apart."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from mavis.core.errors import ModelError
 from mavis.models.loading import checkpoint
 
 SEED = 0
-"""Of random weights."""
+"""Seed of random weights."""
 
 
 def load_weights(net: nn.Module, path: Path, ignored_prefixes: tuple[str, ...] = ()) -> None:
@@ -26,18 +26,19 @@ def load_weights(net: nn.Module, path: Path, ignored_prefixes: tuple[str, ...] =
         net: takes the weights.
         path: ``.safetensors``, or a ``.pt`` or ``.pth`` that holds tensors only: a state dict, alone or under
             ``state_dict`` or ``model``.
-        ignored_prefixes: tensors whose names begin so have no place in the network and are left out.
+        ignored_prefixes: tensors whose names begin with one of these are left out.
 
     Raises:
         ModelError: no such file; it is damaged, holds more than tensors, or does not fit.
     """
     if not path.is_file():
         raise ModelError(f"The weights '{path}' are not there; write NAME:FILE, or NAME alone for random weights.")
-    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    kept = {
-        name: tensor.clone().contiguous() for name, tensor in found.items() if not name.startswith(ignored_prefixes)
+    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    # Copies, because safetensors writes no tensors that share memory, as tied weights do.
+    copies = {
+        name: tensor.clone().contiguous() for name, tensor in state.items() if not name.startswith(ignored_prefixes)
     }
-    checkpoint.load_safetensors(net, tensor_bytes(kept), path)
+    checkpoint.load_safetensors(net, tensor_bytes(copies), path)
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
@@ -49,27 +50,27 @@ def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
 
 def _read_pickle(path: Path) -> Mapping[str, Tensor]:
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"The weights '{path}' cannot be read as tensors only: {reason}") from error
     for key in ("state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
-        raise ModelError(f"The weights '{path}' must be a state dict, names to tensors, got {type(found).__name__}.")
-    return found
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
+        raise ModelError(f"The weights '{path}' must be a state dict, names to tensors, got {type(content).__name__}.")
+    return content
 
 
 def random_network(build: Callable[[], nn.Module], size: int) -> nn.Module:
-    """A network with random weights, always the same ones, whose answers differ from image to image.
+    """A network with random weights, always the same ones, whose logits differ from image to image.
 
-    Fresh from their libraries, networks answer alike for every image, with zeros (a head of zeros), 1e-10 or 1e8
-    (batch normalisation that has measured nothing). Here the statistics are measured on random images, a head of zeros
-    is drawn, and the last layer scaled so that a logit's standard deviation over the images is one.
+    A network fresh from its library gives the same logits for every image: zeros (a head of zeros), 1e-10 or 1e8
+    (batch normalisation with initial statistics). Here the statistics are measured on random images, a head of zeros
+    is drawn, and the last layer is scaled so that a logit's standard deviation over the images is one.
 
     Args:
-        build: the network, normalisation inside.
+        build: makes the network, normalisation inside.
         size: side of the random images.
     """
     with torch.random.fork_rng(devices=[]):
@@ -94,6 +95,7 @@ def _calibrate_outputs(net: nn.Module, size: int) -> None:
 
 def _measure_norm_statistics(net: nn.Module, images: Tensor) -> None:
     """Puts the statistics of the images into the batch normalisations."""
+    # With momentum None, torch takes the plain mean over all batches since reset: here, the statistics of this one.
     norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -113,7 +115,7 @@ def _scale_layer(layer: nn.Linear | nn.Conv2d, factor: Tensor) -> None:
 
 
 def _random_images(size: int) -> Tensor:
-    """``(64,3,size,size)``: random colours at several scales, a few of them as rough as noise."""
+    """``(64,3,size,size)``: random colours at several scales, from flat to pixel noise."""
     stream = seeding.make_generator(SEED, "random weights")
     scales = [torch.rand((64, 3, side, side), generator=stream) for side in (1, 4, 16, size)]
     enlarged = torch.stack([nn.functional.interpolate(scale, size=size, mode="bilinear") for scale in scales])

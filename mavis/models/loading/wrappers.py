@@ -1,8 +1,4 @@
-"""Models from elsewhere: libraries, a user's own function, any callable; what they are called and how they are filled.
-
-A spec is ``FAMILY:REST``; the families are model plug-ins with a parameter ``spec``. ``pkg.mod:fn`` alone belongs to
-the family ``factory``.
-"""
+"""Wrappers: any network or callable as a `Model`, its classes filled in once the data are known."""
 
 import re
 from collections.abc import Callable
@@ -18,10 +14,7 @@ from mavis.core.types import Capability, Model
 from mavis.models.loading.weights import SEED
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-
-
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
 
 DEFAULT_SIZE = 64
 """Side of the images, in pixels, unless a family or the user says otherwise."""
@@ -29,10 +22,10 @@ DEFAULT_SIZE = 64
 
 @dataclass(frozen=True)
 class DeferredModel:
-    """A model that names no classes: it is made when those of the data are known.
+    """A model that names no classes: it is built when those of the data are known.
 
     Attributes:
-        name: it will have.
+        name: the model's.
         build: names of the classes -> the model.
         size: side of its images, or None where any will do.
     """
@@ -43,7 +36,7 @@ class DeferredModel:
 
 
 class Normalised(nn.Module):
-    """A network that gets images in [0,1] and normalises them.
+    """A network behind its normalisation: takes images in [0,1].
 
     Args:
         net: normalised images -> logits.
@@ -82,9 +75,8 @@ class BlackBox(nn.Module):
     def __init__(self, function: Callable[[Tensor], Any]) -> None:
         super().__init__()
         self.function = function
-        self.register_buffer(
-            "device_marker", torch.zeros(()), persistent=False
-        )  # says on which device images are wanted
+        # A network without weights has no device; this buffer moves with `to` and tells the device for the images.
+        self.register_buffer("device_marker", torch.zeros(()), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``(N,3,H,W)`` -> logits ``(N,K)`` float32, on the device of the images."""
@@ -96,10 +88,10 @@ class BlackBox(nn.Module):
 
 
 def as_model(model_like: Any, name: str, size: int | None = None) -> Model | DeferredModel:
-    """What a user hands over as a model: a `Model`, a network, or any callable from images to logits.
+    """A model from a user's object: a `Model`, a network, or any callable from images to logits.
 
     Raises:
-        ModelError: something else.
+        ModelError: the object is something else.
     """
     if isinstance(model_like, Model | DeferredModel):
         return model_like
@@ -118,24 +110,26 @@ def as_model(model_like: Any, name: str, size: int | None = None) -> Model | Def
 def wrap_network(
     net: nn.Module, name: str, classes: tuple[str, ...], size: int | None, *, about: str, revision: str = ""
 ) -> Model:
-    """A model around a network whose CAM layer is not known."""
+    """A model around a network; its CAM layer is chosen during preparation."""
     return Model(name, net, classes, revision or network_hash(net, size), size=size, card={"about": about})
 
 
 def _wrap_function(function: Callable[[Tensor], Any], name: str, classes: tuple[str, ...], size: int | None) -> Model:
-    """A model of which nothing but the answers is known; they also say which content it has."""
+    """A black-box model: only its outputs are available, so its revision is their hash."""
     net = BlackBox(function)
-    can: frozenset[Capability] = frozenset({"forward"})
+    capabilities: frozenset[Capability] = frozenset({"forward"})
     revision = hashing.digest(name, _output_text(net, size or DEFAULT_SIZE))
-    return Model(name, net, classes, revision, capabilities=can, size=size, card={"about": "given as a function"})
+    return Model(
+        name, net, classes, revision, capabilities=capabilities, size=size, card={"about": "given as a function"}
+    )
 
 
 def _output_text(net: nn.Module, size: int) -> str:
-    """What a network says of four random images, to four digits; of one that cannot be asked, nothing."""
+    """Logits of a network for four random images, to four digits; empty where it raises."""
     images = torch.rand((4, 3, size, size), generator=torch.Generator().manual_seed(SEED))
     try:
         return str([[f"{x:.4g}" for x in row] for row in net(images).tolist()])
-    except Exception:  # preflight asks again and says what is wrong
+    except Exception:  # preparation evaluates it again and reports the error
         return ""
 
 

@@ -1,8 +1,14 @@
-"""Changes to a network that keep its answers, so that explainers which hook modules see everything there is to see.
+"""Changes to a network that keep its outputs and let explainers that hook modules see every activation.
 
-What hooks cannot tell apart is put right: one module that is called at several places, activations that are functions
-and no modules, work in place. A module's ``forward`` is traced alone, with its children as they are, so that names,
-structure and types stay; what cannot be traced is left as it is, and said.
+Hooks see calls of modules. They miss an activation that is called as a function (``F.relu``), cannot tell the calls of
+one module that is used several times apart, and read a tensor that a later step changes in place. All three are
+rewritten with torch.fx: one module per call, nothing in place.
+
+Why each ``forward`` is traced alone, with its children as leaves: tracing the whole network would flatten it, so that
+names of layers (`cam_layer`), types and the state dict would change; and one module with data-dependent control flow
+would prevent the rewriting of all others. A module that cannot be traced is left as it is and reported. A rewritten
+network is compared with the original, because code that reads a tensor under two names, one of them changed in place,
+computes something else once nothing is in place; such a rewriting is undone.
 """
 
 import copy
@@ -25,14 +31,14 @@ FUNCTION_MODULES: dict[Any, Callable[..., nn.Module]] = {
     F.hardtanh: nn.Hardtanh, F.sigmoid: nn.Sigmoid, torch.sigmoid: nn.Sigmoid, Tensor.sigmoid: nn.Sigmoid,
     F.tanh: nn.Tanh, torch.tanh: nn.Tanh, Tensor.tanh: nn.Tanh, F.max_pool2d: nn.MaxPool2d,
 }  # fmt: skip
-"""Functions and methods that become modules."""
+"""Functions and methods of tensors, and the modules that replace them."""
 
 IN_PLACE_METHODS: dict[Any, str] = {
     Tensor.__iadd__: "add", Tensor.__isub__: "sub", Tensor.__imul__: "mul", Tensor.__itruediv__: "div",
     Tensor.add_: "add", Tensor.sub_: "sub", Tensor.mul_: "mul", Tensor.div_: "div",
     Tensor.clamp_: "clamp", Tensor.clamp_min_: "clamp_min",
 }  # fmt: skip
-"""Work in place, and the method that does the same to a copy."""
+"""Methods that work in place, and the methods that do the same to a copy."""
 
 IN_PLACE_OPERATORS = {operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul,
              operator.itruediv: operator.truediv}  # fmt: skip
@@ -46,15 +52,15 @@ SHARED_NOTE = "shared activations given a module for each place"
 IN_PLACE_NOTE = "steps in place made ordinary"
 Undo = Callable[[], None]
 Rewrite = tuple[Undo, list[str] | None]
-"""What takes a change back, and what was done; None where the module cannot be traced."""
+"""A function that takes the change back, and notes on it; None where the module cannot be traced."""
 
 
 @dataclass
 class ActivationCall:
-    """One call of an activation, a function of interest, or what turns logits into probabilities.
+    """One call of an activation, a function of interest, or a softmax or sigmoid.
 
     Attributes:
-        caller: name of the module in whose ``forward`` it stands.
+        caller: name of the module whose ``forward`` makes the call.
         callee: the function, or the name of the module that was called.
     """
 
@@ -64,12 +70,12 @@ class ActivationCall:
 
 @dataclass
 class CallRecorder(TorchFunctionMode):
-    """What one forward does, in order.
+    """Recorder of the activations that one forward calls, in order.
 
     Attributes:
-        net: is watched while the context is open.
-        call_counts: per module how often it was called.
-        call_counts: see `ActivationCall`.
+        net: the network; its modules are hooked while `record` runs.
+        call_counts: number of calls of each module.
+        calls: see `ActivationCall`.
     """
 
     net: nn.Module
@@ -82,7 +88,7 @@ class CallRecorder(TorchFunctionMode):
         self._modules = {name: module for name, module in self.net.named_modules() if not is_scripted(module)}
 
     def record(self, images: Tensor) -> "CallRecorder":
-        """Sends images through the network and watches."""
+        """Sends images through the network and records its calls."""
         with torch.no_grad(), self._hooks(), self:
             self.net(images)
         return self
@@ -118,33 +124,33 @@ class CallRecorder(TorchFunctionMode):
 
 
 def _is_relevant(func: Any, kwargs: Any) -> bool:
-    """Whether a function is of interest; dropout is where it is always on."""
+    """True for a function that may be rewritten; dropout only where it is on in evaluation mode."""
     if func in DROPOUT_FUNCTIONS:
         return bool(kwargs.get("training", True))
     return func in FUNCTION_MODULES or func in IN_PLACE_METHODS or func in PROBABILITY_FUNCTIONS
 
 
 def is_torch_module(module: nn.Module) -> bool:
-    """Whether it is one of torch's own modules, whose ``forward`` is left alone."""
+    """True for one of torch's own modules, whose ``forward`` is left alone."""
     return type(module).__module__.startswith("torch.nn.")
 
 
 def is_activation(module: nn.Module) -> bool:
-    """Whether it is one of torch's activations or poolings, without parameters."""
-    ours = type(module).__module__ in ("torch.nn.modules.activation", "torch.nn.modules.pooling")
-    return ours and next(module.parameters(), None) is None
+    """True for one of torch's activations or poolings without parameters."""
+    is_listed = type(module).__module__ in ("torch.nn.modules.activation", "torch.nn.modules.pooling")
+    return is_listed and next(module.parameters(), None) is None
 
 
 def disable_in_place(net: nn.Module) -> list[str]:
-    """Makes modules that work in place work on a copy."""
-    changed = [module for module in net.modules() if getattr(module, "inplace", False) and not is_scripted(module)]
-    for module in changed:
+    """Switches modules that work in place to work on a copy; returns a note where there were any."""
+    in_place = [module for module in net.modules() if getattr(module, "inplace", False) and not is_scripted(module)]
+    for module in in_place:
         module.inplace = False  # type: ignore[assignment]
-    return [f"{len(changed)} in-place activations made ordinary"] if changed else []
+    return [f"{len(in_place)} in-place activations made ordinary"] if in_place else []
 
 
 def is_scripted(module: nn.Module) -> bool:
-    """Whether it is scripted; such modules take no hooks."""
+    """True for a scripted module, which takes no hooks."""
     return isinstance(module, torch.jit.ScriptModule)
 
 
@@ -153,89 +159,91 @@ def separate_activations(net: nn.Module, images: Tensor, is_unchanged: Callable[
 
     Args:
         net: is changed.
-        images: ``(N,3,H,W)`` to watch it on.
-        is_unchanged: whether it still answers as before; what changes an answer is undone.
+        images: ``(N,3,H,W)`` to record its calls on.
+        is_unchanged: true while the outputs are those of before; a change of an output is undone.
 
     Returns:
-        What was done, and what could not be.
+        A note on each kind of change, and on modules that could not be rewritten.
     """
-    copied = _copy_shared_activations(net)
-    watch = CallRecorder(net).record(images)
-    wanted = _callers_to_rewrite(watch)
-    tried = {
+    n_copies = _copy_shared_activations(net)
+    recorder = CallRecorder(net).record(images)
+    callers = _callers_to_rewrite(recorder)
+    # A module that is called twice has two calls behind each of its activations; one module each cannot separate them.
+    rewrites = {
         name: _rewrite_forward(net.get_submodule(name), _separate_calls)
-        for name in wanted
-        if watch.call_counts[name] == 1
+        for name in callers
+        if recorder.call_counts[name] == 1
     }
-    if tried and not _succeeds(is_unchanged):
-        for undo, _ in tried.values():
+    if rewrites and not _succeeds(is_unchanged):
+        for undo, _ in rewrites.values():
             undo()
-        tried = {name: _rewrite_if_unchanged(net, name, is_unchanged) for name in tried}
-    done = Counter({SHARED_NOTE: copied})
-    done.update(word for _, words in tried.values() for word in words or ())
-    left = [name or "the network itself" for name in wanted if name not in tried or tried[name][1] is None]
-    done[IN_PLACE_NOTE] += sum(
-        use.caller in tried and use.caller not in left and use.callee in IN_PLACE_METHODS for use in watch.calls
+        rewrites = {name: _rewrite_if_unchanged(net, name, is_unchanged) for name in rewrites}
+    note_counts = Counter({SHARED_NOTE: n_copies})
+    note_counts.update(note for _, notes in rewrites.values() for note in notes or ())
+    skipped = [name for name in callers if name not in rewrites or rewrites[name][1] is None]
+    note_counts[IN_PLACE_NOTE] += sum(
+        call.caller in rewrites and call.caller not in skipped and call.callee in IN_PLACE_METHODS
+        for call in recorder.calls
     )
-    told = [f"{count} {word}" for word, count in done.items() if count]
-    if left:
-        told.append(
-            f"hooks do not see every activation of {_join_names(left)}: called more than once, or not traceable"
+    notes = [f"{count} {note}" for note, count in note_counts.items() if count]
+    if skipped:
+        notes.append(
+            f"hooks do not see every activation of {_join_names(skipped)}: called more than once, or not traceable"
         )
-    return told
+    return notes
 
 
 def _copy_shared_activations(net: nn.Module) -> int:
-    """Gives every further name of an activation a module of its own; how many were made."""
-    known: set[int] = set()
-    made = 0
+    """Gives the second and each further name of an activation a copy of its own; returns the number of copies."""
+    seen: set[int] = set()
+    n_copies = 0
     for name, module in list(net.named_modules(remove_duplicate=False)):
-        if id(module) in known and is_activation(module):
+        if id(module) in seen and is_activation(module):
             net.set_submodule(name, copy.deepcopy(module))
-            made += 1
-        known.add(id(module))
-    return made
+            n_copies += 1
+        seen.add(id(module))
+    return n_copies
 
 
 def _callers_to_rewrite(recorder: CallRecorder) -> list[str]:
-    """The modules in whose ``forward`` something is to be changed: by name, in the order of their calls."""
-    found = []
-    for use in recorder.calls:
-        named = isinstance(use.callee, str)
-        shared = (
-            named and recorder.call_counts[use.callee] > 1 and is_activation(recorder.net.get_submodule(use.callee))
-        )
-        function = not named and (
-            use.callee in FUNCTION_MODULES or use.callee in IN_PLACE_METHODS or use.callee in DROPOUT_FUNCTIONS
-        )
-        if shared or function:
-            found.append(use.caller)
-    return list(dict.fromkeys(found))
+    """Names of the modules whose ``forward`` is to be changed, in the order of their calls."""
+    callers = []
+    for call in recorder.calls:
+        if isinstance(call.callee, str):
+            is_activation_call = is_activation(recorder.net.get_submodule(call.callee))
+            needs_rewriting = is_activation_call and recorder.call_counts[call.callee] > 1
+        else:
+            needs_rewriting = any(
+                call.callee in functions for functions in (FUNCTION_MODULES, IN_PLACE_METHODS, DROPOUT_FUNCTIONS)
+            )
+        if needs_rewriting:
+            callers.append(call.caller)
+    return list(dict.fromkeys(callers))
 
 
 def _rewrite_if_unchanged(net: nn.Module, name: str, is_unchanged: Callable[[], bool]) -> Rewrite:
-    """One module rewritten, unless that changes an answer."""
-    undo, words = _rewrite_forward(net.get_submodule(name), _separate_calls)
-    if words is not None and not _succeeds(is_unchanged):
+    """Rewrites one module, unless that changes an output."""
+    undo, notes = _rewrite_forward(net.get_submodule(name), _separate_calls)
+    if notes is not None and not _succeeds(is_unchanged):
         undo()
         return undo, None
-    return undo, words
+    return undo, notes
 
 
 def _succeeds(check: Callable[[], bool]) -> bool:
     try:
         return check()
-    except Exception:  # what was rewritten does not run: it is undone
+    except Exception:  # the rewritten network does not run: the caller undoes the change
         return False
 
 
 def _join_names(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return ", ".join(name or "the network itself" for name in names[:3]) + more
 
 
 class _ShallowTracer(fx.Tracer):
-    """Traces one ``forward`` and no child's."""
+    """Traces one ``forward``; the children are leaves."""
 
     def is_leaf_module(self, _: nn.Module, __: str) -> bool:
         return True
@@ -245,60 +253,69 @@ GraphEdit = Callable[[fx.Graph, nn.Module], list[str]]
 
 
 def _rewrite_forward(module: nn.Module, edit: GraphEdit) -> Rewrite:
-    """Gives a module a ``forward`` that was traced and edited, by a subclass of its own."""
-    before, children = type(module), set(module._modules)
+    """Gives a module a traced and edited ``forward``.
+
+    The module gets a subclass of its class with the new ``forward``, so that its type, its other methods and its state
+    dict stay; a `torch.fx.GraphModule` in its place would lose them.
+    """
+    original_class, children = type(module), set(module._modules)
 
     def undo() -> None:
-        module.__class__ = before
+        module.__class__ = original_class
         for name in set(module._modules) - children:
             del module._modules[name]
 
     try:
         graph = _trace_forward(module)
-        done = edit(graph, module)
+        notes = edit(graph, module)
         graph.lint()
         forward = type(fx.GraphModule(module, graph)).forward
-    except Exception:  # tracing runs a stranger's code with stand-ins and may raise anything
+    except Exception:  # tracing runs user code on proxies, which may raise anything
         undo()
         return undo, None
-    module.__class__ = type(before.__name__, (before,), {"forward": forward, "__module__": before.__module__})
-    return undo, done
+    namespace = {"forward": forward, "__module__": original_class.__module__}
+    module.__class__ = type(original_class.__name__, (original_class,), namespace)
+    return undo, notes
 
 
 def _trace_forward(module: nn.Module) -> fx.Graph:
-    """What its ``forward`` does; attributes that it sets on the way are put back, constants that it makes are kept."""
-    before = dict(vars(module))
+    """The graph of a module's ``forward``.
+
+    Tracing runs the code on proxies, so attributes that it sets would hold proxies afterwards; they are restored.
+    Tensors that it creates are constants of the graph, which finds them as attributes; they stay, as buffers.
+    """
+    attributes = dict(vars(module))
     try:
         return _ShallowTracer().trace(module)
     finally:
         for name, value in list(vars(module).items()):
-            if name not in before:
+            if name not in attributes:
                 delattr(module, name)
                 if isinstance(value, Tensor):
                     module.register_buffer(name, value, persistent=False)
-            elif value is not before[name]:
-                setattr(module, name, before[name])
+            elif value is not attributes[name]:
+                setattr(module, name, attributes[name])
 
 
 def _separate_calls(graph: fx.Graph, owner: nn.Module) -> list[str]:
-    """Changes every node that hooks would not see, or not tell from another."""
+    """Changes every node that hooks would miss or could not tell from another."""
     seen: set[Any] = set()
-    done = []
+    notes = []
     for node in list(graph.nodes):
         if node.op == "call_module":
-            done += _copy_repeated_module(node, owner, seen)
+            notes += _copy_repeated_module(node, owner, seen)
         elif node.op == "call_function":
-            done += _edit_function_call(graph, node, owner)
+            notes += _edit_function_call(graph, node, owner)
         elif node.op == "call_method":
-            done += _edit_method_call(graph, node, owner)
-    return done
+            notes += _edit_method_call(graph, node, owner)
+    return notes
 
 
 def _copy_repeated_module(node: fx.Node, owner: nn.Module, seen: set[Any]) -> list[str]:
-    """A further call of an activation goes to a copy."""
-    module, again = owner.get_submodule(str(node.target)), node.target in seen
+    """Redirects the second and each further call of an activation to a copy."""
+    module, is_repeated = owner.get_submodule(str(node.target)), node.target in seen
     seen.add(node.target)
-    if not again or not is_activation(module):
+    if not is_repeated or not is_activation(module):
         return []
     node.target = _add_child(owner, str(node.target).replace(".", "_"), copy.deepcopy(module))
     return [SHARED_NOTE]
@@ -327,7 +344,7 @@ def _edit_method_call(graph: fx.Graph, node: fx.Node, owner: nn.Module) -> list[
 def _replace_with_module(
     graph: fx.Graph, node: fx.Node, owner: nn.Module, module_class: Callable[..., nn.Module]
 ) -> list[str]:
-    """Replaces a call by that of a module with the same settings, unless they are only known when it runs."""
+    """Replaces a call by that of a module with the same settings, unless these are computed during the forward."""
     if not node.args or any(isinstance(value, fx.Node) for value in (*node.args[1:], *node.kwargs.values())):
         return []
     module = module_class(*node.args[1:], **node.kwargs)
@@ -341,25 +358,25 @@ def _replace_with_module(
 
 
 def _add_child(owner: nn.Module, name: str, module: nn.Module) -> str:
-    """Puts a child under a free name."""
+    """Adds a child under a free name; returns the name."""
     number = next(n for n in range(1, 10**6) if not hasattr(owner, f"{name}_{n}"))
     owner.add_module(f"{name}_{number}", module)
     return f"{name}_{number}"
 
 
 def remove_final_probabilities(net: nn.Module, images: Tensor, is_correct: Callable[[], bool]) -> bool:
-    """Takes away the last softmax, log-softmax or sigmoid, wherever it stands; whether that could be done.
+    """Removes the last softmax, log-softmax or sigmoid of a forward; returns True where that was possible.
 
     Args:
         net: is changed.
-        images: ``(N,3,H,W)`` to watch it on.
-        is_correct: whether the answers without it are the right ones; if not, it stays.
+        images: ``(N,3,H,W)`` to record its calls on.
+        is_correct: true where the outputs without it are the logits; otherwise it stays.
     """
-    watch = CallRecorder(net).record(images)
-    ends = [use for use in watch.calls if _is_probability_callee(use.callee, net)]
-    if not ends:
+    recorder = CallRecorder(net).record(images)
+    candidates = [call for call in recorder.calls if _is_probability_callee(call.callee, net)]
+    if not candidates:
         return False
-    last = ends[-1]
+    last = candidates[-1]
     undo = (
         _bypass_module(net, last.callee)
         if isinstance(last.callee, str)
@@ -380,14 +397,14 @@ def _is_probability_callee(callee: Any, net: nn.Module) -> bool:
 
 
 def _bypass_module(net: nn.Module, name: str) -> Undo:
-    """A module that does nothing in its place."""
-    before = net.get_submodule(name)
+    """Replaces a module by the identity."""
+    original = net.get_submodule(name)
     net.set_submodule(name, nn.Identity())
-    return lambda: net.set_submodule(name, before)
+    return lambda: net.set_submodule(name, original)
 
 
 def _bypass_last_function(caller: nn.Module) -> Undo:
-    """The last of the functions in a module's ``forward`` left out."""
+    """Leaves the last softmax or sigmoid out of a module's ``forward``."""
 
     def edit(graph: fx.Graph, _: nn.Module) -> list[str]:
         node = [node for node in graph.nodes if _is_probability_node(node)][-1]

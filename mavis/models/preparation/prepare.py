@@ -1,4 +1,4 @@
-"""Makes a model explainable, on a copy, and says what it did."""
+"""Preparation of a model for explainers, on a copy, with a note on every change."""
 
 import copy
 from collections.abc import Callable
@@ -21,7 +21,7 @@ NOISE_SIZE = 64
 class BinaryLogits(nn.Module):
     """One logit z of the second of two classes as the two logits (−z/2, z/2): their softmax is z's sigmoid.
 
-    What explains one class is exactly the negative of what explains the other.
+    A gradient or relevance of one class is exactly the negative of that of the other.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -35,7 +35,7 @@ class BinaryLogits(nn.Module):
 
 
 class LogProbabilities(nn.Module):
-    """The logarithm of probabilities; their softmax is what they are."""
+    """Logarithm of a network's probabilities, whose softmax is these probabilities."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -43,19 +43,19 @@ class LogProbabilities(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``(B,3,H,W)`` -> ``(B,K)``."""
-        found: Tensor = self.net(images)
-        return found.clamp_min(torch.finfo(found.dtype).tiny).log()
+        probabilities: Tensor = self.net(images)
+        return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
 
 
 @dataclass
 class _Preparation:
-    """The model on which is operated.
+    """A model during its preparation.
 
     Attributes:
         model: as given; its network is never changed.
         net: the copy.
         images: of noise, ``(2,3,S,S)``.
-        changes: what was changed.
+        changes: a note on each change.
     """
 
     model: Model
@@ -64,16 +64,16 @@ class _Preparation:
     changes: list[str]
 
     def outputs(self) -> Tensor:
-        """What the copy says of the images."""
+        """Outputs of the copy for the images."""
         return _evaluate_network(self.model, self.net, self.images)
 
 
 def prepare_model(model: Model, device: torch.device, size: int = NOISE_SIZE) -> tuple[Model, tuple[str, ...]]:
-    """A copy whose explanations mean what they say, on the device; and what was changed.
+    """A copy of a model on the device on which every explainer can run, and a note on each change.
 
-    In evaluation mode and frozen; every activation a module of its own and nothing in place; logits instead of
-    probabilities, two of them where there was one; a CAM layer that was tried. Its predictions are those of
-    the original.
+    The copy is in evaluation mode and frozen; every activation is a module of its own and works on a copy; outputs are
+    logits, not probabilities, and two of them where there was one; its CAM layer was tested on noise. Its predictions
+    are those of the original.
 
     Args:
         model: any.
@@ -82,7 +82,7 @@ def prepare_model(model: Model, device: torch.device, size: int = NOISE_SIZE) ->
 
     Raises:
         ModelError: weights that are not finite, a CAM layer that is not there, a net without one logit for each of
-            the classes, or outputs that the changes altered or that differ from time to time.
+            the classes, or outputs that the changes altered or that differ between two calls.
     """
     _check_finite_weights(model)
     size = model.size or size
@@ -99,12 +99,13 @@ def prepare_model(model: Model, device: torch.device, size: int = NOISE_SIZE) ->
     _separate_activations(preparation)
     _convert_to_logits(preparation)
     _check_logits(model, preparation.outputs(), images)
-    can = model.capabilities - _missing_capabilities(preparation)
-    layer = _find_cam_layer(preparation) if "activations" in can else None
+    capabilities = model.capabilities - _missing_capabilities(preparation)
+    layer = _find_cam_layer(preparation) if "activations" in capabilities else None
     if device.type == "cpu":
         preparation.net = preparation.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing from torch's stubs
-    can = can if layer else can - {"activations"}
-    return replace(model, net=preparation.net.to(device), capabilities=can, cam_layer=layer), tuple(preparation.changes)
+    capabilities = capabilities if layer else capabilities - {"activations"}
+    prepared = replace(model, net=preparation.net.to(device), capabilities=capabilities, cam_layer=layer)
+    return prepared, tuple(preparation.changes)
 
 
 def _check_finite_weights(model: Model) -> None:
@@ -114,43 +115,52 @@ def _check_finite_weights(model: Model) -> None:
 
 
 def _separate_activations(preparation: _Preparation) -> None:
-    """What hooks need, without any change of the answers."""
+    """One module per activation, nothing in place, with unchanged outputs.
+
+    Dropout that is always on makes outputs random before the rewriting and not after it: then they cannot be compared,
+    and only the outputs afterwards must repeat.
+    """
     before = preparation.outputs()
-    steady = _is_close(before, preparation.outputs())
+    is_deterministic = _is_close(before, preparation.outputs())
     preparation.changes += graph_rewriting.disable_in_place(preparation.net)
     if "gradient" in preparation.model.capabilities:
         preparation.changes += graph_rewriting.separate_activations(
-            preparation.net, preparation.images, lambda: not steady or _is_close(before, preparation.outputs())
+            preparation.net,
+            preparation.images,
+            lambda: not is_deterministic or _is_close(before, preparation.outputs()),
         )
     after = preparation.outputs()
     if not _is_close(after, preparation.outputs()):
         raise ModelError(f"'{preparation.model.name}' gives another answer each time; switch off what is random in it.")
-    if steady and not _is_close(before, after):
+    if is_deterministic and not _is_close(before, after):
         raise ModelError(
             f"'{preparation.model.name}' answers differently after being made explainable; please report this."
         )
 
 
 def _convert_to_logits(preparation: _Preparation) -> None:
-    """Logits in place of probabilities, two logits in place of one."""
+    """Replaces probabilities by logits, and one logit by two."""
     if preparation.model.output == "logit":
         return
-    found = preparation.outputs()
-    if found.dim() == 2 and found.shape[1] == 1 and len(preparation.model.classes) == 2:
-        _make_binary_logits(preparation, found)
-    elif _are_probabilities(found):
-        _remove_softmax(preparation, found, lambda logits: logits.softmax(1))
-    elif (found <= 0).all() and _are_probabilities(found.exp()):
-        _remove_softmax(preparation, found, lambda logits: logits.log_softmax(1))
+    outputs = preparation.outputs()
+    if outputs.dim() == 2 and outputs.shape[1] == 1 and len(preparation.model.classes) == 2:
+        _make_binary_logits(preparation, outputs)
+    elif _are_probabilities(outputs):
+        _remove_softmax(preparation, outputs, lambda logits: logits.softmax(1))
+    elif (outputs <= 0).all() and _are_probabilities(outputs.exp()):
+        _remove_softmax(preparation, outputs, lambda logits: logits.log_softmax(1))
 
 
 def _are_probabilities(outputs: Tensor) -> bool:
-    several = outputs.dim() == 2 and outputs.shape[1] > 1 and bool((outputs >= 0).all())
-    return several and bool(((outputs.sum(1) - 1).abs() < 1e-4).all())
+    is_candidate = outputs.dim() == 2 and outputs.shape[1] > 1 and bool((outputs >= 0).all())
+    return is_candidate and bool(((outputs.sum(1) - 1).abs() < 1e-4).all())
 
 
 def _remove_softmax(preparation: _Preparation, before: Tensor, to_probabilities: Callable[[Tensor], Tensor]) -> None:
-    """Takes the softmax away; where it cannot be found, the logarithm of the probabilities stands for the logits."""
+    """Removes the softmax; where it cannot be found, the logarithm of the probabilities is taken as logits.
+
+    Logits, because a saturated softmax has gradients near zero and couples the classes.
+    """
     if graph_rewriting.remove_final_probabilities(
         preparation.net, preparation.images, lambda: _is_close(to_probabilities(preparation.outputs()), before)
     ):
@@ -165,7 +175,7 @@ def _remove_softmax(preparation: _Preparation, before: Tensor, to_probabilities:
 
 
 def _make_binary_logits(preparation: _Preparation, before: Tensor) -> None:
-    """One answer as two logits; a sigmoid at its end is taken away first."""
+    """Replaces one output by two logits; a sigmoid at its end is removed first."""
     if ((before >= 0) & (before <= 1)).all() and graph_rewriting.remove_final_probabilities(
         preparation.net, preparation.images, lambda: _is_close(preparation.outputs().sigmoid(), before)
     ):
@@ -176,14 +186,14 @@ def _make_binary_logits(preparation: _Preparation, before: Tensor) -> None:
 
 
 def _wrap_network(preparation: _Preparation, wrapper: nn.Module) -> None:
-    """Puts a module around the network, whose own modules are then named ``net.…``."""
+    """Puts a module around the network, whose inner modules are then named ``net.…``."""
     preparation.net = wrapper
     if preparation.model.cam_layer is not None:
         preparation.model = replace(preparation.model, cam_layer=f"net.{preparation.model.cam_layer}")
 
 
 def _missing_capabilities(preparation: _Preparation) -> set[str]:
-    """What a model cannot do whose gradients do not reach the image, or are no numbers."""
+    """The gradient, where it does not reach the image or is not finite."""
     if "gradient" not in preparation.model.capabilities:
         return set()
     image = preparation.images.clone().requires_grad_()
@@ -200,7 +210,7 @@ def _missing_capabilities(preparation: _Preparation) -> set[str]:
 
 
 def _find_cam_layer(preparation: _Preparation) -> str | None:
-    """The name of a layer that CAM methods can read: the one that was named, else one that is found."""
+    """Name of a layer that CAM methods can read: the model's own, else a chosen one."""
     model, net = preparation.model, preparation.net
     if model.cam_layer is not None:
         return cam_layer.check_layer(net, preparation.images, model.cam_layer, model.name).name
@@ -219,17 +229,21 @@ def _is_close(first: Tensor, second: Tensor) -> bool:
 
 
 def _evaluate_network(model: Model, net: nn.Module, images: Tensor) -> Tensor:
-    """Whatever a net says of images, if it is a tensor."""
+    """Outputs of a network for images.
+
+    Raises:
+        ModelError: the network raises, or returns no tensor.
+    """
     try:
         with torch.no_grad():
-            found = net(images.clone())
+            outputs = net(images.clone())
     except Exception as error:
         raise ModelError(
             f"'{model.name}' cannot be evaluated on images {tuple(images.shape)}: {type(error).__name__}: {error}"
         ) from error
-    if not isinstance(found, Tensor):
-        raise ModelError(_shape_message(model, images, type(found).__name__))
-    return found
+    if not isinstance(outputs, Tensor):
+        raise ModelError(_shape_message(model, images, type(outputs).__name__))
+    return outputs
 
 
 def _check_logits(model: Model, logits: Tensor, images: Tensor) -> None:

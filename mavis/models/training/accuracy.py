@@ -1,4 +1,4 @@
-"""How often a net is right: overall, per class and per group."""
+"""Accuracy of a net: overall, per class and per group."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,18 +13,17 @@ from mavis.models.training.image_cache import ImageCache
 BATCH_SIZE = 128
 
 Share = tuple[float, int]
-"""Share of images that were right, and how many images there were; NaN for none."""
+"""Share of correctly classified images, and the number of images; NaN for none."""
 
 
 @dataclass(frozen=True)
 class AccuracyReport:
-    """What a net comes to on a data set.
+    """Loss and accuracies of a net on a data set.
 
     Attributes:
         loss: mean cross entropy, nats.
-        accuracy: share of right answers.
-        balanced_accuracy: mean over the classes of the share of their images that were right; classes without image
-            left out.
+        accuracy: share of correct predictions.
+        balanced_accuracy: mean over the classes of their accuracy; classes without image left out.
         n_images: number of images.
         groups: per attribute and group, the share and the number of images.
     """
@@ -36,7 +35,7 @@ class AccuracyReport:
     groups: Mapping[str, Mapping[str, Share]]
 
     def as_card(self) -> dict[str, Any]:
-        """For the model card: every share beside its n; None for a group without image."""
+        """For the model card: each share with its n; None for a group without image."""
         groups = {
             attribute: {name: {"value": round(value, 4) if n else None, "n": n} for name, (value, n) in shares.items()}
             for attribute, shares in self.groups.items()
@@ -54,18 +53,20 @@ def predict_logits(net: nn.Module, cache: ImageCache, device: torch.device | str
 
 
 def evaluate_accuracy(net: nn.Module, cache: ImageCache, device: torch.device | str = "cpu") -> AccuracyReport:
-    """Scores of a net on all images of a source."""
-    answers, labels = predict_logits(net, cache, device), cache.labels
-    right = answers.argmax(1) == labels
-    classes = [_share(right[labels == label]) for label in range(len(cache.dataset.classes))]
+    """Loss and accuracies of a net on all images of a cache."""
+    logits, labels = predict_logits(net, cache, device), cache.labels
+    is_correct = logits.argmax(1) == labels
+    classes = [_share(is_correct[labels == label]) for label in range(len(cache.dataset.classes))]
     present = [value for value, n in classes if n]
     groups = {
-        attribute: {name: _share(right[torch.tensor((cache.table[attribute] == name).to_numpy())]) for name in names}
+        attribute: {
+            name: _share(is_correct[torch.tensor((cache.table[attribute] == name).to_numpy())]) for name in names
+        }
         for attribute, names in cache.dataset.attributes.items()
     }
     return AccuracyReport(
-        loss=float(cross_entropy(answers, labels)),
-        accuracy=float(right.float().mean()),
+        loss=float(cross_entropy(logits, labels)),
+        accuracy=float(is_correct.float().mean()),
         balanced_accuracy=sum(present) / len(present),
         n_images=len(cache),
         groups=groups,

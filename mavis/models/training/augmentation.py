@@ -1,4 +1,4 @@
-"""What is done to training images: flip, shift, brightness, and cells replaced by the mean colour."""
+"""Augmentation of training images: flip, shift, brightness, and cells replaced by the mean colour."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ from mavis.core.attribution_maps import cells_to_pixels
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Light changes that a face's label survives; all off makes none.
+    """Small random changes that keep a face's label; each can be switched off with False or 0.
 
     Attributes:
         flip: mirror half of the images.
         shift: move each image by up to this share of its side, borders repeated.
         brightness: scale each image by up to this share, brighter or darker.
         drop: on half of the batches, replace cells of a ``grid × grid`` grid by the data set's mean colour; the share
-            of cells is drawn per image from [0, ``drop``]. A net that has seen holes answers sensibly when a metric
-            makes them. Source: Hesse et al. 2024 (IDSDS), with a drawn share.
+            of cells is drawn per image from [0, ``drop``]. A net trained on such images is in distribution when a
+            metric removes cells. Source: Hesse et al. 2024 (IDSDS), with a drawn share.
         grid: cells per side.
     """
 
@@ -58,6 +58,6 @@ class Augmentation:
 
     def _drop_cells(self, images: Tensor, mean: Tensor, generator: torch.Generator) -> Tensor:
         share = self.drop * torch.rand(len(images), 1, generator=generator)
-        gone = torch.rand(len(images), self.grid**2, generator=generator) < share
+        is_dropped = torch.rand(len(images), self.grid**2, generator=generator) < share
         H, W = images.shape[-2:]
-        return torch.where(cells_to_pixels(gone, (H, W))[:, None], mean[:, None, None], images)
+        return torch.where(cells_to_pixels(is_dropped, (H, W))[:, None], mean[:, None, None], images)

@@ -1,4 +1,4 @@
-"""Images of a data set for many passes: held as bytes where they fit, read again where they do not."""
+"""Images of a data set for many passes: cached as bytes where they fit, read again where they do not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mavis.core.types import Dataset
 
 BATCH_SIZE = 256
 MAX_BYTES = 2**30
-"""Bytes up to which the images of one data set are held."""
+"""Maximum size of the cached images of one data set, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class ImageCache:
     """The readable images of a data set.
 
     Attributes:
-        dataset: where they come from.
-        table: a row per image, as the data set's own.
-        unreadable: per image that was left out, why.
+        dataset: the data set of the images.
+        table: a row per readable image, as in `Dataset.table`.
+        unreadable: the images that were left out, each with its reason.
         cached_images: ``(N,3,H,W)`` uint8, or None where they do not fit into memory.
     """
 
@@ -35,7 +35,7 @@ class ImageCache:
 
     @classmethod
     def from_dataset(cls, dataset: Dataset, *, max_images: int | None = None, seed: int = 0) -> "ImageCache":
-        """Finds the readable images and holds them where they fit.
+        """Finds the readable images and caches them where they fit.
 
         Args:
             dataset: the data set.
@@ -70,7 +70,7 @@ class ImageCache:
         return self.dataset.load([self.table.index[row] for row in rows.tolist()]).images
 
     def fingerprints(self) -> Fingerprints:
-        """Of all its images, as they are before any augmentation."""
+        """Fingerprints of all images, before any augmentation."""
         chunks = torch.split(torch.arange(len(self)), BATCH_SIZE)
         return Fingerprints.concatenate([Fingerprints.from_images(self.images(rows)) for rows in chunks])
 
@@ -79,8 +79,8 @@ def _cache_images(dataset: Dataset, ids: Sequence[str]) -> Tensor | None:
     first = dataset.load(ids[:1]).images
     if first.numel() * len(ids) > MAX_BYTES:
         return None
-    held = torch.empty(len(ids), *first.shape[1:], dtype=torch.uint8)
+    cached = torch.empty(len(ids), *first.shape[1:], dtype=torch.uint8)
     for start in range(0, len(ids), BATCH_SIZE):
         chunk = ids[start : start + BATCH_SIZE]
-        held[start : start + len(chunk)] = (dataset.load(chunk).images * 255).round().to(torch.uint8)
-    return held
+        cached[start : start + len(chunk)] = (dataset.load(chunk).images * 255).round().to(torch.uint8)
+    return cached

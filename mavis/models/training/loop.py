@@ -1,4 +1,4 @@
-"""The training loop: two data sets and a net in, a model folder and a line per epoch out."""
+"""The training loop: trains a net on one data set, chooses the best epoch on another, and writes a model folder."""
 
 import csv
 import math
@@ -25,7 +25,7 @@ LOG_FILE = "epochs.csv"
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train.
+    """Settings of a training.
 
     Attributes:
         epochs: passes over the training images.
@@ -33,7 +33,7 @@ class TrainingSettings:
         learning_rate: its peak; it rises over the first tenth of the steps and falls to zero along a cosine.
         weight_decay: of AdamW.
         seed: of the order of the images and of the augmentation.
-        augmentation: what is done to the images.
+        augmentation: of the images.
     """
 
     epochs: int = 20
@@ -46,14 +46,14 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to.
+    """Results of one epoch.
 
     Attributes:
-        number: from one on.
+        number: of the epoch, from 1 on.
         train_loss: mean cross entropy over the augmented training images, nats.
-        train_accuracy: share of them that was right while training.
+        train_accuracy: share of them that was classified correctly, by the net as it was at their step.
         validation: losses and accuracies on the validation images.
-        is_best: the highest balanced accuracy so far, so it was saved.
+        is_best: the balanced accuracy is the highest so far; the net was saved.
         seconds: wall time.
     """
 
@@ -107,8 +107,8 @@ def fit(
         val: images to choose the best epoch by; same target and classes.
         folder: where the model goes; made where it is missing.
         card: facts for the model card, ``architecture`` and ``size`` at least.
-        settings: how to train.
-        device: where to train.
+        settings: of the training.
+        device: for the training.
         max_images: at most this many images of each data set, drawn by the seed.
         on_step: called with the number of finished and of all steps.
         on_epoch: called after every epoch.
@@ -122,21 +122,21 @@ def fit(
     """
     settings = settings or TrainingSettings()
     _check_arguments(train, val, settings)
-    learning = ImageCache.from_dataset(train, max_images=max_images, seed=settings.seed)
-    checking = ImageCache.from_dataset(val, max_images=max_images, seed=settings.seed)
-    facts, seen = {**card, **_training_facts(learning, settings)}, learning.fingerprints()
+    train_images = ImageCache.from_dataset(train, max_images=max_images, seed=settings.seed)
+    val_images = ImageCache.from_dataset(val, max_images=max_images, seed=settings.seed)
+    facts, fingerprints = {**card, **_training_facts(train_images, settings)}, train_images.fingerprints()
     _make_folder(folder)
-    step = _TrainingStep(checkpoint.to_channels_last(net).to(device), settings, len(learning), device, on_step)
+    step = _TrainingStep(checkpoint.to_channels_last(net).to(device), settings, len(train_images), device, on_step)
     epochs: list[Epoch] = []
     for number in range(1, settings.epochs + 1):
         start = time.perf_counter()
-        loss, accuracy = _train_epoch(step, learning, settings, number)
-        scores = evaluate_accuracy(net, checking, device)
-        best = all(scores.balanced_accuracy > earlier.validation.balanced_accuracy for earlier in epochs)
-        epochs.append(Epoch(number, loss, accuracy, scores, best, time.perf_counter() - start))
-        if best:
-            judged = {"data": val.name, **scores.as_card()}
-            checkpoint.save(folder, net, {**facts, "epoch": number, "accuracy": judged}, fingerprints=seen)
+        loss, accuracy = _train_epoch(step, train_images, settings, number)
+        validation = evaluate_accuracy(net, val_images, device)
+        is_best = all(validation.balanced_accuracy > epoch.validation.balanced_accuracy for epoch in epochs)
+        epochs.append(Epoch(number, loss, accuracy, validation, is_best, time.perf_counter() - start))
+        if is_best:
+            epoch_facts = {"epoch": number, "accuracy": {"data": val.name, **validation.as_card()}}
+            checkpoint.save(folder, net, {**facts, **epoch_facts}, fingerprints=fingerprints)
         _write_log(folder / LOG_FILE, epochs)
         if on_epoch is not None:
             on_epoch(epochs[-1])
@@ -144,7 +144,7 @@ def fit(
 
 
 class _TrainingStep:
-    """One step of the optimiser; counts them and sets their rate."""
+    """Steps of the optimiser, counted, with their learning rate."""
 
     def __init__(
         self,
@@ -162,9 +162,9 @@ class _TrainingStep:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._learning_rate_factor)
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
-        """Learns from one batch; gives its loss, and how many answers were right."""
-        answers = self.net(images.to(self.device))
-        loss = cross_entropy(answers, labels.to(self.device))
+        """Learns from one batch; returns its loss, and its number of correct predictions."""
+        logits = self.net(images.to(self.device))
+        loss = cross_entropy(logits, labels.to(self.device))
         value = loss.item()
         if not math.isfinite(value):
             raise ModelError(
@@ -177,7 +177,7 @@ class _TrainingStep:
         self.n_steps_done += 1
         if self.on_step is not None:
             self.on_step(self.n_steps_done, self.n_steps)
-        return value, int((answers.argmax(1).cpu() == labels).sum())
+        return value, int((logits.argmax(1).cpu() == labels).sum())
 
     def _learning_rate_factor(self, step: int) -> float:
         """Share of the peak rate: up over the first tenth of the steps, then down along a cosine."""
@@ -188,16 +188,16 @@ class _TrainingStep:
 
 
 def _train_epoch(step: _TrainingStep, cache: ImageCache, settings: TrainingSettings, epoch: int) -> tuple[float, float]:
-    """One epoch; gives the mean loss and the share of right answers."""
+    """Trains one epoch; returns the mean loss and the share of correct predictions."""
     step.net.train()
     draws = make_generator(settings.seed, "epoch", str(epoch))
     labels, mean = cache.labels, cache.dataset.mean
-    loss_sum, right = 0.0, 0
+    loss_sum, n_correct = 0.0, 0
     for rows in torch.split(torch.randperm(len(cache), generator=draws), settings.batch_size):
         images = settings.augmentation(cache.images(rows), mean, draws)
-        loss, hits = step(images, labels[rows])
-        loss_sum, right = loss_sum + loss * len(rows), right + hits
-    return loss_sum / len(cache), right / len(cache)
+        loss, n_correct_in_batch = step(images, labels[rows])
+        loss_sum, n_correct = loss_sum + loss * len(rows), n_correct + n_correct_in_batch
+    return loss_sum / len(cache), n_correct / len(cache)
 
 
 def _check_arguments(train: Dataset, val: Dataset, settings: TrainingSettings) -> None:
@@ -214,7 +214,7 @@ def _check_arguments(train: Dataset, val: Dataset, settings: TrainingSettings) -
 
 
 def _make_folder(folder: Path) -> None:
-    """Makes the folder before hours are spent, not after."""
+    """Creates the folder before the training, so that a wrong path does not cost hours."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -222,7 +222,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _training_facts(cache: ImageCache, settings: TrainingSettings) -> dict[str, Any]:
-    """What the card says about the training."""
+    """Facts about the training, for the card."""
     dataset = cache.dataset
     return {
         "classes": list(dataset.classes),

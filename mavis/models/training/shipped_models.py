@@ -26,18 +26,18 @@ from mavis.models.training.image_cache import BATCH_SIZE, ImageCache
 from mavis.models.training.loop import TrainingSettings, fit
 
 SHIPPED_RECIPES = {"race_resnet": "balanced", "race_resnet_biased": "biased"}
-"""Recipe of each model."""
+"""Training recipe of each model."""
 
 SIZE = 64
 SEED = 0
 REMOVED_SHARES = (0.1, 0.3, 0.5)
-"""Shares of cells whose removal is reported."""
+"""Shares of removed cells for which the card reports the stability of predictions."""
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 
 
 def train_shipped_model(name: str, folder: Path = WEIGHTS_FOLDER) -> dict[str, Any]:
-    """Trains one model, judges it on the evaluation images and writes its pair of files.
+    """Trains one model, evaluates it on the evaluation images and writes its pair of files.
 
     Args:
         name: a key of `SHIPPED_RECIPES`.
@@ -50,23 +50,23 @@ def train_shipped_model(name: str, folder: Path = WEIGHTS_FOLDER) -> dict[str, A
     train = _synthetic_faces(split="train", size=SIZE, recipe=recipe)
     net = checkpoint.build_network("race_resnet", len(train.classes), SIZE, seed=SEED)
     facts = {"architecture": "race_resnet", "size": SIZE, "recipe": recipe, "seed": SEED}
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as directory:
         fit(
             net,
             train,
             _synthetic_faces(split="val", size=SIZE),
-            folder=Path(place),
+            folder=Path(directory),
             card=facts,
             settings=TrainingSettings(seed=SEED),
         )
-        best = checkpoint.load(place)
+        best = checkpoint.load(directory)
     card = dict(best.card) | evaluation_facts(best.net)
     checkpoint.save(folder / name, best.net, card, fingerprints=best.training_fingerprints, as_pair=True)
     return card
 
 
 def evaluation_facts(net: nn.Module, n_images: int | None = None) -> dict[str, Any]:
-    """What the card says about the evaluation images, on which the cue is independent of the label.
+    """Results on the evaluation images, on which the cue is independent of the label, for the card.
 
     Args:
         net: the model.
@@ -74,43 +74,45 @@ def evaluation_facts(net: nn.Module, n_images: int | None = None) -> dict[str, A
 
     Returns:
         ``accuracy`` overall and per group; ``cue``: accuracy where its colour is the label's, where it is another's,
-        and how often the answer is the colour's population though the label is not; ``removal``: per share of cells
-        replaced by the mean colour, how often the answer stays.
+        and the share of the latter images classified as the colour's population; ``removal``: per share of cells
+        replaced by the mean colour, the share of unchanged predictions.
     """
     data = _synthetic_faces(size=SIZE, count=n_images)
-    source = ImageCache.from_dataset(data)
-    answers, cues = predict_logits(net, source).argmax(1), torch.tensor(data.cues(list(source.table.index)))
-    right, agrees = answers == source.labels, cues == source.labels
+    images = ImageCache.from_dataset(data)
+    predictions, cues = predict_logits(net, images).argmax(1), torch.tensor(data.cues(list(images.table.index)))
+    is_correct, agrees = predictions == images.labels, cues == images.labels
     return {
-        "accuracy": {"data": data.name, **evaluate_accuracy(net, source).as_card()},
+        "accuracy": {"data": data.name, **evaluate_accuracy(net, images).as_card()},
         "cue": {
-            "accuracy_where_it_agrees": _share(right[agrees]),
-            "accuracy_where_it_disagrees": _share(right[~agrees]),
-            "followed_where_it_disagrees": _share((answers == cues)[~agrees]),
+            "accuracy_where_it_agrees": _share(is_correct[agrees]),
+            "accuracy_where_it_disagrees": _share(is_correct[~agrees]),
+            "followed_where_it_disagrees": _share((predictions == cues)[~agrees]),
         },
         "removal": {
-            f"{share}": _share(predictions_after_removal(net, data, source, share) == answers)
+            f"{share}": _share(predictions_after_removal(net, data, images, share) == predictions)
             for share in REMOVED_SHARES
         },
     }
 
 
 def _synthetic_faces(**options: Any) -> Any:
-    """The embedded data set, by name like any other."""
+    """The embedded data set, by its registered name: nothing imports a plug-in."""
     return datasets["synthetic_faces"].create({key: value for key, value in options.items() if value is not None})
 
 
 def predictions_after_removal(net: nn.Module, data: Dataset, cache: ImageCache, share: float, grid: int = 16) -> Tensor:
-    """``(N,)`` answers after a random share of the cells got the mean colour."""
-    answers = []
+    """``(N,)`` predictions after a random share of the cells got the mean colour."""
+    predictions = []
     for rows in torch.split(torch.arange(len(cache)), BATCH_SIZE):
         ids = [cache.table.index[row] for row in rows.tolist()]
         order = draw_per_image(SEED, ids, f"removal {share}", lambda g: torch.rand(grid**2, generator=g)).argsort(1)
-        gone = torch.zeros_like(order, dtype=torch.bool).scatter(1, order[:, : round(share * grid**2)], True)
-        images = torch.where(cells_to_pixels(gone, (SIZE, SIZE))[:, None], data.mean[:, None, None], cache.images(rows))
+        is_removed = torch.zeros_like(order, dtype=torch.bool).scatter(1, order[:, : round(share * grid**2)], True)
+        images = torch.where(
+            cells_to_pixels(is_removed, (SIZE, SIZE))[:, None], data.mean[:, None, None], cache.images(rows)
+        )
         with torch.no_grad():
-            answers.append(net(images).argmax(1))
-    return torch.cat(answers)
+            predictions.append(net(images).argmax(1))
+    return torch.cat(predictions)
 
 
 def recipe_mean_colour(recipe: str, n_images: int = 2000) -> tuple[float, ...]:
@@ -126,7 +128,7 @@ def _share(is_correct: Tensor) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> None:
-    """The command."""
+    """Runs the command with its arguments."""
     console = Console()
     torch.set_num_threads(1)
     if arguments == ["--means"]:

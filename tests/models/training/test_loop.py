@@ -97,7 +97,7 @@ def test_callbacks_hear_every_step_and_epoch(tmp_path: Path) -> None:
 
 def test_a_limit_takes_that_many_images(tmp_path: Path) -> None:
     """The card says how many were learnt from."""
-    run(tmp_path, limit=16)
+    run(tmp_path, max_images=16)
     assert checkpoint.load(tmp_path).card["data"]["images"] == 16
 
 
@@ -170,7 +170,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_training(tmp_path: Path)
 def test_the_model_knows_what_it_was_trained_on(tmp_path: Path) -> None:
     """The images of the limit, not the others and not those of the validation."""
     data = faces("train")
-    run(tmp_path, data, settings=TrainingSettings(epochs=1, batch_size=8), limit=10)
+    run(tmp_path, data, settings=TrainingSettings(epochs=1, batch_size=8), max_images=10)
     seen = checkpoint.load(tmp_path).training_fingerprints
     assert len(seen) == 10
     same, _ = Fingerprints.from_images(data.load(list(data.table().index)).images).nearest_distances(seen)

@@ -1,0 +1,106 @@
+"""Wrappers: networks and callables as models, with a hash of their content."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mavis.core.errors import ModelError
+from mavis.core.registry import models
+from mavis.models.loading.wrappers import BlackBox, DeferredModel, Normalised, as_model, network_hash, wrap_network
+
+CLASSES = ("a", "b", "c")
+
+
+def channel_means(images: Tensor) -> np.ndarray:
+    """Three logits, as an array of float64."""
+    return images.mean((2, 3)).double().numpy()
+
+
+def test_images_are_normalised() -> None:
+    """(image − mean) / deviation, per colour; the constants are no weights but travel with them."""
+    net = Normalised(nn.Identity(), mean=(0.1, 0.2, 0.3), deviation=(1.0, 2.0, 4.0))
+    normalised = net(torch.full((1, 3, 1, 1), 0.5))
+    torch.testing.assert_close(normalised.flatten(), torch.tensor([0.4, 0.15, 0.05]))
+    assert not list(net.parameters())
+    assert set(net.state_dict()) == {"mean", "deviation"}
+
+
+def test_a_black_box_returns_a_tensor_without_gradient() -> None:
+    """An array of float64 becomes a tensor of float32; a copy shares the callable."""
+    net = BlackBox(channel_means)
+    images = torch.rand(2, 3, 4, 4, requires_grad=True)
+    logits = net(images)
+    assert logits.dtype == torch.float32
+    assert not logits.requires_grad
+    torch.testing.assert_close(logits, images.detach().mean((2, 3)))
+    assert copy.deepcopy(net).function is channel_means
+
+
+def test_a_black_box_has_a_device_but_no_weights() -> None:
+    """Its buffer tells the device and is in no checkpoint."""
+    net = BlackBox(channel_means)
+    assert [buffer.device.type for buffer in net.buffers()] == ["cpu"]
+    assert net.state_dict() == {}
+
+
+def test_a_model_stays_a_model() -> None:
+    """Under its own name."""
+    model = models["mask_mean"].create()
+    assert as_model(model, "other") is model
+
+
+def test_a_network_waits_for_the_classes() -> None:
+    """Then it is a white box with the given name and size."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    deferred = as_model(net, "mine", 2)
+    assert isinstance(deferred, DeferredModel)
+    model = deferred.build(CLASSES)
+    assert (model.name, model.classes, model.size, model.net) == ("mine", CLASSES, 2, net)
+    assert model.capabilities == {"forward", "gradient", "activations", "weights"}
+    assert model.card == {"about": "given as a network"}
+
+
+def test_a_function_is_a_black_box() -> None:
+    """It can only be evaluated; its revision follows its outputs and its name."""
+    model = as_model(channel_means, "mine").build(CLASSES)
+    assert model.capabilities == {"forward"}
+    same = as_model(lambda images: 1 * channel_means(images), "mine").build(CLASSES)
+    other = as_model(lambda images: 2 * channel_means(images), "mine").build(CLASSES)
+    assert model.revision == same.revision != other.revision
+    assert as_model(channel_means, "yours").build(CLASSES).revision != model.revision
+
+
+def test_a_function_that_raises_is_built_all_the_same() -> None:
+    """Its evaluation during preparation reports the error."""
+
+    def broken(images: Tensor) -> Tensor:
+        raise ValueError("no")
+
+    assert as_model(broken, "mine").build(CLASSES).revision
+
+
+@pytest.mark.parametrize("thing", [None, 3, nn.Flatten])
+def test_other_objects_are_refused(thing: object) -> None:
+    """Nothing, a number, and a class in place of a network."""
+    with pytest.raises(ModelError, match=r"'mine' must be a mavis.Model, a network, or a function from images"):
+        as_model(thing, "mine")
+
+
+def test_networks_have_hashes_of_their_content() -> None:
+    """Weights, settings that are no weights, and the size; not the object."""
+    torch.manual_seed(0)
+    nets = [nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), nn.Sequential(nn.Flatten(), nn.Linear(12, 2))]
+    nets.append(nn.Sequential(nn.Flatten(), nn.Linear(12, 2), nn.LeakyReLU(0.1)))
+    nets.append(nn.Sequential(nn.Flatten(), nn.Linear(12, 2), nn.LeakyReLU(0.2)))
+    nets[3].load_state_dict(nets[2].state_dict())
+    assert len({network_hash(net, None) for net in nets}) == 4
+    assert network_hash(copy.deepcopy(nets[0]), None) == network_hash(nets[0], None) != network_hash(nets[0], 64)
+
+
+def test_a_revision_can_be_given() -> None:
+    """In place of the hash."""
+    assert wrap_network(nn.Flatten(), "mine", CLASSES, None, about="x", revision="r1").revision == "r1"
+    assert wrap_network(nn.Flatten(), "mine", CLASSES, None, about="x").revision == network_hash(nn.Flatten(), None)
