@@ -8,6 +8,7 @@
 Everything here is imported when it is first used, so that ``import mavis`` costs nothing.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,14 @@ _PUBLIC = {
     "model": "core.registry",
 }
 
+_DEPRECATED = {
+    "Answers": "ProbeOutputs",
+    "Explained": "Explanation",
+    "FreeMetric": "CustomMetric",
+    "Probe": "MaskProbe",
+}
+"""Former names of public classes; they resolve, with a warning, for one more version."""
+
 __all__ = [
     "BadParameter",
     "Batch",
@@ -112,6 +121,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _DEPRECATED:
+        warnings.warn(f"mavis.{name} is now mavis.{_DEPRECATED[name]}.", DeprecationWarning, stacklevel=2)
+        name = _DEPRECATED[name]
     if name not in _PUBLIC:
         raise AttributeError(f"module 'mavis' has no attribute '{name}'")
     return getattr(import_module(f"mavis.{_PUBLIC[name]}"), name)

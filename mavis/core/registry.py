@@ -12,11 +12,8 @@ Nothing imports a plug-in by name; `load_plugins` finds them all.
 import importlib
 import inspect
 import pkgutil
-import sys
-import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property, partial
 from importlib.metadata import entry_points
@@ -35,6 +32,8 @@ from mavis.core.traits import (
     Role,
 )
 from mavis.core.types import Capability
+from mavis.core.user_plugins import import_factory as import_factory  # noqa: PLC0414 (registry.import_factory is called elsewhere)
+from mavis.core.user_plugins import read_user_plugins
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
 Adapter = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -260,9 +259,15 @@ def _register_as(registry: Registry, name: str, traits: Any) -> Callable[[Factor
 
 
 def load_plugins(folder: Path | None = None) -> None:
-    """Fills the registries once: built-ins, entry points, then ``mavis.toml`` of the working folder.
+    """Fills the registries once: built-ins, entry points, then the ``mavis.toml`` of a folder.
 
     A plug-in that breaks on import is a warning that names it; everything else goes on.
+
+    Args:
+        folder: holds the file and, beside it, the modules that it names; by default the working folder.
+
+    Raises:
+        MavisError: the file does not hold; see `read_user_plugins`.
     """
     if "built-in" not in _loaded:
         _loaded.add("built-in")
@@ -275,77 +280,38 @@ def load_plugins(folder: Path | None = None) -> None:
         )
         for point in entry_points(group=ENTRY_POINTS):
             _load_plugin(point.name, f"entry point {point.value}", point.load)
-    path = (folder or Path.cwd()) / USER_FILE
+    path = (folder or Path.cwd()).resolve() / USER_FILE
     if str(path) not in _loaded and path.is_file():
-        lines = read_user_plugins(path)
+        lines = read_user_plugins(path, REGISTRIES)
         _loaded.add(str(path))
         for kind, name, factory, traits in lines:
-            _load_plugin(name, str(path), partial(register_plugin, kind, name, factory, traits))
-
-
-def read_user_plugins(path: Path) -> list[tuple[str, str, str, dict[str, Any]]]:
-    """The registrations in a ``mavis.toml``: kind, name, factory path, traits.
-
-    Raises:
-        MavisError: the file is no TOML, or a table has another shape or lacks its ``factory``.
-    """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise MavisError(f"{path} is not valid TOML: {error}") from error
-    lines = []
-    for kind, names in tables.items():
-        if kind not in REGISTRIES:
-            raise UnknownName("table in mavis.toml", kind, REGISTRIES)
-        if not isinstance(names, dict):
-            raise MavisError(f"{path}: '{kind}' must be followed by a name, as in [{kind}.NAME], got {names!r}.")
-        for name, line in names.items():
-            if not isinstance(line, dict) or not isinstance(line.get("factory"), str):
-                raise MavisError(f"{path}: [{kind}.{name}] has no 'factory'; expected 'package.module:function'.")
-            lines.append((kind, name, line["factory"], {k: v for k, v in line.items() if k != "factory"}))
-    return lines
+            _load_plugin(name, str(path), partial(register_plugin, kind, name, factory, traits, folder=path.parent))
 
 
 def register_plugin(
-    kind: str, name: str, factory: str, traits: Mapping[str, Any] | None = None, origin: str = USER_FILE
+    kind: str,
+    name: str,
+    factory: str,
+    traits: Mapping[str, Any] | None = None,
+    origin: str = USER_FILE,
+    folder: Path | None = None,
 ) -> None:
     """Registers ``package.module:function`` under a name.
 
     Args:
         kind: model, dataset, explainer, metric or imputer.
         name: the name it will have.
-        factory: where the factory is; the working folder is on the path.
+        factory: the factory's module and name.
         traits: the decorator's arguments, e.g. ``category`` and ``higher_is_better`` for a metric.
         origin: shown by ``mavis list``.
+        folder: searched first for the module, by default the working folder.
     """
     if kind not in REGISTRIES:
         raise UnknownName("kind of plug-in", kind, REGISTRIES)
     registry, values = REGISTRIES[kind], dict(traits or {})
-    adapted = registry.adapt(import_factory(factory))
+    adapted = registry.adapt(import_factory(factory, folder))
     parsed = _dataset_traits(name, adapted, values) if kind == "dataset" else _parse_traits(kind, name, values)
     registry.add(name, adapted, parsed, origin)
-
-
-def import_factory(path: str) -> Callable[..., Any]:
-    """The object at ``package.module:name``.
-
-    Raises:
-        MavisError: the path has another form, the module does not import, or the name is not in it.
-    """
-    module, colon, name = path.partition(":")
-    if not colon or not module or not name:
-        raise MavisError(f"A factory is written 'package.module:function', got '{path}'.")
-    with _working_folder_on_path():
-        try:
-            place = importlib.import_module(module)
-        except Exception as error:
-            raise MavisError(f"Cannot import '{module}': {type(error).__name__}: {error}") from error
-    if not hasattr(place, name):
-        raise MavisError(f"The module '{module}' has no '{name}'.")
-    found = getattr(place, name)
-    if not callable(found):
-        raise MavisError(f"'{path}' is not callable; a factory is a function.")
-    return found  # type: ignore[no-any-return]
 
 
 def _dataset_traits(name: str, factory: Callable[..., Any], values: dict[str, Any]) -> Any:
@@ -406,13 +372,3 @@ def _load_plugin(name: str, origin: str, loader: Callable[[], Any]) -> None:
         warnings.warn(f"The plug-in '{name}' ({origin}) is left out: {type(error).__name__}: {error}", stacklevel=2)
     finally:
         _current_origin = before
-
-
-@contextmanager
-def _working_folder_on_path() -> Iterator[None]:
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        sys.path.remove(here)

@@ -248,43 +248,6 @@ class TestTraits:
             registry.metric("m", source="s", category="hygiene", higher_is_better="false")
 
 
-class TestFind:
-    """``package.module:function`` becomes a function."""
-
-    def test_a_module_of_the_working_folder_is_found(self, tmp_path: Path) -> None:
-        """A file beside mavis.toml can be named without installing it, and the path is left as it was."""
-        (tmp_path / "beside_mavis.py").write_text("def make(): return 7\n")
-        before = list(sys.path)
-        assert registry.import_factory("beside_mavis:make")() == 7
-        assert sys.path == before
-
-    @pytest.mark.parametrize("path", ["pathlib.Path", "pathlib:", ":Path", ""])
-    def test_another_form_is_refused(self, path: str) -> None:
-        """The form is told together with what was given."""
-        with pytest.raises(MavisError, match=f"written 'package.module:function', got '{path}'"):
-            registry.import_factory(path)
-
-    @pytest.mark.parametrize(
-        ("path", "said"),
-        [
-            ("no_such_module_here:make", "Cannot import 'no_such_module_here'"),
-            ("pathlib:Pth", "'pathlib' has no 'Pth'"),
-            ("string:digits", "'string:digits' is not callable"),
-        ],
-    )
-    def test_what_is_not_there_is_named(self, path: str, said: str) -> None:
-        """A missing module, a missing name and a value that is no function are told apart."""
-        with pytest.raises(MavisError, match=said):
-            registry.import_factory(path)
-
-    @pytest.mark.parametrize("fault", ["1/0", "def broken(:", "[].nothing"])
-    def test_a_module_that_breaks_is_named_with_its_error(self, tmp_path: Path, fault: str) -> None:
-        """Whatever a module raises on import is one line that names the module."""
-        (tmp_path / "breaking_module.py").write_text(fault + "\n")
-        with pytest.raises(MavisError, match=r"Cannot import 'breaking_module': (Zero|Syntax|Attribute)"):
-            registry.import_factory("breaking_module:make")
-
-
 GOOD_LINES = """
 [metric.my_metric]
 factory = "my_plugins:make"
@@ -341,6 +304,17 @@ class TestUserFile:
             UserWarning, match="'mine' declares the option 'root', but its factory has no such parameter"
         ):
             registry.load_plugins()
+
+    def test_a_folder_may_be_named(self, tmp_path: Path, user_file: Callable[[str], Path], monkeypatch) -> None:
+        """From another working folder its file is read, and its modules are found beside it."""
+        user_file(GOOD_LINES)
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert "my_metric" not in registry.REGISTRIES["metric"]
+        before = list(sys.path)
+        registry.load_plugins(Path(".."))
+        assert registry.REGISTRIES["metric"]["my_metric"].create() == 7
+        assert sys.path == before
 
     def test_a_broken_line_is_a_warning_that_names_it(self, user_file: Callable[[str], Path]) -> None:
         """One line that cannot be registered costs nothing but itself."""

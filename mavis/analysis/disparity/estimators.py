@@ -15,7 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mavis.analysis.statistics import permutation
 from mavis.analysis.statistics.bootstrap import Floats
 from mavis.core.errors import BadParameter
 
@@ -230,31 +229,6 @@ def covariate_adjusted_gaps(scores: Floats, groups: Sequence[str], covariates: F
         return gaps.reshape(*gaps.shape[:2], *scores.shape[1:]), known.astype(np.float64)
 
     return _bootstrap_gaps(names, estimate, weights)
-
-
-def range_against_null(
-    scores: Floats, groups: Sequence[str], strata: NDArray[np.intp], *, permutations: int, seed: int
-) -> NullRange:
-    """The range of the group means, and what it would be if labels meant nothing among images of one stratum.
-
-    Images count as exchangeable within a stratum; where several show one identity, give one row per identity.
-
-    Args:
-        scores: ``(n,)`` without NaN.
-        groups: n names, at least two different ones.
-        strata: ``(n,)``, see `assign_strata`.
-        permutations: shuffles.
-        seed: equal seeds give equal shuffles.
-
-    Source: protocol S10, D7.
-    """
-    _group_codes(scores, groups)
-    observed = permutation.range_of_means(scores, groups)
-    null = permutation.stratified_null_ranges(scores, groups, [str(code) for code in strata], permutations, seed)
-    mean = float(null.mean())
-    return NullRange(
-        range=observed, null_mean=mean, excess=observed - mean, p=permutation.permutation_p_value(observed, null)
-    )
 
 
 def _standardisation_weights(counts: Floats, a: int, b: int) -> tuple[Floats, Floats]:

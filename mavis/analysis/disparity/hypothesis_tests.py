@@ -1,7 +1,5 @@
 """What may be claimed of gaps: that one lies beyond a margin, that none does, or nothing. Pure."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats as scipy_stats
@@ -12,21 +10,6 @@ from mavis.analysis.statistics.bootstrap import Floats
 
 ALPHA = 0.05
 """Largest p of a range that may be called a disparity."""
-
-
-@dataclass(frozen=True)
-class Equivalence:
-    """Two one-sided tests.
-
-    Attributes:
-        p_low: of the difference lying at or below −margin.
-        p_high: of the difference lying at or above the margin.
-        p: the larger of the two; below alpha the difference is shown to lie within the margin.
-    """
-
-    p_low: float
-    p_high: float
-    p: float
 
 
 def is_equivalent(gaps: PairGaps, margin: float, confidence: float = 0.9) -> NDArray[np.bool_]:
@@ -61,37 +44,6 @@ def p_values(gaps: PairGaps) -> Floats:
     error = np.sqrt(np.square(np.nan_to_num(gaps.draws) - np.nan_to_num(gaps.gap)).mean(axis=0))
     z = np.divide(apart, error, out=np.where(apart > 0, np.inf, 0.0), where=error > 0)
     return np.where(np.isnan(apart), np.nan, 2 * scipy_stats.norm.sf(z))
-
-
-def tost_paired(differences: ArrayLike, margin: float) -> Equivalence:
-    """Two one-sided t-tests of paired differences, e.g. of two explainers on the same images.
-
-    Args:
-        differences: ``(n,)``, n ≥ 2, not all equal.
-        margin: above 0.
-
-    Source: Schuirmann 1987.
-    """
-    values = np.asarray(differences, dtype=np.float64)
-    low = scipy_stats.ttest_1samp(values, -margin, alternative="greater").pvalue
-    high = scipy_stats.ttest_1samp(values, margin, alternative="less").pvalue
-    return Equivalence(p_low=float(low), p_high=float(high), p=float(max(low, high)))
-
-
-def tost_groups(first: ArrayLike, second: ArrayLike, margin: float) -> Equivalence:
-    """Two one-sided t-tests of the means of two groups, whose variances may differ.
-
-    Args:
-        first: ``(n,)``, n ≥ 2, not all equal.
-        second: ``(m,)``, m ≥ 2, not all equal.
-        margin: above 0.
-
-    Source: Schuirmann 1987; Welch 1947.
-    """
-    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    low = scipy_stats.ttest_ind(one + margin, other, equal_var=False, alternative="greater").pvalue
-    high = scipy_stats.ttest_ind(one - margin, other, equal_var=False, alternative="less").pvalue
-    return Equivalence(p_low=float(low), p_high=float(high), p=float(max(low, high)))
 
 
 def signs_beyond_rope(gaps: PairGaps, rope: float, confidence: float = 0.95) -> NDArray[np.int64]:

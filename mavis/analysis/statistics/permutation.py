@@ -10,33 +10,6 @@ MAX_CHUNK_VALUES = 2**23
 """Numbers that are held at once while labels are shuffled."""
 
 
-def range_of_means(values: Floats, labels: Sequence[str]) -> float:
-    """Largest minus smallest group mean; NaN with fewer than two groups."""
-    frame = [values[np.asarray(labels) == name] for name in sorted(set(labels))]
-    means = [float(np.mean(part)) for part in frame if len(part)]
-    return max(means) - min(means) if len(means) > 1 else float("nan")
-
-
-def null_ranges(values: Floats, labels: Sequence[str], n_permutations: int, seed: int) -> Floats:
-    """Ranges of group means when the labels are shuffled: what no gap looks like.
-
-    Args:
-        values: ``(n,)`` without NaN.
-        labels: n group names.
-        n_permutations: shuffles.
-        seed: equal seeds give equal shuffles.
-
-    Returns:
-        ``(draws,)``.
-    """
-    names, codes = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
-    member = np.eye(len(names))[codes]
-    generator = generator_for(seed, "permutation")
-    order = np.argsort(generator.random((n_permutations, len(values))), axis=1)
-    means = values[order] @ (member / member.sum(axis=0))
-    return np.asarray(means.max(axis=1) - means.min(axis=1), dtype=np.float64)
-
-
 def permutation_p_value(observed: float, null: Floats) -> float:
     """(1 + number at least as large) / (1 + draws); equal up to rounding counts as large."""
     return float((1 + np.sum(null >= observed - 1e-12)) / (1 + len(null)))

@@ -117,26 +117,6 @@ def kendall_w(ranks: Floats) -> float:
     return friedman(ranks, correct_ties=True).statistic / (n * (k - 1))
 
 
-def kendall_tau(scores: ArrayLike) -> Floats:
-    """Kendall's tau-b of every two rows, over the columns that both have.
-
-    Args:
-        scores: ``(R,k)``, NaN where there is no value; R rankings of k contestants, by their scores or ranks.
-
-    Returns:
-        ``(R,R)`` in [−1,1]; NaN where one of the two ties all that they share.
-
-    Source: Kendall 1945; protocol 2.1 and 2.7.
-    """
-    rows = np.round(np.asarray(scores, dtype=np.float64), TIE_DECIMALS)
-    order = np.sign(rows[:, :, None] - rows[:, None, :]).reshape(len(rows), -1)
-    known, order = (~np.isnan(order)).astype(np.float64), np.nan_to_num(order)
-    untied = np.square(order) @ known.T
-    size = np.sqrt(untied * untied.T)
-    tau: Floats = np.divide(order @ order.T, size, out=np.full_like(size, np.nan), where=size > 0)
-    return tau
-
-
 def nemenyi_critical_difference(n_methods: int, n_blocks: int, alpha: float) -> float:
     """How far two mean ranks must lie apart when every two contestants are compared.
 
@@ -149,56 +129,6 @@ def nemenyi_critical_difference(n_methods: int, n_blocks: int, alpha: float) -> 
     """
     q = scipy_stats.studentized_range.ppf(1 - alpha, n_methods, np.inf) / np.sqrt(2)
     return float(q * _rank_difference_error(n_methods, n_blocks))
-
-
-def nemenyi(mean_ranks: ArrayLike, n_blocks: int) -> Floats:
-    """p-value of every two contestants, corrected for comparing all of them.
-
-    Args:
-        mean_ranks: ``(k,)`` over N blocks.
-        n_blocks: N.
-
-    Returns:
-        ``(k,k)``, symmetric, 1 on the diagonal.
-
-    Source: Nemenyi 1963; Demšar 2006, section 3.2.2.
-    """
-    ranks = np.asarray(mean_ranks, dtype=np.float64)
-    apart = np.abs(ranks[:, None] - ranks[None]) / _rank_difference_error(len(ranks), n_blocks) * np.sqrt(2)
-    return np.asarray(scipy_stats.studentized_range.sf(apart, len(ranks), np.inf), dtype=np.float64)
-
-
-def bonferroni_dunn_difference(n_methods: int, n_blocks: int, alpha: float) -> float:
-    """How far a mean rank must lie from that of one control, when only the control is compared with.
-
-    Args:
-        n_methods: k ≥ 2, with the control.
-        n_blocks: N.
-        alpha: error rate of all comparisons together.
-
-    Source: Demšar 2006, section 3.2.2.
-    """
-    q = scipy_stats.norm.isf(alpha / 2 / (n_methods - 1))
-    return float(q * _rank_difference_error(n_methods, n_blocks))
-
-
-def versus_control(mean_ranks: ArrayLike, n_blocks: int, control: int) -> tuple[Floats, Floats]:
-    """Every contestant against one: z and two-sided p, which `holm` corrects for their number.
-
-    Args:
-        mean_ranks: ``(k,)`` over N blocks.
-        n_blocks: N.
-        control: its place in `mean_ranks`.
-
-    Returns:
-        Twice ``(k,)``, NaN at the control; z is positive for a better mean rank than the control's.
-
-    Source: Demšar 2006, section 3.2.2.
-    """
-    ranks = np.asarray(mean_ranks, dtype=np.float64)
-    z = (ranks[control] - ranks) / _rank_difference_error(len(ranks), n_blocks)
-    z[control] = np.nan
-    return z, np.asarray(2 * scipy_stats.norm.sf(np.abs(z)), dtype=np.float64)
 
 
 def weighted_mean(scores: ArrayLike, weights: ArrayLike) -> Floats:

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.stats import kstest, rankdata
 from statsmodels.stats.proportion import proportion_confint
 
-from mavis.analysis.statistics import bootstrap, multiple_testing, permutation, ranking
+from mavis.analysis.statistics import bootstrap
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (3, 10), (10, 10), (57, 130)])
@@ -88,88 +87,6 @@ def test_a_stratum_without_a_value_is_nan_there_only() -> None:
     assert np.isfinite(draws["b"]).all()
 
 
-def test_range_of_means_by_hand() -> None:
-    """Means 1, 4 and 2 lie 3 apart; one group has no range."""
-    assert permutation.range_of_means(np.array([0.0, 2, 4, 4, 2]), ["a", "a", "b", "b", "c"]) == 3
-    assert np.isnan(permutation.range_of_means(np.array([1.0, 2]), ["a", "a"]))
-
-
-def test_null_range_matches_its_expectation() -> None:
-    """For seven equal groups the mean range is 2.704 standard errors, the control charts' constant d₂."""
-    values = np.random.default_rng(4).normal(size=7 * 50)
-    values = (values - values.mean()) / values.std()
-    null = permutation.null_ranges(values, [f"g{k % 7}" for k in range(350)], 1000, 0)
-    assert null.mean() * np.sqrt(50) == pytest.approx(2.704, abs=0.1)
-
-
-def test_null_range_of_unequal_groups_is_exact() -> None:
-    """Shuffling three labels over three values gives each range with its known frequency."""
-    null = permutation.null_ranges(np.array([0.0, 0, 3]), ["a", "b", "b"], 3000, 0)
-    assert set(np.round(null, 9)) == {1.5, 3.0}
-    assert np.isclose(null, 3.0).mean() == pytest.approx(1 / 3, abs=0.03)
-
-
-def test_p_value_counts_the_observed_table() -> None:
-    """Two of four draws are as large as the observed: (1 + 2) / (1 + 4)."""
-    assert permutation.permutation_p_value(3.0, np.array([1.0, 3.0, 4.0, 2.0])) == pytest.approx(0.6)
-    assert permutation.permutation_p_value(9.0, np.zeros(99)) == pytest.approx(0.01)
-
-
-def test_p_values_are_uniform_without_a_gap() -> None:
-    """Over 1000 tables without a gap the p-values pass for uniform ones."""
-    generator, labels = np.random.default_rng(11), [f"g{k % 3}" for k in range(45)]
-    found = []
-    for seed in range(1000):
-        values = generator.normal(size=45)
-        null = permutation.null_ranges(values, labels, 199, seed)
-        found.append(permutation.permutation_p_value(permutation.range_of_means(values, labels), null))
-    assert kstest(found, "uniform").pvalue > 0.05
-
-
-def _lines(*centres: float) -> np.ndarray:
-    """Draws spread evenly over centre ± 1, so that the bound at level a is centre − 1 + 2a."""
-    return np.linspace(-1, 1, 20001)[:, None] + np.array(centres)
-
-
-def test_holm_grants_what_bonferroni_would_not() -> None:
-    """Levels rise from .025/3 to .025/2 to .025; all three bounds stay above 0."""
-    excluded, bounds = multiple_testing.holm_exceeds(_lines(0.96, 1.5, 0.98), 0.0, 0.95)
-    np.testing.assert_allclose(bounds, [0.01, 0.5 + 0.05 / 3, 0.005], atol=1e-9)
-    assert excluded.tolist() == [True, True, True]
-
-
-def test_holm_stops_at_the_first_failure() -> None:
-    """The third is above 0 at its level, but the second was not, so neither is shown."""
-    excluded, bounds = multiple_testing.holm_exceeds(_lines(0.96, 1.5, 0.9625), 0.0, 0.95)
-    assert bounds[2] < 0
-    np.testing.assert_allclose(bounds[[2, 0]], [-0.0125, 0.01], atol=1e-9)
-    assert excluded.tolist() == [False, True, False]
-
-
-def test_holm_holds_its_error_rate() -> None:
-    """With four true nulls at the threshold, about 2.5 % of tables show any as above."""
-    generator = np.random.default_rng(6)
-    wrong = 0
-    for seed in range(300):
-        draws = bootstrap.bootstrap_means(generator.normal(0, 1, (80, 4)), ["a"] * 80, 400, seed)["a"]
-        wrong += bool(multiple_testing.holm_exceeds(draws, 0.0, 0.95)[0].any())
-    assert wrong / 300 < 0.025 + 3 * np.sqrt(0.025 * 0.975 / 300)
-
-
-def test_average_ranks_agree_with_scipy() -> None:
-    """Ranks, ties shared, are those of an independent implementation."""
-    numbers = np.random.default_rng(8).integers(0, 5, 20).astype(float)
-    assert ranking.average_ranks(numbers.tolist(), higher_is_better=False) == rankdata(numbers).tolist()
-    assert ranking.average_ranks(numbers.tolist(), higher_is_better=True) == rankdata(-numbers).tolist()
-
-
-def test_ties_share_their_ranks() -> None:
-    """As in Demšar 2006: two on places 2 and 3 get 2.5 each; rounding noise is a tie; NaN has no rank."""
-    numbers = [0.9, 0.7, 0.7 + 1e-14, float("nan"), 0.1]
-    assert ranking.average_ranks(numbers, higher_is_better=True) == [1.0, 2.5, 2.5, None, 4.0]
-    assert ranking.average_ranks(numbers, higher_is_better=False) == [4.0, 2.5, 2.5, None, 1.0]
-
-
 def test_spread_and_percentiles_leave_missing_draws_out() -> None:
     """Columns with some, all and no missing draws are those of numpy without them."""
     draws = np.random.default_rng(0).normal(size=(50, 3))
@@ -179,3 +96,43 @@ def test_spread_and_percentiles_leave_missing_draws_out() -> None:
     low, high = bootstrap.percentile_interval(draws, 0.9)
     np.testing.assert_allclose(low[:2], [np.quantile(draws[:, 0], 0.05), np.quantile(draws[9:, 1], 0.05)])
     assert np.isnan([low[2], high[2]]).all()
+
+
+def test_rows_of_a_cluster_are_drawn_together() -> None:
+    """They have one weight, and clusters of equal size leave the groups' sizes as they are."""
+    groups, people = ["a"] * 6 + ["b"] * 4, [f"p{k // 2}" for k in range(10)]
+    weights = bootstrap.bootstrap_weights(groups, people, 300, 0)
+    assert (weights[:, ::2] == weights[:, 1::2]).all()
+    assert (weights[:, :6].sum(axis=1) == 6).all()
+    assert (weights[:, 6:].sum(axis=1) == 4).all()
+    assert set(np.unique(weights)) <= set(range(6))
+
+
+def test_clusters_widen_the_interval_as_they_should() -> None:
+    """With four equal rows to a cluster the mean's standard error is that of the clusters, not of the rows."""
+    values = np.random.default_rng(0).normal(size=100)
+    people = [f"p{k // 4}" for k in range(400)]
+    weights = bootstrap.bootstrap_weights(["a"] * 400, people, 4000, 0)
+    assert (weights @ np.repeat(values, 4) / 400).std() == pytest.approx(values.std() / 10, rel=0.05)
+    alone = bootstrap.bootstrap_weights(["a"] * 400, None, 4000, 0)
+    assert (alone @ np.repeat(values, 4) / 400).std() == pytest.approx(values.std() / 20, rel=0.05)
+
+
+def test_clusters_across_groups_stay_whole() -> None:
+    """A person in two groups is drawn in both at once, among the persons of several groups only."""
+    groups, people = ["a", "a", "b", "a", "b", "b"], ["p", "q", "q", "r", "r", "s"]
+    weights = bootstrap.bootstrap_weights(groups, people, 500, 0)
+    np.testing.assert_array_equal(weights[:, 1], weights[:, 2])
+    np.testing.assert_array_equal(weights[:, 3], weights[:, 4])
+    assert (weights[:, [0, 5]] == 1).all()  # alone in their strata
+    assert (weights[:, 1] + weights[:, 3] == 2).all()
+    assert set(np.unique(weights[:, 1])) == {0, 1, 2}
+
+
+def test_weights_are_seeded_and_follow_names_of_clusters() -> None:
+    """Equal seeds repeat, other seeds differ, and with clusters the order of the rows does not matter."""
+    groups, people = ["a", "a", "a", "b", "b"], ["p", "q", "r", "s", "t"]
+    one, other = (bootstrap.bootstrap_weights(groups, people, 50, seed) for seed in (1, 2))
+    assert not np.array_equal(one, other)
+    turned = bootstrap.bootstrap_weights(groups[::-1], people[::-1], 50, 1)
+    np.testing.assert_array_equal(turned, one[:, ::-1])
