@@ -1,4 +1,4 @@
-"""Is the model worth explaining, and on these data? Predictions, leaks, what it relies on. Pure."""
+"""Model validity: accuracy, calibration, training leaks, reliance on face parts, reliability of imputers. Pure."""
 
 from collections.abc import Iterator
 
@@ -13,17 +13,17 @@ from mavis.protocol.schema import LeakRules, ReliabilityRules, RelianceRules
 
 
 def assess_validity(images: pd.DataFrame, classes: tuple[str, ...], settings: BootstrapSettings) -> Validity:
-    """How often the model is right, and where it is not shown to beat chance.
+    """Accuracy of the model, overall and per group, against chance.
 
-    Balanced accuracy is the mean recall over the classes that occur; chance is one over their number. Within a group
-    accuracy is compared with always answering the group's commonest label when the group holds several labels, and
-    with one over the number of classes when it holds a single one.
+    Balanced accuracy is the mean recall over the classes that occur; chance is one over their number. Chance within a
+    group is the share of its most common label if it has several labels, and one over the number of classes if it has
+    one.
 
     Args:
         images: one model's rows, index image id: ``label, predicted`` (int), attributes, optionally ``probability``
-            (of the predicted class) and ``cue`` (int, the class that an injected cue speaks for, −1 without).
+            (of the predicted class) and ``cue`` (int, the class that an injected cue indicates, −1 without a cue).
         classes: names of the labels.
-        settings: how means are taken.
+        settings: settings of means.
     """
     images = images.sort_index()
     right = (images["label"] == images["predicted"]).to_numpy()
@@ -54,12 +54,12 @@ def _group_accuracies(
     images: pd.DataFrame, right: np.ndarray, attribute: str, settings: BootstrapSettings
 ) -> list[GroupAccuracy]:
     names = group_labels(images, attribute).to_numpy()
-    found = []
+    accuracies = []
     for name in sorted(set(names)):
         hits = right[names == name]
         share = _wilson_estimate(hits, settings.confidence)
-        found.append(GroupAccuracy(attribute=attribute, group=str(name), correct=int(hits.sum()), estimate=share))
-    return found
+        accuracies.append(GroupAccuracy(attribute=attribute, group=str(name), correct=int(hits.sum()), estimate=share))
+    return accuracies
 
 
 def _wilson_estimate(hits: np.ndarray, confidence: float) -> Estimate:
@@ -68,7 +68,7 @@ def _wilson_estimate(hits: np.ndarray, confidence: float) -> Estimate:
 
 
 def _is_at_chance(group: GroupAccuracy, images: pd.DataFrame, classes: int, settings: BootstrapSettings) -> bool:
-    """Large enough to report, and its interval reaches down to chance."""
+    """True for a group that is large enough to report and whose interval reaches down to chance."""
     if group.estimate.n < settings.min_report or group.estimate.low is None:
         return False
     labels = images.loc[group_labels(images, group.attribute) == group.group, "label"]
@@ -79,10 +79,10 @@ def _is_at_chance(group: GroupAccuracy, images: pd.DataFrame, classes: int, sett
 def _cue_accuracies(images: pd.DataFrame, right: np.ndarray) -> dict[str, float]:
     if "cue" not in images or (images["cue"] < 0).all():
         return {}
-    carried = (images["cue"] >= 0).to_numpy()
+    has_cue = (images["cue"] >= 0).to_numpy()
     agrees = (images["cue"] == images["label"]).to_numpy()
-    parts = {"agrees": carried & agrees, "disagrees": carried & ~agrees, "absent": ~carried}
-    return {name: float(right[mask].mean()) for name, mask in parts.items() if mask.any()}
+    masks = {"agrees": has_cue & agrees, "disagrees": has_cue & ~agrees, "absent": ~has_cue}
+    return {name: float(right[mask].mean()) for name, mask in masks.items() if mask.any()}
 
 
 def _weak_model_remarks(balanced: float, chance: float) -> list[str]:
@@ -103,7 +103,7 @@ def _never_predicted_remarks(images: pd.DataFrame, classes: tuple[str, ...]) -> 
 def _class_recalls(
     images: pd.DataFrame, right: np.ndarray, classes: tuple[str, ...], settings: BootstrapSettings
 ) -> Iterator[GroupAccuracy]:
-    """Of every class that occurs, the share of its images that the model gets right; Wilson interval."""
+    """Recall of every class that occurs, with its Wilson interval."""
     labels = images["label"].to_numpy()
     for code in sorted(set(labels.tolist())):
         hits = right[labels == code]
@@ -112,7 +112,7 @@ def _class_recalls(
 
 
 def _calibration_if_known(images: pd.DataFrame, right: np.ndarray) -> float | None:
-    """Expected calibration error, or None without probabilities."""
+    """Expected calibration error; None without probabilities."""
     if "probability" not in images:
         return None
     return expected_calibration_error(images["probability"].to_numpy(dtype=np.float64), right)
@@ -130,14 +130,14 @@ def _group_calibrations(
 
 
 def expected_calibration_error(probability: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
-    """Mean over bins of equal count of how far their mean probability is from their share of right answers.
+    """Expected calibration error: mean difference of confidence and accuracy over bins of equal count.
 
-    With few images a bin it is above 0 for a calibrated model too: read it beside the number of images.
+    With few images per bin it is above 0 for a calibrated model too: read it beside the number of images.
 
     Args:
         probability: ``(n,)``, of the predicted class.
-        right: ``(n,)`` bool.
-        bins: images, ordered by probability, are shared out among so many; fewer where there are fewer images.
+        right: ``(n,)`` bool, true for a correct prediction.
+        bins: number of bins of the images ordered by probability; fewer if there are fewer images.
 
     Source: Nguyen and O'Connor 2015, section 3 (bins of equal count), arXiv 1508.05154; Guo et al. 2017, equation 3,
     arXiv 1706.04599.
@@ -151,13 +151,13 @@ def expected_calibration_error(probability: np.ndarray, right: np.ndarray, bins:
 def assess_leak(
     matches: pd.DataFrame, images: pd.DataFrame, settings: BootstrapSettings, limits: LeakRules | None
 ) -> Leak | None:
-    """How many evaluated images were trained on, overall and per group of the first attribute.
+    """Share of evaluated images that are among the training images, overall and per group of the first attribute.
 
     Args:
         matches: one model's rows: ``image, known, same, distance``.
         images: one model's rows, index image id, attributes as columns.
-        settings: how means are taken.
-        limits: what counts as the same image, and how many may be; None where it is not asked.
+        settings: settings of means.
+        limits: largest distance of a near duplicate and largest share of them; None if the protocol does not check it.
     """
     if limits is None or matches.empty:
         return None
@@ -181,15 +181,15 @@ def assess_leak(
 def assess_part_reliance(
     changes: pd.DataFrame, images: pd.DataFrame, settings: BootstrapSettings, limits: RelianceRules | None
 ) -> tuple[Reliance, ...]:
-    """Per face part how far the logit moves when it is drawn anew, and whether the model was shown to use it.
+    """Mean change of the logit when a face part is re-rendered, per part, and the parts that the model uses.
 
     A part is used if the lower end of its mean change exceeds a share of the largest part's mean change.
 
     Args:
         changes: one model's rows: ``image, part, change``.
         images: one model's rows, index image id, attributes as columns.
-        settings: how means are taken.
-        limits: which share; None where it is not asked.
+        settings: settings of means.
+        limits: that share; None if the protocol does not check it.
     """
     if limits is None or changes.empty:
         return ()
@@ -210,31 +210,31 @@ def assess_part_reliance(
 
 
 def has_verified_truth(reliances: tuple[Reliance, ...]) -> bool | None:
-    """Whether there is a truth for localisation: parts that the model uses, and parts that it does not."""
-    return len({one.used for one in reliances}) == 2 if reliances else None
+    """True if localisation has a verified truth: some parts are used and some are not; None without measurements."""
+    return len({reliance.used for reliance in reliances}) == 2 if reliances else None
 
 
 def assess_imputer_reliability(
     predictions: pd.DataFrame, images: pd.DataFrame, settings: BootstrapSettings, limits: ReliabilityRules | None
 ) -> tuple[Reliability, ...]:
-    """How often the prediction stays when random cells are removed, per imputer and fraction, overall and per group.
+    """Share of unchanged predictions when random cells are removed, per imputer and fraction, overall and per group.
 
     Args:
         predictions: one model's rows: ``image, imputer, fraction, kept`` (0 or 1).
         images: one model's rows, index image id, attributes as columns.
-        settings: how means are taken.
-        limits: what counts as reliable and as even.
+        settings: settings of means.
+        limits: smallest share of a reliable imputer and largest gap between groups; None if it is not checked.
     """
     if limits is None or predictions.empty:
         return ()
-    found = []
+    reliabilities = []
     for row in predictions[["imputer", "fraction"]].drop_duplicates().to_dict("records"):
         imputer, fraction = str(row["imputer"]), float(row["fraction"])
         rows = predictions[(predictions["imputer"] == imputer) & (predictions["fraction"] == fraction)]
-        found.append(
+        reliabilities.append(
             _imputer_reliability(imputer, fraction, rows.set_index("image")["kept"] > 0, images, settings, limits)
         )
-    return tuple(found)
+    return tuple(reliabilities)
 
 
 def _imputer_reliability(
@@ -262,9 +262,9 @@ def _imputer_reliability(
 def _is_uneven(
     groups: list[GroupAccuracy], attribute: str, settings: BootstrapSettings, limits: ReliabilityRules
 ) -> bool:
-    """Whether the highest and the lowest share of large enough groups are too far apart, and not by chance alone."""
-    known = [g.estimate for g in groups if g.attribute == attribute and g.estimate.n >= settings.min_report]
-    shares = sorted((e.mean, e.low, e.high) for e in known if e.mean is not None and e.low is not None)
+    """True if the highest and lowest shares of large enough groups differ too much and their intervals do not meet."""
+    estimates = [g.estimate for g in groups if g.attribute == attribute and g.estimate.n >= settings.min_report]
+    shares = sorted((e.mean, e.low, e.high) for e in estimates if e.mean is not None and e.low is not None)
     if len(shares) < 2:
         return False
     (low, _, low_end), (high, high_start, _) = shares[0], shares[-1]

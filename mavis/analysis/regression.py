@@ -1,4 +1,4 @@
-"""Did explanations get worse? Two tables of per-image scores, paired. Pure, but for reading and writing a baseline."""
+"""Regression of scores against a stored baseline, paired per image. Pure, except that it reads and writes baselines."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +21,18 @@ ChangeVerdict = Literal["worse", "better", "same", "missing"]
 
 @dataclass(frozen=True)
 class ScoreChange:
-    """One explainer and metric, before and now.
+    """Change of one explainer's scores on one metric.
 
     Attributes:
-        n: images with a value both times.
+        model: name of the model.
+        explainer: name of the explainer.
+        metric: label of the metric.
+        n: images with a value in both tables.
         baseline_mean: macro mean of the baseline over these images.
-        difference: now minus before, positive where it got better, whatever the metric's direction.
+        difference: current minus baseline, in the direction of the metric: positive is better.
         low: lower end of its interval.
         high: upper end.
-        verdict: worse where the whole interval lies below −margin; missing where a value is gone.
+        verdict: worse if the interval lies below −margin, better if above the margin; missing if a value is gone.
     """
 
     model: str
@@ -44,42 +47,42 @@ class ScoreChange:
 
 
 def write_baseline(scores: pd.DataFrame, path: Path) -> None:
-    """Keeps the per-image scores of a run: one parquet file to commit."""
-    kept = scores.loc[scores["status"] == "ok", [*KEY_COLUMNS, "value"]].sort_values(KEY_COLUMNS)
-    kept = kept[~kept["metric"].map(_is_excluded)]
+    """Writes the per-image scores of a run to one parquet file, to be committed."""
+    rows = scores.loc[scores["status"] == "ok", [*KEY_COLUMNS, "value"]].sort_values(KEY_COLUMNS)
+    rows = rows[~rows["metric"].map(_is_excluded)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept.to_parquet(path, index=False, compression="zstd")
+    rows.to_parquet(path, index=False, compression="zstd")
 
 
 def read_baseline(path: Path) -> pd.DataFrame:
-    """A baseline file.
+    """Reads a baseline file.
 
     Raises:
-        StoreError: it is not there, or no baseline.
+        StoreError: the file does not exist, or is no baseline.
     """
     try:
-        found = pd.read_parquet(path)
+        baseline = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} is no baseline; mavis check RUN --write {path} makes one. ({error})") from error
-    if missing := sorted({*KEY_COLUMNS, "value"} - set(found.columns)):
+    if missing := sorted({*KEY_COLUMNS, "value"} - set(baseline.columns)):
         raise StoreError(f"{path} is no baseline: it has no column {', '.join(missing)}.")
-    return found
+    return baseline
 
 
 def compare_to_baseline(
     baseline: pd.DataFrame, scores: pd.DataFrame, images: pd.DataFrame, *, margin: float, settings: BootstrapSettings
 ) -> list[ScoreChange]:
-    """Every explainer and metric of the baseline, paired per image, for the models that the run has too.
+    """Changes of every explainer and metric of the baseline, paired per image, for models that the run has too.
 
     Args:
         baseline: ``model, explainer, metric, image, value``.
-        scores: the same of the run, with ``status``.
-        images: of the run: ``image`` and the attributes.
-        margin: differences up to this size do not matter, in the metric's own unit.
-        settings: how means are taken.
+        scores: the same columns of the run, with ``status``.
+        images: images of the run: ``image`` and the attributes.
+        margin: largest difference without a verdict, in the metric's own unit.
+        settings: settings of means.
 
     Raises:
-        StoreError: no image is in both.
+        StoreError: the run and the baseline have no image in common.
     """
     if not set(baseline["image"]) & set(scores["image"]):
         raise StoreError(
@@ -102,7 +105,7 @@ def _score_change(
 ) -> ScoreChange:
     common = pair.dropna().sort_index()
     common = common[common.index.get_level_values("image").isin(groups.index)]
-    lost = len(pair) - len(common)
+    n_missing = len(pair) - len(common)
     if common.empty:
         return ScoreChange(*names, 0, float(pair["before"].mean()), np.nan, np.nan, np.nan, "missing")
     strata = groups.loc[common.index.get_level_values("image")].tolist()
@@ -111,7 +114,9 @@ def _score_change(
     low, high = bootstrap.percentile_interval(macro_draws(gains, strata, settings)[:, 0], settings.confidence)
     before = float(macro_means(common[["before"]].to_numpy(dtype=np.float64), strata)[0])
     mean = float(macro_means(gains, strata)[0])
-    verdict: ChangeVerdict = "worse" if high < -margin else "better" if low > margin else "missing" if lost else "same"
+    verdict: ChangeVerdict = (
+        "worse" if high < -margin else "better" if low > margin else "missing" if n_missing else "same"
+    )
     return ScoreChange(*names, len(common), before, mean, float(low), float(high), verdict)
 
 

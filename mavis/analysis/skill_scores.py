@@ -1,7 +1,7 @@
-"""Scores -> skills: one scale for all metrics, on which a control is 0 and a fixed reference 1. Pure.
+"""Skills (normalised scores): one scale for all metrics, with a control at 0 and a fixed reference at 1. Pure.
 
-No candidate moves another's skill: each is measured on the images that it, the zero and the reference have a value
-for, and every image is drawn as often for all of them.
+An explainer's skill does not depend on the other explainers: it is measured on the images for which it, the floor and
+the ceiling have a value, and the bootstrap draws every image equally often for all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,16 +19,16 @@ from mavis.core.traits import MetricTraits
 from mavis.protocol.schema import Protocol, ReferenceRules
 
 MIN_SPAN = 1e-9
-"""The reference must be better than the zero by this, or there is no scale."""
+"""The ceiling must be better than the floor by this, else there is no scale."""
 
 
 @dataclass(frozen=True)
 class SkillScale:
-    """Which explainers mark the scale.
+    """Explainers that mark the scale.
 
     Attributes:
-        floor: has skill 0.
-        ceiling: has skill 1, on metrics without a perfect value.
+        floor: explainer with skill 0.
+        ceiling: explainer with skill 1, on metrics without a perfect value.
     """
 
     floor: str
@@ -37,12 +37,12 @@ class SkillScale:
 
 @dataclass(frozen=True)
 class ImageResamples:
-    """How often each image counts.
+    """Bootstrap weights of the images, with their groups.
 
     Attributes:
-        weights: ``(1+draws, n)``: once in the first row, as often as it was drawn in the others.
-        group_codes: ``(n,)``, the place of the image's group.
-        group_names: of the groups.
+        weights: ``(1+draws, n)``: 1 in the first row, the number of times each image was drawn in the others.
+        group_codes: ``(n,)``, index of the image's group.
+        group_names: names of the groups.
     """
 
     weights: bootstrap.Floats
@@ -50,19 +50,19 @@ class ImageResamples:
     group_names: tuple[str, ...]
 
     def means(self, values: bootstrap.Floats, is_present: NDArray[np.bool_]) -> bootstrap.Floats:
-        """``(n,c)`` -> ``(1+draws, groups, c)`` means over what is there; NaN where nothing is."""
-        found = np.full((len(self.weights), len(self.group_names), values.shape[1]), np.nan)
+        """``(n,c)`` -> ``(1+draws, groups, c)`` means over the present values; NaN without any."""
+        means = np.full((len(self.weights), len(self.group_names), values.shape[1]), np.nan)
         filled, present = np.where(is_present, values, 0.0), is_present.astype(np.float64)
-        for place in range(len(self.group_names)):
-            rows = np.flatnonzero((self.group_codes == place) & is_present.any(axis=1))
+        for code in range(len(self.group_names)):
+            rows = np.flatnonzero((self.group_codes == code) & is_present.any(axis=1))
             weights = self.weights[:, rows]
             count = weights @ present[rows]
-            np.divide(weights @ filled[rows], count, out=found[:, place], where=count > 0)
-        return found
+            np.divide(weights @ filled[rows], count, out=means[:, code], where=count > 0)
+        return means
 
     def counts(self, is_present: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """``(n,c)`` -> ``(groups, c)``: images that are there."""
-        return np.stack([is_present[self.group_codes == place].sum(axis=0) for place in range(len(self.group_names))])
+        """``(n,c)`` -> ``(groups, c)``: number of images with a value."""
+        return np.stack([is_present[self.group_codes == code].sum(axis=0) for code in range(len(self.group_names))])
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,16 @@ class Skills:
     """Skills of all explainers of one model.
 
     Attributes:
-        scale: what is 0 and what is 1.
-        metrics: that have a unit: the reference is better than the zero in every draw.
-        explainers: who was measured, the zero among them.
-        groups: of the first attribute.
-        macro: ``(1+draws, metrics, explainers)``, the groups weighing the same; the first row is the skill itself, the
-            others are bootstrap draws; NaN where there is none.
-        by_group: ``(1+draws, metrics, groups, explainers)``; NaN where the group is too small, or has no unit.
-        n_images: ``(metrics, explainers)``, images.
-        unscaled_reasons: why a metric has no unit.
-        flat_metrics: those of them on which the reference was measured and is not better than the zero.
+        scale: explainers with skill 0 and 1.
+        metrics: metrics with a unit: the ceiling is better than the floor in every draw.
+        explainers: measured explainers, the floor among them.
+        groups: groups of the first attribute.
+        macro: ``(1+draws, metrics, explainers)``, groups weighted equally; the first row is the skill itself, the
+            others are bootstrap draws; NaN if it has none.
+        by_group: ``(1+draws, metrics, groups, explainers)``; NaN if the group is too small, or has no unit.
+        n_images: ``(metrics, explainers)``, number of images.
+        unscaled_reasons: per metric without a unit, the reason.
+        flat_metrics: metrics among these on which the ceiling was measured and is not better than the floor.
     """
 
     scale: SkillScale
@@ -103,28 +103,30 @@ class _MetricSkills:
 
 
 def choose_scale(scores: pd.DataFrame, reference: ReferenceRules) -> SkillScale:
-    """The protocol's reference: what knows the planted truth where that was run, the other one elsewhere."""
-    there = set(scores.loc[scores["value"].notna(), "explainer"])
-    return SkillScale(reference.zero, reference.truth if reference.truth in there else reference.otherwise)
+    """The protocol's scale: the oracle of the planted truth is the ceiling if it was run, else the other reference."""
+    explainers = set(scores.loc[scores["value"].notna(), "explainer"])
+    return SkillScale(reference.zero, reference.truth if reference.truth in explainers else reference.otherwise)
 
 
 def skill_unit(
     means: Mapping[tuple[str, str], Estimate], metric: str, traits: MetricTraits, scale: SkillScale
 ) -> tuple[float, float] | None:
-    """(zero, span) of a metric's skill from macro means; None where one is missing or the upper one is not the better.
+    """Unit (floor, span) of a metric's skill from macro means; None if one is missing or the ceiling is not better.
 
     Args:
         means: macro mean per (explainer, metric).
-        metric: its label.
-        traits: of the metric.
-        scale: what is 0 and what is 1.
+        metric: label of the metric.
+        traits: traits of the metric.
+        scale: explainers with skill 0 and 1.
     """
-    zero, one = (means[name, metric].mean if (name, metric) in means else None for name in (scale.floor, scale.ceiling))
-    one = one if traits.perfect is None else traits.perfect
+    floor, ceiling = (
+        means[name, metric].mean if (name, metric) in means else None for name in (scale.floor, scale.ceiling)
+    )
+    ceiling = ceiling if traits.perfect is None else traits.perfect
     sign = -1.0 if traits.higher_is_better is False else 1.0
-    if zero is None or one is None or (one - zero) * sign < MIN_SPAN:
+    if floor is None or ceiling is None or (ceiling - floor) * sign < MIN_SPAN:
         return None
-    return zero, one - zero
+    return floor, ceiling - floor
 
 
 def measure_skills(
@@ -134,49 +136,54 @@ def measure_skills(
     scale: SkillScale,
     protocol: Protocol,
 ) -> Skills:
-    """Skills on some metrics.
+    """Measures skills on a set of metrics.
 
     Args:
         scores: one model's rows: ``image, explainer, metric, value, status``.
         images: index image id; attributes as columns.
-        metrics: by label, with their directions.
-        scale: what is 0 and what is 1.
+        metrics: traits by label of the metric.
+        scale: explainers with skill 0 and 1.
         protocol: groups, smallest group, draws and seed.
 
     Source: protocol S9 and S11.
     """
     images = images.sort_index()
-    asked = scores[scores["metric"].isin(list(metrics))]
-    table, drawn = pivot_scores(asked, images), resample_images(asked, images, scale, protocol)
-    names = tuple(sorted({str(name) for name in asked["explainer"]} | {scale.floor}))
-    found: dict[str, _MetricSkills] = {}
+    rows = scores[scores["metric"].isin(list(metrics))]
+    table, resamples = pivot_scores(rows, images), resample_images(rows, images, scale, protocol)
+    names = tuple(sorted({str(name) for name in rows["explainer"]} | {scale.floor}))
+    skills: dict[str, _MetricSkills] = {}
     absent: dict[str, str] = {}
     flat: set[str] = set()
     for metric, traits in metrics.items():
         values = _explainer_columns(table, metric, names)
-        zero = values[:, names.index(scale.floor)]
-        one = _ceiling_scores(table, metric, traits, scale)
+        floor = values[:, names.index(scale.floor)]
+        ceiling = _ceiling_scores(table, metric, traits, scale)
         sign = -1.0 if traits.higher_is_better is False else 1.0
         top = "a perfect map" if traits.perfect is not None else scale.ceiling
-        span = _macro_mean(_group_spans(zero * sign, one * sign, drawn))
+        span = _macro_mean(_group_spans(floor * sign, ceiling * sign, resamples))
         if np.isnan(span[0]):
             absent[metric] = f"no image has {metric} of {' and '.join(dict.fromkeys((scale.floor, scale.ceiling)))}"
         elif not (span > 0).all():
             flat.add(metric)
             absent[metric] = f"{top} is not shown to be better than {scale.floor} on {metric} (by {span[0]:+.3f})"
         else:
-            found[metric] = _metric_skills(
-                values * sign, zero * sign, one * sign, drawn, protocol.data.n_per_group.min_report
+            skills[metric] = _metric_skills(
+                values * sign, floor * sign, ceiling * sign, resamples, protocol.data.n_per_group.min_report
             )
-    shape = (len(drawn.weights), len(found))
+    shape = (len(resamples.weights), len(skills))
     return Skills(
         scale=scale,
-        metrics=tuple(found),
+        metrics=tuple(skills),
         explainers=names,
-        groups=drawn.group_names,
-        macro=_stack_columns([c.macro for c in found.values()], (*shape, len(names))),
-        by_group=_stack_columns([c.by_group for c in found.values()], (*shape, len(drawn.group_names), len(names))),
-        n_images=np.array([c.n_images for c in found.values()], dtype=np.int64).reshape(len(found), len(names)),
+        groups=resamples.group_names,
+        macro=_stack_columns([metric_skills.macro for metric_skills in skills.values()], (*shape, len(names))),
+        by_group=_stack_columns(
+            [metric_skills.by_group for metric_skills in skills.values()],
+            (*shape, len(resamples.group_names), len(names)),
+        ),
+        n_images=np.array([metric_skills.n_images for metric_skills in skills.values()], dtype=np.int64).reshape(
+            len(skills), len(names)
+        ),
         unscaled_reasons=absent,
         flat_metrics=frozenset(flat),
     )
@@ -185,47 +192,47 @@ def measure_skills(
 def resample_images(
     scores: pd.DataFrame, images: pd.DataFrame, scale: SkillScale, protocol: Protocol
 ) -> ImageResamples:
-    """Draws of the images, within groups of the first attribute and, there, within those asked for the same metrics.
+    """Bootstrap weights of the images, resampled within strata of equal group and equal set of metrics.
 
-    Without the latter a draw of a small group could be left without any image on which maps were made again. Images of
-    one person are drawn together where the protocol names a column that tells persons apart.
+    Some metrics are computed on a subset of the images: without strata of equal sets a draw of a small group could
+    hold no image of that subset. Images of one person are drawn together if the protocol names an identity column.
 
     Args:
-        scores: one model's rows; what the zero was scored on tells what an image was asked for.
+        scores: one model's rows; the metrics of an image are those that the floor has a row for.
         images: index image id, sorted; attributes as columns.
-        scale: names the zero.
+        scale: names the floor.
         protocol: groups, draws and seed.
     """
     pairs = scores.loc[scores["explainer"] == scale.floor, ["image", "metric"]].drop_duplicates()
-    asked = pairs.sort_values(["image", "metric"]).groupby("image")["metric"].agg("\x1f".join)
+    metrics_of_image = pairs.sort_values(["image", "metric"]).groupby("image")["metric"].agg("\x1f".join)
     groups = group_labels(images, protocol.data.groups[0])
-    strata = groups + "\x1e" + asked.reindex(images.index).fillna("")
+    strata = groups + "\x1e" + metrics_of_image.reindex(images.index).fillna("")
     column = protocol.data.identity
     persons = images[column].astype(str).tolist() if column and column in images else None
     weights = bootstrap.bootstrap_weights(strata.tolist(), persons, protocol.aggregate.bootstrap, protocol.seed)
     names, group = np.unique(groups.to_numpy(dtype=str), return_inverse=True)
-    everyone = np.ones((1, len(images)))
-    return ImageResamples(np.concatenate([everyone, weights]), group, tuple(str(name) for name in names))
+    all_images = np.ones((1, len(images)))
+    return ImageResamples(np.concatenate([all_images, weights]), group, tuple(str(name) for name in names))
 
 
 def _explainer_columns(table: pd.DataFrame, metric: str, names: Sequence[str]) -> bootstrap.Floats:
-    """``(n, explainers)``, NaN where there is no value."""
-    nothing = np.full(len(table), np.nan)
-    columns = [table[n, metric].to_numpy(dtype=np.float64) if (n, metric) in table else nothing for n in names]
+    """Scores ``(n, explainers)`` on one metric; NaN for a missing value."""
+    missing = np.full(len(table), np.nan)
+    columns = [table[name, metric].to_numpy(dtype=np.float64) if (name, metric) in table else missing for name in names]
     return np.stack(columns, axis=1)
 
 
 def _ceiling_scores(table: pd.DataFrame, metric: str, traits: MetricTraits, scale: SkillScale) -> bootstrap.Floats:
-    """``(n,)``: what is skill 1, image by image."""
+    """Score with skill 1 on each image, ``(n,)``."""
     if traits.perfect is not None:
         return np.full(len(table), traits.perfect)
     return _explainer_columns(table, metric, [scale.ceiling])[:, 0]
 
 
 def _group_spans(floor: bootstrap.Floats, ceiling: bootstrap.Floats, resamples: ImageResamples) -> bootstrap.Floats:
-    """``(1+draws, groups)``: how far the reference is ahead of the zero."""
-    there = ~np.isnan(floor) & ~np.isnan(ceiling)
-    return resamples.means((ceiling - floor)[:, None], there[:, None])[..., 0]
+    """``(1+draws, groups)``: mean difference of the ceiling and the floor."""
+    is_present = ~np.isnan(floor) & ~np.isnan(ceiling)
+    return resamples.means((ceiling - floor)[:, None], is_present[:, None])[..., 0]
 
 
 def _metric_skills(
@@ -235,34 +242,34 @@ def _metric_skills(
     resamples: ImageResamples,
     min_report: int,
 ) -> _MetricSkills:
-    """Skills on one metric whose higher values are better."""
-    there = ~np.isnan(values) & ~np.isnan(floor)[:, None] & ~np.isnan(ceiling)[:, None]
-    ahead = resamples.means(values - floor[:, None], there)
-    span = resamples.means(np.broadcast_to((ceiling - floor)[:, None], values.shape), there)
-    count = resamples.counts(there)
-    unit = np.all(_group_spans(floor, ceiling, resamples) > 0, axis=0)
-    shown = np.reshape(unit, (-1, 1)) & (count >= min_report)
+    """Skills on one metric, higher values better."""
+    is_present = ~np.isnan(values) & ~np.isnan(floor)[:, None] & ~np.isnan(ceiling)[:, None]
+    lead = resamples.means(values - floor[:, None], is_present)
+    span = resamples.means(np.broadcast_to((ceiling - floor)[:, None], values.shape), is_present)
+    counts = resamples.counts(is_present)
+    has_unit = np.all(_group_spans(floor, ceiling, resamples) > 0, axis=0)
+    is_shown = np.reshape(has_unit, (-1, 1)) & (counts >= min_report)
     return _MetricSkills(
-        macro=_safe_ratio(_macro_mean(ahead), _macro_mean(span)),
-        by_group=np.where(shown, _safe_ratio(ahead, span), np.nan),
-        n_images=count.sum(axis=0),
+        macro=_safe_ratio(_macro_mean(lead), _macro_mean(span)),
+        by_group=np.where(is_shown, _safe_ratio(lead, span), np.nan),
+        n_images=counts.sum(axis=0),
     )
 
 
 def _macro_mean(means: bootstrap.Floats) -> bootstrap.Floats:
-    """Mean over the groups, ``(rows, groups, …)`` -> ``(rows, …)``; those without a value are left out."""
-    there = ~np.isnan(means)
-    count = there.sum(axis=1)
-    total = np.where(there, means, 0.0).sum(axis=1)
-    found: bootstrap.Floats = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    return found
+    """Mean over the groups, ``(rows, groups, …)`` -> ``(rows, …)``; groups without a value are left out."""
+    is_present = ~np.isnan(means)
+    count = is_present.sum(axis=1)
+    total = np.where(is_present, means, 0.0).sum(axis=1)
+    macro_means: bootstrap.Floats = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return macro_means
 
 
-def _safe_ratio(ahead: bootstrap.Floats, span: bootstrap.Floats) -> bootstrap.Floats:
-    """NaN where the span is none."""
-    return np.divide(ahead, span, out=np.full_like(ahead, np.nan), where=span > 0)
+def _safe_ratio(lead: bootstrap.Floats, span: bootstrap.Floats) -> bootstrap.Floats:
+    """Lead over span; NaN if the span is not above 0."""
+    return np.divide(lead, span, out=np.full_like(lead, np.nan), where=span > 0)
 
 
 def _stack_columns(columns: list[bootstrap.Floats], shape: tuple[int, ...]) -> bootstrap.Floats:
-    """Columns side by side along the second axis; empty where there is none."""
+    """Stacks columns along the second axis; an empty array of ``shape`` if there are none."""
     return np.stack(columns, axis=1) if columns else np.empty(shape)

@@ -1,4 +1,4 @@
-"""From a raw attribution to the numbers that metrics read: shape contract, channel rule, cells, orders."""
+"""Attribution maps: shape contract, pooling of channels, means per cell, orders and ranks, correlations."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +16,7 @@ def pool_channels(attributions: Tensor, images: Tensor, pooling: Literal["sum", 
     """One number per pixel.
 
     Args:
-        attributions: what an explainer returned, ``(B,3,H,W)`` or ``(B,1,H,W)``.
+        attributions: an explainer's output, ``(B,3,H,W)`` or ``(B,1,H,W)``.
         images: the images it explained, ``(B,3,H,W)``.
         pooling: ``sum`` over the channels (signed) or their Euclidean length ``l2`` (never negative).
 
@@ -45,7 +45,7 @@ def pool_channels(attributions: Tensor, images: Tensor, pooling: Literal["sum", 
 def cell_means(values: Tensor, grid: int) -> Tensor:
     """Mean over the pixels of each of ``grid × grid`` cells: ``(B,H,W)`` -> ``(B,grid²)``, row by row.
 
-    Summed in double: cells of equal pixels come out equal, so that rounding never orders what is tied.
+    Summed in double: cells of equal pixels get equal means, so that rounding never breaks a tie.
     """
     rows, columns = (_averaging_matrix(side, grid, values.device) for side in values.shape[-2:])
     return (rows @ upcast(values) @ columns.T).flatten(1).to(values.dtype)
@@ -60,7 +60,7 @@ def cells_to_pixels(cells: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def cell_index(side: int, grid: int, device: torch.device | str = "cpu") -> Tensor:
-    """Which cell each of ``side`` pixels belongs to: ``(side,)`` int64; cells differ by at most one pixel."""
+    """Index of the cell of each of ``side`` pixels: ``(side,)`` int64; cells differ by at most one pixel."""
     if grid > side:
         raise ContractError(f"A grid of {grid} × {grid} cells needs images of at least {grid} px, got {side}.")
     return torch.arange(side, device=device) * grid // side
@@ -78,7 +78,7 @@ def upsample(values: Tensor, size: tuple[int, int]) -> Tensor:
 
 @dataclass(frozen=True)
 class Maps:
-    """The maps of one explainer for one batch, pooled over channels; what is derived from them is derived once.
+    """The maps of one explainer for one batch, pooled over channels; derived values are computed once.
 
     Attributes:
         values: ``(B,H,W)`` float32; a map that is not finite has been replaced by zeros.
@@ -105,7 +105,7 @@ class Maps:
         return _norm(self.values)
 
     def distance(self, maps: "Maps") -> Tensor:
-        """``(B,)`` double, length of the difference from other maps of the same shape; of the last ones it is kept."""
+        """``(B,)`` double, length of the difference from other maps of the same shape; the last result is cached."""
         if not self._last_distance or self._last_distance[0][0] is not maps:
             self._last_distance[:] = [(maps, _norm(self.values - maps.values))]
         return self._last_distance[0][1]
@@ -122,7 +122,7 @@ class Maps:
 
     @cached_property
     def order(self) -> Tensor:
-        """``(B,H·W)`` int64, the pixels from the highest value to the lowest; among equal values in any order."""
+        """``(B,H·W)`` int64, pixel indices from the highest value to the lowest; equal values in any order."""
         return self._descending_sort[1]
 
     @cached_property
@@ -133,17 +133,17 @@ class Maps:
 
     @cached_property
     def n_higher(self) -> Tensor:
-        """``(B,H·W)`` int64, at each place of `order`: how many pixels are higher than the one there."""
+        """``(B,H·W)`` int64, for each pixel of `order`: number of pixels with a higher value."""
         return _tie_starts(self._decreases)
 
     @cached_property
     def n_at_least(self) -> Tensor:
-        """``(B,H·W)`` int64, at each place of `order`: how many pixels are at least as high as the one there."""
+        """``(B,H·W)`` int64, for each pixel of `order`: number of pixels with at least its value."""
         return _tie_ends(self._decreases)
 
     @cached_property
     def _decreases(self) -> Tensor:
-        """``(B,H·W−1)`` bool, whether the value falls from one place of `order` to the next."""
+        """``(B,H·W−1)`` bool, true where the value falls from one pixel of `order` to the next."""
         return self.descending_values[:, 1:] < self.descending_values[:, :-1]
 
     @cached_property
@@ -170,9 +170,14 @@ def _norm(values: Tensor) -> Tensor:
 
 
 def tie_mask(values: Tensor, counts: Tensor) -> Tensor:
-    """``(B,n)`` bool: whether the k-th and the next of the ``counts (B,)`` highest of the values ``(B,n)`` are equal.
+    """``(B,n)`` bool: column k is true where the k-th and the next of the ``counts (B,)`` highest values are equal.
 
-    It stands at place k, from 1 on; place 0 is false.
+    Args:
+        values: ``(B,n)``.
+        counts: ``(B,)``, only the so many highest values are compared.
+
+    Returns:
+        ``(B,n)`` bool; k counts from 1, and column 0 is false.
     """
     ordered = devices.sort(values).flip(1)
     among = torch.arange(1, values.shape[1], device=values.device) < counts[:, None]
@@ -180,7 +185,7 @@ def tie_mask(values: Tensor, counts: Tensor) -> Tensor:
 
 
 def ordinal_ranks(cells: Tensor, tie_break: Tensor) -> Tensor:
-    """Place of each cell when cells are sorted from high to low.
+    """Rank of each cell when cells are sorted from high to low.
 
     Args:
         cells: ``(B,n)`` values.
@@ -197,7 +202,7 @@ def ordinal_ranks(cells: Tensor, tie_break: Tensor) -> Tensor:
 
 
 def ranks(values: Tensor) -> Tensor:
-    """Average ranks along the last dimension, ties sharing theirs: ``(…,n)`` -> ``(…,n)`` float32, 1 for the lowest."""
+    """Average ranks along the last dimension, ties share theirs: ``(…,n)`` -> ``(…,n)`` float32, 1 for the lowest."""
     order = devices.argsort(values)
     ordered = values.gather(-1, order)
     rises = ordered[..., 1:] > ordered[..., :-1]
@@ -206,13 +211,13 @@ def ranks(values: Tensor) -> Tensor:
 
 
 def _tie_starts(is_boundary: Tensor) -> Tensor:
-    """At each place of a sorted row, how many lie before the run of equal values: ``(…,n−1)`` bool -> ``(…,n)``."""
+    """For each value of a sorted row, the number of values before its run of ties: ``(…,n−1)`` bool -> ``(…,n)``."""
     starts = torch.where(is_boundary, _positions(is_boundary), 0)
     return torch.nn.functional.pad(starts, (1, 0)).cummax(-1).values
 
 
 def _tie_ends(is_boundary: Tensor) -> Tensor:
-    """At each place of a sorted row, how many lie before the end of the run: ``(…,n−1)`` bool -> ``(…,n)``."""
+    """For each value of a sorted row, the number of values up to its run's end: ``(…,n−1)`` bool -> ``(…,n)``."""
     n = is_boundary.shape[-1] + 1
     ends = torch.where(is_boundary, _positions(is_boundary), n)
     return torch.nn.functional.pad(ends, (0, 1), value=n).flip(-1).cummin(-1).values.flip(-1)
@@ -228,7 +233,7 @@ def spearman(a: Tensor, b: Tensor) -> Tensor:
 
 
 def pearson(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson correlation of each row, no small-sample correction: two ``(B,n)`` -> ``(B,)``; NaN without variance."""
+    """Pearson correlation of each row, no small-sample correction: two ``(B,n)`` -> ``(B,)``; NaN for a constant."""
     varied = (a.amax(-1) > a.amin(-1)) & (b.amax(-1) > b.amin(-1))
     a, b = upcast(a), upcast(b)
     a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Compute."""
+"""Compute cost: samples that pass a network, seconds; and padding, so that scores do not depend on the batch."""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @dataclass
 class Cost:
-    """Model samples pushed forward and backward, and seconds."""
+    """Samples that passed the model forward and backward, and seconds."""
 
     forwards: int = 0
     backwards: int = 0
@@ -30,7 +30,7 @@ class Cost:
 
 
 class Meter:
-    """Counts every sample that passes a network, forward and backward, whoever sends it."""
+    """Counts every sample that passes a network, forward and backward."""
 
     def __init__(self) -> None:
         self.forwards = 0
@@ -59,7 +59,7 @@ class Meter:
             output.register_hook(lambda _: self._count_backward(n_samples))
 
     def subtract_padding(self, n_samples: int, output: Tensor) -> None:
-        """Takes back samples that only filled up a batch, and their backward when it comes; nothing if none counted."""
+        """Subtracts samples that only padded a batch, and their backward when it comes, while the meter is attached."""
         if not self._n_attached:
             return
         self.forwards -= n_samples
@@ -71,11 +71,17 @@ class Meter:
 
 
 class BatchPadding(nn.Module):
-    """A network that is only sent batches whose size is a multiple of a grain, filled up with copies of the last image.
+    """A network whose batches are padded to a multiple of a size with copies of the last image.
 
-    Convolution kernels for small or odd batches round differently, in the last bit; where two cells of a map are
-    nearly equal that bit changes their order and so a score. Filled up, the convolutions that were measured (see
-    `devices.batch_multiple`) answer alike in any batch, bit for bit. What fills up is neither returned nor counted.
+    Convolution kernels for small or odd batches round differently in the last bit; where two cells of a map are nearly
+    equal, that bit changes their order and so a score. Padded, the convolutions that were measured (see
+    `devices.batch_multiple`) give the same output in any batch, bit for bit. The padding is neither returned nor
+    counted.
+
+    Args:
+        net: images ``(B,3,H,W)`` -> logits ``(B,K)``.
+        meter: counts the samples of ``net``; the padding is subtracted from it.
+        multiple: batch sizes are padded to a multiple of this.
     """
 
     def __init__(self, net: nn.Module, meter: Meter, multiple: int) -> None:
@@ -84,9 +90,9 @@ class BatchPadding(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``(B,3,H,W)`` -> ``(B,K)``; layers inside see up to ``multiple − 1`` more images."""
-        spare = -len(images) % self.multiple
-        if not spare:
+        n_padding = -len(images) % self.multiple
+        if not n_padding:
             return self.net(images)  # type: ignore[no-any-return]
-        output: Tensor = self.net(torch.cat([images, images[-1:].expand(spare, -1, -1, -1)]))
-        self.meter.subtract_padding(spare, output)
+        output: Tensor = self.net(torch.cat([images, images[-1:].expand(n_padding, -1, -1, -1)]))
+        self.meter.subtract_padding(n_padding, output)
         return output[: len(images)]

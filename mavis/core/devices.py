@@ -1,4 +1,4 @@
-"""Everything that depends on the device, in one place."""
+"""Devices: choice, determinism, batch sizes, sorting and memory; everything that depends on the device."""
 
 import contextlib
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from mavis.core.errors import MavisError
 T = TypeVar("T")
 DEVICE_CHOICES = ("auto", "cpu", "cuda", "mps")
 OUT_OF_MEMORY_MESSAGES = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
-"""What the messages of plain RuntimeErrors say: the allocators of Linux and Windows, MPS and CUDA, cuBLAS and cuDNN."""
+"""Parts of the messages of plain RuntimeErrors: allocators of Linux and Windows, MPS and CUDA, cuBLAS and cuDNN."""
 
 
 def resolve(choice: str) -> torch.device:
@@ -47,7 +47,7 @@ def use_deterministic_float32() -> None:
 
 
 def synchronise(device: torch.device) -> None:
-    """Waits until the device has done what was asked, so that a clock tells the truth."""
+    """Waits until the device has finished its queue, so that a clock read next includes that work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -58,8 +58,8 @@ def default_chunk(device: torch.device, image_bytes: int) -> int:
     """Model samples per call for ``--batch-size auto``.
 
     Measured on one and two CPU cores: above 1.5 MiB of input (32 images at 64 px) a sample costs up to a quarter more,
-    for what passes between the layers no longer stays in the cache. An accelerator takes 192 MiB. The number is a
-    multiple of `batch_multiple`, and not less: other batches are filled up.
+    because the activations no longer stay in the cache. An accelerator takes 192 MiB. The number is a multiple of
+    `batch_multiple`, and at least that: other batches are padded.
     """
     budget = 3 * 2**19 if device.type == "cpu" else 192 * 2**20
     return max(batch_multiple(), min(4096, budget // image_bytes) // batch_multiple() * batch_multiple())
@@ -81,7 +81,7 @@ def sort(values: torch.Tensor) -> torch.Tensor:
 
 
 def argsort(values: torch.Tensor) -> torch.Tensor:
-    """The places of each row's values from low to high, equal ones in any order: ``(…,n)`` -> ``(…,n)`` int64.
+    """Indices that sort each row from low to high, equal values in any order: ``(…,n)`` -> ``(…,n)`` int64.
 
     On the CPU by numpy, as `sort`.
     """
@@ -91,7 +91,7 @@ def argsort(values: torch.Tensor) -> torch.Tensor:
 
 
 def batch_multiple() -> int:
-    """Batch sizes are filled up to a multiple of this, so that answers do not depend on the batch, bit for bit.
+    """Batch sizes are padded to a multiple of this, so that outputs do not depend on the batch, bit for bit.
 
     Measured with 1 to 16 CPU threads: kernels split a batch between threads, and uneven shares round differently.
     """

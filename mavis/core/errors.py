@@ -1,12 +1,12 @@
-"""Everything MAVIS raises on purpose.
+"""Errors: everything that MAVIS raises on purpose.
 
 MavisError            expected, got, what to do; the command line prints it as one line, exit code 2
 ├── UnknownName       a name that is not registered; suggests the nearest
 ├── BadParameter      a parameter that a factory does not take, or of the wrong kind
-├── ProtocolError     a protocol file that does not hold, with the field's path
+├── ProtocolError     a protocol file that is not valid, with the field's path
 ├── DataError         data that cannot be read or do not fit
 ├── ModelError        a model that cannot be loaded or evaluated
-├── ContractError     a plug-in that returned something other than its contract says
+├── ContractError     a plug-in whose return value breaks its contract
 └── StoreError        a run directory that belongs to another run, or is damaged
 """
 
@@ -15,16 +15,16 @@ from collections.abc import Iterable
 
 
 class MavisError(Exception):
-    """The root of the tree; its message is one line for the user."""
+    """Base class of all errors of MAVIS; its message is one line for the user."""
 
 
 class UnknownName(MavisError):  # noqa: N818 (the root's name says that it is an error)
     """A name that is not registered.
 
     Args:
-        kind: what was looked for, e.g. ``"explainer"``.
-        name: the name as given.
-        choices: the names there are.
+        kind: kind of thing that was looked up, e.g. ``"explainer"``.
+        name: the unknown name.
+        choices: the registered names.
     """
 
     def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
@@ -39,7 +39,7 @@ class BadParameter(MavisError):  # noqa: N818
 
 
 class ProtocolError(MavisError):
-    """A protocol file that does not hold."""
+    """A protocol file that is not valid."""
 
 
 class DataError(MavisError):
@@ -51,7 +51,7 @@ class ModelError(MavisError):
 
 
 class ContractError(MavisError):
-    """A plug-in that returned something other than its contract says."""
+    """A plug-in whose return value breaks its contract."""
 
 
 class StoreError(MavisError):

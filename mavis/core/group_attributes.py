@@ -1,4 +1,4 @@
-"""Group attributes."""
+"""Group attributes and their intersections: ``race``, ``race*gender``."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,26 @@ from mavis.core.errors import UnknownName
 
 
 def group_labels(table: pd.DataFrame, attribute: str) -> pd.Series:
-    """The group column of an attribute or of an intersection such as ``race*gender`` ("cedar*form_a")."""
-    parts = attribute.split("*")
-    for part in parts:
-        if part not in table.columns:
-            known = [column for column in table.columns if column != "label"]
-            raise UnknownName("group attribute of these data", part, known)
-    found = table[parts[0]].astype(str)
-    for part in parts[1:]:
-        found = found + "*" + table[part].astype(str)
-    return found.rename(None)
+    """Group of every image, for an attribute or an intersection such as ``race*gender`` ("cedar*form_a").
+
+    Args:
+        table: one row per image, the attributes as columns.
+        attribute: a column, or several joined by ``*``.
+
+    Raises:
+        UnknownName: the table has no such column.
+    """
+    names = attribute.split("*")
+    for name in names:
+        if name not in table.columns:
+            columns = [column for column in table.columns if column != "label"]
+            raise UnknownName("group attribute of these data", name, columns)
+    labels = table[names[0]].astype(str)
+    for name in names[1:]:
+        labels = labels + "*" + table[name].astype(str)
+    return labels.rename(None)
 
 
 def base_attributes(groups: Sequence[str]) -> list[str]:
-    """The plain attributes in a list that may hold intersections: ``["race*gender"]`` -> ``["race", "gender"]``."""
-    return list(dict.fromkeys(part for entry in groups for part in entry.split("*")))
+    """Plain attributes in a list that may hold intersections: ``["race*gender"]`` -> ``["race", "gender"]``."""
+    return list(dict.fromkeys(name for entry in groups for name in entry.split("*")))

@@ -1,4 +1,4 @@
-"""Content hashes: what a cell, a block or a file is called."""
+"""Content hashes, by which cells, blocks and files are identified."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text, in every process.
 
     Raises:
-        TypeError: a value has no text of its own (a function, a bare object), so its hash would never be met again.
+        TypeError: a value has no stable text (a function, a bare object), so its hash would differ in every process.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_json_default)
 

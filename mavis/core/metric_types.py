@@ -1,7 +1,7 @@
-"""The kinds of metric, by what they need, so that the work is shared.
+"""Metric interfaces, one per kind of work that metrics share: maps, curves, probes, variants, cost.
 
-A metric factory returns one of these. Every ``score`` returns ``(B,)`` float32, one value per image; NaN says that the
-image has no value, and the reason is the metric's declared ``undefined``.
+A metric factory returns one of these. Every ``score`` returns ``(B,)`` float32, one value per image; NaN means that
+the image has no value, and the reason is the metric's declared ``undefined``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +36,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class MapMetric:
-    """Reads maps and the batch only.
+    """Metric of the maps and the batch only.
 
     Attributes:
         score: ``(maps, batch) -> (B,)``.
@@ -47,12 +47,12 @@ class MapMetric:
 
 @dataclass(frozen=True)
 class Curve:
-    """What the model says while units of the image are removed in the order of the map.
+    """A perturbation curve: the model's output while units of the image are removed in the order of the map.
 
     Attributes:
         imputer: the imputer, as in `imputers.get_imputer`: ``mean``, ``blur:sigma=0.1`` …
         order: ``mif`` most influential first, ``lif`` the reverse.
-        fractions: which shares of the units are removed, rising, in [0,1]. Curves that differ in nothing else are
+        fractions: shares of the units that are removed, rising, in [0,1]. Curves that differ in nothing else are
             swept together.
         unit: ``cell`` of the run's grid, or ``segment``: superpixels of the image.
     """
@@ -65,7 +65,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class SoftMasking:
-    """What the model says of the image faded into its imputed version where the map, scaled to [0,1], is low.
+    """Soft masking: the image is faded into its imputed version where the map, scaled to [0,1], is low.
 
     Attributes:
         imputer: as in `Curve`.
@@ -90,13 +90,13 @@ def even_fractions(n_points: int) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class CurveValues:
-    """A curve's values for a batch; those of a `SoftMasking` are the whole image and the faded one.
+    """A curve's values for a batch; those of a `SoftMasking` are the original image and the faded one.
 
     Attributes:
-        x: ``(B,S)``, the share of units really removed.
-        y: ``(B,S)``, softmax probability of the target (or its logit where the model says so).
+        x: ``(B,S)``, share of units that were removed.
+        y: ``(B,S)``, softmax probability of the target, or its logit if `Model.output` is ``logit``.
         logit: ``(B,S)``, the target's logit.
-        top1: ``(B,S)`` in [0,1], whether the target is (still) the predicted class.
+        top1: ``(B,S)`` in [0,1], 1 where the target is the predicted class.
     """
 
     x: Tensor
@@ -111,10 +111,10 @@ class CurveValues:
 
 @dataclass(frozen=True)
 class SweepMetric:
-    """Reads curves; what several metrics ask is swept once.
+    """Metric of perturbation curves; a curve that several metrics need is computed once.
 
     Attributes:
-        curves: what it needs.
+        curves: the curves that it needs.
         score: ``(curves) -> (B,)``.
     """
 
@@ -124,12 +124,12 @@ class SweepMetric:
 
 @dataclass(frozen=True)
 class MaskProbe:
-    """Questions to the model that do not depend on any map; asked once for all explainers.
+    """Masked images whose masks do not depend on any map; evaluated once for all explainers.
 
     Attributes:
-        name: probes with equal name and imputer are asked once.
+        name: probes with equal name and imputer are evaluated once.
         imputer: as in `Curve`.
-        masks: ``(pass, n) -> (M,n)`` or ``(B,M,n)`` bool, cells removed in each of M questions.
+        masks: ``(pass, n) -> (M,n)`` or ``(B,M,n)`` bool, the cells removed in each of M masks.
     """
 
     name: str
@@ -139,10 +139,10 @@ class MaskProbe:
 
 @dataclass(frozen=True)
 class PartProbe:
-    """Each face part drawn anew, in turn: true counterfactuals, where the data can be re-rendered.
+    """Every face part re-rendered in turn: true counterfactuals, for data that can be re-rendered.
 
     Attributes:
-        n_draws: other values of each part, whose answers are averaged.
+        n_draws: values drawn for each part; the model's outputs are averaged over them.
     """
 
     n_draws: int
@@ -150,13 +150,13 @@ class PartProbe:
 
 @dataclass(frozen=True)
 class ProbeOutputs:
-    """What a probe was told.
+    """Model outputs for the masks of a probe.
 
     Attributes:
-        removed: ``(B,M,n)`` bool, cells; for a `PartProbe` ``(B,M,H·W)`` bool, the pixels of each part as it was.
-        drops: ``(B,M)``, target logit of the image minus that without what was removed.
-        probabilities: ``(B,M)``, the target's probability without it.
-        top1: ``(B,M)`` in [0,1], whether the target is still the predicted class.
+        removed: ``(B,M,n)`` bool, cells; for a `PartProbe` ``(B,M,H·W)`` bool, the original pixels of each part.
+        drops: ``(B,M)``, target logit of the image minus that of the masked image.
+        probabilities: ``(B,M)``, the target's probability for the masked image.
+        top1: ``(B,M)`` in [0,1], 1 where the target is still the predicted class.
         original_probability: ``(B,)``, the target's probability for the image.
     """
 
@@ -169,11 +169,11 @@ class ProbeOutputs:
 
 @dataclass(frozen=True)
 class ProbeMetric:
-    """Compares the map with answers.
+    """Metric that compares the map with the outputs of probes.
 
     Attributes:
-        probes: what to ask.
-        score: ``(maps, answers) -> (B,)``.
+        probes: the probes that it needs.
+        score: ``(maps, outputs) -> (B,)``.
     """
 
     probes: tuple[MaskProbe | PartProbe, ...]
@@ -182,14 +182,14 @@ class ProbeMetric:
 
 @dataclass(frozen=True)
 class VariantMetric:
-    """Explains again under other inputs or other models; each variant is one pass for all explainers.
+    """Metric that compares maps under perturbed inputs or models; each variant is one pass for all explainers.
 
     Attributes:
-        variants: what to explain again; a function of the model where it depends on its layers or classes.
+        variants: inputs and models to explain; a function of the model where they depend on its layers or classes.
         compare: ``(before, after) -> (B,)``, one value per variant; NaN leaves that variant out.
-        reduce: the variants' values to one per image.
+        reduce: reduces the variants' values to one per image.
         same_prediction: leaves out variants under which the model predicts another class.
-        base_variant: the variant whose maps are ``before``; None for the image and the model as they are.
+        base_variant: the variant whose maps are ``before``; None for the original image and model.
     """
 
     variants: Sequence[Variant] | Callable[[Model], Sequence[Variant]]
@@ -204,22 +204,22 @@ class VariantMetric:
 
 
 def collect_variants(metrics: Sequence[VariantMetric], model: Model) -> list[Variant]:
-    """Every variant that any of the metrics reads, once; those that others are compared with come first."""
-    first = [metric.base_variant for metric in metrics if metric.base_variant is not None]
-    rest = [variant for metric in metrics for variant in metric.variants_for(model)]
-    return list({variant.key: variant for variant in [*first, *rest]}.values())
+    """All variants that the metrics need, each once; base variants come first."""
+    base_variants = [metric.base_variant for metric in metrics if metric.base_variant is not None]
+    compared = [variant for metric in metrics for variant in metric.variants_for(model)]
+    return list({variant.key: variant for variant in [*base_variants, *compared]}.values())
 
 
 ExplainFunction = Callable[[Model, Tensor, Tensor], Tensor]
-"""``(model, images (N,3,H,W), targets (N,)) -> (N,H,W)``: the explainer that is being scored, on anything."""
+"""``(model, images (N,3,H,W), targets (N,)) -> (N,H,W)``: the explainer that is being scored."""
 
 
 @dataclass(frozen=True)
 class CustomMetric:
-    """Does as it likes with model and explainer, and shares nothing: for metrics of other libraries.
+    """Metric that calls model and explainer itself and shares no work: for metrics of other libraries.
 
     Attributes:
-        score: ``(explained, explain) -> (B,)``.
+        score: ``(explanation, explain) -> (B,)``.
     """
 
     score: Callable[[Explanation, ExplainFunction], Tensor]
@@ -227,7 +227,7 @@ class CustomMetric:
 
 @dataclass(frozen=True)
 class CostMetric:
-    """Reads what the map cost alone.
+    """Metric of the cost of the maps.
 
     Attributes:
         score: ``(cost of the batch, peak memory in MiB or None, images) -> value per image``; None is no value.

@@ -1,8 +1,7 @@
-"""One model on one batch: everything that explainers share is computed here, at most once, and counted.
+"""One model on one batch: logits, gradients and activations that explainers share, each computed once and counted.
 
-A `Pass` holds at most one forward with its graph and one backward per target vector. Whoever asks second gets the
-tensor; what it would have cost them alone is still written to their account, so a method's cost does not depend on
-who ran before it.
+A `Pass` holds at most one forward with its graph and one backward per target vector. A second explainer gets the stored
+tensor, and is charged as if it had computed it, so that a method's cost does not depend on the order of methods.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from mavis.core.types import Batch, Model, ReferenceImages
 
 @dataclass
 class _CachedResult:
-    """Something this pass has computed, with what it cost."""
+    """Tensors that this pass has computed, with their cost."""
 
     values: tuple[Tensor, ...]
     cost: Cost
@@ -32,14 +31,14 @@ class Pass:
     """One model on one batch.
 
     Attributes:
-        model: what is explained.
+        model: the model that is explained.
         batch: B images on the model's device.
         mean: ``(3,)``, the data set's mean colour, on the device.
         seed: the run's seed.
-        chunk: most samples in one call of the model.
-        variant_name: name of the changed input or model that this pass is, empty for the original.
-        input_requires_grad: whether the graph reaches the input; without it a backward ends at the CAM layer.
-        meter: counts what passes the network.
+        chunk: maximum number of samples in one call of the model.
+        variant_name: name of the perturbed input or model, empty for the original.
+        input_requires_grad: true if the graph reaches the input; otherwise a backward ends at the CAM layer.
+        meter: counts the samples that pass the network.
         reference: other images of the data set, on the device; None where there are none.
     """
 
@@ -70,7 +69,7 @@ class Pass:
 
     @cached_property
     def net(self) -> nn.Module:
-        """What explainers call: the network in `BatchPadding`. Autograd goes through it."""
+        """The network in `BatchPadding`, which explainers call. Autograd goes through it."""
         return BatchPadding(self.model.net, self.meter, devices.batch_multiple())
 
     @property
@@ -95,22 +94,22 @@ class Pass:
         return self._backward(targets)[-1][: len(self)]
 
     def single_image(self, row: int) -> "Pass":
-        """The pass of one of its images, on the same account; for explainers whose memory would grow with the batch."""
+        """Pass of one image, with the same meter; for explainers whose memory would grow with the batch."""
         return replace(self, batch=self.batch.single_image(row), _computed={}, _used=set())
 
     def predict(self, images: Tensor) -> Tensor:
         """Logits ``(N,K)`` of any images ``(N,3,H,W)``, at most `chunk` at a time, without graph."""
         with torch.no_grad():
-            return torch.cat([self.net(part) for part in images.split(self.chunk)])
+            return torch.cat([self.net(chunk) for chunk in images.split(self.chunk)])
 
     def gradient(self, images: Tensor, targets: Tensor) -> Tensor:
         """Gradient ``(N,3,H,W)`` of the target logits ``(N,)`` at any images, at most `chunk` at a time."""
-        parts = []
-        for part, target in zip(images.split(self.chunk), targets.split(self.chunk), strict=True):
-            leaf = part.detach().requires_grad_()
-            chosen = self.net(leaf).gather(1, target[:, None]).sum()
-            parts.append(torch.autograd.grad(chosen, leaf)[0])
-        return torch.cat(parts)
+        gradients = []
+        for chunk, chunk_targets in zip(images.split(self.chunk), targets.split(self.chunk), strict=True):
+            leaf = chunk.detach().requires_grad_()
+            target_logits = self.net(leaf).gather(1, chunk_targets[:, None]).sum()
+            gradients.append(torch.autograd.grad(target_logits, leaf)[0])
+        return torch.cat(gradients)
 
     def draw(
         self,
@@ -123,21 +122,21 @@ class Pass:
         """One draw per image, ``(B, …)`` on the device.
 
         Args:
-            stream: what the numbers are for.
+            stream: name of the use of the numbers.
             sampler: takes a generator, returns a tensor of one fixed shape.
-            per_variant: other numbers in every variant of the input or the model. By default a variant gets the same
-                ones, so that what changes between two maps is what the variant changed.
-            ids: for these images only; by default for all B.
+            per_variant: draws other numbers in every variant of the input or the model. By default all variants get
+                the same numbers, so that two maps differ only by the variant's change.
+            ids: draws for these images only; by default for all B.
         """
         name = f"{stream}@{self.variant_name}" if per_variant else stream
         return seeding.draw_per_image(self.seed, self.ids if ids is None else ids, name, sampler, self.images.device)
 
     def compute_once(self, key: tuple[object, ...], compute: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """What several explainers share: computed for the first who asks, charged to everyone who does.
+        """Returns shared tensors: computed at the first call, charged to every caller.
 
         Args:
             key: a name and everything else that the tensors depend on.
-            compute: may call the model, but asks this pass for nothing that is shared itself.
+            compute: may call the model, but must not use other shared tensors of this pass.
         """
         self._used.add(key)
         if key not in self._computed:
@@ -149,16 +148,16 @@ class Pass:
 
     @contextmanager
     def measure_cost(self) -> Iterator[Cost]:
-        """What the enclosed work costs alone: what it computes, and what it uses that was computed before."""
+        """Cost of the enclosed work alone: of the tensors that it computes, and of stored ones that it uses."""
         total = Cost()
         self._used = set()
-        before, known = self.meter.read(), set(self._computed)
+        before, computed_before = self.meter.read(), set(self._computed)
         yield total
         devices.synchronise(self.images.device)
-        spent = self.meter.read() - before
-        shared = sum((self._computed[key].cost for key in self._used & known), Cost())
-        whole = spent + shared
-        total.forwards, total.backwards, total.seconds = whole.forwards, whole.backwards, whole.seconds
+        new_cost = self.meter.read() - before
+        shared_cost = sum((self._computed[key].cost for key in self._used & computed_before), Cost())
+        sum_cost = new_cost + shared_cost
+        total.forwards, total.backwards, total.seconds = sum_cost.forwards, sum_cost.backwards, sum_cost.seconds
 
     def _forward(self, input_requires_grad: bool) -> tuple[Tensor, ...]:
         """Image, logits and CAM-layer activations, with the graph from the image or from the CAM layer on."""
@@ -167,29 +166,29 @@ class Pass:
     def _compute_forward(self, input_requires_grad: bool) -> tuple[Tensor, ...]:
         needs_graph = "gradient" in self.model.capabilities
         image = self.images.detach().requires_grad_(input_requires_grad and needs_graph)
-        kept: list[Tensor] = []
+        activations: list[Tensor] = []
 
-        def keep(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            kept.append(output if input_requires_grad else output.detach().requires_grad_(needs_graph))
-            return kept[-1]
+        def record_activations(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            activations.append(output if input_requires_grad else output.detach().requires_grad_(needs_graph))
+            return activations[-1]
 
-        handle = self._cam_module().register_forward_hook(keep) if self.model.cam_layer else None
+        handle = self._cam_module().register_forward_hook(record_activations) if self.model.cam_layer else None
         try:
             with torch.set_grad_enabled(needs_graph):
                 logits = self.net(image)
         finally:
             if handle:
                 handle.remove()
-        return (image, logits, *kept[-1:])
+        return (image, logits, *activations[-1:])
 
     def _backward(self, targets: Tensor) -> tuple[Tensor, ...]:
         """Gradients with respect to the image (where the graph reaches it) and to the CAM layer's output."""
-        through = self.input_requires_grad
-        image, logits, *kept = self._forward(through)
-        key = ("backward", through, tuple(targets.tolist()))
-        wanted = [image, *kept] if through else kept
-        chosen = logits.gather(1, targets[:, None]).sum
-        return self.compute_once(key, lambda: torch.autograd.grad(chosen(), wanted, retain_graph=True))
+        input_requires_grad = self.input_requires_grad
+        image, logits, *activations = self._forward(input_requires_grad)
+        key = ("backward", input_requires_grad, tuple(targets.tolist()))
+        inputs = [image, *activations] if input_requires_grad else activations
+        sum_target_logits = logits.gather(1, targets[:, None]).sum
+        return self.compute_once(key, lambda: torch.autograd.grad(sum_target_logits(), inputs, retain_graph=True))
 
     def _cam_module(self) -> nn.Module:
         if not self.model.cam_layer:

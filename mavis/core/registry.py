@@ -1,4 +1,4 @@
-"""Names to factories. Five registries; built-ins, a working folder's ``mavis.toml`` and entry points fill them.
+"""Registries of plug-ins: names to factories, filled by built-ins, entry points and a folder's ``mavis.toml``.
 
 A plug-in is one function under one decorator:
 
@@ -53,7 +53,7 @@ class Entry:
 
     @cached_property
     def factory(self) -> Callable[..., Any]:
-        """The factory; an object of another library is wrapped when it is first used."""
+        """The factory; an object of another library is wrapped at its first use."""
         return self.adapt(self.registered)
 
     @property
@@ -66,14 +66,16 @@ class Entry:
         return dict(inspect.signature(self.factory).parameters)
 
     def check(self, params: Mapping[str, Any]) -> None:
-        """Raises BadParameter for a parameter that the factory does not take, and for a required one left out."""
-        known = self.parameters()
-        open_ended = any(p.kind is p.VAR_KEYWORD for p in known.values())
-        known = {name: p for name, p in known.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        """Raises BadParameter for a parameter that the factory does not take, and for a missing required one."""
+        declared = self.parameters()
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in declared.values())
+        declared = {name: p for name, p in declared.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
         for name in params:
-            if name not in known and not open_ended:
-                raise BadParameter(f"'{self.name}' has no parameter '{name}'; it takes: {', '.join(known) or 'none'}.")
-        for name, parameter in known.items():
+            if name not in declared and not open_ended:
+                raise BadParameter(
+                    f"'{self.name}' has no parameter '{name}'; it takes: {', '.join(declared) or 'none'}."
+                )
+        for name, parameter in declared.items():
             if parameter.default is parameter.empty and name not in params:
                 raise BadParameter(f"'{self.name}' needs the parameter '{name}'.")
 
@@ -81,15 +83,15 @@ class Entry:
         """Calls the factory with checked parameters.
 
         Raises:
-            BadParameter: the factory does not take them, or refuses their values.
+            BadParameter: the factory does not take these parameters, or refuses their values.
         """
         params = dict(params or {})
         self.check(params)
         try:
             return self.factory(**params)
         except (TypeError, ValueError) as error:
-            given = ", ".join(f"{k}={v!r}" for k, v in params.items())
-            raise BadParameter(f"'{self.name}' does not accept {given or 'its defaults'}: {error}") from error
+            arguments = ", ".join(f"{k}={v!r}" for k, v in params.items())
+            raise BadParameter(f"'{self.name}' does not accept {arguments or 'its defaults'}: {error}") from error
 
 
 @dataclass
@@ -99,18 +101,22 @@ class Registry:
     kind: str
     entries: dict[str, Entry] = field(default_factory=dict)
     adapters: list[Adapter] = field(default_factory=list)
-    """Each turns an object of another library into a factory and returns everything else as it is."""
+    """Functions that turn an object of another library into a factory and return any other object unchanged."""
 
     def add(self, name: str, factory: Callable[..., Any], traits: Any, origin: str) -> None:
-        """Registers a factory; a taken name raises, the same factory again does nothing."""
-        taken = self.entries.get(name)
-        if taken is None:
+        """Registers a factory; the same factory again does nothing.
+
+        Raises:
+            MavisError: another factory has the name.
+        """
+        entry = self.entries.get(name)
+        if entry is None:
             self.entries[name] = Entry(name, factory, traits, origin, self.adapt)
-        elif inspect.unwrap(taken.registered) is not inspect.unwrap(factory):
-            raise MavisError(f"The {self.kind} name '{name}' is taken by {taken.origin}; choose another.")
+        elif inspect.unwrap(entry.registered) is not inspect.unwrap(factory):
+            raise MavisError(f"The {self.kind} name '{name}' is taken by {entry.origin}; choose another name.")
 
     def adapt(self, registered: Callable[..., Any]) -> Callable[..., Any]:
-        """A factory made of an object of another library; a factory is returned as it is."""
+        """Wraps an object of another library as a factory; a factory is returned unchanged."""
         for adapter in self.adapters:
             registered = adapter(registered)
         return registered
@@ -213,7 +219,7 @@ def metric(
 
 
 def metric_name(label: str) -> str:
-    """The metric behind a protocol's label: ``nsrg@fine`` is ``nsrg`` with settings of its own."""
+    """Name of the metric in a protocol's label: ``nsrg@fine`` is ``nsrg`` with other parameters."""
     return label.partition("@")[0]
 
 
@@ -245,14 +251,14 @@ def dataset(name: str, *, about: str = "", options: Sequence[str] | None = None)
 
 
 def imputer(name: str, *, about: str = "", rerender: bool = False) -> Callable[[Factory], Factory]:
-    """Registers an imputer factory: parameters -> `Imputer`; ``rerender`` where parts must be drawn anew."""
+    """Registers an imputer factory: parameters -> `Imputer`; ``rerender`` if it needs data that can be re-rendered."""
     return _register_as(imputers, name, PlainTraits(about=about, rerender=rerender))
 
 
 def _register_as(registry: Registry, name: str, traits: Any) -> Callable[[Factory], Factory]:
     def decorate(factory: Factory) -> Factory:
-        ours = factory.__module__.startswith("mavis.")
-        registry.add(name, factory, traits, "mavis" if ours else _current_origin)
+        is_built_in = factory.__module__.startswith("mavis.")
+        registry.add(name, factory, traits, "mavis" if is_built_in else _current_origin)
         return factory
 
     return decorate
@@ -338,7 +344,7 @@ def _dataset_traits(name: str, factory: Callable[..., Any], values: dict[str, An
 
 
 def _parse_traits(kind: str, name: str, values: dict[str, Any]) -> Any:
-    """The traits of a registration from their plain values."""
+    """Traits of a registration from the plain values of a TOML table."""
     classes: Any = {"explainer": ExplainerTraits, "metric": MetricTraits, "dataset": DatasetTraits}
     traits_class = classes.get(kind, PlainTraits)
     if kind in ("explainer", "metric"):
@@ -347,11 +353,11 @@ def _parse_traits(kind: str, name: str, values: dict[str, Any]) -> Any:
             values["needs"] = frozenset([values["needs"]] if isinstance(values["needs"], str) else values["needs"])
         if "range" in values:
             values["range"] = tuple(values["range"])
-    known = {trait.name: trait for trait in fields(traits_class)}
-    for word in values:
-        if word not in known:
-            raise MavisError(f"The {kind} '{name}' cannot have '{word}'; its traits are: {', '.join(known)}.")
-    for trait in known.values():
+    declared = {trait.name: trait for trait in fields(traits_class)}
+    for key in values:
+        if key not in declared:
+            raise MavisError(f"The {kind} '{name}' cannot have '{key}'; its traits are: {', '.join(declared)}.")
+    for trait in declared.values():
         if trait.default is MISSING and trait.name not in values:
             raise MavisError(f"The {kind} '{name}' needs '{trait.name}' among its traits.")
     return traits_class(**values)
@@ -364,11 +370,11 @@ def _import_all(package: str) -> None:
 
 
 def _load_plugin(name: str, origin: str, loader: Callable[[], Any]) -> None:
-    global _current_origin  # noqa: PLW0603 (a decorator has no other way to know who imports it)
-    before, _current_origin = _current_origin, origin
+    global _current_origin  # noqa: PLW0603 (a decorator cannot know otherwise which package imports it)
+    previous_origin, _current_origin = _current_origin, origin
     try:
         loader()
     except Exception as error:
         warnings.warn(f"The plug-in '{name}' ({origin}) is left out: {type(error).__name__}: {error}", stacklevel=2)
     finally:
-        _current_origin = before
+        _current_origin = previous_origin

@@ -1,7 +1,7 @@
-"""Randomness that belongs to an image: hash(run seed, image id, component) -> numbers.
+"""Random numbers per image: hash(run seed, image id, component) -> numbers.
 
-A draw depends on nothing else, so no score depends on batch size, order, shard, device or resume.
-Numbers are made on the CPU, in float32, and moved: a GPU gets the same ones.
+A draw depends on nothing else, so that no score depends on batch size, order, shard, device or resume.
+Numbers are drawn on the CPU, in float32, and moved: a GPU gets the same ones.
 """
 
 import hashlib
@@ -34,9 +34,9 @@ def draw_per_image(
     Args:
         seed: the run's seed.
         ids: B image ids.
-        stream: what the numbers are for; two components never share a stream.
+        stream: name of the use of the numbers; two components never share a stream.
         sampler: takes a generator, returns a tensor of one fixed shape.
-        device: where the result is wanted.
+        device: device of the result.
 
     Returns:
         The B draws stacked along a first dimension, on ``device``.

@@ -1,4 +1,4 @@
-"""What plug-ins declare about themselves; checked when they are registered."""
+"""Traits: the capabilities and properties that plug-ins declare; checked when they are registered."""
 
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
@@ -26,21 +26,21 @@ CATEGORIES: tuple[Category, ...] = (
 
 @dataclass(frozen=True)
 class ExplainerTraits:
-    """What an explainer declares about itself.
+    """Traits of an explainer.
 
     Attributes:
         source: paper and equation.
-        needs: what it asks of the model.
-        pooling: how the channels of its raw map become one number: the signed sum, or the Euclidean length.
+        needs: capabilities of the model that it uses.
+        pooling: rule that makes one number of a pixel's channels: the signed sum, or the Euclidean length.
         role: a method that may be recommended, a control that must be beaten, an oracle that knows the truth,
-            or a reference: what the model itself does, as a fixed mark on the scale of scores.
-        stochastic: draws random numbers, so two seeds give two maps.
+            or a reference: the model's own behaviour, as a fixed point on the scale of scores.
+        stochastic: draws random numbers, so that two seeds give two maps.
         complete: claims that its values add up to the change of the logit from the data set's mean colour.
-        signed: whether values may be negative.
-        same_as: the explainer that it equals where the model lacks what sets it apart; then it is not scored.
-        reference: reads other images of the data set, ``run.reference``.
-        magnitude: shows how much, never for or against, as a length or a square does; such maps are much alike for all
-            classes. Maps of pooling ``l2`` are, and need not say so.
+        signed: true if values may be negative.
+        same_as: the explainer with equal maps on models without the feature that sets it apart; there it is not scored.
+        reference: reads other images of the data set, `Pass.reference`.
+        magnitude: its values have no sign, as a length or a square; such maps are similar for all classes. True of
+            all maps of pooling ``l2``, which need not declare it.
         truth: needs planted truth (``parts`` or ``regions``) in the data.
     """
 
@@ -65,21 +65,21 @@ class ExplainerTraits:
 
 @dataclass(frozen=True)
 class MetricTraits:
-    """What a metric declares about itself.
+    """Traits of a metric.
 
     Attributes:
         source: paper and equation.
         category: the leaderboard it belongs to.
-        higher_is_better: the direction; None for what only describes and is never ranked.
-        range: lowest and highest value it can take; None where unbounded.
-        chance: the value that a map without information is expected to have, where it is known.
-        perfect: the value of a map that could not be better, where there is one: skill 1 in place of the reference's.
-        needs: what it asks of the model beyond the maps.
+        higher_is_better: the direction; None for a descriptive metric, which is never ranked.
+        range: lowest and highest possible value; None if unbounded.
+        chance: expected value of a map without information, if known.
+        perfect: value of the best possible map, if there is one; it has skill 1 in place of the reference.
+        needs: capabilities of the model that it uses beyond the maps.
         truth: needs planted truth (``parts`` or ``regions``) in the data.
-        rerender: needs data whose parts can be drawn anew.
-        undefined: when it has no value for an image, in words; becomes the reason in the table.
-        unit: of its values.
-        faulty: why its values are known to be wrong, for metrics of other libraries; such a metric is refused.
+        rerender: needs data that can be re-rendered.
+        undefined: condition under which an image has no value; becomes the reason in the table.
+        unit: unit of its values.
+        faulty: known fault of its values, for metrics of other libraries; such a metric is refused.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""The values that travel through MAVIS."""
+"""Data types of MAVIS: batches of images, data sets, models, reference images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mavis.core.perceptual_hash import Fingerprints
 
 Capability = Literal["forward", "gradient", "activations", "weights"]
-"""What MAVIS may ask of a model."""
+"""Operations that a model may support."""
 
 WHITE_BOX: frozenset[Capability] = frozenset({"forward", "gradient", "activations", "weights"})
 
@@ -32,7 +32,7 @@ PART_CODES: Mapping[str, int] = {
 
 @dataclass(frozen=True)
 class Batch:
-    """Images with everything known about them.
+    """Images with labels, groups and planted truth.
 
     Attributes:
         images: ``(B,3,H,W)`` float32 in [0,1].
@@ -40,7 +40,7 @@ class Batch:
         ids: B strings, unique in the data set.
         groups: per attribute, B group names.
         parts: ``(B,H,W)`` uint8 of `PART_CODES`, or None.
-        regions: ``(B,H,W)`` bool, true where the label is carried, or None.
+        regions: ``(B,H,W)`` bool, true for pixels that determine the label, or None.
         rerender: ``(part, draw) -> (B,3,H,W)``, the same images with another value of one part, or None.
     """
 
@@ -70,46 +70,46 @@ class Batch:
         )
 
     def hflip(self) -> "Batch":
-        """The batch seen in a mirror, its truth too."""
+        """The mirrored batch, with parts and regions mirrored."""
 
         def mirror(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor.flip(-1)
 
-        again = self.rerender
+        rerender = self.rerender
         return replace(
             self,
             images=self.images.flip(-1),
             parts=mirror(self.parts),
             regions=mirror(self.regions),
-            rerender=None if again is None else lambda part, number: again(part, number).flip(-1),
+            rerender=None if rerender is None else lambda part, number: rerender(part, number).flip(-1),
         )
 
     def single_image(self, row: int) -> "Batch":
-        """The batch of one of its images."""
+        """The batch of one image."""
         return self.select(slice(row, row + 1))
 
     def select(self, rows: slice) -> "Batch":
-        """The batch of some of its images."""
+        """The batch of the images in ``rows``."""
 
-        def some(tensor: Tensor | None) -> Tensor | None:
+        def select_rows(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor[rows]
 
-        again = self.rerender
+        rerender = self.rerender
         return replace(
             self,
             images=self.images[rows],
             labels=self.labels[rows],
             ids=self.ids[rows],
             groups={attribute: names[rows] for attribute, names in self.groups.items()},
-            parts=some(self.parts),
-            regions=some(self.regions),
-            rerender=None if again is None else lambda part, number: again(part, number)[rows],
+            parts=select_rows(self.parts),
+            regions=select_rows(self.regions),
+            rerender=None if rerender is None else lambda part, number: rerender(part, number)[rows],
         )
 
 
 @dataclass(frozen=True)
 class ReferenceImages:
-    """Other images of the data set, the same for every batch: baselines, and maps to compare with.
+    """Other images of the data set, the same for every batch, as baselines and for comparison.
 
     Attributes:
         images: ``(R,3,H,W)`` float32 in [0,1], balanced over the groups of the first attribute.
@@ -173,19 +173,19 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True)
 class Model:
-    """A classifier as MAVIS sees it.
+    """A classifier.
 
     Attributes:
-        name: as registered, or the folder it came from.
+        name: name as registered, or the folder it was loaded from.
         net: images ``(B,3,H,W)`` float32 in [0,1] -> logits ``(B,K)``; normalisation inside.
         classes: K names, in the order of the logits.
         revision: content hash of architecture and weights.
         cam_layer: dotted name of the module whose output ``(B,C,h,w)`` CAM methods read, or None.
-        capabilities: what may be asked of it.
-        size: side of the square images it was made for, or None where any will do.
-        output: what perturbation curves are taken on: the softmax probability, or the logit itself.
-        card: where it comes from: recipe, seed, training data, accuracy per group.
-        training_fingerprints: fingerprints of the images that it was trained on, or None where they are not known.
+        capabilities: operations that it supports.
+        size: side of the square images it was trained on, or None if it takes any size.
+        output: output that perturbation curves are computed on: the softmax probability, or the logit itself.
+        card: model card: recipe, seed, training data, accuracy per group.
+        training_fingerprints: fingerprints of its training images, or None if unknown.
     """
 
     name: str
@@ -201,7 +201,7 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are; the CPU for a model without any."""
+        """Device of the weights; the CPU for a model without any."""
         tensor: Tensor | None = next(self.net.parameters(), None)
         tensor = next(self.net.buffers(), None) if tensor is None else tensor
         return torch.device("cpu") if tensor is None else tensor.device

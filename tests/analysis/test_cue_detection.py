@@ -54,8 +54,8 @@ def test_the_interval_is_that_of_fresh_samples() -> None:
     for _ in range(20):
         a, b = sample()
         scores, images = table(leans=a, clean=b)
-        (found,) = score_cue_detection(scores, images, [LEANS, CLEAN], RULES)
-        widths.append((found.auroc.high - found.auroc.low) / 2)
+        (detection,) = score_cue_detection(scores, images, [LEANS, CLEAN], RULES)
+        widths.append((detection.auroc.high - detection.auroc.low) / 2)
     assert np.mean(widths) == pytest.approx(1.96 * spread, rel=0.15)
 
 
@@ -64,9 +64,14 @@ def test_the_leaning_model_is_the_one_that_the_cue_helps_more() -> None:
     high, low = np.linspace(0.5, 0.9, 10), np.linspace(0.0, 0.4, 10)
     for order in ([LEANS, CLEAN], [CLEAN, LEANS]):
         scores, images = table(leans=high, clean=low)
-        (found,) = score_cue_detection(scores, images, order, RULES)
-        assert (found.leaning, found.other, found.auroc.mean, found.auroc.n) == ("leans", "clean", 1.0, 10)
-        assert found.reliance == pytest.approx((0.2, 0.01))
+        (detection,) = score_cue_detection(scores, images, order, RULES)
+        assert (detection.leaning, detection.other, detection.auroc.mean, detection.auroc.n) == (
+            "leans",
+            "clean",
+            1.0,
+            10,
+        )
+        assert detection.reliance == pytest.approx((0.2, 0.01))
     scores, images = table(leans=low, clean=low)
     assert score_cue_detection(scores, images, [LEANS, CLEAN], RULES)[0].auroc.mean == pytest.approx(0.5)
 

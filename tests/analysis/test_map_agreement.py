@@ -20,8 +20,8 @@ RULES = BootstrapSettings(attributes=("race", "gender"), min_report=2, n_bootstr
 
 def of(a: Tensor, b: Tensor, top: float) -> dict[str, float]:
     """Agreement of two rows of cell values."""
-    found = pairwise_agreement({"a": maps_from_cells(a[None]), "b": maps_from_cells(b[None])}, top)["a", "b"]
-    return {measure: values.item() for measure, values in found.items()}
+    agreement = pairwise_agreement({"a": maps_from_cells(a[None]), "b": maps_from_cells(b[None])}, top)["a", "b"]
+    return {measure: values.item() for measure, values in agreement.items()}
 
 
 def counted(a: np.ndarray, b: np.ndarray, k: int) -> dict[str, float]:
@@ -48,22 +48,24 @@ def test_by_hand() -> None:
     """Two of three top cells in common, one of them at the same rank, one of them with the same sign."""
     a = torch.tensor([9.0, -8.0, 7.0, 1.0])
     b = torch.tensor([5.0, 0.1, -4.0, 6.0])
-    found = of(a, b, 0.75)
-    assert (found["feature"], found["rank"], found["sign"]) == pytest.approx((2 / 3, 1 / 3, 1 / 3))
+    agreement = of(a, b, 0.75)
+    assert (agreement["feature"], agreement["rank"], agreement["sign"]) == pytest.approx((2 / 3, 1 / 3, 1 / 3))
 
 
 def test_ties_score_the_mean_over_all_their_orders() -> None:
     """With equal values in both maps every way to break the ties is counted, and the mean is what comes out."""
     a = torch.tensor([2.0, 1.0, 1.0, 1.0])
     b = torch.tensor([1.0, 1.0, 3.0, -3.0])
-    every = []
+    agreements = []
     for first, second in itertools.product(itertools.permutations(range(4)), repeat=2):
         broken_a = a.sign() * (a.abs() + 1e-3 * torch.tensor(first))
         broken_b = b.sign() * (b.abs() + 1e-3 * torch.tensor(second))
-        every.append(counted(broken_a.numpy(), broken_b.numpy(), 2))
-    found = of(a, b, 0.5)
+        agreements.append(counted(broken_a.numpy(), broken_b.numpy(), 2))
+    agreement = of(a, b, 0.5)
     for measure in ("feature", "rank", "sign"):
-        assert found[measure] == pytest.approx(np.mean([one[measure] for one in every]), abs=1e-6), measure
+        assert agreement[measure] == pytest.approx(np.mean([measures[measure] for measures in agreements]), abs=1e-6), (
+            measure
+        )
 
 
 def test_a_map_agrees_with_itself_and_not_with_its_negative() -> None:
@@ -78,8 +80,8 @@ def test_maps_that_are_none_agree_with_nothing() -> None:
     good = torch.randn((4, 4), generator=torch.Generator().manual_seed(2))
     bad = good.clone()
     bad[1], bad[2, 0], bad[3, 0] = 0.5, torch.nan, torch.inf
-    found = pairwise_agreement({"a": maps_from_cells(good), "b": maps_from_cells(bad)}, 0.5)["a", "b"]
-    for values in found.values():
+    agreement = pairwise_agreement({"a": maps_from_cells(good), "b": maps_from_cells(bad)}, 0.5)["a", "b"]
+    for values in agreement.values():
         assert values.isnan().tolist() == [False, True, True, True]
 
 
@@ -92,9 +94,9 @@ def test_means_are_macro_and_groups_below_the_minimum_are_left_out() -> None:
         for measure in MEASURES
     ]
     table = pd.DataFrame([*rows, {**rows[0], "image": "c", "value": np.nan}])
-    (found,) = summarise_agreement(table, images, RULES)
-    assert (found.first, found.second, found.n) == ("p", "q", 4)
-    assert found.measures == pytest.approx(dict.fromkeys(MEASURES, 0.7))
-    assert {a: sorted(groups) for a, groups in found.groups.items()} == {"race": ["x"], "gender": ["f", "m"]}
-    assert found.groups["gender"]["m"]["rank"] == pytest.approx(0.8)
+    (agreement,) = summarise_agreement(table, images, RULES)
+    assert (agreement.first, agreement.second, agreement.n) == ("p", "q", 4)
+    assert agreement.measures == pytest.approx(dict.fromkeys(MEASURES, 0.7))
+    assert {a: sorted(groups) for a, groups in agreement.groups.items()} == {"race": ["x"], "gender": ["f", "m"]}
+    assert agreement.groups["gender"]["m"]["rank"] == pytest.approx(0.8)
     assert summarise_agreement(table.iloc[:0], images, RULES) == ()

@@ -17,45 +17,45 @@ def test_balanced_accuracy_agrees_with_scikit_learn() -> None:
     """Mean recall over classes of unequal size, where plain accuracy is another number."""
     table = make_images({"alder": 100, "birch": 20, "cedar": 20})
     table.loc[table["race"] == "birch", "predicted"] = 0
-    found = assess_validity(table, CLASSES, BOOTSTRAP)
-    assert found.balanced_accuracy.mean == pytest.approx(balanced_accuracy_score(table["label"], table["predicted"]))
-    assert found.accuracy.mean == pytest.approx((table["label"] == table["predicted"]).mean())
-    assert found.chance == pytest.approx(1 / 3)
-    assert found.better_than_chance
-    assert found.balanced_accuracy.low < 0.6 < found.balanced_accuracy.high
+    validity = assess_validity(table, CLASSES, BOOTSTRAP)
+    assert validity.balanced_accuracy.mean == pytest.approx(balanced_accuracy_score(table["label"], table["predicted"]))
+    assert validity.accuracy.mean == pytest.approx((table["label"] == table["predicted"]).mean())
+    assert validity.chance == pytest.approx(1 / 3)
+    assert validity.better_than_chance
+    assert validity.balanced_accuracy.low < 0.6 < validity.balanced_accuracy.high
 
 
 def test_accuracy_has_wilson_intervals() -> None:
     """Overall and per group, as an independent implementation has them."""
     table = make_images(accuracy=0.8)
-    found = assess_validity(table, CLASSES, BOOTSTRAP)
+    validity = assess_validity(table, CLASSES, BOOTSTRAP)
     hits = int((table["label"] == table["predicted"]).sum())
     expected = proportion_confint(hits, len(table), method="wilson")
-    assert (found.accuracy.low, found.accuracy.high) == pytest.approx(expected)
-    assert [(g.group, g.correct, g.estimate.n) for g in found.groups] == [
+    assert (validity.accuracy.low, validity.accuracy.high) == pytest.approx(expected)
+    assert [(g.group, g.correct, g.estimate.n) for g in validity.groups] == [
         ("alder", 32, 40),
         ("birch", 32, 40),
         ("cedar", 32, 40),
     ]
-    assert found.groups[0].estimate.low == pytest.approx(proportion_confint(32, 40, method="wilson")[0])
+    assert validity.groups[0].estimate.low == pytest.approx(proportion_confint(32, 40, method="wilson")[0])
 
 
 def test_a_coin_is_not_better_than_chance() -> None:
     """In at most a few of forty models that guess is the interval above chance."""
     table, generator = make_images(), np.random.default_rng(0)
-    found = [
+    validities = [
         assess_validity(table.assign(predicted=generator.integers(0, 3, len(table))), CLASSES, BOOTSTRAP)
         for _ in range(40)
     ]
-    assert sum(one.better_than_chance for one in found) <= 4
-    assert np.mean([one.balanced_accuracy.mean for one in found]) == pytest.approx(1 / 3, abs=0.03)
+    assert sum(validity.better_than_chance for validity in validities) <= 4
+    assert np.mean([validity.balanced_accuracy.mean for validity in validities]) == pytest.approx(1 / 3, abs=0.03)
 
 
 def test_one_class_alone_says_nothing_of_the_model() -> None:
     """Chance is 1, which nothing is better than; the remark says why."""
-    found = assess_validity(make_images({"alder": 30}), CLASSES, BOOTSTRAP)
-    assert (found.chance, found.better_than_chance) == (1.0, False)
-    assert found.remarks[0] == "one class occurs in the sample: always saying it would be right"
+    validity = assess_validity(make_images({"alder": 30}), CLASSES, BOOTSTRAP)
+    assert (validity.chance, validity.better_than_chance) == (1.0, False)
+    assert validity.remarks[0] == "one class occurs in the sample: always saying it would be right"
 
 
 def test_chance_is_that_of_the_classes_that_occur() -> None:
@@ -73,23 +73,23 @@ def test_weak_groups_are_named() -> None:
 def test_a_group_of_several_labels_must_beat_its_commonest() -> None:
     """Among forms three labels are equally common; a model that always says one of them is weak in both."""
     rules = BootstrapSettings(("race", "gender", "race*gender"), 10, 200, 0.95, 0)
-    found = assess_validity(make_images().assign(predicted=0), CLASSES, rules)
-    assert found.weak_groups == (
+    validity = assess_validity(make_images().assign(predicted=0), CLASSES, rules)
+    assert validity.weak_groups == (
         "birch",
         "cedar",
         "form_a",
         "form_b",
     )
-    assert {g.attribute for g in found.groups} == {"race", "gender"}
+    assert {g.attribute for g in validity.groups} == {"race", "gender"}
     assert assess_validity(make_images(), CLASSES, rules).weak_groups == ()
 
 
 def test_a_group_is_compared_with_its_own_commonest_label() -> None:
     """Two thirds of a group's images share a label: to answer that always, and be right so often, is weak."""
     table = make_images({"alder": 80, "birch": 40}).assign(district="north", predicted=0)
-    found = assess_validity(table, CLASSES[:2], BootstrapSettings(("district",), 10, 200, 0.95, 0))
-    assert found.groups[0].estimate.mean == pytest.approx(2 / 3)
-    assert found.weak_groups == ("north",)
+    validity = assess_validity(table, CLASSES[:2], BootstrapSettings(("district",), 10, 200, 0.95, 0))
+    assert validity.groups[0].estimate.mean == pytest.approx(2 / 3)
+    assert validity.weak_groups == ("north",)
 
 
 def test_accuracy_is_split_by_the_cue() -> None:
@@ -128,12 +128,12 @@ def test_the_order_of_images_changes_nothing() -> None:
 def test_recall_per_class_agrees_with_scikit_learn() -> None:
     """Of each class that occurs, by name, with a Wilson interval; not of one that does not."""
     table = make_images({"alder": 40, "birch": 20}, accuracy=0.8)
-    found = assess_validity(table, CLASSES, BOOTSTRAP).recall
+    recalls = assess_validity(table, CLASSES, BOOTSTRAP).recall
     expected = recall_score(table["label"], table["predicted"], average=None, labels=[0, 1])
-    assert [(one.attribute, one.group) for one in found] == [("label", "alder"), ("label", "birch")]
-    assert [one.estimate.mean for one in found] == pytest.approx(list(expected))
-    interval = proportion_confint(found[1].correct, 20, method="wilson")
-    assert (found[1].estimate.low, found[1].estimate.high) == pytest.approx(interval)
+    assert [(recall.attribute, recall.group) for recall in recalls] == [("label", "alder"), ("label", "birch")]
+    assert [recall.estimate.mean for recall in recalls] == pytest.approx(list(expected))
+    interval = proportion_confint(recalls[1].correct, 20, method="wilson")
+    assert (recalls[1].estimate.low, recalls[1].estimate.high) == pytest.approx(interval)
 
 
 def test_calibration_agrees_with_scikit_learn() -> None:
@@ -155,14 +155,14 @@ def test_a_calibrated_model_errs_less_than_one_that_is_too_sure() -> None:
     probability = np.where(sure, 0.9, generator.uniform(0.4, 1.0, len(table)))
     right = generator.random(len(table)) < np.where(sure, 0.6, probability)
     table = table.assign(probability=probability, predicted=np.where(right, table["label"], (table["label"] + 1) % 3))
-    found = assess_validity(table, CLASSES, BOOTSTRAP)
-    assert set(found.group_calibration) == {"alder", "birch"}
-    assert found.group_calibration["alder"] < 0.1
-    assert found.group_calibration["birch"] == pytest.approx(0.3, abs=0.08)
-    assert found.group_calibration["alder"] < found.calibration_error < found.group_calibration["birch"]
+    validity = assess_validity(table, CLASSES, BOOTSTRAP)
+    assert set(validity.group_calibration) == {"alder", "birch"}
+    assert validity.group_calibration["alder"] < 0.1
+    assert validity.group_calibration["birch"] == pytest.approx(0.3, abs=0.08)
+    assert validity.group_calibration["alder"] < validity.calibration_error < validity.group_calibration["birch"]
 
 
 def test_without_probabilities_there_is_no_calibration() -> None:
     """Null, not 0."""
-    found = assess_validity(make_images(), CLASSES, BOOTSTRAP)
-    assert (found.calibration_error, found.group_calibration) == (None, {})
+    validity = assess_validity(make_images(), CLASSES, BOOTSTRAP)
+    assert (validity.calibration_error, validity.group_calibration) == (None, {})

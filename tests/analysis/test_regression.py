@@ -26,8 +26,8 @@ def changes(changed: dict[tuple[str, str], np.ndarray], margin: float = 0.02) ->
     """The baseline compared with a run in which some columns are others; None is a column that is gone."""
     now = {pair: column for pair, column in {**PLANTED, **changed}.items() if column is not None}
     before = score_rows(TABLE, PLANTED)[["model", "explainer", "metric", "image", "value"]]
-    found = compare_to_baseline(before, score_rows(TABLE, now), RUN, margin=margin, settings=BOOTSTRAP)
-    return {(c.explainer, c.metric): c for c in found}
+    found_changes = compare_to_baseline(before, score_rows(TABLE, now), RUN, margin=margin, settings=BOOTSTRAP)
+    return {(c.explainer, c.metric): c for c in found_changes}
 
 
 def moved(pair: tuple[str, str], by: float, spread: float = 0.01) -> np.ndarray:
@@ -37,52 +37,52 @@ def moved(pair: tuple[str, str], by: float, spread: float = 0.01) -> np.ndarray:
 
 def test_the_same_scores_are_the_same() -> None:
     """Nothing moved: no difference, no width, and costs and hygiene are not compared."""
-    found = changes({})
-    assert set(found) == {("rise", "nsrg"), ("rise", "avg_sensitivity"), ("gradcam", "nsrg")}
-    assert {c.verdict for c in found.values()} == {"same"}
-    assert {(c.difference, c.low, c.high, c.n) for c in found.values()} == {(0.0, 0.0, 0.0, len(TABLE))}
+    all_changes = changes({})
+    assert set(all_changes) == {("rise", "nsrg"), ("rise", "avg_sensitivity"), ("gradcam", "nsrg")}
+    assert {c.verdict for c in all_changes.values()} == {"same"}
+    assert {(c.difference, c.low, c.high, c.n) for c in all_changes.values()} == {(0.0, 0.0, 0.0, len(TABLE))}
 
 
 def test_a_drop_beyond_the_margin_is_worse() -> None:
     """The planted difference is found, in its own row only."""
-    found = changes({("rise", "nsrg"): moved(("rise", "nsrg"), -0.05)})
-    assert found["rise", "nsrg"].verdict == "worse"
-    assert found["rise", "nsrg"].difference == pytest.approx(-0.05)
-    assert found["rise", "nsrg"].baseline_mean == pytest.approx(0.4)
-    assert found["gradcam", "nsrg"].verdict == "same"
+    all_changes = changes({("rise", "nsrg"): moved(("rise", "nsrg"), -0.05)})
+    assert all_changes["rise", "nsrg"].verdict == "worse"
+    assert all_changes["rise", "nsrg"].difference == pytest.approx(-0.05)
+    assert all_changes["rise", "nsrg"].baseline_mean == pytest.approx(0.4)
+    assert all_changes["gradcam", "nsrg"].verdict == "same"
 
 
 def test_a_drop_within_the_margin_is_the_same() -> None:
     """A difference that is certain but does not matter is none."""
-    found = changes({("rise", "nsrg"): moved(("rise", "nsrg"), -0.015, spread=0.001)})["rise", "nsrg"]
-    assert found.high < 0
-    assert found.verdict == "same"
+    change = changes({("rise", "nsrg"): moved(("rise", "nsrg"), -0.015, spread=0.001)})["rise", "nsrg"]
+    assert change.high < 0
+    assert change.verdict == "same"
 
 
 def test_an_uncertain_drop_is_the_same() -> None:
     """A mean beyond the margin whose interval reaches into it is not shown to be worse."""
-    found = changes({("rise", "nsrg"): moved(("rise", "nsrg"), -0.03, spread=0.5)})["rise", "nsrg"]
-    assert found.difference < -0.02
-    assert found.verdict == "same"
+    change = changes({("rise", "nsrg"): moved(("rise", "nsrg"), -0.03, spread=0.5)})["rise", "nsrg"]
+    assert change.difference < -0.02
+    assert change.verdict == "same"
 
 
 @pytest.mark.parametrize(("by", "verdict", "difference"), [(0.1, "worse", -0.1), (-0.1, "better", 0.1)])
 def test_the_metrics_direction_decides(by: float, verdict: str, difference: float) -> None:
     """Higher sensitivity is worse; the difference is positive where it got better."""
-    found = changes({("rise", "avg_sensitivity"): moved(("rise", "avg_sensitivity"), by)})["rise", "avg_sensitivity"]
-    assert found.verdict == verdict
-    assert found.difference == pytest.approx(difference)
+    change = changes({("rise", "avg_sensitivity"): moved(("rise", "avg_sensitivity"), by)})["rise", "avg_sensitivity"]
+    assert change.verdict == verdict
+    assert change.difference == pytest.approx(difference)
 
 
 def test_missing_values_are_missing() -> None:
     """A column that is gone, and one with a single lost value, are both named."""
-    found = changes({("gradcam", "nsrg"): None})["gradcam", "nsrg"]
-    assert (found.verdict, found.n) == ("missing", 0)
-    assert np.isnan(found.difference)
+    change = changes({("gradcam", "nsrg"): None})["gradcam", "nsrg"]
+    assert (change.verdict, change.n) == ("missing", 0)
+    assert np.isnan(change.difference)
     holed = PLANTED["rise", "nsrg"].copy()
     holed[4] = np.nan
-    found = changes({("rise", "nsrg"): holed})["rise", "nsrg"]
-    assert (found.verdict, found.n) == ("missing", len(TABLE) - 1)
+    change = changes({("rise", "nsrg"): holed})["rise", "nsrg"]
+    assert (change.verdict, change.n) == ("missing", len(TABLE) - 1)
 
 
 def test_worse_outweighs_missing() -> None:
@@ -98,9 +98,9 @@ def test_groups_weigh_the_same() -> None:
     column = values_with_mean(table, 0.4, seed=1)
     dropped = column - 0.1 * (table["race"] == "birch").to_numpy()
     before, now = score_rows(table, {("rise", "nsrg"): column}), score_rows(table, {("rise", "nsrg"): dropped})
-    found = compare_to_baseline(before, now, table.reset_index(), margin=0.02, settings=BOOTSTRAP)[0]
-    assert found.difference == pytest.approx(-0.05)
-    assert found.verdict == "worse"
+    change = compare_to_baseline(before, now, table.reset_index(), margin=0.02, settings=BOOTSTRAP)[0]
+    assert change.difference == pytest.approx(-0.05)
+    assert change.verdict == "worse"
 
 
 def test_a_baseline_comes_back(tmp_path: Path) -> None:
@@ -109,25 +109,25 @@ def test_a_baseline_comes_back(tmp_path: Path) -> None:
     rows.loc[0, ["value", "status"]] = [np.nan, "undefined"]
     path = tmp_path / "deep" / "baseline.parquet"
     write_baseline(rows.sample(frac=1, random_state=0), path)
-    found = read_baseline(path)
-    assert set(found["metric"]) == {"nsrg", "avg_sensitivity"}
-    assert len(found) == 3 * len(TABLE) - 1
+    baseline = read_baseline(path)
+    assert set(baseline["metric"]) == {"nsrg", "avg_sensitivity"}
+    assert len(baseline) == 3 * len(TABLE) - 1
     expected = rows[rows["status"] == "ok"].set_index(["explainer", "metric", "image"])["value"]
-    keys = pd.MultiIndex.from_frame(found[["explainer", "metric", "image"]])
-    np.testing.assert_array_equal(found["value"], expected.loc[keys])
+    keys = pd.MultiIndex.from_frame(baseline[["explainer", "metric", "image"]])
+    np.testing.assert_array_equal(baseline["value"], expected.loc[keys])
     first = path.read_bytes()
     write_baseline(rows, path)
     assert path.read_bytes() == first
-    assert {c.verdict for c in compare_to_baseline(found, rows, RUN, margin=0.0, settings=BOOTSTRAP)} == {"same"}
+    assert {c.verdict for c in compare_to_baseline(baseline, rows, RUN, margin=0.0, settings=BOOTSTRAP)} == {"same"}
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
     """Shuffled baselines and runs give the same intervals."""
     before = score_rows(TABLE, PLANTED)
     now = score_rows(TABLE, PLANTED | {("rise", "nsrg"): moved(("rise", "nsrg"), -0.02, spread=0.1)})
-    one = compare_to_baseline(before, now, RUN, margin=0.02, settings=BOOTSTRAP)
+    changes_in_order = compare_to_baseline(before, now, RUN, margin=0.02, settings=BOOTSTRAP)
     mixed = [t.sample(frac=1, random_state=0) for t in (before, now, RUN)]
-    assert compare_to_baseline(*mixed, margin=0.02, settings=BOOTSTRAP) == one
+    assert compare_to_baseline(*mixed, margin=0.02, settings=BOOTSTRAP) == changes_in_order
 
 
 def test_what_is_no_baseline_is_refused(tmp_path: Path) -> None:
@@ -152,6 +152,8 @@ def test_no_image_in_common_is_refused() -> None:
 
 def test_a_model_that_the_run_has_not_is_not_compared() -> None:
     """A baseline of two models serves a run of one of them."""
-    one = score_rows(TABLE, PLANTED)
-    both = pd.concat([one, one.assign(model="another")])
-    assert {c.model for c in compare_to_baseline(both, one, RUN, margin=0.02, settings=BOOTSTRAP)} == set(one["model"])
+    rows = score_rows(TABLE, PLANTED)
+    two_models = pd.concat([rows, rows.assign(model="another")])
+    assert {c.model for c in compare_to_baseline(two_models, rows, RUN, margin=0.02, settings=BOOTSTRAP)} == set(
+        rows["model"]
+    )

@@ -34,25 +34,25 @@ def measured(
     )
 
 
-def of(found: Skills, explainer: str, metric: str = "m") -> np.ndarray:
+def of(skills: Skills, explainer: str, metric: str = "m") -> np.ndarray:
     """``(1+draws,)``: the skill and its draws."""
-    return found.macro[:, found.metrics.index(metric), found.explainers.index(explainer)]
+    return skills.macro[:, skills.metrics.index(metric), skills.explainers.index(explainer)]
 
 
 def planted(seed: int = 0, **means: float) -> dict[tuple[str, str], np.ndarray]:
     """Scores with these means in every race."""
-    found = {"random": 0.1, "oracle": 0.9, **means}
-    return {(name, "m"): values_with_mean(TABLE, mean, seed=seed + k) for k, (name, mean) in enumerate(found.items())}
+    columns = {"random": 0.1, "oracle": 0.9, **means}
+    return {(name, "m"): values_with_mean(TABLE, mean, seed=seed + k) for k, (name, mean) in enumerate(columns.items())}
 
 
 def test_the_zero_has_0_and_the_reference_1_and_between_is_a_line() -> None:
     """A mean halfway between them has skill one half, one beyond the reference more than 1; these ends are exact."""
-    found = measured(planted(half=0.5, beyond=1.3, below=-0.1))
-    assert of(found, "half")[0] == pytest.approx(0.5)
-    assert of(found, "beyond")[0] == pytest.approx(1.5)
-    assert of(found, "below")[0] == pytest.approx(-0.25)
-    assert np.allclose(of(found, "random"), 0)
-    assert np.allclose(of(found, "oracle"), 1)
+    skills = measured(planted(half=0.5, beyond=1.3, below=-0.1))
+    assert of(skills, "half")[0] == pytest.approx(0.5)
+    assert of(skills, "beyond")[0] == pytest.approx(1.5)
+    assert of(skills, "below")[0] == pytest.approx(-0.25)
+    assert np.allclose(of(skills, "random"), 0)
+    assert np.allclose(of(skills, "oracle"), 1)
 
 
 def test_a_metric_that_is_better_low_is_turned_round() -> None:
@@ -64,8 +64,8 @@ def test_a_metric_that_is_better_low_is_turned_round() -> None:
 def test_a_perfect_value_stands_for_the_reference() -> None:
     """With 0 as the best there is, 0.3 against the zero's 1.5 is 80 % of the way; the oracle is measured as all are."""
     columns = {("random", "m"): np.full(90, 1.5), ("a", "m"): np.full(90, 0.3), ("oracle", "m"): np.full(90, 0.75)}
-    found = measured(columns, {"m": PERFECT})
-    assert [of(found, name)[0] for name in ("a", "oracle")] == pytest.approx([0.8, 0.5])
+    skills = measured(columns, {"m": PERFECT})
+    assert [of(skills, name)[0] for name in ("a", "oracle")] == pytest.approx([0.8, 0.5])
     del columns["oracle", "m"]
     assert of(measured(columns, {"m": PERFECT}), "a")[0] == pytest.approx(0.8)
 
@@ -78,10 +78,10 @@ def test_groups_have_equal_weight_in_both_differences() -> None:
         ("oracle", "m"): np.where(alder, 1.0, 0.2),
         ("a", "m"): np.where(alder, 0.3, 0.2),
     }
-    found = measured(columns)
-    assert of(found, "a")[0] == pytest.approx((0.3 + 0.2) / (1.0 + 0.2))
-    groups = found.by_group[0, 0, :, found.explainers.index("a")]
-    assert dict(zip(found.groups, groups, strict=True)) == pytest.approx({"alder": 0.3, "birch": 1.0})
+    skills = measured(columns)
+    assert of(skills, "a")[0] == pytest.approx((0.3 + 0.2) / (1.0 + 0.2))
+    groups = skills.by_group[0, 0, :, skills.explainers.index("a")]
+    assert dict(zip(skills.groups, groups, strict=True)) == pytest.approx({"alder": 0.3, "birch": 1.0})
 
 
 def test_another_candidate_moves_nobody() -> None:
@@ -90,11 +90,11 @@ def test_another_candidate_moves_nobody() -> None:
     holes = values_with_mean(TABLE, 0.7, seed=9)
     holes[:60] = np.nan
     more = {("first", "m"): holes, **alone, ("z", "m"): values_with_mean(TABLE, 2.0, seed=8)}
-    one, other = measured(alone), measured(more)
-    assert np.allclose(of(one, "a"), of(other, "a"), rtol=1e-12, atol=0)
-    assert len(other.explainers) == len(one.explainers) + 2
-    one_groups = one.by_group[:, 0, :, one.explainers.index("a")]
-    assert np.allclose(one_groups, other.by_group[:, 0, :, other.explainers.index("a")], rtol=1e-12, atol=0)
+    skills, expected = measured(alone), measured(more)
+    assert np.allclose(of(skills, "a"), of(expected, "a"), rtol=1e-12, atol=0)
+    assert len(expected.explainers) == len(skills.explainers) + 2
+    one_groups = skills.by_group[:, 0, :, skills.explainers.index("a")]
+    assert np.allclose(one_groups, expected.by_group[:, 0, :, expected.explainers.index("a")], rtol=1e-12, atol=0)
 
 
 def test_a_method_is_measured_on_the_images_it_has() -> None:
@@ -102,9 +102,9 @@ def test_a_method_is_measured_on_the_images_it_has() -> None:
     columns = planted()
     columns["oracle", "m"] = np.linspace(0.2, 1.6, 90)
     columns["a", "m"] = np.where(np.arange(90) % 3 > 0, columns["oracle", "m"], np.nan)
-    found = measured(columns)
-    assert np.allclose(of(found, "a"), 1)
-    assert found.n_images[0, found.explainers.index("a")] == 60
+    skills = measured(columns)
+    assert np.allclose(of(skills, "a"), 1)
+    assert skills.n_images[0, skills.explainers.index("a")] == 60
 
 
 def test_draws_are_paired() -> None:
@@ -113,22 +113,24 @@ def test_draws_are_paired() -> None:
     columns["oracle", "m"] = columns["random", "m"] + 0.5
     columns["b", "m"] = columns["a", "m"] + 0.1
     columns |= {(name, "same"): column.copy() for (name, _), column in columns.items()}
-    found = measured(columns, {"m": UP, "same": UP})
-    assert np.allclose(of(found, "b") - of(found, "a"), 0.2)
-    assert np.array_equal(of(found, "a"), of(found, "a", "same"))
-    assert of(found, "a")[1:].std() > 0.005
+    skills = measured(columns, {"m": UP, "same": UP})
+    assert np.allclose(of(skills, "b") - of(skills, "a"), 0.2)
+    assert np.array_equal(of(skills, "a"), of(skills, "a", "same"))
+    assert of(skills, "a")[1:].std() > 0.005
 
 
 def test_images_with_more_metrics_are_drawn_apart() -> None:
     """A metric that 2 images of each group were asked for has a value in every draw, and their mean in each."""
     few = [f"{race}/{k:03d}" for race in ("alder", "birch") for k in range(2)]
     rows = score_rows(TABLE, planted(a=0.4))
-    again = score_rows(
+    second_metric = score_rows(
         TABLE.loc[few], {(n, "again"): np.full(4, v) for n, v in (("random", 0), ("oracle", 1), ("a", 0.6))}
     )
-    found = skill_scores.measure_skills(pd.concat([rows, again]), TABLE, {"m": UP, "again": UP}, SCALE, make_protocol())
-    assert np.allclose(of(found, "a", "again"), 0.6)
-    drawn = skill_scores.resample_images(pd.concat([rows, again]), TABLE.sort_index(), SCALE, make_protocol())
+    skills = skill_scores.measure_skills(
+        pd.concat([rows, second_metric]), TABLE, {"m": UP, "again": UP}, SCALE, make_protocol()
+    )
+    assert np.allclose(of(skills, "a", "again"), 0.6)
+    drawn = skill_scores.resample_images(pd.concat([rows, second_metric]), TABLE.sort_index(), SCALE, make_protocol())
     assert np.array_equal(drawn.weights[:, TABLE.sort_index().index.isin(few)].sum(axis=1), np.full(401, 4))
 
 
@@ -147,12 +149,12 @@ def test_without_a_better_reference_there_is_no_unit() -> None:
     """A metric on which the reference is not surely ahead of the zero drops out, and the reason names both."""
     columns = planted(a=0.4)
     columns["oracle", "m"] = values_with_mean(TABLE, 0.105, seed=5)
-    found = measured(columns)
-    assert (found.metrics, found.flat_metrics) == ((), {"m"})
-    assert "oracle is not shown to be better than random on m (by +0.005)" in found.unscaled_reasons["m"]
+    skills = measured(columns)
+    assert (skills.metrics, skills.flat_metrics) == ((), {"m"})
+    assert "oracle is not shown to be better than random on m (by +0.005)" in skills.unscaled_reasons["m"]
     del columns["oracle", "m"]
-    found = measured(columns)
-    assert (found.metrics, found.flat_metrics, found.unscaled_reasons) == (
+    skills = measured(columns)
+    assert (skills.metrics, skills.flat_metrics, skills.unscaled_reasons) == (
         (),
         set(),
         {"m": "no image has m of random and oracle"},
@@ -164,9 +166,9 @@ def test_a_group_without_a_unit_or_too_small_has_no_skill_of_its_own() -> None:
     alder = (TABLE["race"] == "alder").to_numpy()
     columns = planted(a=0.4)
     columns["oracle", "m"] = np.where(alder, columns["random", "m"], columns["oracle", "m"])
-    found = measured(columns)
-    assert np.isnan(found.by_group[0, 0, 0]).all()
-    assert of(found, "a")[0] == pytest.approx(0.3 / 0.4)
+    skills = measured(columns)
+    assert np.isnan(skills.by_group[0, 0, 0]).all()
+    assert of(skills, "a")[0] == pytest.approx(0.3 / 0.4)
     rules = make_protocol(data__n_per_group={"target": 40, "min_report": 31, "min_claim": 40})
     small = measured(planted(a=0.4), rules=rules)
     assert np.isnan(small.by_group[0, 0, 0]).all()
@@ -185,11 +187,11 @@ def test_the_reference_is_the_truth_where_it_was_run() -> None:
 def test_the_order_of_rows_changes_nothing() -> None:
     """Shuffled scores and images give the same draws."""
     rows = score_rows(TABLE, planted(a=0.4))
-    one = skill_scores.measure_skills(rows, TABLE, {"m": UP}, SCALE, make_protocol())
+    skills = skill_scores.measure_skills(rows, TABLE, {"m": UP}, SCALE, make_protocol())
     mixed = rows.sample(frac=1, random_state=0), TABLE.sample(frac=1, random_state=1)
-    other = skill_scores.measure_skills(*mixed, {"m": UP}, SCALE, make_protocol())
-    assert np.allclose(one.macro, other.macro, atol=1e-12)
-    assert one.explainers == other.explainers
+    expected = skill_scores.measure_skills(*mixed, {"m": UP}, SCALE, make_protocol())
+    assert np.allclose(skills.macro, expected.macro, atol=1e-12)
+    assert skills.explainers == expected.explainers
 
 
 def test_a_unit_runs_from_the_zero_to_the_reference_or_to_a_perfect_map() -> None:

@@ -67,7 +67,7 @@ def test_another_shape_says_what_was_expected(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "words"),
+    ("raw", "message"),
     [
         (torch.zeros(8, 3, 64, 64, dtype=torch.int64), "must return floats on cpu, got torch.int64 on cpu"),
         (torch.zeros(8, 3, 64, 64, dtype=torch.bool), "must return floats on cpu, got torch.bool on cpu"),
@@ -76,9 +76,9 @@ def test_another_shape_says_what_was_expected(shape: tuple[int, ...]) -> None:
         (None, "must return a tensor, got NoneType"),
     ],
 )
-def test_another_kind_says_what_came(raw: object, words: str) -> None:
+def test_another_kind_says_what_came(raw: object, message: str) -> None:
     """Whole numbers, another device and things that are no tensors are refused by name."""
-    with pytest.raises(ContractError, match=words):
+    with pytest.raises(ContractError, match=message):
         pool_channels(raw, IMAGES, "sum")  # type: ignore[arg-type]
 
 
@@ -175,9 +175,9 @@ def test_unit_maps_have_mean_square_one(scale: float) -> None:
 def test_distances_are_euclidean_and_those_of_the_last_pair_are_kept() -> None:
     """As numpy's norm of the difference; asked twice of the same maps it is one tensor, of others another."""
     a, b, c = (Maps.from_values(numbers(3, 4, 4, seed=seed), 2) for seed in range(3))
-    for other in (b, c, b):
-        expected = np.linalg.norm((a.values - other.values).double().flatten(1), axis=1)
-        np.testing.assert_allclose(a.distance(other), expected, rtol=1e-6)
+    for maps in (b, c, b):
+        expected = np.linalg.norm((a.values - maps.values).double().flatten(1), axis=1)
+        np.testing.assert_allclose(a.distance(maps), expected, rtol=1e-6)
     assert a.distance(b) is a.distance(b)
     np.testing.assert_allclose(a.norm, np.linalg.norm(a.values.double().flatten(1), axis=1))
 
@@ -283,6 +283,6 @@ def test_pearson_is_that_of_scipy_at_any_scale(scale: float) -> None:
 @pytest.mark.parametrize("correlation", [spearman, pearson])
 def test_a_constant_side_has_no_correlation(correlation: object, value: float) -> None:
     """A side without variance gives NaN, also where its mean cannot be written exactly."""
-    constant, other = torch.full((1, 7), value), numbers(1, 7)
-    assert correlation(constant, other).isnan().all()  # type: ignore[operator]
-    assert correlation(other, constant).isnan().all()  # type: ignore[operator]
+    constant, varied = torch.full((1, 7), value), numbers(1, 7)
+    assert correlation(constant, varied).isnan().all()  # type: ignore[operator]
+    assert correlation(varied, constant).isnan().all()  # type: ignore[operator]

@@ -26,12 +26,12 @@ def machine(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("there", "expected"),
+    ("available", "expected"),
     [({}, "cpu"), ({"cuda": 1}, "cuda"), ({"mps": True}, "mps"), ({"cuda": 1, "mps": True}, "cuda")],
 )
-def test_auto_takes_the_best_there_is(machine, there: dict, expected: str) -> None:
+def test_auto_takes_the_best_there_is(machine, available: dict, expected: str) -> None:
     """CUDA before MPS before the CPU."""
-    machine(**there)
+    machine(**available)
     assert resolve("auto") == torch.device(expected)
 
 

@@ -48,11 +48,11 @@ def test_a_set_hashes_alike_in_every_process() -> None:
     """Python orders sets by a secret of the process; the hash must not see it."""
     code = "from mavis.core.hashing import digest_json; print(digest_json({'needs': frozenset('abcde')}))"
     package = str(Path(mavis.__file__).parents[1])
-    found = set()
+    digests = set()
     for seed in ("1", "2", "3"):
         secret = {"PYTHONHASHSEED": seed, "PYTHONPATH": package}
-        found.add(subprocess.run([sys.executable, "-c", code], env=secret, capture_output=True, check=True).stdout)
-    assert found == {digest_json({"needs": ["a", "b", "c", "d", "e"]}).encode() + b"\n"}
+        digests.add(subprocess.run([sys.executable, "-c", code], env=secret, capture_output=True, check=True).stdout)
+    assert digests == {digest_json({"needs": ["a", "b", "c", "d", "e"]}).encode() + b"\n"}
 
 
 @pytest.mark.parametrize("value", [object(), lambda: None])

@@ -28,21 +28,24 @@ def test_equal_curves_are_one() -> None:
     """Imputer, order, fractions and unit make a curve; equal ones share a key, so they are swept once."""
     curve = Curve("mean", "mif", even_fractions(11))
     assert curve == Curve("mean", "mif", even_fractions(11))
-    others = [
+    changed = [
         ("mean", "lif", even_fractions(11)),
         ("blur", "mif", even_fractions(11)),
         ("mean", "mif", even_fractions(21)),
     ]
-    assert len({curve, *(Curve(*other) for other in others), Curve("mean", "mif", even_fractions(11), "segment")}) == 5
+    assert (
+        len({curve, *(Curve(*arguments) for arguments in changed), Curve("mean", "mif", even_fractions(11), "segment")})
+        == 5
+    )
 
 
 def test_probes_are_equal_by_name_and_imputer() -> None:
     """Two metrics that build the same question from their own functions ask it once."""
-    assert MaskProbe("each", "mean", lambda run, n: torch.eye(n)) == MaskProbe(
-        "each", "mean", lambda run, n: torch.ones(n, n)
+    assert MaskProbe("each", "mean", lambda model_pass, n: torch.eye(n)) == MaskProbe(
+        "each", "mean", lambda model_pass, n: torch.ones(n, n)
     )
-    assert MaskProbe("each", "mean", lambda run, n: torch.eye(n)) != MaskProbe(
-        "each", "blur", lambda run, n: torch.eye(n)
+    assert MaskProbe("each", "mean", lambda model_pass, n: torch.eye(n)) != MaskProbe(
+        "each", "blur", lambda model_pass, n: torch.eye(n)
     )
 
 

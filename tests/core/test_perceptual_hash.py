@@ -22,8 +22,8 @@ def picture(image: Tensor) -> Image.Image:
     return Image.fromarray((image * 255).round().byte().permute(1, 2, 0).numpy())
 
 
-def tensor(found: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(found)).permute(2, 0, 1) / 255
+def tensor(fingerprints: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(fingerprints)).permute(2, 0, 1) / 255
 
 
 def compressed(image: Tensor) -> Tensor:
@@ -46,13 +46,13 @@ def test_the_bits_are_the_signs_of_differences() -> None:
 
 def test_the_same_image_is_found_and_another_is_not() -> None:
     """Whatever the order; one changed value in one pixel is another image, though a near one."""
-    known = Fingerprints.from_images(torch.cat([OTHERS, IMAGES.flip(0)]))
-    same, distance = Fingerprints.from_images(IMAGES).nearest_distances(known)
+    reference = Fingerprints.from_images(torch.cat([OTHERS, IMAGES.flip(0)]))
+    same, distance = Fingerprints.from_images(IMAGES).nearest_distances(reference)
     assert same.all()
     assert (distance == 0).all()
     touched = IMAGES.clone()
     touched[:, 0, 32, 32] = 1 - touched[:, 0, 32, 32].round()
-    same, distance = Fingerprints.from_images(touched).nearest_distances(known)
+    same, distance = Fingerprints.from_images(touched).nearest_distances(reference)
     assert not same.any()
     assert (distance <= 16).all()
 
@@ -70,7 +70,7 @@ def test_copies_are_near_and_other_faces_far(changed) -> None:
 def test_distances_agree_with_counting_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """In blocks of any size, against a sum over unpacked bits; without others all bits differ."""
     ours, theirs = Fingerprints.from_images(IMAGES), Fingerprints.from_images(OTHERS)
-    a, b = (np.unpackbits(found.difference_hashes, axis=1) for found in (ours, theirs))
+    a, b = (np.unpackbits(fingerprints.difference_hashes, axis=1) for fingerprints in (ours, theirs))
     expected = (a[:, None] != b[None]).sum(-1).min(1)
     for pairs in (1, 24 * 7, 2**22):
         monkeypatch.setattr("mavis.core.perceptual_hash.MAX_PAIRS", pairs)
@@ -80,16 +80,16 @@ def test_distances_agree_with_counting_bits(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_file_gives_back_what_it_was_given(tmp_path: Path) -> None:
     """36 bytes an image, and a file that is none is refused in words."""
-    known = Fingerprints.from_images(IMAGES)
+    reference = Fingerprints.from_images(IMAGES)
     path = tmp_path / "trained_on.npz"
-    path.write_bytes(known.to_bytes())
-    found = Fingerprints.load(path)
-    assert (found.pixel_hashes == known.pixel_hashes).all()
-    assert (found.difference_hashes == known.difference_hashes).all()
-    assert known.pixel_hashes.nbytes + known.difference_hashes.nbytes == 36 * len(IMAGES)
-    path.write_bytes(known.to_bytes()[:99])
+    path.write_bytes(reference.to_bytes())
+    loaded = Fingerprints.load(path)
+    assert (loaded.pixel_hashes == reference.pixel_hashes).all()
+    assert (loaded.difference_hashes == reference.difference_hashes).all()
+    assert reference.pixel_hashes.nbytes + reference.difference_hashes.nbytes == 36 * len(IMAGES)
+    path.write_bytes(reference.to_bytes()[:99])
     with pytest.raises(ModelError, match="does not hold fingerprints"):
         Fingerprints.load(path)
-    np.savez(path, exact=known.pixel_hashes, near=known.difference_hashes[:, :8])
+    np.savez(path, exact=reference.pixel_hashes, near=reference.difference_hashes[:, :8])
     with pytest.raises(ModelError, match="does not hold fingerprints"):
         Fingerprints.load(path)

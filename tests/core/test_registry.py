@@ -49,9 +49,9 @@ class TestNames:
 
     def test_a_decorated_factory_is_found_by_its_name(self) -> None:
         """The decorator returns the function unchanged and records its traits and origin."""
-        made = registry.dataset("dots", about="dots on a line")(_plain)
+        decorated = registry.dataset("dots", about="dots on a line")(_plain)
         entry = registry.REGISTRIES["dataset"]["dots"]
-        assert made is _plain
+        assert decorated is _plain
         assert entry.factory is _plain
         assert entry.traits == DatasetTraits("dots on a line")
         assert entry.origin == "this program"
@@ -227,26 +227,6 @@ class TestTraits:
             truth=True,
         )
 
-    @pytest.mark.parametrize(
-        ("traits", "said"),
-        [
-            ({"needs": {"gradeint"}}, "No capability of a model is named 'gradeint'; did you mean 'gradient'"),
-            ({"pooling": "max"}, "No pooling is named 'max'"),
-            ({"role": "methd"}, "No role is named 'methd'; did you mean 'method'"),
-        ],
-    )
-    def test_an_explainer_cannot_declare_what_does_not_exist(self, traits: dict, said: str) -> None:
-        """A wrong word raises at registration, with the nearest right one."""
-        with pytest.raises(UnknownName, match=said):
-            registry.explainer("e", source="s", **traits)
-
-    def test_a_metric_cannot_declare_what_does_not_exist(self) -> None:
-        """A category that no leaderboard has, and a direction that is no truth value, raise at registration."""
-        with pytest.raises(UnknownName, match="category is named 'faithfullness'; did you mean 'faithfulness'"):
-            registry.metric("m", source="s", category="faithfullness", higher_is_better=True)
-        with pytest.raises(MavisError, match="higher_is_better must be true, false or none, got 'false'"):
-            registry.metric("m", source="s", category="hygiene", higher_is_better="false")
-
 
 GOOD_LINES = """
 [metric.my_metric]
@@ -325,7 +305,7 @@ class TestUserFile:
         assert "lost" not in registry.REGISTRIES["model"]
 
     @pytest.mark.parametrize(
-        ("line", "said"),
+        ("line", "message"),
         [
             ("categroy = 'hygiene'", "cannot have 'categroy'; its traits are: source, category"),
             ("category = 'hygiene'", "needs 'higher_is_better' among its traits"),
@@ -334,14 +314,14 @@ class TestUserFile:
             ("category = 'hygiene'\nhigher_is_better = true\nneeds = 'gradeint'", "did you mean 'gradient'"),
         ],
     )
-    def test_traits_are_checked(self, user_file: Callable[[str], Path], line: str, said: str) -> None:
+    def test_traits_are_checked(self, user_file: Callable[[str], Path], line: str, message: str) -> None:
         """A trait that is unknown, missing or of no known value leaves the line out, with the reason."""
         user_file(f'[metric.mine]\nfactory = "my_plugins:make"\n{line}\n')
-        with pytest.warns(UserWarning, match=f"'mine'.*{said}"):
+        with pytest.warns(UserWarning, match=f"'mine'.*{message}"):
             registry.load_plugins()
 
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "message"),
         [
             ("[metric.mine", "not valid TOML"),
             ('[metrics.mine]\nfactory = "my_plugins:make"', "did you mean 'metric'"),
@@ -352,12 +332,12 @@ class TestUserFile:
         ],
     )
     def test_a_file_that_does_not_hold_is_refused_every_time(
-        self, user_file: Callable[[str], Path], text: str, said: str
+        self, user_file: Callable[[str], Path], text: str, message: str
     ) -> None:
         """A faulty file raises one line, and raises it again: it never passes for an empty one."""
         user_file(text)
         for _ in range(2):
-            with pytest.raises(MavisError, match=said):
+            with pytest.raises(MavisError, match=message):
                 registry.load_plugins()
 
     def test_it_is_read_once(self, user_file: Callable[[str], Path]) -> None:

@@ -21,10 +21,10 @@ def test_a_seed_is_the_hash_of_seed_and_names() -> None:
 
 def test_the_batch_does_not_matter() -> None:
     """One by one, in batches of any size, or all at once: every image gets the same numbers."""
-    whole = draw_per_image(0, IDS, "noise", _normal)
+    batch = draw_per_image(0, IDS, "noise", _normal)
     for size in (1, 2, 5, 12):
         parts = [draw_per_image(0, IDS[start : start + size], "noise", _normal) for start in range(0, 12, size)]
-        assert torch.cat(parts).equal(whole)
+        assert torch.cat(parts).equal(batch)
 
 
 def test_the_order_does_not_matter() -> None:

@@ -1,6 +1,6 @@
-"""Disparity: gaps between groups, and whether they are found, absent or neither.
+"""Disparity: gaps between groups, tested for significance and for equivalence.
 
-`matching` finds comparable images, `estimators` has the raw, matched and adjusted gap and the permutation null,
-`pairwise` compares every two groups, `hypothesis_tests` has the equivalence and superiority tests, `gaps` puts them
-together. Open `gaps` first.
+`matching` finds comparable images, `estimators` has the raw, matched and adjusted gap, `pairwise` compares every two
+groups, `hypothesis_tests` has the tests of equivalence and of gaps beyond a margin, `gaps` puts them together. Open
+`gaps` first.
 """

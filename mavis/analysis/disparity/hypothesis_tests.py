@@ -1,4 +1,4 @@
-"""What may be claimed of gaps: that one lies beyond a margin, that none does, or nothing. Pure."""
+"""Tests of group gaps: equivalence within a margin, p-values, gaps beyond a margin. Pure."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,21 +9,21 @@ from mavis.analysis.statistics import bootstrap, multiple_testing
 from mavis.analysis.statistics.bootstrap import Floats
 
 ALPHA = 0.05
-"""Largest p of a range that may be called a disparity."""
+"""Significance level of the range of group means."""
 
 
 def is_equivalent(gaps: PairGaps, margin: float, confidence: float = 0.9) -> NDArray[np.bool_]:
-    """Which pairs are shown to have no material gap: their interval lies within ±margin.
+    """Equivalence test (TOST) of every pair: true if its interval lies within ±margin.
 
-    There is no material gap at all where every pair is shown to have none; that needs no correction for their number.
+    All groups are equivalent if every pair is; this intersection of tests needs no correction for their number.
 
     Args:
-        gaps: adjusted ones, as a rule.
-        margin: the largest difference that does not matter, above 0.
-        confidence: .9 is two one-sided tests at .05.
+        gaps: usually the adjusted gaps.
+        margin: largest difference that does not matter, above 0.
+        confidence: .9 gives two one-sided tests at .05.
 
     Returns:
-        ``(P,)``; False where the pair cannot be compared.
+        ``(P,)``; False if the pair cannot be compared.
 
     Source: Schuirmann 1987; protocol S10, D8.
     """
@@ -32,37 +32,37 @@ def is_equivalent(gaps: PairGaps, margin: float, confidence: float = 0.9) -> NDA
 
 
 def p_values(gaps: PairGaps) -> Floats:
-    """Two-sided p-value of every gap of one column, from the scatter of its draws; not corrected for their number.
+    """Two-sided p-value of every gap of one column, from the standard error of its draws; not corrected.
 
-    A normal approximation: shares of draws would stop at one over their number, too coarse to be corrected for many
+    A normal approximation: a share of draws cannot be below one over their number, too coarse to be corrected for many
     tests. A draw that does not allow the comparison counts as 0.
 
     Returns:
-        ``(P,)``, NaN where the pair cannot be compared.
+        ``(P,)``, NaN if the pair cannot be compared.
     """
-    apart = np.abs(gaps.gap)
+    size = np.abs(gaps.gap)
     error = np.sqrt(np.square(np.nan_to_num(gaps.draws) - np.nan_to_num(gaps.gap)).mean(axis=0))
-    z = np.divide(apart, error, out=np.where(apart > 0, np.inf, 0.0), where=error > 0)
-    return np.where(np.isnan(apart), np.nan, 2 * scipy_stats.norm.sf(z))
+    z = np.divide(size, error, out=np.where(size > 0, np.inf, 0.0), where=error > 0)
+    return np.where(np.isnan(size), np.nan, 2 * scipy_stats.norm.sf(z))
 
 
 def signs_beyond_rope(gaps: PairGaps, rope: float, confidence: float = 0.95) -> NDArray[np.int64]:
-    """Which pairs are shown to lie apart by more than a margin, and in which direction.
+    """Signs of the gaps that exceed a margin, at the error rate of the family (Holm).
 
     Args:
-        gaps: of all pairs that are asked about; the error rate is that of the family (Holm).
-        rope: what a gap must exceed, ≥ 0.
-        confidence: of the two-sided intervals of the family.
+        gaps: gaps of all pairs of the family.
+        rope: margin that a gap must exceed, ≥ 0.
+        confidence: confidence of the family's two-sided intervals.
 
     Returns:
-        ``(P,)``: 1 where the first group is higher, −1 where the second is, 0 where neither is shown. A draw that does
-        not allow the comparison speaks against it.
+        ``(P,)``: 1 if the first group is higher, −1 if the second is, 0 if neither is shown. A draw that does not
+        allow the comparison counts as a gap of 0.
 
     Source: Holm 1979, on percentile bounds; protocol S10.
     """
     sign = np.sign(np.nan_to_num(gaps.gap))
-    shown, _ = multiple_testing.holm_exceeds(np.nan_to_num(gaps.draws) * sign, rope, confidence)
-    return np.where(shown, sign, 0).astype(np.int64)
+    is_beyond, _ = multiple_testing.holm_exceeds(np.nan_to_num(gaps.draws) * sign, rope, confidence)
+    return np.where(is_beyond, sign, 0).astype(np.int64)
 
 
 def significant_gaps(
@@ -76,28 +76,28 @@ def significant_gaps(
     confidence: float = 0.95,
     min_agreeing: int = 2,
 ) -> NDArray[np.int64]:
-    """Which pairs may be reported as a disparity.
+    """Signs of the gaps that may be reported as a disparity.
 
-    The range must be larger than shuffled labels explain; the matched and the adjusted gap must both lie beyond the
-    ROPE in one direction; and enough imputers, each by itself, must show that direction.
+    The range must be larger than under shuffled labels; the matched and the adjusted gap must both exceed the ROPE in
+    the same direction; and enough imputers, each by itself, must show that direction.
 
     Args:
-        null: of the scores.
-        matched: of the scores.
-        adjusted: of the scores.
-        per_imputer: ``(I,P)`` gaps of the scores by each imputer alone; the gap itself as one row where there is none.
-        rope: what a gap must exceed.
-        alpha: largest p of the range.
-        confidence: of the family of pairs.
-        min_agreeing: of the I imputers, or all where there are fewer.
+        null: range of the group means and its null.
+        matched: matched gaps.
+        adjusted: adjusted gaps.
+        per_imputer: ``(I,P)`` gaps of the scores by each imputer alone; the adjusted gap as one row without imputers.
+        rope: margin that a gap must exceed.
+        alpha: significance level of the range.
+        confidence: confidence of the family of pairs.
+        min_agreeing: number of imputers that must agree, or all if there are fewer.
 
     Returns:
-        ``(P,)``: 1 where the first group is higher, −1 where the second is, 0 where nothing is found.
+        ``(P,)``: 1 if the first group is higher, −1 if the second is, 0 if the gap is not significant.
 
     Source: protocol S10.
     """
     sign = signs_beyond_rope(matched, rope, confidence)
     signs = np.sign(np.atleast_2d(np.asarray(per_imputer, dtype=np.float64)))
-    same = (signs == sign).sum(axis=0) >= min(min_agreeing, len(signs))
-    holds = (sign == signs_beyond_rope(adjusted, rope, confidence)) & same & (null.p < alpha)
-    return np.where(holds, sign, 0).astype(np.int64)
+    is_confirmed = (signs == sign).sum(axis=0) >= min(min_agreeing, len(signs))
+    is_significant = (sign == signs_beyond_rope(adjusted, rope, confidence)) & is_confirmed & (null.p < alpha)
+    return np.where(is_significant, sign, 0).astype(np.int64)

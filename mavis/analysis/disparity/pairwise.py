@@ -1,4 +1,4 @@
-"""Every two groups of an attribute: raw, matched and adjusted gaps, and which of them are found or absent. Pure."""
+"""Pairwise comparison of groups: raw, matched and adjusted gaps, significance and equivalence of each. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,20 +17,19 @@ from mavis.analysis.statistics.bootstrap import Floats
 from mavis.protocol.schema import DisparityRules
 
 MAX_CHUNK_DRAWS = 2**22
-"""Draws of pairs and columns that are held at once."""
+"""Maximum number of draws of pairs and columns that are held at once."""
 
 
 @dataclass(frozen=True)
 class PairwiseRequest:
-    """A column whose pairs are asked for.
+    """A column whose pairs of groups are compared.
 
     Attributes:
-        subject: what it holds, e.g. "nsrg of saliency".
-        unit: (zero, span) of its skill, or None where it has no such scale: then the margins apply to raw scores.
-        null_range: the range of its group means beside what shuffled labels give.
-        imputer_gaps: ``(I,P)`` raw gaps of the same score by each imputer alone; two of them must agree. Empty where
-            not
-            asked.
+        subject: name of the score in sentences, e.g. "nsrg of saliency".
+        unit: (floor, span) of its skill, or None without such a scale: then the margins apply to raw scores.
+        null_range: range of its group means, with the null.
+        imputer_gaps: ``(I,P)`` raw gaps of the same score by each imputer alone; two of them must agree. Empty if
+            there are no such columns.
     """
 
     subject: str
@@ -40,20 +39,20 @@ class PairwiseRequest:
 
     @property
     def span(self) -> float:
-        """What one unit is in raw scores; negative for a score whose lower values are better."""
+        """Size of one unit in raw scores; negative for a score whose lower values are better."""
         return 1.0 if self.unit is None else self.unit[1]
 
 
 @dataclass(frozen=True)
 class PairwiseResult:
-    """What is found of one column.
+    """Comparisons of all pairs on one column.
 
     Attributes:
-        pairs: every two groups; p is not corrected for their number yet.
-        signs: ``(P,)`` 1 where the first group is found to be higher, −1 where the second is, else 0.
-        n_sufficient: ``(P,)`` whether both groups have the images that a claim needs.
-        has_columns: whether the table has what the groups are to be compared at equal values of.
-        equivalent: every pair is shown to be equivalent, and may be claimed.
+        pairs: every two groups; p is not yet corrected for their number.
+        signs: ``(P,)``, 1 if the first group is significantly higher, −1 if the second is, else 0.
+        n_sufficient: ``(P,)``, true if both groups have enough images for a claim.
+        has_columns: true if the table has all columns that are held equal.
+        equivalent: true if every pair is equivalent and large enough for a claim.
     """
 
     pairs: tuple[PairGap, ...]
@@ -65,15 +64,15 @@ class PairwiseResult:
 
 @dataclass(frozen=True)
 class GroupComparison:
-    """The images with a score whose groups are compared.
+    """The images with a score, their groups, and the rules of the comparison.
 
     Attributes:
         table: one row per image.
-        groups: each image's.
-        matching: what is held equal.
-        settings: of these images.
-        limits: when a gap is found or absent.
-        min_claim: images that a group needs for a claim.
+        groups: group of each image.
+        matching: covariates that are held equal.
+        settings: settings of means for these images.
+        limits: margins of significance and equivalence.
+        min_claim: number of images that a group needs for a claim.
     """
 
     table: pd.DataFrame
@@ -92,42 +91,49 @@ class GroupComparison:
 def compare_pairs(
     values: Floats, requests: Sequence[PairwiseRequest], comparison: GroupComparison
 ) -> list[PairwiseResult]:
-    """What is found of each column.
+    """Compares every two groups on each column.
 
     Args:
         values: ``(n,c)`` without NaN.
-        requests: what is known of the c columns.
-        comparison: the images.
+        requests: descriptions of the c columns.
+        comparison: the images, their groups and the rules.
     """
     weights = bootstrap.bootstrap_weights(
         comparison.groups, comparison.settings.identities, comparison.settings.n_bootstrap, comparison.settings.seed
     )
-    stratum, held = comparison.matching.strata(comparison.table), comparison.matching.covariates(comparison.table)
-    number = len(comparison.group_counts()) * (len(comparison.group_counts()) - 1) // 2
-    at_once, found = max(1, MAX_CHUNK_DRAWS // (comparison.settings.n_bootstrap * number)), []
-    for start in range(0, len(requests), at_once):
-        part = values[:, start : start + at_once]
-        raw = estimators.raw_gaps(part, comparison.groups, weights)
-        matched = estimators.stratum_matched_gaps(part, comparison.groups, stratum, weights)
-        adjusted = estimators.covariate_adjusted_gaps(part, comparison.groups, held, weights)
-        for place, one in enumerate(requests[start : start + at_once]):
-            three = (raw.column(place, one.span), matched.column(place, one.span), adjusted.column(place, one.span))
-            found.append(_compare_column(*three, one, comparison))
-    return found
+    strata, covariates = comparison.matching.strata(comparison.table), comparison.matching.covariates(comparison.table)
+    n_pairs = len(comparison.group_counts()) * (len(comparison.group_counts()) - 1) // 2
+    chunk_size, results = max(1, MAX_CHUNK_DRAWS // (comparison.settings.n_bootstrap * n_pairs)), []
+    for start in range(0, len(requests), chunk_size):
+        chunk = values[:, start : start + chunk_size]
+        raw = estimators.raw_gaps(chunk, comparison.groups, weights)
+        matched = estimators.stratum_matched_gaps(chunk, comparison.groups, strata, weights)
+        adjusted = estimators.covariate_adjusted_gaps(chunk, comparison.groups, covariates, weights)
+        for index, request in enumerate(requests[start : start + chunk_size]):
+            gaps = (
+                raw.column(index, request.span),
+                matched.column(index, request.span),
+                adjusted.column(index, request.span),
+            )
+            results.append(_compare_column(*gaps, request, comparison))
+    return results
 
 
 def correct_p_values(pairs: Sequence[tuple[PairGap, ...]], *, use_holm: bool) -> list[tuple[PairGap, ...]]:
-    """The same pairs with p corrected for the number of all of them.
+    """Corrects the p-values of all pairs for their number.
 
     Args:
-        pairs: of one attribute or of several, of one metric or of several: one family.
-        use_holm: by Holm, else by Benjamini and Hochberg.
+        pairs: per column its pairs; all of them are one family.
+        use_holm: true for Holm's correction, false for Benjamini and Hochberg's.
     """
-    given = [np.nan if pair.p is None else pair.p for some in pairs for pair in some]
-    p = iter(multiple_testing.holm(given) if use_holm else multiple_testing.benjamini_hochberg(given))
+    p_values = [np.nan if pair.p is None else pair.p for column_pairs in pairs for pair in column_pairs]
+    corrected = iter(multiple_testing.holm(p_values) if use_holm else multiple_testing.benjamini_hochberg(p_values))
     return [
-        tuple(pair.model_copy(update={"p": None if np.isnan(one := next(p)) else float(one)}) for pair in some)
-        for some in pairs
+        tuple(
+            pair.model_copy(update={"p": None if np.isnan(value := next(corrected)) else float(value)})
+            for pair in column_pairs
+        )
+        for column_pairs in pairs
     ]
 
 
@@ -136,12 +142,12 @@ def _compare_column(
 ) -> PairwiseResult:
     can_match, can_adjust = not comparison.matching.missing_matching, not comparison.matching.missing_covariates
     counts, confidence = comparison.group_counts(), comparison.settings.confidence
-    both = np.array([counts[a] + counts[b] for a, b in raw.pairs])
-    enough = np.array([min(counts[a], counts[b]) >= comparison.min_claim for a, b in raw.pairs])
-    three = (
-        _pair_estimates(raw, both, confidence),
-        _pair_estimates(matched, both * matched.matched_share * can_match, confidence),
-        _pair_estimates(adjusted, both * adjusted.matched_share * can_adjust, confidence),
+    n_images = np.array([counts[a] + counts[b] for a, b in raw.pairs])
+    n_sufficient = np.array([min(counts[a], counts[b]) >= comparison.min_claim for a, b in raw.pairs])
+    estimates = (
+        _pair_estimates(raw, n_images, confidence),
+        _pair_estimates(matched, n_images * matched.matched_share * can_match, confidence),
+        _pair_estimates(adjusted, n_images * adjusted.matched_share * can_adjust, confidence),
     )
     p = np.where(can_adjust, hypothesis_tests.p_values(adjusted), np.nan)
     equivalent = hypothesis_tests.is_equivalent(adjusted, comparison.limits.equivalence) & can_adjust
@@ -149,18 +155,20 @@ def _compare_column(
         PairGap(
             first=pair[0],
             second=pair[1],
-            raw=three[0][place],
-            matched=three[1][place],
-            adjusted=three[2][place],
-            matched_share=float(matched.matched_share[place] * can_match),
-            p=None if np.isnan(p[place]) else float(p[place]),
-            equivalent=bool(equivalent[place]),
+            raw=estimates[0][index],
+            matched=estimates[1][index],
+            adjusted=estimates[2][index],
+            matched_share=float(matched.matched_share[index] * can_match),
+            p=None if np.isnan(p[index]) else float(p[index]),
+            equivalent=bool(equivalent[index]),
         )
-        for place, pair in enumerate(raw.pairs)
+        for index, pair in enumerate(raw.pairs)
     )
-    known = can_match and can_adjust
-    signs = _significant_signs(matched, adjusted, request, comparison, enough & known)
-    return PairwiseResult(pairs, signs, enough, known, bool(equivalent.all() and enough.all() and known))
+    has_columns = can_match and can_adjust
+    signs = _significant_signs(matched, adjusted, request, comparison, n_sufficient & has_columns)
+    return PairwiseResult(
+        pairs, signs, n_sufficient, has_columns, bool(equivalent.all() and n_sufficient.all() and has_columns)
+    )
 
 
 def _significant_signs(
@@ -170,16 +178,18 @@ def _significant_signs(
     comparison: GroupComparison,
     testable: NDArray[np.bool_],
 ) -> NDArray[np.int64]:
-    """See `PairwiseResult`; pairs that are too small for a claim are not tested, and do not count in the correction."""
+    """Signs as in `PairwiseResult`; pairs too small for a claim are not tested and not counted in the correction."""
     signs = np.zeros(len(testable), dtype=np.int64)
     if testable.any():
-        both = [replace(gap, gap=gap.gap[testable], draws=gap.draws[:, testable]) for gap in (matched, adjusted)]
-        confirm = request.imputer_gaps / request.span if len(request.imputer_gaps) else adjusted.gap[None]
+        testable_gaps = [
+            replace(gap, gap=gap.gap[testable], draws=gap.draws[:, testable]) for gap in (matched, adjusted)
+        ]
+        imputer_gaps = request.imputer_gaps / request.span if len(request.imputer_gaps) else adjusted.gap[None]
         signs[testable] = hypothesis_tests.significant_gaps(
             request.null_range,
-            both[0],
-            both[1],
-            confirm[:, testable],
+            testable_gaps[0],
+            testable_gaps[1],
+            imputer_gaps[:, testable],
             rope=comparison.limits.claim,
             confidence=comparison.settings.confidence,
         )
@@ -187,7 +197,7 @@ def _significant_signs(
 
 
 def _pair_estimates(gaps: PairGaps, n: Floats, confidence: float) -> list[Estimate]:
-    """Of every pair; nothing where no image is left to compare or where the estimate is unknown."""
+    """Estimate of every pair; empty if no image is left to compare or the gap is unknown."""
     ends = np.stack([gaps.gap, *bootstrap.percentile_interval(gaps.draws, confidence)])
     mean, low, high = np.where(np.isnan(gaps.gap) | (n == 0), np.nan, ends)
-    return [to_estimate(*one) for one in zip(mean, low, high, np.rint(n), strict=True)]
+    return [to_estimate(*row) for row in zip(mean, low, high, np.rint(n), strict=True)]

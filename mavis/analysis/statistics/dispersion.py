@@ -1,4 +1,4 @@
-"""How unequal the means of groups are: ratio, shortfall, mean gap, spread beyond noise, means drawn together. Pure."""
+"""Dispersion of group means: worst-to-best ratio, shortfall, mean gap, noise-corrected spread, pooled means. Pure."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -7,28 +7,28 @@ from mavis.analysis.statistics.bootstrap import Floats
 
 
 def worst_to_best_ratio(means: ArrayLike) -> Floats:
-    """Worst over best group mean; NaN where the best is not above 0.
+    """Worst over best group mean; NaN if the best is not above 0.
 
     Args:
         means: ``(…,K)`` in skill units, higher always better.
 
     Returns:
-        ``(…,)``, at most 1; negative where the worst group is below chance.
+        ``(…,)``, at most 1; negative if the worst group is below chance.
 
     Source: protocol S10, D2.
     """
     values = np.asarray(means, dtype=np.float64)
     best = values.max(axis=-1)
-    share: Floats = np.divide(values.min(axis=-1), best, out=np.full(best.shape, np.nan), where=best > 0)
-    return share
+    ratio: Floats = np.divide(values.min(axis=-1), best, out=np.full(best.shape, np.nan), where=best > 0)
+    return ratio
 
 
 def shortfall(means: ArrayLike, overall: ArrayLike | None = None) -> Floats:
-    """How far the worst group lies below the whole.
+    """Difference between the overall mean and the worst group's mean.
 
     Args:
         means: ``(…,K)``, higher always better.
-        overall: ``(…,)``; the mean of the groups, all weighing the same, unless given.
+        overall: ``(…,)``, the overall mean; by default the mean of the groups with equal weights.
 
     Returns:
         ``(…,)``; not negative with the default.
@@ -36,8 +36,8 @@ def shortfall(means: ArrayLike, overall: ArrayLike | None = None) -> Floats:
     Source: Balagopalan et al. 2022, maximum gap from the average; protocol S10, D3.
     """
     values = np.asarray(means, dtype=np.float64)
-    whole = values.mean(axis=-1) if overall is None else np.asarray(overall, dtype=np.float64)
-    return np.asarray(whole - values.min(axis=-1), dtype=np.float64)
+    overall_mean = values.mean(axis=-1) if overall is None else np.asarray(overall, dtype=np.float64)
+    return np.asarray(overall_mean - values.min(axis=-1), dtype=np.float64)
 
 
 def mean_pairwise_difference(means: ArrayLike) -> Floats:
@@ -57,15 +57,15 @@ def mean_pairwise_difference(means: ArrayLike) -> Floats:
 
 
 def noise_corrected_variance(means: ArrayLike, errors: ArrayLike, *, is_bootstrap: bool = False) -> Floats:
-    """Variance between the groups' true means: that of the observed means less what their noise adds.
+    """Variance between the groups' true means: variance of the observed means minus that of their noise.
 
     Args:
         means: ``(…,K)``, K ≥ 2.
         errors: ``(K,)`` or ``(…,K)`` standard errors of the observed means.
-        is_bootstrap: whether the means are bootstrap draws, which carry the noise twice.
+        is_bootstrap: true if the means are bootstrap draws, which contain the noise twice.
 
     Returns:
-        ``(…,)``, unbiased and therefore negative at times.
+        ``(…,)``, unbiased and therefore sometimes negative.
 
     Source: Lum, Zhang and Bower 2022, FAccT: the corrected and, for draws, the double-corrected estimator.
     Differs: standard errors of means of any scores, not of shares; twice SE² for draws, without the 1/n of it.
@@ -76,12 +76,12 @@ def noise_corrected_variance(means: ArrayLike, errors: ArrayLike, *, is_bootstra
 
 
 def noise_corrected_sd(means: ArrayLike, errors: ArrayLike, *, is_bootstrap: bool = False) -> Floats:
-    """Standard deviation between the groups' true means; 0 where the observed ones scatter no more than their noise.
+    """Standard deviation between the groups' true means; 0 if the observed ones scatter no more than their noise.
 
     Args:
         means: ``(…,K)``, K ≥ 2.
         errors: ``(K,)`` or ``(…,K)`` standard errors of the observed means.
-        is_bootstrap: whether the means are bootstrap draws, which carry the noise twice.
+        is_bootstrap: true if the means are bootstrap draws, which contain the noise twice.
 
     Returns:
         ``(…,)``, ≥ 0.
@@ -92,7 +92,7 @@ def noise_corrected_sd(means: ArrayLike, errors: ArrayLike, *, is_bootstrap: boo
 
 
 def partial_pooled_means(means: ArrayLike, errors: ArrayLike) -> Floats:
-    """Group means drawn towards the whole as far as noise explains their scatter, for small intersections.
+    """Partially pooled group means: shrunk towards the pooled mean, more for noisier groups; for small intersections.
 
     Args:
         means: ``(K,)``, K ≥ 2.
@@ -105,6 +105,6 @@ def partial_pooled_means(means: ArrayLike, errors: ArrayLike) -> Floats:
     """
     values, noise = np.asarray(means, dtype=np.float64), np.square(np.asarray(errors, dtype=np.float64))
     between = np.square(noise_corrected_sd(values, errors))
-    whole = np.average(values, weights=1 / (between + noise))
-    own = between / (between + noise)
-    return np.asarray(own * values + (1 - own) * whole, dtype=np.float64)
+    pooled_mean = np.average(values, weights=1 / (between + noise))
+    own_weight = between / (between + noise)
+    return np.asarray(own_weight * values + (1 - own_weight) * pooled_mean, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Do raters agree on units? Images rate explainers: does a metric tell them apart, and how many images does it take.
+"""Inter-rater reliability: Krippendorff's alpha, intraclass correlation, split halves. Images rate explainers.
 
 Source: Tomsett et al. 2020, AAAI 34(04): reliability of saliency metrics; protocol M5.
 """
@@ -17,18 +17,18 @@ MeasurementLevel = Literal["nominal", "ordinal", "interval"]
 
 
 def krippendorff_alpha(ratings: ArrayLike, level: MeasurementLevel) -> float:
-    """Krippendorff's alpha: 1 for perfect agreement, 0 for what chance gives, negative for disagreement.
+    """Krippendorff's alpha: 1 for perfect agreement, 0 for agreement by chance, negative for disagreement.
 
-    Raw scores ask for equal values; to ask for equal rankings, as Tomsett et al. do, give the ranks of the explainers
-    on each image (`ranking.rank_rows`).
+    Raw scores measure agreement on values; for agreement on rankings, as in Tomsett et al., pass the ranks of the
+    explainers on each image (`ranking.rank_rows`).
 
     Args:
-        ratings: ``(raters, units)``, NaN where there is none; e.g. images × explainers.
-        level: what a difference means: ``nominal`` other or not, ``ordinal`` how many values lie between,
+        ratings: ``(raters, units)``, NaN for a missing rating; e.g. images × explainers.
+        level: measure of difference: ``nominal`` equal or not, ``ordinal`` the number of values between,
             ``interval`` the squared difference.
 
     Returns:
-        In (−1, 1]; NaN where no unit has two ratings, or all ratings are the same.
+        In (−1, 1]; NaN if no unit has two ratings, or all ratings are the same.
 
     Source: Krippendorff 2011, Computing Krippendorff's Alpha-Reliability; 2019, chapter 12.
     """
@@ -48,14 +48,14 @@ def krippendorff_alpha(ratings: ArrayLike, level: MeasurementLevel) -> float:
 
 
 def icc(ratings: ArrayLike, n_raters: int = 1) -> float:
-    """ICC(2,m): how much of the scatter of units' scores, means over m random raters, is between the units.
+    """ICC(2,m): share of the variance of units' scores, means over m random raters, that is between units.
 
     Args:
         ratings: ``(raters, units)``, at least 2 × 2, e.g. images × explainers; raters with a NaN are left out.
         n_raters: m; 1 gives ICC(2,1), the number in the table ICC(2,k).
 
     Returns:
-        At most 1; negative where units differ less than their noise; NaN where nothing differs.
+        At most 1; negative if units differ less than their noise; NaN if all ratings are equal.
 
     Raises:
         BadParameter: fewer than two complete raters, or than two units.
@@ -68,23 +68,23 @@ def icc(ratings: ArrayLike, n_raters: int = 1) -> float:
     if k < 2 or n < 2:
         raise BadParameter(f"ICC needs two complete raters and two units, got {k} and {n}; score more images.")
     mean = table.mean()
-    units, judges = table.mean(axis=0), table.mean(axis=1)
-    between = k * np.square(units - mean).sum() / (n - 1)
-    of_judges = n * np.square(judges - mean).sum() / (k - 1)
-    error = np.square(table - units - judges[:, None] + mean).sum() / ((n - 1) * (k - 1))
-    signal, noise = (between - error) / k, (error + (of_judges - error) / n) / n_raters
+    unit_means, rater_means = table.mean(axis=0), table.mean(axis=1)
+    between_units = k * np.square(unit_means - mean).sum() / (n - 1)
+    between_raters = n * np.square(rater_means - mean).sum() / (k - 1)
+    error = np.square(table - unit_means - rater_means[:, None] + mean).sum() / ((n - 1) * (k - 1))
+    signal, noise = (between_units - error) / k, (error + (between_raters - error) / n) / n_raters
     return float(signal / (signal + noise)) if signal + noise != 0 else float("nan")
 
 
 def raters_needed(single_rater_icc: float, target: float = 0.9) -> int | None:
-    """How many raters' mean reaches a reliability, e.g. how many images an explainer's mean score takes.
+    """Number of raters whose mean reaches a reliability, e.g. number of images for an explainer's mean score.
 
     Args:
         single_rater_icc: ICC(2,1), at most 1.
-        target: ICC(2,m) to be reached, in (0,1).
+        target: ICC(2,m) to reach, in (0,1).
 
     Returns:
-        m ≥ 1; None where a single rater tells nothing, so that no number helps.
+        m ≥ 1; None if a single rater has no reliability, so that no number suffices.
 
     Source: Spearman 1910; Brown 1910; Shrout and Fleiss 1979, page 426.
     """
@@ -97,12 +97,12 @@ def split_half_correlation(ratings: ArrayLike, *, n_splits: int, seed: int) -> F
     """Spearman correlation of the units' means over two random halves of the raters.
 
     Args:
-        ratings: ``(raters, units)``, NaN where there is none; e.g. images × explainers; at least two raters.
-        n_splits: ways to halve.
+        ratings: ``(raters, units)``, NaN for a missing rating; e.g. images × explainers; at least two raters.
+        n_splits: number of random splits.
         seed: equal seeds give equal halves.
 
     Returns:
-        ``(draws,)`` in [−1,1]; NaN where a half ties all units, or lacks one.
+        ``(draws,)`` in [−1,1]; NaN if a half ties all units, or has no rating of one.
 
     Source: Spearman 1910; protocol M5.
     Differs: not stepped up to the full number of raters.
@@ -110,32 +110,36 @@ def split_half_correlation(ratings: ArrayLike, *, n_splits: int, seed: int) -> F
     table = np.asarray(ratings, dtype=np.float64)
     order = np.argsort(np.random.default_rng(seed).random((n_splits, len(table))), axis=1)
     half = len(table) // 2
-    one, other = (_centred_mean_ranks(table[order[:, part]]) for part in (slice(half), slice(half, 2 * half)))
-    size = np.sqrt(np.square(one).sum(axis=1) * np.square(other).sum(axis=1))
-    found: Floats = np.divide((one * other).sum(axis=1), size, out=np.full(n_splits, np.nan), where=size > 0)
-    return found
+    first, second = (
+        _centred_mean_ranks(table[order[:, half_columns]]) for half_columns in (slice(half), slice(half, 2 * half))
+    )
+    size = np.sqrt(np.square(first).sum(axis=1) * np.square(second).sum(axis=1))
+    correlations: Floats = np.divide((first * second).sum(axis=1), size, out=np.full(n_splits, np.nan), where=size > 0)
+    return correlations
 
 
 def _centred_mean_ranks(halves: Floats) -> Floats:
     """``(draws, raters, units)`` -> centred ranks of the units' means ``(draws, units)``."""
-    there = ~np.isnan(halves)
-    count = there.sum(axis=1)
-    total = np.where(there, halves, 0.0).sum(axis=1)
+    is_present = ~np.isnan(halves)
+    count = is_present.sum(axis=1)
+    total = np.where(is_present, halves, 0.0).sum(axis=1)
     means = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
     ranks = rank_rows(means, higher_is_better=True)
     return np.asarray(ranks - ranks.mean(axis=1, keepdims=True), dtype=np.float64)
 
 
 def _squared_difference_sums(table: Floats) -> Floats:
-    """Per row the sum of squared differences over ordered pairs, NaN left out: 2 m times the sum of squares."""
-    there = ~np.isnan(table)
-    count = there.sum(axis=1)
-    mean = np.where(there, table, 0.0).sum(axis=1) / count
-    return np.asarray(2 * count * np.square(np.where(there, table - mean[:, None], 0.0)).sum(axis=1), dtype=np.float64)
+    """Sum of squared differences over ordered pairs of each row, without NaN: 2 m times the sum of squares."""
+    is_present = ~np.isnan(table)
+    count = is_present.sum(axis=1)
+    mean = np.where(is_present, table, 0.0).sum(axis=1) / count
+    return np.asarray(
+        2 * count * np.square(np.where(is_present, table - mean[:, None], 0.0)).sum(axis=1), dtype=np.float64
+    )
 
 
 def _unequal_pair_counts(table: Floats) -> Floats:
-    """Per row the number of ordered pairs of unequal values, NaN left out."""
+    """Number of ordered pairs of unequal values in each row, without NaN."""
     values = [row[~np.isnan(row)] for row in table]
     return np.array([len(v) ** 2 - np.square(np.unique(v, return_counts=True)[1]).sum() for v in values], dtype=float)
 

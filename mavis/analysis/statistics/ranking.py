@@ -1,7 +1,7 @@
-"""Who stands before whom over several blocks, and how sure that is. Pure; knows arrays only.
+"""Ranking of methods over several blocks: Friedman, Nemenyi, Kendall's W, Borda, SMAA, Bayesian signed rank. Pure.
 
-A block is what all contestants are compared on once: a metric, an image, or a model seed on a data set and task. Only
-blocks that are independent of each other allow the tests; checkpoints of one training run are not. Rank 1 is the best.
+A block is one comparison of all methods: a metric, an image, or a model seed on a data set and task. The tests need
+blocks that are independent of each other; checkpoints of one training run are not. Rank 1 is the best.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ TIE_DECIMALS = 12
 
 @dataclass(frozen=True)
 class FriedmanResult:
-    """Do the contestants differ at all?
+    """Friedman's test that k methods do not differ over N blocks.
 
     Attributes:
         n_blocks: N.
         mean_ranks: ``(k,)``.
-        statistic: chi-squared with k − 1 degrees of freedom; NaN where every block ties all and ties are corrected for.
-        p_value: of the statistic.
-        f_statistic: Iman and Davenport's F with k − 1 and (k − 1)(N − 1) degrees of freedom; infinite where all blocks
+        statistic: chi-squared with k − 1 degrees of freedom; NaN if every block ties all and ties are corrected for.
+        p_value: p-value of the statistic.
+        f_statistic: Iman and Davenport's F with k − 1 and (k − 1)(N − 1) degrees of freedom; infinite if all blocks
             agree.
-        f_p_value: of F.
+        f_p_value: p-value of F.
     """
 
     n_blocks: int
@@ -42,7 +42,7 @@ class FriedmanResult:
 
 @dataclass(frozen=True)
 class SignedRankPosterior:
-    """Posterior probabilities of a difference between two contestants; they sum to 1.
+    """Posterior probabilities of a difference between two methods; they sum to 1.
 
     Attributes:
         below: the first is worse by more than the region of practical equivalence.
@@ -56,14 +56,14 @@ class SignedRankPosterior:
 
 
 def rank_rows(scores: ArrayLike, *, higher_is_better: bool) -> Floats:
-    """Ranks within each row, from 1 for the best; values equal to 1e-12 share theirs, NaN has none.
+    """Ranks within each row, from 1 for the best; values equal to 1e-12 share their mean rank.
 
     Args:
-        scores: ``(N,k)``, NaN where there is no value.
+        scores: ``(N,k)``, NaN for a missing value.
         higher_is_better: direction, the same for all rows.
 
     Returns:
-        ``(N,k)`` in [1,k], NaN where the score is.
+        ``(N,k)`` in [1,k]; NaN for a missing score.
     """
     rounded = np.round(np.asarray(scores, dtype=np.float64), TIE_DECIMALS)
     ranks = scipy_stats.rankdata(-rounded if higher_is_better else rounded, axis=1, nan_policy="omit")
@@ -74,8 +74,8 @@ def friedman(ranks: Floats, *, correct_ties: bool) -> FriedmanResult:
     """Friedman's test, and Iman and Davenport's less conservative one.
 
     Args:
-        ranks: ``(N,k)`` of complete blocks, as `rank_rows` gives them; N ≥ 2, k ≥ 2.
-        correct_ties: whether the variance of the ranks is the one found, which ties lessen, or that of untied ranks.
+        ranks: ``(N,k)`` of complete blocks, as `rank_rows` returns them; N ≥ 2, k ≥ 2.
+        correct_ties: true uses the observed variance of the ranks, which ties reduce; false that of untied ranks.
 
     Raises:
         BadParameter: a block is incomplete, or there are too few.
@@ -87,8 +87,8 @@ def friedman(ranks: Floats, *, correct_ties: bool) -> FriedmanResult:
     between = n * np.square(mean_ranks - (k + 1) / 2).sum()
     spread = np.square(ranks - (k + 1) / 2).sum() / n if correct_ties else k * (k * k - 1) / 12
     statistic = float((k - 1) * between / spread) if spread > 0 else float("nan")
-    left = n * (k - 1) - statistic
-    f = float("inf") if left < 1e-9 else (n - 1) * statistic / left
+    remainder = n * (k - 1) - statistic
+    f = float("inf") if remainder < 1e-9 else (n - 1) * statistic / remainder
     return FriedmanResult(
         n_blocks=n,
         mean_ranks=mean_ranks,
@@ -100,13 +100,13 @@ def friedman(ranks: Floats, *, correct_ties: bool) -> FriedmanResult:
 
 
 def kendall_w(ranks: Floats) -> float:
-    """Kendall's coefficient of concordance, corrected for ties: 1 where all blocks rank alike, 0 where none prevails.
+    """Kendall's coefficient of concordance, corrected for ties: 1 if all blocks rank alike, 0 for equal mean ranks.
 
     Args:
         ranks: ``(N,k)`` of complete blocks, e.g. metrics × methods without the controls; N ≥ 2, k ≥ 2.
 
     Returns:
-        In [0,1]; NaN where every block ties all.
+        In [0,1]; NaN if every block ties all.
 
     Raises:
         BadParameter: a block is incomplete, or there are too few.
@@ -118,7 +118,7 @@ def kendall_w(ranks: Floats) -> float:
 
 
 def nemenyi_critical_difference(n_methods: int, n_blocks: int, alpha: float) -> float:
-    """How far two mean ranks must lie apart when every two contestants are compared.
+    """Smallest significant difference of two mean ranks when all pairs of methods are compared.
 
     Args:
         n_methods: k ≥ 2.
@@ -132,40 +132,40 @@ def nemenyi_critical_difference(n_methods: int, n_blocks: int, alpha: float) -> 
 
 
 def weighted_mean(scores: ArrayLike, weights: ArrayLike) -> Floats:
-    """Weighted mean over criteria; one that no contestant has is left out and the weights of the others sum to 1.
+    """Weighted mean over criteria; an absent criterion is left out and the other weights are scaled to sum to 1.
 
     Args:
-        scores: ``(C,k)`` in one unit, higher always better; a row of NaN is a criterion that is absent.
+        scores: ``(C,k)`` in one unit, higher always better; a row of NaN is an absent criterion.
         weights: ``(C,)``, not negative.
 
     Returns:
         ``(k,)``.
 
     Raises:
-        BadParameter: a criterion is there for some contestants only.
+        BadParameter: some methods have a criterion that others do not have.
 
     Source: protocol S11.6.
     """
     values = np.asarray(scores, dtype=np.float64)
-    there = _present_criteria(values)
-    kept = np.asarray(weights, dtype=np.float64)[there]
-    return np.asarray(kept @ values[there] / kept.sum(), dtype=np.float64)
+    is_present = _present_criteria(values)
+    present_weights = np.asarray(weights, dtype=np.float64)[is_present]
+    return np.asarray(present_weights @ values[is_present] / present_weights.sum(), dtype=np.float64)
 
 
 def borda_points(scores: ArrayLike, weights: ArrayLike) -> Floats:
-    """Weighted mean over criteria of how many contestants one beats, a tie counting half.
+    """Borda points: weighted mean over criteria of the number of methods that each beats, a tie counting half.
 
-    The weighted mean rank is k minus these points, so it orders the contestants alike.
+    The weighted mean rank is k minus these points, so it orders the methods alike.
 
     Args:
-        scores: ``(C,k)``, higher always better; a row of NaN is a criterion that is absent.
+        scores: ``(C,k)``, higher always better; a row of NaN is an absent criterion.
         weights: ``(C,)``, not negative.
 
     Returns:
         ``(k,)`` in [0, k − 1].
 
     Raises:
-        BadParameter: a criterion is there for some contestants only.
+        BadParameter: some methods have a criterion that others do not have.
 
     Source: de Borda 1781; ties as in Black 1976.
     """
@@ -174,31 +174,31 @@ def borda_points(scores: ArrayLike, weights: ArrayLike) -> Floats:
 
 
 def smaa_acceptability(scores: ArrayLike, *, n_draws: int, seed: int) -> Floats:
-    """Share of all ways to weigh the criteria under which each contestant has the highest weighted mean.
+    """Stochastic multicriteria acceptability (SMAA): share of random criterion weights under which each method leads.
 
     Args:
-        scores: ``(C,k)`` in one unit, higher always better; a row of NaN is a criterion that is absent.
-        n_draws: weight vectors, uniform on the simplex.
+        scores: ``(C,k)`` in one unit, higher always better; a row of NaN is an absent criterion.
+        n_draws: number of weight vectors, uniform on the simplex.
         seed: equal seeds give equal draws.
 
     Returns:
-        ``(k,)``, sums to 1; contestants that tie share.
+        ``(k,)``, sums to 1; tied methods share a draw.
 
     Raises:
-        BadParameter: a criterion is there for some contestants only.
+        BadParameter: some methods have a criterion that others do not have.
 
     Source: Lahdelma, Hokkanen and Salminen 1998: the acceptability index without preference information.
     """
     values = np.asarray(scores, dtype=np.float64)
-    kept = values[_present_criteria(values)]
-    return leader_shares(np.random.default_rng(seed).dirichlet(np.ones(len(kept)), n_draws) @ kept)
+    present = values[_present_criteria(values)]
+    return leader_shares(np.random.default_rng(seed).dirichlet(np.ones(len(present)), n_draws) @ present)
 
 
 def leader_shares(draws: Floats) -> Floats:
-    """Share of draws in which each contestant leads; contestants equal to 1e-12 share a draw.
+    """Share of draws in which each method leads; methods equal to 1e-12 share a draw.
 
     Args:
-        draws: ``(draws,k)``, higher always better, e.g. bootstrap draws of a total.
+        draws: ``(draws,k)``, higher always better, e.g. bootstrap draws of an overall score.
 
     Returns:
         ``(k,)``, sums to 1.
@@ -208,11 +208,11 @@ def leader_shares(draws: Floats) -> Floats:
 
 
 def rank_intervals(draws: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """Between which ranks each contestant lies in most draws.
+    """Percentile interval of each method's rank.
 
     Args:
         draws: ``(draws,k)`` paired bootstrap draws, higher always better.
-        confidence: e.g. .95, of each interval.
+        confidence: confidence of each interval, e.g. .95.
 
     Returns:
         Twice ``(k,)``: the better and the worse end, in [1,k].
@@ -223,14 +223,14 @@ def rank_intervals(draws: Floats, confidence: float) -> tuple[Floats, Floats]:
 
 
 def dominance_shares(draws: Floats, rope: float) -> Floats:
-    """Share of draws in which one contestant is nowhere worse than another and somewhere better, beyond the ROPE.
+    """Share of draws in which one method dominates another: better in some category and worse in none, beyond the ROPE.
 
     Args:
         draws: ``(draws,C,k)`` paired bootstrap draws of C category scores, higher always better.
-        rope: differences below it do not matter.
+        rope: half the width of the region of practical equivalence.
 
     Returns:
-        ``(k,k)``: how often the row dominates the column; 0 on the diagonal where the ROPE is not 0.
+        ``(k,k)``: share of draws in which the row dominates the column; 0 on the diagonal if the ROPE is not 0.
 
     Source: protocol S12.
     """
@@ -241,12 +241,12 @@ def dominance_shares(draws: Floats, rope: float) -> Floats:
 def bayesian_signed_rank(
     differences: ArrayLike, *, rope: float, n_draws: int = 50_000, seed: int, prior: float = 0.5
 ) -> SignedRankPosterior:
-    """Bayesian signed-rank test: which of worse, equivalent and better holds the most posterior mass, how often.
+    """Bayesian signed-rank test: share of posterior draws in which worse, equivalent or better has the largest mass.
 
     Args:
         differences: ``(q,)``, first minus second, one per independent block.
         rope: half the width of the region of practical equivalence, ≥ 0.
-        n_draws: of the posterior.
+        n_draws: number of posterior draws.
         seed: equal seeds give equal draws.
         prior: weight of the pseudo-observation 0, in observations.
 
@@ -265,7 +265,7 @@ def posterior_region_shares(
     Args:
         differences: ``(q,)``, first minus second, one per independent block.
         rope: half the width of the region, ≥ 0; its ends belong to it.
-        n_draws: of the posterior.
+        n_draws: number of posterior draws.
         seed: equal seeds give equal draws.
         prior: weight of the pseudo-observation 0, in observations.
 
@@ -279,12 +279,12 @@ def posterior_region_shares(
     sums = np.round(values[:, None] + values[None], TIE_DECIMALS)
     ends = np.round(2 * rope, TIE_DECIMALS)
     weights = np.random.default_rng(seed).dirichlet(np.append(np.ones(len(values) - 1), prior), n_draws)
-    below, above = (((weights @ beyond) * weights).sum(axis=1) for beyond in (sums < -ends, sums > ends))
+    below, above = (((weights @ is_beyond) * weights).sum(axis=1) for is_beyond in (sums < -ends, sums > ends))
     return np.stack([below, 1 - below - above, above], axis=1)
 
 
 def _rank_difference_error(n_methods: int, n_blocks: int) -> float:
-    """Of the difference of two mean ranks."""
+    """Standard error of the difference of two mean ranks."""
     return float(np.sqrt(n_methods * (n_methods + 1) / (6 * n_blocks)))
 
 
@@ -293,28 +293,28 @@ def _complete_shape(ranks: Floats, test_name: str) -> tuple[int, int]:
     n, k = ranks.shape
     if n < 2 or k < 2 or np.isnan(ranks).any():
         raise BadParameter(
-            f"{test_name} needs complete blocks, at least 2 of at least 2 contestants; got {n} × {k} with "
+            f"{test_name} needs complete blocks, at least 2 of at least 2 methods; got {n} × {k} with "
             f"{int(np.isnan(ranks).sum())} missing; leave incomplete blocks out."
         )
     return n, k
 
 
 def _present_criteria(scores: Floats) -> NDArray[np.bool_]:
-    """``(C,)``: which criteria are there."""
+    """``(C,)``, true for criteria that are present."""
     missing = np.isnan(scores)
     partly = np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1))
     if len(partly) or missing.all():
         raise BadParameter(
-            f"A criterion must be there for all contestants or for none, and one for all; criteria {partly.tolist()} "
-            f"are there for some of {scores.shape[1]}; compare only contestants that have them."
+            f"A criterion must be present for all methods or for none, and at least one for all; criteria "
+            f"{partly.tolist()} are present for some of {scores.shape[1]}; compare only methods that have them."
         )
     return np.logical_not(missing.any(axis=1))
 
 
 def average_ranks(values: Sequence[float], *, higher_is_better: bool) -> list[float | None]:
-    """Ranks from 1 for the best, equal values (to 1e-12) sharing theirs; None for NaN."""
+    """Ranks from 1 for the best; values equal to 1e-12 share their mean rank; None for NaN."""
     numbers = np.asarray(values, dtype=np.float64)
-    there = ~np.isnan(numbers)
-    signed = np.round((-numbers if higher_is_better else numbers)[there], 12)
+    is_present = ~np.isnan(numbers)
+    signed = np.round((-numbers if higher_is_better else numbers)[is_present], 12)
     ranks = iter(scipy_stats.rankdata(signed, method="average"))
-    return [float(next(ranks)) if present else None for present in there]
+    return [float(next(ranks)) if has_value else None for has_value in is_present]

@@ -1,4 +1,4 @@
-"""Units of an image — cells, superpixels, face parts — and what the model says without some of them."""
+"""Units of an image (cells, superpixels, face parts) and the model's logits without some of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,17 +17,18 @@ from mavis.core.perturbation.superpixels import MAX_SUPERPIXELS, superpixels
 from mavis.core.types import PART_CODES
 
 Unit = Literal["cell", "segment", "part"]
-"""``cell`` of a square grid, ``segment``: superpixel of the image, ``part``: a face part that the image shows."""
+"""``cell``: of a square grid; ``segment``: superpixel of the image; ``part``: face part that the image shows."""
 
 
 @dataclass(frozen=True)
 class FeatureMask:
-    """The units of a batch; images may have different numbers of them, and none sees how many another has.
+    """The units of a batch; the number of units may differ between images.
 
     Attributes:
         ids: ``(B,H,W)`` int64, the unit of each pixel, numbered from 0 in each image.
-        n_units: ``(B,)`` int64, how many units each image has.
-        max_units: no image of any batch has more; what is drawn is drawn for so many.
+        n_units: ``(B,)`` int64, number of units of each image.
+        max_units: upper limit for every image of any batch. Random sets are drawn for this number of units, so that
+            the draws of an image do not depend on the others in its batch.
     """
 
     ids: Tensor
@@ -36,11 +37,11 @@ class FeatureMask:
 
     @cached_property
     def is_present(self) -> Tensor:
-        """``(B,n)`` bool, which of n units each image has; n is the most that any image of this batch has."""
+        """``(B,n)`` bool, true for the units that each image has; n is the maximum over this batch."""
         return torch.arange(int(self.n_units.max()), device=self.n_units.device) < self.n_units[:, None]
 
     def to_pixels(self, values: Tensor) -> Tensor:
-        """Each unit's value ``(B,n)``, shared out evenly among its pixels: ``(B,1,H,W)`` float32."""
+        """Divides each unit's value ``(B,n)`` evenly among its pixels: ``(B,1,H,W)`` float32."""
         flat = self.ids.flatten(1)
         pixels = torch.zeros_like(upcast(values)).scatter_add(1, flat, torch.ones_like(upcast(flat)))
         share = upcast(values) / pixels.clamp_min(1)
@@ -48,13 +49,14 @@ class FeatureMask:
 
 
 def check_unit(explainer: str, unit: str, cells: int) -> None:
-    """Raises BadParameter for a unit that there is not, or a number of cells per side that it cannot have."""
-    most = int((MAX_SUPERPIXELS // 2) ** 0.5)
+    """Raises BadParameter for an unknown unit, or a number of cells per side that it cannot have."""
+    max_cells = int((MAX_SUPERPIXELS // 2) ** 0.5)
     if unit not in get_args(Unit):
         raise BadParameter(f"{explainer}: unit must be one of {', '.join(get_args(Unit))}, got {unit!r}.")
-    if not isinstance(cells, int) or cells < 1 or (unit == "segment" and cells > most):
+    if not isinstance(cells, int) or cells < 1 or (unit == "segment" and cells > max_cells):
         raise BadParameter(
-            f"{explainer}: cells must be a whole number, at least 1 and for segments at most {most}, got {cells!r}."
+            f"{explainer}: cells must be a whole number, at least 1 and for segments at most {max_cells}, "
+            f"got {cells!r}."
         )
 
 
@@ -63,11 +65,11 @@ def build_feature_mask(model_pass: Pass, unit: Unit, cells: int) -> FeatureMask:
 
     Args:
         model_pass: the pass.
-        unit: which kind.
-        cells: cells per side; there are about cells² superpixels; without meaning for parts.
+        unit: kind of unit.
+        cells: cells per side; there are about cells² superpixels; ignored for parts.
 
     Raises:
-        DataError: parts are asked for, and the data have none.
+        DataError: the unit is ``part`` and the data have no parts.
     """
     if unit == "part":
         return _part_mask(model_pass)
@@ -86,10 +88,10 @@ def _part_mask(model_pass: Pass) -> FeatureMask:
     if model_pass.batch.parts is None:
         raise DataError("unit=part needs data whose face parts are known; use unit=segment or unit=cell for these.")
     codes = model_pass.batch.parts.long()
-    shown = torch.zeros((len(codes), len(PART_CODES)), dtype=torch.int64, device=codes.device)
-    shown = shown.scatter(1, codes.flatten(1), 1)
-    labels = (shown.cumsum(1) - 1).gather(1, codes.flatten(1)).view_as(codes)
-    return FeatureMask(labels, shown.sum(1), len(PART_CODES))
+    is_shown = torch.zeros((len(codes), len(PART_CODES)), dtype=torch.int64, device=codes.device)
+    is_shown = is_shown.scatter(1, codes.flatten(1), 1)
+    labels = (is_shown.cumsum(1) - 1).gather(1, codes.flatten(1)).view_as(codes)
+    return FeatureMask(labels, is_shown.sum(1), len(PART_CODES))
 
 
 def logits_without_units(
@@ -100,24 +102,24 @@ def logits_without_units(
     Args:
         model_pass: the pass.
         targets: ``(B,)``.
-        feature_mask: of the batch's images.
-        imputer: what removed pixels show.
+        feature_mask: units of the batch's images.
+        imputer: fills removed pixels.
         removed: ``(B,M,n)`` bool, M sets for each image.
-        selected: ``(B,M)`` bool, which of them to ask; the model sees no other.
+        selected: ``(B,M)`` bool, the sets for which the model is called.
 
     Returns:
-        ``(B,M)`` float64, 0 where not asked.
+        ``(B,M)`` float64, 0 where not selected.
     """
     rows, sets = selected.nonzero()[:, 0], removed[selected]
     labels = feature_mask.ids.flatten(1)
 
-    def pixels(part: Tensor) -> Tensor:
-        found = sets.index_select(0, part).gather(1, labels.index_select(0, rows.index_select(0, part)))
-        return found.view(-1, *feature_mask.ids.shape[1:])
+    def pixel_masks(indices: Tensor) -> Tensor:
+        units = labels.index_select(0, rows.index_select(0, indices))
+        return sets.index_select(0, indices).gather(1, units).view(-1, *feature_mask.ids.shape[1:])
 
-    found = upcast(torch.zeros(selected.shape, device=targets.device))
-    found[selected] = upcast(logits_without_pixels(model_pass, targets, imputer, rows, pixels))
-    return found
+    logits = upcast(torch.zeros(selected.shape, device=targets.device))
+    logits[selected] = upcast(logits_without_pixels(model_pass, targets, imputer, rows, pixel_masks))
+    return logits
 
 
 def logits_without_pixels(
@@ -128,15 +130,17 @@ def logits_without_pixels(
     Args:
         model_pass: the pass.
         targets: ``(B,)``.
-        imputer: what removed pixels show.
+        imputer: fills removed pixels.
         rows: ``(T,)`` int64, rising.
-        removed_pixels: ``(t (N,) int64) -> (N,H,W)`` bool, what is removed in each of N of the T questions.
+        removed_pixels: ``(t (N,) int64) -> (N,H,W)`` bool, the pixels removed in each of N of the T masked images.
     """
     fill = imputer(model_pass)
-    found = [torch.zeros(0, device=targets.device)]
-    for part in torch.arange(len(rows), device=rows.device).split(model_pass.chunk) if len(rows) else ():
-        here, removed = rows.index_select(0, part), removed_pixels(part)
-        one = bool(here[0] == here[-1])  # then the image need not be copied for each question
-        left = fill(here[:1], removed[None])[0] if one else fill(here, removed[:, None])[:, 0]
-        found.append(model_pass.predict(left).gather(1, targets[here][:, None])[:, 0])
-    return torch.cat(found)
+    logits = [torch.zeros(0, device=targets.device)]
+    for questions in torch.arange(len(rows), device=rows.device).split(model_pass.chunk) if len(rows) else ():
+        image_rows, removed = rows.index_select(0, questions), removed_pixels(questions)
+        is_single_image = bool(image_rows[0] == image_rows[-1])  # then the image need not be copied for each question
+        imputed = (
+            fill(image_rows[:1], removed[None])[0] if is_single_image else fill(image_rows, removed[:, None])[:, 0]
+        )
+        logits.append(model_pass.predict(imputed).gather(1, targets[image_rows][:, None])[:, 0])
+    return torch.cat(logits)

@@ -1,4 +1,4 @@
-"""Filters."""
+"""Image filters: Gaussian blur and uniform noise."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,7 @@
-"""Changing images: imputers, noise, blur. Shared by explainers and metrics."""
+"""Imputers: fill removed pixels with the mean colour, a blur, noise, linear imputation or another rendering.
+
+Explainers and metrics share them: an imputer prepares a batch once, then fills any number of masks.
+"""
 
 import json
 from collections.abc import Callable
@@ -15,33 +18,34 @@ from mavis.core.types import PART_CODES
 
 FillFunction = Callable[[Tensor, Tensor], Tensor]
 """``(rows (O,) int64, removed (O,S,H,W) bool) -> (O,S,3,H,W)``: image ``rows[o]`` of the batch without each set of
-pixels ``removed[o,s]``. All channels of a pixel go together."""
+pixels ``removed[o,s]``. All channels of a pixel are removed together."""
 
 
 Imputer = Callable[[Pass], FillFunction]
-"""Prepares a batch once, then removes pixels from it any number of times."""
+"""Prepares a batch once and returns a function that fills removed pixels any number of times."""
 
 
 def get_imputer(spec: str) -> Imputer:
-    """The imputer that a metric names: ``mean``, ``blur:sigma=0.1``, ``noise:draw=2,…``.
+    """Creates an imputer from its text: ``mean``, ``blur:sigma=0.1``, ``noise:draw=2,…``.
 
     Raises:
-        UnknownName, BadParameter: no such imputer, or it does not take these parameters.
+        UnknownName: no imputer has this name.
+        BadParameter: the imputer does not take these parameters.
     """
-    name, _, given = spec.partition(":")
+    name, _, arguments = spec.partition(":")
     params = {}
-    for pair in filter(None, given.split(",")):
+    for pair in filter(None, arguments.split(",")):
         key, _, value = pair.partition("=")
         try:
             params[key.strip()] = json.loads(value)
         except ValueError:
             raise BadParameter(f"The imputer '{spec}': expected name:key=number, got '{pair}'.") from None
-    made: Imputer = imputers[name].create(params)
-    return made
+    instance: Imputer = imputers[name].create(params)
+    return instance
 
 
 def fill_with(images: Tensor, fill: Tensor) -> FillFunction:
-    """A filler that shows ``fill``, ``(B,3,H,W)`` or ``(1,3,1,1)``, where pixels are removed."""
+    """Fill function that shows ``fill``, ``(B,3,H,W)`` or ``(1,3,1,1)``, where pixels are removed."""
 
     def remove(rows: Tensor, removed: Tensor) -> Tensor:
         shown = fill.index_select(0, rows) if len(fill) > 1 else fill
@@ -87,13 +91,13 @@ def noise_imputer(draw: int = 0) -> Imputer:
 
 @imputer("linear", about="the mean of the neighbours, solved exactly, plus noise")
 def noisy_linear_imputer(noise: float = 0.01) -> Imputer:
-    """Every removed pixel is the weighted mean of its neighbours, plus normal noise.
+    """Noisy linear imputation: every removed pixel is the weighted mean of its neighbours, plus normal noise.
 
     Args:
         noise: standard deviation of the noise, at least 0.
 
     Source: Rong et al. 2022 (ROAD), section 4, arXiv 2202.00449.
-    Differs: the neighbours of a pixel at the border share its whole weight; without any known pixel the data set's
+    Differs: the weights of a border pixel's neighbours are scaled to sum to 1; where no pixel is left, the data set's
     mean colour is shown.
     """
     if noise < 0:
@@ -101,11 +105,12 @@ def noisy_linear_imputer(noise: float = 0.01) -> Imputer:
 
     def prepare(model_pass: Pass) -> FillFunction:
         images, shape = model_pass.images, model_pass.images.shape[1:]
+        # Drawn for every pixel, removed or not: a pixel's noise then does not depend on the mask.
         grain = model_pass.draw("linear", lambda g: torch.randn(shape, generator=g)) * noise
 
         def remove(rows: Tensor, removed: Tensor) -> Tensor:
-            found = impute_linearly(images[rows], removed, model_pass.mean)
-            return torch.where(removed[:, :, None], found + grain[rows][:, None], found)
+            imputed = impute_linearly(images[rows], removed, model_pass.mean)
+            return torch.where(removed[:, :, None], imputed + grain[rows][:, None], imputed)
 
         return remove
 
@@ -114,7 +119,7 @@ def noisy_linear_imputer(noise: float = 0.01) -> Imputer:
 
 @imputer("render", about="another face at the same place", rerender=True)
 def render_imputer(draw: int = 0) -> Imputer:
-    """The image with every face part drawn anew: each pixel shows what another value of its own part shows there.
+    """The image with every face part re-rendered: each pixel shows another value of its own part at the same place.
 
     Args:
         draw: number of the draw.

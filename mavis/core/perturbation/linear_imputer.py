@@ -3,7 +3,8 @@
 Rong, Leemann, Borisov, Kasneci, Kasneci, ICML 2022 (arXiv 2202.00449): noisy linear imputation.
 
 Each mask is one linear system, solved exactly. In reading order a pixel's neighbours come within about one image row,
-so the matrix is a narrow band, and LAPACK's banded Cholesky solves it for all channels at once.
+so the matrix is a narrow band, and LAPACK's banded Cholesky solves it for all channels at once. An iterative solver
+would stop at a tolerance, and the filled values would depend on it.
 """
 
 from functools import cache
@@ -24,31 +25,32 @@ SIDE_WEIGHT, CORNER_WEIGHT = 2, 1
 """Weights of the neighbours in twelfths: 1/6 and 1/12."""
 
 _thread_pools = ThreadpoolController()
-"""Held to one BLAS thread: more gain nothing here, and on a busy machine they wait for each other, 13x slower."""
+"""Limits BLAS to one thread: several gain nothing on systems this small, and on a busy machine they wait for each
+other and are 13 times slower."""
 
 
 def impute_linearly(images: Tensor, removed: Tensor, mean: Tensor) -> Tensor:
-    """The images with their removed pixels imputed from those that are left, which stay bit for bit as they are.
+    """Imputes the removed pixels of images from the remaining ones, which are unchanged bit for bit.
 
     Every mask is solved by itself, in double on the CPU: its result depends on nothing else in the batch.
 
-    Differs: where no pixel is left, the paper's system (and Quantus's) is singular; here the mean colour stands.
+    Differs: where no pixel is left, the paper's system (and Quantus's) is singular; here the mean colour is shown.
 
     Args:
         images: ``(O,3,H,W)`` float32 in [0,1].
         removed: ``(O,S,H,W)`` bool, S masks for each image; any pixels.
-        mean: ``(3,)``, the colour that stands where a mask leaves no pixel.
+        mean: ``(3,)``, the colour that is shown where a mask leaves no pixel.
 
     Returns:
         ``(O,S,3,H,W)`` float32, on the device of the images.
 
     Raises:
-        BadParameter: masks that are not bool or do not fit the images.
+        BadParameter: the masks are not bool or do not fit the images.
     """
     count, _, H, W = images.shape
     if removed.dtype != torch.bool or (len(removed), *removed.shape[2:]) != (count, H, W):
-        wanted = f"bool (O,S,H,W) = ({count},S,{H},{W})"
-        raise BadParameter(f"Masks must be {wanted}, got {removed.dtype} {tuple(removed.shape)}.")
+        expected = f"bool (O,S,H,W) = ({count},S,{H},{W})"
+        raise BadParameter(f"Masks must be {expected}, got {removed.dtype} {tuple(removed.shape)}.")
     results = images.cpu()[:, None].repeat(1, removed.shape[1], 1, 1, 1)
     colour = mean.cpu()[:, None, None]
     with _thread_pools.limit(limits=1, user_api="blas"):
@@ -65,10 +67,12 @@ def _impute_mask(result: NDArray[np.float32], image: Floats, mask: Bools) -> Non
     """Writes the removed pixels ``mask (H,W)`` of one image ``(3,H,W)`` into the result."""
     if mask.sum(0).max() < mask.sum(1).max():  # reading by columns makes the band narrower
         result, image, mask = result.swapaxes(1, 2), image.swapaxes(1, 2), mask.T
-    known = np.where(mask, 0, image)
-    pulls = _binomial_filter(known).reshape(len(image), -1).take(np.flatnonzero(mask), 1)
+    # Equation of a removed pixel: degree × value − weighted removed neighbours = weighted remaining neighbours. With
+    # removed pixels at 0, the filter's sum at such a pixel is exactly the right side.
+    zero_filled = np.where(mask, 0, image)
+    right_side = _binomial_filter(zero_filled).reshape(len(image), -1).take(np.flatnonzero(mask), 1)
     solved = solveh_banded(
-        _banded_matrix(mask).T, pulls.T, lower=True, overwrite_ab=True, overwrite_b=True, check_finite=False
+        _banded_matrix(mask).T, right_side.T, lower=True, overwrite_ab=True, overwrite_b=True, check_finite=False
     )
     result[:, mask] = solved.T
 
@@ -76,19 +80,22 @@ def _impute_mask(result: NDArray[np.float32], image: Floats, mask: Bools) -> Non
 def _banded_matrix(mask: Bools) -> Floats:
     """The system, ``(n, width)``: row i holds the coefficients of the unknowns i, i+1, i+2, … in equation i.
 
-    Each equation is multiplied by the sum of its pixel's weights: that makes the matrix symmetric, a graph's Laplacian.
+    Each equation is multiplied by the sum of its pixel's weights, which makes the matrix symmetric (a graph Laplacian)
+    and positive definite, as banded Cholesky needs. A border of one pixel keeps neighbours of one row from the next.
     """
     stride = mask.shape[1] + 2
-    at = np.flatnonzero(np.pad(mask, 1))
-    unknown = np.arange(len(at))
-    number = np.zeros((mask.shape[0] + 2) * stride, np.intp)
-    number[at] = unknown
-    later = np.array([1, stride - 1, stride, stride + 1])[:, None]
-    gap = np.maximum(number.take(at + later) - unknown, 0)
-    width = int(gap.max()) + 1
-    band = np.zeros(len(at) * width)
-    band[unknown * width + gap] = -np.array([SIDE_WEIGHT, CORNER_WEIGHT, SIDE_WEIGHT, CORNER_WEIGHT], float)[:, None]
-    band[::width] = _degrees(*mask.shape)[mask]  # over what known neighbours, whose gap is 0, have left there
+    padded_index = np.flatnonzero(np.pad(mask, 1))
+    unknown = np.arange(len(padded_index))
+    unknown_at = np.zeros((mask.shape[0] + 2) * stride, np.intp)
+    unknown_at[padded_index] = unknown
+    offsets = np.array([1, stride - 1, stride, stride + 1])[:, None]
+    distance = np.maximum(unknown_at.take(padded_index + offsets) - unknown, 0)
+    width = int(distance.max()) + 1
+    band = np.zeros(len(padded_index) * width)
+    band[unknown * width + distance] = -np.array([SIDE_WEIGHT, CORNER_WEIGHT, SIDE_WEIGHT, CORNER_WEIGHT], float)[
+        :, None
+    ]
+    band[::width] = _degrees(*mask.shape)[mask]  # overwrites the entries of remaining neighbours, at distance 0
     return band.reshape(-1, width)
 
 
@@ -100,8 +107,8 @@ def _degrees(H: int, W: int) -> Floats:
 
 def _binomial_filter(values: Floats) -> Floats:
     """Sums weighted 1 2 1 / 2 4 2 / 1 2 1, zero outside: the neighbours' sum where the pixel itself is zero."""
-    *rest, H, W = values.shape
-    padded = np.zeros((*rest, H + 2, W + 2))
+    *leading, H, W = values.shape
+    padded = np.zeros((*leading, H + 2, W + 2))
     padded[..., 1:-1, 1:-1] = values
     rows = padded[..., 1:, :] + padded[..., :-1, :]
     rows = rows[..., 1:, :] + rows[..., :-1, :]

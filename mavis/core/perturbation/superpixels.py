@@ -1,4 +1,4 @@
-"""Superpixels: pieces of an image that follow its edges."""
+"""Superpixels: segments of an image that follow its edges (SLIC)."""
 
 import numpy as np
 import torch
@@ -14,19 +14,19 @@ def superpixels(images: Tensor, n_segments: int = 64, compactness: float = 10.0)
 
     Args:
         images: ``(B,3,H,W)`` in [0,1].
-        n_segments: about how many per image, at most half of `MAX_SUPERPIXELS`.
-        compactness: how much nearness counts against likeness of colour.
+        n_segments: approximate number per image, at most half of `MAX_SUPERPIXELS`.
+        compactness: weight of distance in space against distance in colour.
 
     Returns:
         ``(B,H,W)`` int64 on the images' device, numbered from 0 in each image.
 
     Source: Achanta et al. 2012 (SLIC), as in scikit-image.
     """
-    found = [
+    labels = [
         _segment_image(image, n_segments, compactness)
         for image in images.detach().permute(0, 2, 3, 1).cpu().double().numpy()
     ]
-    return torch.from_numpy(np.stack(found)).to(images.device)
+    return torch.from_numpy(np.stack(labels)).to(images.device)
 
 
 def _segment_image(image: np.ndarray, n_segments: int, compactness: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Under what a variant metric explains again: the same, noisy or flipped inputs, other weights, classes or draws."""
+"""Variants: perturbed inputs, models, classes and random draws for which a variant metric computes maps again."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,12 +14,12 @@ from mavis.core.perturbation.weight_randomisation import Order, randomise_weight
 from mavis.core.types import Batch, Model
 
 DEFAULT_IMAGE_SIZE = 64
-"""Side of the random images, in pixels, on which a model is measured that takes any size."""
+"""Side in pixels of the random images that a model gets whose image size is not fixed."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Another input, model or class under which a variant metric explains again; this one changes nothing."""
+    """Another input, model or class for which a variant metric computes maps again; the base class changes nothing."""
 
     @cached_property
     def key(self) -> str:
@@ -28,12 +28,12 @@ class Variant:
 
     @property
     def model_key(self) -> str:
-        """Variants with equal ones share their model."""
+        """Key of the variant's model; variants with equal model keys share it."""
         return self.key
 
     @property
     def pass_name(self) -> str:
-        """What its pass is called, on which draws that are fresh for every variant depend."""
+        """Name of its pass; draws that differ between variants depend on it."""
         return self.key
 
     def batches(self, model_pass: Pass) -> Iterator[Batch]:
@@ -53,21 +53,21 @@ class Variant:
         return mean
 
     def seed(self, seed: int) -> int:
-        """The seed of what explainers draw; with the run's own they draw as for the original maps."""
+        """The seed of the explainers' draws; with the run's seed they draw as for the original maps."""
         return seed
 
 
 @dataclass(frozen=True)
 class Repeated(Variant):
-    """Nothing changed, and everything computed once more: a pass of its own with the name of the first."""
+    """The original input and model, computed once more: a pass of its own with the name of the original."""
 
     @property
     def pass_name(self) -> str:
-        """That of the original."""
+        """Name of the original pass."""
         return ""
 
     def batches(self, model_pass: Pass) -> Iterator[Batch]:
-        """The same images, in a batch that nothing is known of yet."""
+        """The same images in another batch object, for which nothing is cached yet."""
         yield replace(model_pass.batch)
 
 
@@ -86,7 +86,7 @@ class Noise(Variant):
 
 @dataclass(frozen=True)
 class Flip(Variant):
-    """The mirror image, with its truth mirrored."""
+    """The mirrored image, with its parts and regions mirrored."""
 
     def batches(self, model_pass: Pass) -> Iterator[Batch]:
         """The mirrored batch."""
@@ -95,12 +95,12 @@ class Flip(Variant):
 
 @dataclass(frozen=True)
 class Replicate(Variant):
-    """The same again with other random draws; a deterministic explainer gives the same map."""
+    """The same input with other random draws; a deterministic explainer gives the same map."""
 
     number: int
 
     def seed(self, seed: int) -> int:
-        """A seed of its own."""
+        """A seed derived from the run's seed and this variant's key."""
         return seeding.derive_seed(seed, self.key)
 
 
@@ -111,25 +111,28 @@ class OtherClass(Variant):
     number: int
 
     def targets(self, model_pass: Pass, targets: Tensor) -> Tensor:
-        """The other class: any of the K−1 others, equally likely; the same one where there is no other."""
-        others = len(model_pass.model.classes) - 1
-        if not others:
+        """The drawn class: any of the other K−1, equally likely; the same one if K = 1."""
+        n_others = len(model_pass.model.classes) - 1
+        if not n_others:
             return targets
-        step = model_pass.draw(f"class {self.number}", lambda g: torch.randint(others, (), generator=g))
-        return (targets + 1 + step) % (others + 1)
+        step = model_pass.draw(f"class {self.number}", lambda g: torch.randint(n_others, (), generator=g))
+        return (targets + 1 + step) % (n_others + 1)
 
 
 @dataclass(frozen=True)
 class Shifted(Variant):
-    """A constant added to every image, and a model that takes it away again: the answers are the same."""
+    """A constant added to every image, and a model that subtracts it first: the outputs are the same.
+
+    Source: Kindermans et al. 2017, arXiv 1711.00867.
+    """
 
     shift: float
 
     def batches(self, model_pass: Pass) -> Iterator[Batch]:
         """The shifted images; they may leave [0,1]."""
-        again = model_pass.batch.rerender
-        shifted = None if again is None else lambda part, number: again(part, number) + self.shift
-        yield replace(model_pass.batch, images=model_pass.images + self.shift, rerender=shifted)
+        rerender = model_pass.batch.rerender
+        shifted_rerender = None if rerender is None else lambda part, number: rerender(part, number) + self.shift
+        yield replace(model_pass.batch, images=model_pass.images + self.shift, rerender=shifted_rerender)
 
     def model(self, model: Model, seed: int) -> Model:  # noqa: ARG002 (what every variant takes)
         """The model behind a subtraction."""
@@ -143,7 +146,7 @@ class Shifted(Variant):
 
 
 class Subtract(nn.Module):
-    """Takes a constant from its input."""
+    """Subtracts a constant from its input."""
 
     def __init__(self, shift: float) -> None:
         super().__init__()
@@ -156,11 +159,12 @@ class Subtract(nn.Module):
 
 @dataclass(frozen=True)
 class Randomised(Variant):
-    """The model with parameters drawn anew; draw number `number`.
+    """The model with randomised parameters; draw number `number`.
 
     Attributes:
+        number: number of the draw.
         order: ``full`` all layers; ``top_down`` the last `layers`, ``bottom_up`` the first.
-        layers: how many; without meaning where all are.
+        layers: number of randomised layers; ignored with ``full``.
     """
 
     number: int
@@ -169,11 +173,11 @@ class Randomised(Variant):
 
     @cached_property
     def key(self) -> str:
-        """With all layers, the number alone says which."""
+        """Key of the variant; with all layers it depends on the number alone."""
         return f"Randomised(number={self.number})" if self.order == "full" else repr(self)
 
     def model(self, model: Model, seed: int) -> Model:
-        """A randomised copy; the given model is unchanged."""
+        """A randomised copy; the model itself is unchanged."""
         stream = seeding.derive_seed(seed, f"weights {self.number}")
         net = randomise_weights(
             model.net, stream, model.size or DEFAULT_IMAGE_SIZE, order=self.order, n_layers=self.layers
@@ -182,24 +186,24 @@ class Randomised(Variant):
 
 
 def cascade(model: Model, number: int, order: Order) -> list[Randomised]:
-    """The model with one, two … and at last all layers drawn anew, from one end on; never the model as it is.
+    """Cascading randomisation: variants with one, two … and finally all layers randomised, from one end.
 
     Args:
-        model: whose layers count.
-        number: of the draw.
+        model: its layers are counted; without the capability ``weights`` only the last variant is returned.
+        number: number of the draw.
         order: ``top_down`` or ``bottom_up``.
     """
-    count = len(weight_layers(model.net, model.size or DEFAULT_IMAGE_SIZE)) if "weights" in model.capabilities else 1
-    return [*(Randomised(number, order, some) for some in range(1, count)), Randomised(number)]
+    n_layers = len(weight_layers(model.net, model.size or DEFAULT_IMAGE_SIZE)) if "weights" in model.capabilities else 1
+    return [*(Randomised(number, order, layers) for layers in range(1, n_layers)), Randomised(number)]
 
 
 @dataclass(frozen=True)
 class Smoothed(Variant):
-    """Another variant, its maps averaged over noisy copies of its images; all variants use the same noise.
+    """Another variant with maps averaged over noisy copies of its images; all variants use the same noise.
 
     Attributes:
-        of: the other variant.
-        samples: noisy copies.
+        of: the variant that is smoothed.
+        samples: number of noisy copies.
         noise: standard deviation of the normal noise, as a share of each image's range of values.
     """
 
@@ -209,7 +213,7 @@ class Smoothed(Variant):
 
     @property
     def model_key(self) -> str:
-        """That of the variant that is smoothed."""
+        """Model key of the variant that is smoothed."""
         return self.of.model_key
 
     def batches(self, model_pass: Pass) -> Iterator[Batch]:

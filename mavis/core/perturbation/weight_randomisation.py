@@ -1,4 +1,4 @@
-"""Models whose parameters carry no trained information: all layers at once, or from one end on."""
+"""Model parameter randomisation (MPRT): all layers at once, or cascading from the output or the input."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,18 +16,18 @@ from mavis.core import seeding
 from mavis.core.errors import BadParameter
 
 Order = Literal["full", "top_down", "bottom_up"]
-"""All layers; from the last one on, towards the input; from the first one on, towards the output."""
+"""``full``: all layers; ``top_down``: from the last layer towards the input; ``bottom_up``: from the first one."""
 
 _WEIGHT_LAYER_TYPES = (_ConvNd, nn.Linear, nn.Bilinear, nn.MultiheadAttention)
 
 
 @dataclass(frozen=True)
 class WeightLayer:
-    """A step of randomisation: a weight layer with what is used between it and the next one.
+    """A step of randomisation: a weight layer with all parameters used between it and the next one.
 
     Attributes:
-        name: of the module that holds the weights; empty where that is the net itself.
-        parameters: their names, as in ``net.named_parameters()``.
+        name: name of the module that holds the weights; empty if that is the net itself.
+        parameters: names of the parameters, as in ``net.named_parameters()``.
         norms: names of the batch normalisations whose running statistics belong to the step.
     """
 
@@ -37,27 +37,27 @@ class WeightLayer:
 
 
 _WEIGHT_LAYER_CACHE: WeakKeyDictionary[nn.Module, dict[int, list[WeightLayer]]] = WeakKeyDictionary()
-"""What `weight_layers` has found, per net and size, for as long as the net is there: a cascade asks once per step."""
+"""Results of `weight_layers` per net and size, for as long as the net exists: a cascade needs them at every step."""
 
 
 def randomise_weights(net: nn.Module, seed: int, size: int, *, order: Order = "full", n_layers: int = 0) -> nn.Module:
-    """A copy some or all of whose parameters carry no trained information.
+    """Returns a copy with some or all parameters randomised.
 
     Tensors of two or more dimensions are drawn from a normal distribution with mean 0 and the trained tensor's
-    standard deviation (the root of its mean square where all its values are equal), and so are single values; vectors
-    (biases, and the scales and shifts of normalisation layers) are put in another order, each tensor with its own
-    stream, the same in every order. A tensor of zeros stays so. The running statistics of the batch normalisations
-    among them are measured anew on random images: kept or permuted, they would blow up the signal of the new weights.
+    standard deviation (the root of its mean square if all its values are equal), and so are single values; vectors
+    (biases, and the scales and shifts of normalisation layers) are permuted. Each tensor has its own random stream, the
+    same in every order. A tensor of zeros stays zero. The running statistics of the batch normalisations among them are
+    recomputed on random images: the trained ones, kept or permuted, would blow up the signal of the new weights.
 
     Args:
         net: images ``(B,3,size,size)`` in [0,1] -> logits; unchanged.
-        seed: of the draws.
+        seed: seed of the draws.
         size: side of the random images, in pixels.
-        order: ``full`` for everything; ``top_down`` for the last ``n_layers`` steps, ``bottom_up`` for the first.
-        n_layers: how many of the net's steps, from 1 to their number; without meaning where all are.
+        order: ``full`` for all parameters; ``top_down`` for the last ``n_layers`` steps, ``bottom_up`` for the first.
+        n_layers: number of randomised steps, from 1 to the net's number of steps; ignored with ``full``.
 
     Raises:
-        BadParameter: the net has not that many layers; with none, the trained net would be compared with itself.
+        BadParameter: ``n_layers`` is 0, which would compare the trained net with itself, or above the number of steps.
 
     Source: Adebayo et al. 2018, section 3 (cascading randomisation; ``full`` is its last step).
     Differs: Quantus calls ``reset_parameters``, which sets normalisation layers to the identity and re-seeds every
@@ -76,12 +76,12 @@ def randomise_weights(net: nn.Module, seed: int, size: int, *, order: Order = "f
 def weight_layers(net: nn.Module, size: int) -> list[WeightLayer]:
     """The steps in which a net is randomised, from input to output; every parameter belongs to exactly one.
 
-    A step is a convolution, a linear, attention or other layer with a weight matrix, and what is used between it and
-    the next one: normalisation, class tokens, position embeddings, scales. What is used before the first weight layer
-    belongs to the first step.
+    A step is a convolution, a linear, attention or other layer with a weight matrix, with the parameters used between
+    it and the next one: normalisation, class tokens, position embeddings, scales. Parameters used before the first
+    weight layer belong to the first step.
 
-    The order is that in which one forward on a random image first uses the parameters. A shared one belongs to its
-    first use. One that is not used (an auxiliary head) joins the parameter registered before it; where no use is seen
+    The order is that in which one forward on a random image first uses the parameters. A shared parameter belongs to
+    its first use. An unused one (an auxiliary head) joins the parameter registered before it; if no use can be seen
     (a scripted net), the order is that of registration.
 
     Args:
@@ -102,7 +102,7 @@ def _find_layers(net: nn.Module, size: int) -> list[WeightLayer]:
 
 
 def _select_layers(net: nn.Module, size: int, order: Order, n_layers: int) -> list[WeightLayer]:
-    """The steps to randomise; all parameters and norms as one where the order has no meaning."""
+    """The steps to randomise; with ``full`` one step of all parameters and norms."""
     if order == "full":
         return [WeightLayer("", tuple(dict(net.named_parameters())), tuple(_batch_norms(net)))]
     steps = weight_layers(net, size)
@@ -120,7 +120,7 @@ def _redraw(tensor: Tensor, generator: torch.Generator) -> None:
 
 
 def _non_identity_permutation(n_values: int, generator: torch.Generator) -> Tensor:
-    """A permutation of 0…count−1 that is not the identity: of two values, chance would keep every other pair."""
+    """A permutation of 0…n−1 other than the identity, which a plain draw would give half of all vectors of two."""
     order = torch.randperm(n_values, generator=generator)
     return order.roll(1) if order.equal(torch.arange(n_values)) else order
 
@@ -136,15 +136,15 @@ def _recompute_running_statistics(net: nn.Module, norms: list[_BatchNorm], seed:
     stream = seeding.make_generator(seed, "statistics")
     smooth = nn.functional.interpolate(torch.rand((16, 3, 8, 8), generator=stream), size=size, mode="bilinear")
     images = torch.cat([smooth, torch.rand((16, 3, size, size), generator=stream)])
-    place = next(net.parameters())
+    parameter = next(net.parameters())
     with torch.no_grad():
-        net(images.to(place))
+        net(images.to(parameter))
     for norm in norms:
         norm.eval()
 
 
 class _UsageRecorder(TorchFunctionMode):
-    """Notes in which order torch calls first read the named tensors; those of one call stand together."""
+    """Records the order in which torch calls first read the named tensors, one list of names per call."""
 
     def __init__(self, names: Mapping[int, str]) -> None:
         super().__init__()
@@ -176,53 +176,53 @@ def _iter_tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _tensor_names(net: nn.Module) -> dict[int, str]:
-    """Parameters and buffers by identity, in order of registration; a shared one has its first name."""
+    """Names of parameters and buffers by identity, in order of registration; a shared one has its first name."""
     names: dict[int, str] = {}
     for prefix, module in net.named_modules():
-        own = (*module.named_parameters(prefix, recurse=False), *module.named_buffers(prefix, recurse=False))
-        for name, tensor in own:
+        tensors = (*module.named_parameters(prefix, recurse=False), *module.named_buffers(prefix, recurse=False))
+        for name, tensor in tensors:
             names.setdefault(id(tensor), name)
     return names
 
 
 def _usage_order(net: nn.Module, names: Mapping[int, str], size: int) -> list[list[str]]:
-    """Names by the calls that read them first; empty where no call is seen."""
-    place = next(net.parameters(), torch.zeros(()))
-    image = torch.rand((1, 3, size, size), generator=seeding.make_generator(0, "order of layers")).to(place)
+    """Names of tensors by the calls that read them first; empty if no call can be seen."""
+    parameter = next(net.parameters(), torch.zeros(()))
+    image = torch.rand((1, 3, size, size), generator=seeding.make_generator(0, "order of layers")).to(parameter)
     with torch.no_grad(), _UsageRecorder(names) as recorder:
         net(image)
     return [call for call in recorder.calls if call]
 
 
 def _group_into_layers(weights: Iterable[str], uses: Iterable[list[str]]) -> list[list[str]]:
-    """Names by step: a weight layer's first use begins one, except that the first step has what came before it."""
-    weighted = {_module_name(name) for name in weights}
-    begun: dict[str, list[str]] = {}
+    """Names of tensors by step: a weight layer's first use begins a step; earlier names belong to the first."""
+    weight_modules = {_module_name(name) for name in weights}
+    step_of_module: dict[str, list[str]] = {}
     steps: list[list[str]] = [[]]
     for names in uses:
-        fresh = ({_module_name(name) for name in names} & weighted) - begun.keys()
-        if fresh and begun:
+        new_modules = ({_module_name(name) for name in names} & weight_modules) - step_of_module.keys()
+        if new_modules and step_of_module:
             steps.append([])
-        begun |= dict.fromkeys(fresh, steps[-1])
+        step_of_module |= dict.fromkeys(new_modules, steps[-1])
         for name in names:
-            begun.get(_module_name(name), steps[-1]).append(name)
+            step_of_module.get(_module_name(name), steps[-1]).append(name)
     return steps
 
 
 def _module_name(name: str) -> str:
-    """The module that a tensor belongs to; that of a parametrised weight is the one that uses it."""
+    """Name of the module that a tensor belongs to; a parametrised weight belongs to the module that uses it."""
     owner, parametrised, _ = name.partition(".parametrizations.")
     return owner if parametrised else name.rpartition(".")[0]
 
 
 def _weight_names(net: nn.Module) -> set[str]:
-    """The parameters that make their module a weight layer."""
+    """Names of the parameters that make their module a weight layer."""
     modules = dict(net.named_modules())
     return {name for name, tensor in net.named_parameters() if _is_weight(modules[_module_name(name)], tensor)}
 
 
 def _is_weight(module: nn.Module, parameter: Tensor) -> bool:
-    """Whether a parameter is a matrix of its module, and not the scale of a norm or the table of a container."""
+    """True for a matrix that its module multiplies with; false for scales of norms and tables of containers."""
     if isinstance(module, _WEIGHT_LAYER_TYPES):
         return parameter.dim() >= 2
     container = len([*module.parameters()]) > len([*module.parameters(recurse=False)])
@@ -235,17 +235,17 @@ def _batch_norms(net: nn.Module) -> dict[str, _BatchNorm]:
 
 
 def _assign_unused(steps: list[list[str]], names: Iterable[str]) -> None:
-    """Adds every name that has no step to that of the name before it."""
-    place = {name: step for step in steps for name in step}
+    """Adds every name without a step to the step of the name before it."""
+    step_of = {name: step for step in steps for name in step}
     step = steps[0]
     for name in names:
-        step = place.get(name, step)
-        if name not in place:
+        step = step_of.get(name, step)
+        if name not in step_of:
             step.append(name)
 
 
 def _make_layer(net: nn.Module, weights: set[str], step: list[str]) -> WeightLayer:
-    known = dict(net.named_parameters())
-    parameters = tuple(name for name in step if name in known)
+    known_parameters = dict(net.named_parameters())
+    parameters = tuple(name for name in step if name in known_parameters)
     norms = tuple(name for name in _batch_norms(net) if f"{name}.running_mean" in step)
     return WeightLayer(next((_module_name(name) for name in step if name in weights), ""), parameters, norms)

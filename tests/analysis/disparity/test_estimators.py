@@ -48,32 +48,32 @@ def test_bins_hold_equal_counts() -> None:
 def test_covariates_are_standardised_columns() -> None:
     """A number, its square about the mean, two of three categories; a constant is nought."""
     table = pd.DataFrame({"c": [1.0, 2, 3, 6], "k": [5, 5, 5, 5], "p": ["x", "y", "z", "x"]})
-    found = estimators.covariate_matrix(table, numeric=["c", "k"], squared=["c"], categorical=["p"])
-    assert found.shape == (4, 5)
-    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-12)
-    np.testing.assert_allclose(found.std(axis=0), [1, 0, 1, 1, 1])
-    assert np.corrcoef(found[:, 2], (table["c"] - 3) ** 2)[0, 1] == pytest.approx(1)
-    assert np.corrcoef(found[:, 3], table["p"] == "y")[0, 1] == pytest.approx(1)
+    covariates = estimators.covariate_matrix(table, numeric=["c", "k"], squared=["c"], categorical=["p"])
+    assert covariates.shape == (4, 5)
+    np.testing.assert_allclose(covariates.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(covariates.std(axis=0), [1, 0, 1, 1, 1])
+    assert np.corrcoef(covariates[:, 2], (table["c"] - 3) ** 2)[0, 1] == pytest.approx(1)
+    assert np.corrcoef(covariates[:, 3], table["p"] == "y")[0, 1] == pytest.approx(1)
     assert estimators.covariate_matrix(table).shape == (4, 0)
 
 
 def test_missing_values_are_named() -> None:
     """A column with gaps is an error that says which and how many."""
     table = pd.DataFrame({"c": [1.0, np.nan], "d": [1.0, 2.0]})
-    for made in (
+    for call in (
         lambda: estimators.assign_strata(table, coarsened={"c": 2}),
         lambda: estimators.covariate_matrix(table, numeric=["c", "d"]),
     ):
         with pytest.raises(BadParameter, match=r"missing: \{'c': 1\}; drop these images"):
-            made()
+            call()
 
 
 def test_raw_gaps_by_hand() -> None:
     """Means 2, 6 and 5 lie −4, −3 and 1 apart, first minus second."""
-    found = estimators.raw_gaps(SCORES, GROUPS, ONES)
-    assert found.pairs == (("a", "b"), ("a", "c"), ("b", "c"))
-    assert found.gap.tolist() == [-4, -3, 1]
-    assert found.matched_share.tolist() == [1, 1, 1]
+    gaps = estimators.raw_gaps(SCORES, GROUPS, ONES)
+    assert gaps.pairs == (("a", "b"), ("a", "c"), ("b", "c"))
+    assert gaps.gap.tolist() == [-4, -3, 1]
+    assert gaps.matched_share.tolist() == [1, 1, 1]
     names, means = estimators.group_means(SCORES, GROUPS, ONES)
     assert (names, means.tolist()) == (("a", "b", "c"), [[2, 6, 5]])
 
@@ -100,18 +100,18 @@ def test_simpsons_paradox_is_resolved() -> None:
 def test_matched_gap_is_on_common_support() -> None:
     """Strata without one of the two groups do not count, and the share of images that remain is told."""
     stratum = np.array([0, 1, 0, 0, 1, 2])
-    found = estimators.stratum_matched_gaps(SCORES, GROUPS, stratum, ONES)
+    gaps = estimators.stratum_matched_gaps(SCORES, GROUPS, stratum, ONES)
     # a, b share stratum 0: 1 against 6; a, c stratum 1: 3 against 5; b and c none
-    np.testing.assert_array_equal(found.gap, [-5, -2, np.nan])
-    np.testing.assert_allclose(found.matched_share, [3 / 4, 2 / 4, 0])
-    assert np.isnan(found.draws[0, 2])
+    np.testing.assert_array_equal(gaps.gap, [-5, -2, np.nan])
+    np.testing.assert_allclose(gaps.matched_share, [3 / 4, 2 / 4, 0])
+    assert np.isnan(gaps.draws[0, 2])
 
 
 def test_strata_weigh_as_in_all_groups_together() -> None:
     """A stratum with two thirds of all images has two thirds of the weight, whichever of the two fills it."""
     scores = np.array([1.0, 0, 0, 0, 0, 5])
-    found = estimators.stratum_matched_gaps(scores, ["a", "a", "b", "b", "c", "c"], np.array([0, 1, 0, 1, 0, 0]), ONES)
-    assert found.gap[0] == pytest.approx(4 / 6 * 1 + 2 / 6 * 0)
+    gaps = estimators.stratum_matched_gaps(scores, ["a", "a", "b", "b", "c", "c"], np.array([0, 1, 0, 1, 0, 0]), ONES)
+    assert gaps.gap[0] == pytest.approx(4 / 6 * 1 + 2 / 6 * 0)
 
 
 def test_adjusted_gap_is_statsmodels_g_computation() -> None:
@@ -120,13 +120,13 @@ def test_adjusted_gap_is_statsmodels_g_computation() -> None:
     table = world.table(3)
     fit = smf.ols("score ~ group + confidence + I(confidence ** 2) + correct + C(predicted)", table).fit()
     everybody = {g: fit.predict(table.assign(group=g)).mean() for g in ("g0", "g1", "g2")}
-    found = estimators.covariate_adjusted_gaps(
+    gaps = estimators.covariate_adjusted_gaps(
         table["score"].to_numpy(),
         table["group"].tolist(),
         estimators.covariate_matrix(table, **COVARIATES),
         np.ones((1, len(table))),
     )
-    for (a, b), gap in zip(found.pairs, found.gap, strict=True):
+    for (a, b), gap in zip(gaps.pairs, gaps.gap, strict=True):
         assert gap == pytest.approx(everybody[a] - everybody[b], abs=1e-10)
 
 
@@ -134,9 +134,9 @@ def test_groups_that_covariates_tell_apart_have_no_adjusted_gap() -> None:
     """Where c alone is ever predicted as c, its gap at equal prediction is unknown; that of a and b stays."""
     table = pd.DataFrame({"predicted": ["x", "y", "x", "y", "z", "z"]})
     held = estimators.covariate_matrix(table, categorical=["predicted"])
-    found = estimators.covariate_adjusted_gaps(SCORES, GROUPS, held, ONES)
-    np.testing.assert_allclose(found.gap, [-4, np.nan, np.nan], atol=1e-9)
-    assert found.matched_share.tolist() == [1, 0, 0]
+    gaps = estimators.covariate_adjusted_gaps(SCORES, GROUPS, held, ONES)
+    np.testing.assert_allclose(gaps.gap, [-4, np.nan, np.nan], atol=1e-9)
+    assert gaps.matched_share.tolist() == [1, 0, 0]
 
 
 def test_a_draw_is_the_estimate_on_the_table_drawn() -> None:
@@ -146,20 +146,20 @@ def test_a_draw_is_the_estimate_on_the_table_drawn() -> None:
     weights = weights_of(table, 3)
     held = estimators.covariate_matrix(table, **COVARIATES)
 
-    def three(rows: np.ndarray, some: np.ndarray) -> list[estimators.PairGaps]:
+    def three(rows: np.ndarray, draw_weights: np.ndarray) -> list[estimators.PairGaps]:
         scores, groups = table["score"].to_numpy()[rows], table["group"].to_numpy()[rows].tolist()
         stratum = table["stratum"].to_numpy()[rows]
         return [
-            estimators.raw_gaps(scores, groups, some),
-            estimators.stratum_matched_gaps(scores, groups, stratum, some),
-            estimators.covariate_adjusted_gaps(scores, groups, held[rows], some),
+            estimators.raw_gaps(scores, groups, draw_weights),
+            estimators.stratum_matched_gaps(scores, groups, stratum, draw_weights),
+            estimators.covariate_adjusted_gaps(scores, groups, held[rows], draw_weights),
         ]
 
     drawn = three(np.arange(len(table)), weights)
-    for place, weight in enumerate(weights):
+    for index, weight in enumerate(weights):
         rows = np.repeat(np.arange(len(table)), weight.astype(int))
-        for one, again in zip(drawn, three(rows, np.ones((1, len(rows)))), strict=True):
-            np.testing.assert_allclose(one.draws[place], again.gap, atol=1e-9)
+        for gaps, expected in zip(drawn, three(rows, np.ones((1, len(rows)))), strict=True):
+            np.testing.assert_allclose(gaps.draws[index], expected.gap, atol=1e-9)
 
 
 def test_columns_are_estimated_as_if_alone() -> None:
@@ -172,14 +172,14 @@ def test_columns_are_estimated_as_if_alone() -> None:
         "stratum_matched": (estimators.assign_strata(table, **STRATA),),
         "covariate_adjusted": (estimators.covariate_matrix(table, **COVARIATES),),
     }
-    for name, given in third.items():
+    for name, arguments in third.items():
         estimate = getattr(estimators, f"{name}_gaps")
-        both = estimate(scores, groups, *given, weights)
-        for place in range(2):
-            alone = estimate(scores[:, place], groups, *given, weights)
-            np.testing.assert_allclose(both.column(place, unit=2.0).gap, alone.gap / 2, atol=1e-12)
-            np.testing.assert_allclose(both.column(place).draws, alone.draws, atol=1e-12)
-            np.testing.assert_array_equal(both.matched_share, alone.matched_share)
+        together = estimate(scores, groups, *arguments, weights)
+        for index in range(2):
+            alone = estimate(scores[:, index], groups, *arguments, weights)
+            np.testing.assert_allclose(together.column(index, unit=2.0).gap, alone.gap / 2, atol=1e-12)
+            np.testing.assert_allclose(together.column(index).draws, alone.draws, atol=1e-12)
+            np.testing.assert_array_equal(together.matched_share, alone.matched_share)
 
 
 def test_gaps_do_not_depend_on_the_unit_of_covariates() -> None:
@@ -187,11 +187,11 @@ def test_gaps_do_not_depend_on_the_unit_of_covariates() -> None:
     table = SimulatedDisparity(shift=0.2, slope=0.5).table(2)
     scores, groups, weights = table["score"].to_numpy(), table["group"].tolist(), weights_of(table, 5)
     large = table.assign(confidence=255 * table["confidence"] + 1000)
-    one, other = (
+    draws, rescaled = (
         estimators.covariate_adjusted_gaps(scores, groups, estimators.covariate_matrix(t, **COVARIATES), weights).draws
         for t in (table, large)
     )
-    np.testing.assert_allclose(one, other, atol=1e-8)
+    np.testing.assert_allclose(draws, rescaled, atol=1e-8)
 
 
 def test_bad_tables_are_refused() -> None:

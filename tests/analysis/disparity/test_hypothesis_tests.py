@@ -1,4 +1,4 @@
-"""What may be claimed of gaps: every ground alone withholds it; equivalence as statsmodels has it."""
+"""Tests of gaps: every ground alone withholds a gap; equivalence needs the whole interval within the margin."""
 
 from dataclasses import replace
 
@@ -16,10 +16,10 @@ def pair_gaps(gap: list[float], spread: float = 0.01) -> estimators.PairGaps:
 
 def test_equivalence_needs_the_whole_interval_within() -> None:
     """Around 0 the 90 % interval ends at .0405, around .01 beyond .05; what cannot be compared is not shown."""
-    found = pair_gaps([0.0, 0.01, 0.0], 0.045)
-    unknown = replace(found, gap=np.array([0.0, 0.01, np.nan]))
+    gaps = pair_gaps([0.0, 0.01, 0.0], 0.045)
+    unknown = replace(gaps, gap=np.array([0.0, 0.01, np.nan]))
     assert hypothesis_tests.is_equivalent(unknown, 0.05).tolist() == [True, False, False]
-    assert hypothesis_tests.is_equivalent(found, 0.04).tolist() == [False, False, False]
+    assert hypothesis_tests.is_equivalent(gaps, 0.04).tolist() == [False, False, False]
 
 
 CLEAR = pair_gaps([0.1, -0.1, 0.0])
@@ -70,17 +70,17 @@ def test_a_gap_is_found_where_everything_agrees() -> None:
 )
 def test_each_ground_alone_withholds_the_gap(changed: dict) -> None:
     """With one condition not met the first pair is not found."""
-    given = {"null": SIGNIFICANT, "matched": CLEAR, "adjusted": CLEAR, "per_imputer": CLEAR.gap} | changed
-    assert hypothesis_tests.significant_gaps(**given)[0] == 0
+    arguments = {"null": SIGNIFICANT, "matched": CLEAR, "adjusted": CLEAR, "per_imputer": CLEAR.gap} | changed
+    assert hypothesis_tests.significant_gaps(**arguments)[0] == 0
 
 
 def test_p_of_a_gap_is_that_of_its_standard_error() -> None:
     """A gap of two standard errors has p = .0455; one that most draws do not know is none, and NaN stays."""
     draws = np.random.default_rng(0).normal([2.0, 2.0, 0.0], 1, (4000, 3))
     draws[:3999, 1] = np.nan
-    found = hypothesis_tests.p_values(
+    p_values = hypothesis_tests.p_values(
         estimators.PairGaps((("a", "b"), ("a", "c"), ("b", "c")), np.array([2, 2, np.nan]), draws, np.ones(3))
     )
-    assert found[0] == pytest.approx(0.0455, abs=0.004)
-    assert found[1] > 0.3
-    assert np.isnan(found[2])
+    assert p_values[0] == pytest.approx(0.0455, abs=0.004)
+    assert p_values[1] > 0.3
+    assert np.isnan(p_values[2])

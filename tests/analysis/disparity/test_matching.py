@@ -1,4 +1,4 @@
-"""What images are compared as equal in."""
+"""Covariates and strata in which images are compared as equal."""
 
 import numpy as np
 import pandas as pd
@@ -43,36 +43,36 @@ def test_an_attribute_is_not_held_equal_to_itself() -> None:
 
 def test_what_the_table_lacks_is_named() -> None:
     """A column that is not there, or not for every image."""
-    some = table().drop(columns="age").assign(probability=[np.nan, *range(7)])
-    held = choose_matching(some, some["group"].tolist(), "group", RULES)
+    images = table().drop(columns="age").assign(probability=[np.nan, *range(7)])
+    held = choose_matching(images, images["group"].tolist(), "group", RULES)
     assert (held.missing_matching, held.missing_covariates) == (("probability",), ("probability", "age"))
     assert (held.quantiles, held.adjust) == ({}, ("correct",))
 
 
 def test_groups_that_share_no_label_are_told_apart_by_the_prediction() -> None:
     """Then it is not held equal: groups that are labels, and intersections of labels with another attribute."""
-    some = table()
-    for groups in (some["label"].astype(str), some["label"].astype(str) + "*" + some["group"]):
-        held = choose_matching(some, groups.tolist(), "race", RULES)
+    images = table()
+    for groups in (images["label"].astype(str), images["label"].astype(str) + "*" + images["group"]):
+        held = choose_matching(images, groups.tolist(), "race", RULES)
         assert (held.prediction_separates, held.holds_prediction, held.exact) == (True, False, ("correct",))
-        assert held.covariates(some).shape[1] == 4
+        assert held.covariates(images).shape[1] == 4
 
 
 def test_a_few_shared_labels_do_not_make_groups_comparable() -> None:
     """One of forty images with the other's label is an error of annotation; ten are a group with both labels."""
     groups = ["a"] * 40 + ["b"] * 40
     for shared, apart in ((1, True), (10, False)):
-        some = pd.DataFrame({"label": [0] * 40 + [1] * (40 - shared) + [0] * shared, "predicted": 0, "correct": 1})
-        assert choose_matching(some, groups, "group", RULES).prediction_separates is apart
+        images = pd.DataFrame({"label": [0] * 40 + [1] * (40 - shared) + [0] * shared, "predicted": 0, "correct": 1})
+        assert choose_matching(images, groups, "group", RULES).prediction_separates is apart
 
 
 def test_a_persons_stratum_is_that_of_their_images() -> None:
     """The most common prediction, and the mean probability."""
-    some = table().assign(predicted=[0, 0, 1, 1, 1, 0, 0, 0])
-    held = choose_matching(some, some["group"].tolist(), "group", RULES)
-    persons = held.person_table(some, np.array([0, 0, 0, 1, 1, 1, 1, 1]))
+    images = table().assign(predicted=[0, 0, 1, 1, 1, 0, 0, 0])
+    held = choose_matching(images, images["group"].tolist(), "group", RULES)
+    persons = held.person_table(images, np.array([0, 0, 0, 1, 1, 1, 1, 1]))
     assert persons["predicted"].tolist() == [0, 0]
-    assert persons["probability"].tolist() == [some["probability"][:3].mean(), some["probability"][3:].mean()]
+    assert persons["probability"].tolist() == [images["probability"][:3].mean(), images["probability"][3:].mean()]
 
 
 def test_right_answers_are_worked_out_where_they_were_not_stored() -> None:

@@ -34,7 +34,7 @@ def case() -> GroupComparison:
 def test_pairs_are_those_of_the_pure_estimates(case: GroupComparison) -> None:
     """Raw, matched and adjusted gaps and intervals are those of `estimators`, over the span; n is what they rest on."""
     scores = case.table["score"].to_numpy()
-    found = compare_pairs(scores[:, None], [PairwiseRequest("s", (0.0, 2.0), NULL, np.empty((0, 3)))], case)[0]
+    result = compare_pairs(scores[:, None], [PairwiseRequest("s", (0.0, 2.0), NULL, np.empty((0, 3)))], case)[0]
     weights = bootstrap.bootstrap_weights(case.groups, None, BOOTSTRAP.n_bootstrap, BOOTSTRAP.seed)
     expected = {
         "raw": estimators.raw_gaps(scores, case.groups, weights),
@@ -44,46 +44,46 @@ def test_pairs_are_those_of_the_pure_estimates(case: GroupComparison) -> None:
         ),
     }
     sizes = {"g0": 60, "g1": 50, "g2": 40}
-    for name, one in expected.items():
-        low, high = bootstrap.percentile_interval(one.draws, 0.95)
-        for place, pair in enumerate(found.pairs):
-            both = sizes[pair.first] + sizes[pair.second]
+    for name, gaps in expected.items():
+        low, high = bootstrap.percentile_interval(gaps.draws, 0.95)
+        for index, pair in enumerate(result.pairs):
+            n_images = sizes[pair.first] + sizes[pair.second]
             estimate = getattr(pair, name)
             assert (estimate.mean, estimate.low, estimate.high) == pytest.approx(
-                (one.gap[place] / 2, low[place] / 2, high[place] / 2)
+                (gaps.gap[index] / 2, low[index] / 2, high[index] / 2)
             )
-            assert estimate.n == round(both * one.matched_share[place])
-    assert [p.matched_share for p in found.pairs] == pytest.approx(expected["matched"].matched_share.tolist())
-    assert found.signs.tolist() == [0, 1, 1]
+            assert estimate.n == round(n_images * gaps.matched_share[index])
+    assert [p.matched_share for p in result.pairs] == pytest.approx(expected["matched"].matched_share.tolist())
+    assert result.signs.tolist() == [0, 1, 1]
 
 
 def test_many_columns_are_as_one(case: GroupComparison, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few columns at a time give what all at once give."""
     scores = np.stack([case.table["score"], -case.table["score"], case.table["probability"]], axis=1)
-    asked = [PairwiseRequest("s", None, NULL, np.empty((0, 3)))] * 3
-    whole = compare_pairs(scores, asked, case)
+    requests = [PairwiseRequest("s", None, NULL, np.empty((0, 3)))] * 3
+    results = compare_pairs(scores, requests, case)
     monkeypatch.setattr("mavis.analysis.disparity.pairwise.MAX_CHUNK_DRAWS", 1)
-    for one, other in zip(whole, compare_pairs(scores, asked, case), strict=True):
-        assert one.signs.tolist() == other.signs.tolist()
-        assert one.pairs[0].adjusted.low == pytest.approx(other.pairs[0].adjusted.low)
-    assert whole[1].signs.tolist() == [0, -1, -1]
+    for result, expected in zip(results, compare_pairs(scores, requests, case), strict=True):
+        assert result.signs.tolist() == expected.signs.tolist()
+        assert result.pairs[0].adjusted.low == pytest.approx(expected.pairs[0].adjusted.low)
+    assert results[1].signs.tolist() == [0, -1, -1]
 
 
 def test_a_negative_span_turns_the_imputers_too(case: GroupComparison) -> None:
     """A score whose lower values are better is found where its imputers show the same raw sign."""
     scores = -case.table["score"].to_numpy()[:, None]
     raw = -np.array([[0.0, 0.2, 0.2], [0.0, 0.2, -0.2], [0.0, -0.2, -0.2]])
-    found = compare_pairs(scores, [PairwiseRequest("s", (0.0, -1.0), NULL, raw)], case)[0]
-    assert found.signs.tolist() == [0, 1, 0]
+    result = compare_pairs(scores, [PairwiseRequest("s", (0.0, -1.0), NULL, raw)], case)[0]
+    assert result.signs.tolist() == [0, 1, 0]
 
 
 def test_pairs_too_small_for_a_claim_do_not_widen_the_others(case: GroupComparison) -> None:
     """They have their gaps and p, are never found, and the family is that of the others."""
-    asked = [PairwiseRequest("s", None, NULL, np.empty((0, 3)))]
-    found = compare_pairs(case.table["score"].to_numpy()[:, None], asked, replace(case, min_claim=45))[0]
-    assert found.signs.tolist() == [0, 0, 0]
-    assert found.n_sufficient.tolist() == [True, False, False]
-    assert found.pairs[1].p < 1e-3
+    requests = [PairwiseRequest("s", None, NULL, np.empty((0, 3)))]
+    result = compare_pairs(case.table["score"].to_numpy()[:, None], requests, replace(case, min_claim=45))[0]
+    assert result.signs.tolist() == [0, 0, 0]
+    assert result.n_sufficient.tolist() == [True, False, False]
+    assert result.pairs[1].p < 1e-3
 
 
 def pair(p: float | None) -> PairGap:
@@ -94,10 +94,10 @@ def pair(p: float | None) -> PairGap:
 
 def test_families_are_corrected_as_a_whole() -> None:
     """By Holm or by BH over all that are given, those without p left out."""
-    given = [(pair(0.01), pair(None)), (pair(0.04), pair(0.03))]
-    holm = [one.p for some in correct_p_values(given, use_holm=True) for one in some]
+    families = [(pair(0.01), pair(None)), (pair(0.04), pair(0.03))]
+    holm = [corrected.p for pairs in correct_p_values(families, use_holm=True) for corrected in pairs]
     assert holm == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
-    hochberg = [one.p for some in correct_p_values(given, use_holm=False) for one in some]
+    hochberg = [corrected.p for pairs in correct_p_values(families, use_holm=False) for corrected in pairs]
     expected = false_discovery_control([0.01, 0.04, 0.03])
     assert [hochberg[0], hochberg[2], hochberg[3]] == pytest.approx(expected.tolist())
     assert pd.isna(hochberg[1])

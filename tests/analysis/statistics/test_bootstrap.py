@@ -1,4 +1,4 @@
-"""Intervals that cover, null ranges that match their expectation, Holm by hand."""
+"""Bootstrap intervals that cover, weights of strata and clusters, Wilson intervals as statsmodels has them."""
 
 import numpy as np
 import pytest
@@ -74,10 +74,10 @@ def test_bootstrap_is_seeded_by_seed_and_stratum() -> None:
     """Equal seeds repeat, other seeds differ, and two equal strata do not share their draws."""
     values = np.tile(np.random.default_rng(3).normal(size=20), 2)[:, None]
     strata = ["a"] * 20 + ["b"] * 20
-    one, again, other = (bootstrap.bootstrap_means(values, strata, 50, seed) for seed in (1, 1, 2))
-    assert np.array_equal(one["a"], again["a"])
-    assert not np.array_equal(one["a"], other["a"])
-    assert not np.array_equal(one["a"], one["b"])
+    draws, repeated, other_seed = (bootstrap.bootstrap_means(values, strata, 50, seed) for seed in (1, 1, 2))
+    assert np.array_equal(draws["a"], repeated["a"])
+    assert not np.array_equal(draws["a"], other_seed["a"])
+    assert not np.array_equal(draws["a"], draws["b"])
 
 
 def test_a_stratum_without_a_value_is_nan_there_only() -> None:
@@ -132,7 +132,7 @@ def test_clusters_across_groups_stay_whole() -> None:
 def test_weights_are_seeded_and_follow_names_of_clusters() -> None:
     """Equal seeds repeat, other seeds differ, and with clusters the order of the rows does not matter."""
     groups, people = ["a", "a", "a", "b", "b"], ["p", "q", "r", "s", "t"]
-    one, other = (bootstrap.bootstrap_weights(groups, people, 50, seed) for seed in (1, 2))
-    assert not np.array_equal(one, other)
+    weights, other_seed = (bootstrap.bootstrap_weights(groups, people, 50, seed) for seed in (1, 2))
+    assert not np.array_equal(weights, other_seed)
     turned = bootstrap.bootstrap_weights(groups[::-1], people[::-1], 50, 1)
-    np.testing.assert_array_equal(turned, one[:, ::-1])
+    np.testing.assert_array_equal(turned, weights[:, ::-1])

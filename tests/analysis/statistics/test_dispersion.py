@@ -20,7 +20,7 @@ def test_measures_of_draws_are_those_of_each_draw() -> None:
     """They reduce the last axis only."""
     draws = np.random.default_rng(0).normal(0.5, 0.1, (7, 4))
     for measure in (dispersion.worst_to_best_ratio, dispersion.shortfall, dispersion.mean_pairwise_difference):
-        np.testing.assert_allclose(measure(draws), [float(measure(one)) for one in draws])
+        np.testing.assert_allclose(measure(draws), [float(measure(draw)) for draw in draws])
 
 
 def test_a_ratio_needs_a_best_group_above_chance() -> None:
@@ -42,7 +42,7 @@ def test_corrected_variance_by_hand() -> None:
 @pytest.mark.parametrize("true", [0.0, 0.1])
 def test_corrected_variance_is_unbiased(true: float) -> None:
     """Over 600 tables it averages to the true variance between groups, and so do its bootstrap draws."""
-    generator, found = np.random.default_rng(1), []
+    generator, variances = np.random.default_rng(1), []
     levels = true * np.array([-1.0, 0, 1])  # sample variance true²
     groups, n = np.repeat(["a", "b", "c"], [20, 30, 40]), np.array([20, 30, 40])
     for seed in range(600):
@@ -50,10 +50,10 @@ def test_corrected_variance_is_unbiased(true: float) -> None:
         weights = bootstrap.bootstrap_weights(groups.tolist(), None, 60, seed)
         means, draws = (estimators.group_means(scores, groups.tolist(), w)[1] for w in (np.ones((1, 90)), weights))
         errors = np.array([scores[groups == g].std(ddof=1) for g in "abc"]) / np.sqrt(n)
-        again = dispersion.noise_corrected_variance(draws, errors, is_bootstrap=True).mean()
-        found.append((float(dispersion.noise_corrected_variance(means[0], errors)), float(again)))
-    error = np.std(found, axis=0).max() / np.sqrt(600)
-    np.testing.assert_allclose(np.mean(found, axis=0), true**2, atol=4 * error)
+        bootstrap_variance = dispersion.noise_corrected_variance(draws, errors, is_bootstrap=True).mean()
+        variances.append((float(dispersion.noise_corrected_variance(means[0], errors)), float(bootstrap_variance)))
+    error = np.std(variances, axis=0).max() / np.sqrt(600)
+    np.testing.assert_allclose(np.mean(variances, axis=0), true**2, atol=4 * error)
 
 
 def test_shrunken_means_by_hand() -> None:

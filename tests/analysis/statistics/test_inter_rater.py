@@ -30,10 +30,10 @@ def by_coincidences(ratings: np.ndarray, level: str) -> float:
     values = np.unique(ratings[~np.isnan(ratings)])
     coincidences = np.zeros((len(values), len(values)))
     for unit in ratings.T:
-        given = unit[~np.isnan(unit)]
-        for a, b in itertools.permutations(range(len(given)), 2):
-            place = np.searchsorted(values, [given[a], given[b]])
-            coincidences[place[0], place[1]] += 1 / (len(given) - 1)
+        present = unit[~np.isnan(unit)]
+        for a, b in itertools.permutations(range(len(present)), 2):
+            cell = np.searchsorted(values, [present[a], present[b]])
+            coincidences[cell[0], cell[1]] += 1 / (len(present) - 1)
     n = coincidences.sum(axis=0)
     difference = np.zeros_like(coincidences)
     for c, k in itertools.combinations(range(len(values)), 2):
@@ -58,8 +58,8 @@ def test_alpha_is_that_of_all_coincidences(level: str, seed: int) -> None:
     ratings = np.round(generator.normal(size=(9, 6)) + np.arange(6) / 2, 1)
     ratings[generator.random(ratings.shape) < 0.2] = NA
     ratings[1:, 0] = NA  # a unit with one rating pairs with nothing
-    kept = ratings[:, (~np.isnan(ratings)).sum(axis=0) > 1]
-    assert krippendorff_alpha(ratings, level) == pytest.approx(by_coincidences(kept, level), abs=1e-12)
+    paired = ratings[:, (~np.isnan(ratings)).sum(axis=0) > 1]
+    assert krippendorff_alpha(ratings, level) == pytest.approx(by_coincidences(paired, level), abs=1e-12)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -67,8 +67,8 @@ def test_alpha_of_agreement_and_of_chance(level: str) -> None:
     """Raters alike are 1; ratings at random are 0 on average."""
     assert krippendorff_alpha(np.tile([1.0, 5, 2, 2], (3, 1)), level) == 1
     generator = np.random.default_rng(0)
-    found = [krippendorff_alpha(generator.integers(0, 4, (10, 8)), level) for _ in range(300)]
-    assert np.mean(found) == pytest.approx(0, abs=3 * np.std(found) / np.sqrt(300))
+    alphas = [krippendorff_alpha(generator.integers(0, 4, (10, 8)), level) for _ in range(300)]
+    assert np.mean(alphas) == pytest.approx(0, abs=3 * np.std(alphas) / np.sqrt(300))
 
 
 def test_alpha_knows_its_level() -> None:
@@ -102,12 +102,12 @@ def test_icc_is_shrout_and_fleisss() -> None:
 def test_icc_finds_planted_variances() -> None:
     """Units of variance 4, raters of 1 and noise of 3 give 4 / 8 for one rater and 4 / 4.4 for ten."""
     generator = np.random.default_rng(1)
-    found = []
+    estimates = []
     for _ in range(200):
         units, raters = generator.normal(0, 2, 60), generator.normal(0, 1, (40, 1))
         ratings = units + raters + generator.normal(0, np.sqrt(3), (40, 60))
-        found.append((icc(ratings), icc(ratings, 10)))
-    assert np.mean(found, axis=0) == pytest.approx([0.5, 4 / 4.4], abs=0.015)
+        estimates.append((icc(ratings), icc(ratings, 10)))
+    assert np.mean(estimates, axis=0) == pytest.approx([0.5, 4 / 4.4], abs=0.015)
 
 
 def test_icc_leaves_incomplete_raters_out() -> None:
@@ -151,8 +151,8 @@ def test_halves_agree_as_far_as_the_units_differ() -> None:
     clear[0, 0] = NA
     assert (split_half_correlation(clear, n_splits=50, seed=0) == pytest.approx(1)) is True
     noise = np.random.default_rng(1).normal(size=(200, 20, 6))
-    found = [split_half_correlation(one, n_splits=1, seed=k)[0] for k, one in enumerate(noise)]
-    assert np.mean(found) == pytest.approx(0, abs=3 * np.std(found) / np.sqrt(200))
+    correlations = [split_half_correlation(ratings, n_splits=1, seed=k)[0] for k, ratings in enumerate(noise)]
+    assert np.mean(correlations) == pytest.approx(0, abs=3 * np.std(correlations) / np.sqrt(200))
 
 
 def test_halves_that_tie_all_units_are_nan() -> None:

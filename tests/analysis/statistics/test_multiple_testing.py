@@ -1,4 +1,4 @@
-"""Corrected p-values: the example of 1995, agreement with statsmodels, tests that are missing."""
+"""Corrected p-values and bounds: the example of 1995, agreement with statsmodels, Holm by hand, missing tests."""
 
 import numpy as np
 import pytest

@@ -70,8 +70,8 @@ def test_shuffles_of_columns_and_of_rows_that_stand_for_several() -> None:
     """All columns are shuffled alike; a row that counts thrice is three rows that stay together."""
     values = np.random.default_rng(0).normal(size=(12, 2))
     labels, strata = ["a", "b", "c"] * 4, ["x"] * 6 + ["y"] * 6
-    both = permutation.stratified_null_ranges(values, labels, strata, 50, 0)
-    np.testing.assert_allclose(both[:, 1], permutation.stratified_null_ranges(values[:, 1], labels, strata, 50, 0))
+    ranges = permutation.stratified_null_ranges(values, labels, strata, 50, 0)
+    np.testing.assert_allclose(ranges[:, 1], permutation.stratified_null_ranges(values[:, 1], labels, strata, 50, 0))
     heavy = permutation.stratified_null_ranges(
         np.array([0.0, 6.0, 0.0]), list("aab"), ["x"] * 3, 900, 0, np.array([1.0, 3, 1])
     )

@@ -79,15 +79,15 @@ def test_friedman_with_ties_is_scipys(seed: int) -> None:
     scores = np.random.default_rng(seed).integers(0, 4, (9, 5)).astype(float)
     table = ranking.rank_rows(scores, higher_is_better=True)
     expected = scipy_stats.friedmanchisquare(*scores.T)
-    found = ranking.friedman(table, correct_ties=True)
-    assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
-    assert ranking.friedman(table, correct_ties=False).statistic < found.statistic
+    result = ranking.friedman(table, correct_ties=True)
+    assert (result.statistic, result.p_value) == pytest.approx((expected.statistic, expected.pvalue))
+    assert ranking.friedman(table, correct_ties=False).statistic < result.statistic
 
 
 def test_full_agreement_is_certain() -> None:
     """Where all blocks rank alike chi-squared is N(k − 1), F infinite and its p 0."""
-    found = ranking.friedman(np.tile([1.0, 2.0, 3.0], (6, 1)), correct_ties=False)
-    assert (found.statistic, found.f_statistic, found.f_p_value) == (pytest.approx(12), np.inf, 0.0)
+    result = ranking.friedman(np.tile([1.0, 2.0, 3.0], (6, 1)), correct_ties=False)
+    assert (result.statistic, result.f_statistic, result.f_p_value) == (pytest.approx(12), np.inf, 0.0)
 
 
 def test_full_ties_say_nothing() -> None:
@@ -110,7 +110,7 @@ def test_friedman_holds_its_level() -> None:
     """Over 2000 tables of nothing, F is below .05 in a twentieth of them."""
     generator = np.random.default_rng(0)
     tables = (ranking.rank_rows(generator.normal(size=(10, 5)), higher_is_better=True) for _ in range(2000))
-    share = np.mean([ranking.friedman(one, correct_ties=False).f_p_value < 0.05 for one in tables])
+    share = np.mean([ranking.friedman(table, correct_ties=False).f_p_value < 0.05 for table in tables])
     assert share == pytest.approx(0.05, abs=3 * np.sqrt(0.05 * 0.95 / 2000))
 
 
@@ -118,8 +118,8 @@ def test_kendalls_w_is_the_mean_spearman_correlation() -> None:
     """Without ties W = (1 + (N − 1) ρ) / N with ρ the mean over all pairs of blocks."""
     scores = np.random.default_rng(1).normal(size=(5, 7)) + np.arange(7) / 2
     rho = [scipy_stats.spearmanr(a, b).statistic for a, b in itertools.combinations(scores, 2)]
-    found = ranking.kendall_w(ranking.rank_rows(scores, higher_is_better=True))
-    assert found == pytest.approx((1 + 4 * np.mean(rho)) / 5)
+    w = ranking.kendall_w(ranking.rank_rows(scores, higher_is_better=True))
+    assert w == pytest.approx((1 + 4 * np.mean(rho)) / 5)
 
 
 def test_kendalls_w_of_opposite_and_equal_rankings() -> None:
@@ -137,12 +137,12 @@ def test_weights_of_absent_criteria_fall_to_the_others() -> None:
 @pytest.mark.parametrize("scores", [[[1.0, np.nan], [1, 2]], [[np.nan, np.nan]]])
 def test_a_criterion_of_some_is_refused(scores: list[list[float]]) -> None:
     """A contestant without a criterion is neither last in it nor spared it."""
-    with pytest.raises(BadParameter, match="compare only contestants that have them"):
+    with pytest.raises(BadParameter, match="compare only methods that have them"):
         ranking.weighted_mean(scores, np.ones(len(scores)))
 
 
 def test_borda_counts_who_is_beaten() -> None:
-    """Three contestants under weights 3:1: points 2, 1, 0 and .5, .5, 2; they order as the mean ranks do."""
+    """Three methods under weights 3:1: points 2, 1, 0 and .5, .5, 2; they order as the mean ranks do."""
     scores = [[0.9, 0.5, 0.1], [0.2, 0.2, 0.8]]
     points = ranking.borda_points(scores, [3, 1])
     assert points == pytest.approx([(3 * 2 + 0.5) / 4, (3 * 1 + 0.5) / 4, 2 / 4])
@@ -205,14 +205,14 @@ def test_posterior_shares_have_the_moments_of_the_dirichlet_process() -> None:
 )
 def test_signed_rank_is_baycomps(differences: tuple[float, ...], rope: float, expected: tuple[float, ...]) -> None:
     """The probabilities are those of baycomp 1.0.3 with 50 000 draws, to the error of both."""
-    found = ranking.bayesian_signed_rank(differences, rope=rope, seed=1)
-    assert (found.below, found.within, found.above) == pytest.approx(expected, abs=0.01)
+    posterior = ranking.bayesian_signed_rank(differences, rope=rope, seed=1)
+    assert (posterior.below, posterior.within, posterior.above) == pytest.approx(expected, abs=0.01)
 
 
 def test_signed_rank_mirrors() -> None:
-    """Swapping the contestants swaps the sides; symmetric differences favour none."""
-    one, other = (ranking.bayesian_signed_rank(sign * np.array(DIFFERENCES), rope=0.015, seed=2) for sign in (1, -1))
-    assert (one.below, one.within, one.above) == pytest.approx((other.above, other.within, other.below))
+    """Swapping the methods swaps the sides; symmetric differences favour none."""
+    first, second = (ranking.bayesian_signed_rank(sign * np.array(DIFFERENCES), rope=0.015, seed=2) for sign in (1, -1))
+    assert (first.below, first.within, first.above) == pytest.approx((second.above, second.within, second.below))
     even = ranking.bayesian_signed_rank([-0.1, -0.05, 0.05, 0.1, -0.2, 0.2], rope=0.01, seed=0)
     assert even.below == pytest.approx(even.above, abs=0.015)
     assert even.below + even.within + even.above == pytest.approx(1)
@@ -228,9 +228,11 @@ def test_signed_rank_of_clear_cases() -> None:
 
 def test_draws_are_seeded() -> None:
     """Equal seeds repeat and other seeds differ."""
-    one, again, other = (ranking.posterior_region_shares(DIFFERENCES, rope=0.01, n_draws=9, seed=s) for s in (4, 4, 5))
-    assert np.array_equal(one, again)
-    assert not np.array_equal(one, other)
+    first, repeated, other_seed = (
+        ranking.posterior_region_shares(DIFFERENCES, rope=0.01, n_draws=9, seed=s) for s in (4, 4, 5)
+    )
+    assert np.array_equal(first, repeated)
+    assert not np.array_equal(first, other_seed)
     criteria = np.random.default_rng(0).normal(size=(3, 4))
     assert np.array_equal(
         ranking.smaa_acceptability(criteria, n_draws=50, seed=1),

@@ -58,41 +58,48 @@ def test_a_value_is_shared_out_among_its_pixels() -> None:
     """A value over the unit's size on each of its pixels; what an image does not have goes nowhere."""
     labels = torch.tensor([[[0, 1, 1, 1]], [[0, 0, 0, 0]]])
     units = FeatureMask(labels, torch.tensor([2, 1]), 4)
-    found = units.to_pixels(torch.tensor([[5.0, 6.0], [8.0, 100.0]]))
-    assert found[:, 0, 0].tolist() == [[5, 2, 2, 2], [2, 2, 2, 2]]
+    pixels = units.to_pixels(torch.tensor([[5.0, 6.0], [8.0, 100.0]]))
+    assert pixels[:, 0, 0].tolist() == [[5, 2, 2, 2], [2, 2, 2, 2]]
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 64])
 def test_the_model_says_what_is_left_and_only_where_it_is_asked(chunk: int) -> None:
     """A linear model's logit without a set is that of grey in its place; what is not asked stays 0."""
-    run = make_pass(Linear(WEIGHT), random_images(3), chunk=chunk)
-    units = build_feature_mask(run, "cell", 2)
+    model_pass = make_pass(Linear(WEIGHT), random_images(3), chunk=chunk)
+    units = build_feature_mask(model_pass, "cell", 2)
     stream = torch.Generator().manual_seed(1)
-    removed, asked = (torch.rand(shape, generator=stream) < 0.5 for shape in ((3, 5, 4), (3, 5)))
-    with run.meter.attach(run.model.net):
-        found = logits_without_units(run, targets(run, 1), units, get_imputer("mean"), removed, asked)
-    assert run.meter.forwards == asked.sum()
+    removed, selected = (torch.rand(shape, generator=stream) < 0.5 for shape in ((3, 5, 4), (3, 5)))
+    with model_pass.meter.attach(model_pass.model.net):
+        logits = logits_without_units(model_pass, targets(model_pass, 1), units, get_imputer("mean"), removed, selected)
+    assert model_pass.meter.forwards == selected.sum()
     gone = removed.gather(2, units.ids.flatten(1)[:, None].expand(-1, 5, -1)).view(3, 5, 1, 8, 8)
-    shown = torch.where(gone, 0.5, run.images[:, None])
-    expected = (shown * WEIGHT[1]).sum((2, 3, 4)) * asked
-    torch.testing.assert_close(found, expected.double(), rtol=1e-4, atol=1e-4)
+    shown = torch.where(gone, 0.5, model_pass.images[:, None])
+    expected = (shown * WEIGHT[1]).sum((2, 3, 4)) * selected
+    torch.testing.assert_close(logits, expected.double(), rtol=1e-4, atol=1e-4)
 
 
 def test_no_call_is_larger_than_a_chunk() -> None:
     """Whatever images the questions belong to; what fills up a batch comes on top."""
-    run = make_pass(Sizes(), random_images(3), chunk=8)
-    units = build_feature_mask(run, "cell", 2)
-    every = torch.eye(4, dtype=torch.bool).expand(3, 4, 4)
-    logits_without_units(run, targets(run), units, get_imputer("mean"), every, torch.ones((3, 4), dtype=torch.bool))
-    assert run.model.net.sizes == [8, 8]
+    model_pass = make_pass(Sizes(), random_images(3), chunk=8)
+    units = build_feature_mask(model_pass, "cell", 2)
+    singles = torch.eye(4, dtype=torch.bool).expand(3, 4, 4)
+    logits_without_units(
+        model_pass, targets(model_pass), units, get_imputer("mean"), singles, torch.ones((3, 4), dtype=torch.bool)
+    )
+    assert model_pass.model.net.sizes == [8, 8]
 
 
 def test_nothing_asked_is_no_call() -> None:
     """Images of one unit may leave no question."""
-    run = make_pass(Sizes(), random_images(2))
+    model_pass = make_pass(Sizes(), random_images(2))
     nothing = torch.zeros((2, 0), dtype=torch.bool)
-    found = logits_without_units(
-        run, targets(run), build_feature_mask(run, "cell", 1), get_imputer("mean"), nothing[..., None], nothing
+    logits = logits_without_units(
+        model_pass,
+        targets(model_pass),
+        build_feature_mask(model_pass, "cell", 1),
+        get_imputer("mean"),
+        nothing[..., None],
+        nothing,
     )
-    assert found.shape == (2, 0)
-    assert run.model.net.sizes == []
+    assert logits.shape == (2, 0)
+    assert model_pass.model.net.sizes == []

@@ -171,9 +171,9 @@ def test_values_stay_within_those_known() -> None:
     """Means never leave the range of what they are taken of, channel by channel."""
     image, removed = noise(1, 64, 64) * torch.tensor([1.0, 0.5, 0.1])[:, None, None], cells(0.8, 16, 64)
     result = impute_linearly(image, removed, GREY)[0, 0]
-    for channel, known in zip(result, image[0, :, ~removed[0, 0]], strict=True):
-        assert known.min() - 1e-7 <= channel.min()
-        assert channel.max() <= known.max() + 1e-7
+    for channel, remaining in zip(result, image[0, :, ~removed[0, 0]], strict=True):
+        assert remaining.min() - 1e-7 <= channel.min()
+        assert channel.max() <= remaining.max() + 1e-7
 
 
 def test_a_result_does_not_depend_on_the_batch() -> None:

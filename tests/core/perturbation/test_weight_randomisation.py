@@ -84,14 +84,16 @@ def trained(net: nn.Module, seed: int = 0) -> nn.Module:
 
 def changed(before: nn.Module, after: nn.Module) -> set[str]:
     """Names of the parameters and running statistics that differ."""
-    other = after.state_dict()
-    same = {name for name, tensor in before.state_dict().items() if tensor.equal(other[name])}
-    return {name for name in other if name not in same and not name.endswith("num_batches_tracked")}
+    state = after.state_dict()
+    same = {name for name, tensor in before.state_dict().items() if tensor.equal(state[name])}
+    return {name for name in state if name not in same and not name.endswith("num_batches_tracked")}
 
 
 def tensors(steps: list[WeightLayer]) -> set[str]:
     """Names of the parameters and running statistics of some steps."""
-    statistics = {f"{name}.running_{what}" for step in steps for name in step.norms for what in ("mean", "var")}
+    statistics = {
+        f"{name}.running_{statistic}" for step in steps for name in step.norms for statistic in ("mean", "var")
+    }
     return statistics.union(*(step.parameters for step in steps))
 
 
@@ -102,22 +104,22 @@ def test_every_trained_tensor_is_changed_and_the_original_is_not() -> None:
     """Weights, biases, single slopes, normalisation's scales, shifts and running statistics: none is as trained."""
     net = Normed()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    other = randomise_weights(net, 3, 16)
+    randomised = randomise_weights(net, 3, 16)
     assert all(tensor.equal(before[name]) for name, tensor in net.state_dict().items())
-    assert changed(net, other) == {name for name in before if not name.endswith("num_batches_tracked")}
-    assert not any(module.training for module in other.modules())
+    assert changed(net, randomised) == {name for name in before if not name.endswith("num_batches_tracked")}
+    assert not any(module.training for module in randomised.modules())
 
 
 def test_a_tensor_s_numbers_depend_on_seed_and_name_alone() -> None:
     """A matrix is normal with the trained deviation, a vector another order, both from the stream of their name."""
     net = Normed()
-    other = randomise_weights(net, 3, 16)
+    randomised = randomise_weights(net, 3, 16)
     for name in ("body.3.weight", "head.weight"):
         tensor = net.get_parameter(name)
         drawn = torch.randn(tensor.shape, generator=seeding.make_generator(3, name)) * tensor.std(correction=0)
-        torch.testing.assert_close(other.get_parameter(name).detach(), drawn.detach())
+        torch.testing.assert_close(randomised.get_parameter(name).detach(), drawn.detach())
     order = torch.randperm(8, generator=seeding.make_generator(3, "body.4.weight"))
-    assert other.body[4].weight.equal(net.body[4].weight[order])
+    assert randomised.body[4].weight.equal(net.body[4].weight[order])
 
 
 def test_two_values_are_exchanged() -> None:
@@ -152,12 +154,12 @@ def test_tensors_keep_their_scale() -> None:
 def test_seeds_and_layers_have_their_own_numbers() -> None:
     """Two seeds differ, one seed repeats, and two layers of equal shape do not get the same numbers."""
     net = Normed()
-    first, again, other = (randomise_weights(net, seed, 16) for seed in (1, 1, 2))
+    first, repeated, other_seed = (randomise_weights(net, seed, 16) for seed in (1, 1, 2))
     for name, tensor in first.state_dict().items():
-        assert tensor.equal(again.state_dict()[name])
-    assert not first.body[3].weight.equal(other.body[3].weight)
-    one, two = (net.get_parameter(f"body.{i}.weight").std() for i in (3, 6))
-    assert not (first.body[3].weight / one).allclose(first.body[6].weight / two, rtol=0.1)
+        assert tensor.equal(repeated.state_dict()[name])
+    assert not first.body[3].weight.equal(other_seed.body[3].weight)
+    third, sixth = (net.get_parameter(f"body.{i}.weight").std() for i in (3, 6))
+    assert not (first.body[3].weight / third).allclose(first.body[6].weight / sixth, rtol=0.1)
 
 
 def test_running_statistics_fit_the_new_weights() -> None:
@@ -188,20 +190,20 @@ def test_randomised_nets_answer_with_finite_and_varied_logits() -> None:
 def test_a_net_without_normalisation_is_randomised_too() -> None:
     """Where there is nothing to measure, weights alone are drawn; an average pool after it still answers."""
     net = Pooled().eval()
-    other = randomise_weights(net, 0, 8)
-    assert other(random_images(2)).isfinite().all()
-    assert not other(random_images(2)).allclose(net(random_images(2)))
+    randomised = randomise_weights(net, 0, 8)
+    assert randomised(random_images(2)).isfinite().all()
+    assert not randomised(random_images(2)).allclose(net(random_images(2)))
 
 
 def test_the_variant_is_another_model_of_the_same_kind() -> None:
     """Draws of the weights differ by number and by the run's seed, and say so in the revision."""
     original = make_model(Normed(), size=16)
-    made = [Randomised(number).model(original, seed) for number, seed in ((0, 0), (0, 0), (1, 0), (0, 1))]
-    heads = [m.net.head.weight for m in made]
+    models = [Randomised(number).model(original, seed) for number, seed in ((0, 0), (0, 0), (1, 0), (0, 1))]
+    heads = [m.net.head.weight for m in models]
     assert heads[0].equal(heads[1])
     assert all(not a.equal(b) for a, b in itertools.combinations(heads[1:], 2))
-    assert made[0].revision != original.revision
-    assert made[0].classes == original.classes
+    assert models[0].revision != original.revision
+    assert models[0].classes == original.classes
 
 
 # The steps.
@@ -242,9 +244,9 @@ def test_a_shared_parameter_belongs_to_its_first_use_and_is_drawn_once() -> None
     first, last = weight_layers(net, 8)
     assert first.parameters[:2] == ("second.weight", "second.bias")
     assert last.name == "head"
-    other = randomise_weights(net, 0, 8, order="bottom_up", n_layers=1)
-    assert other.first.weight is other.second.weight
-    assert other.first.weight.equal(randomise_weights(net, 0, 8).first.weight)
+    randomised = randomise_weights(net, 0, 8, order="bottom_up", n_layers=1)
+    assert randomised.first.weight is randomised.second.weight
+    assert randomised.first.weight.equal(randomise_weights(net, 0, 8).first.weight)
 
 
 def test_a_parameter_that_is_not_used_makes_no_step() -> None:
@@ -269,8 +271,8 @@ def test_a_parametrised_weight_belongs_to_its_layer() -> None:
     """Under weight normalisation, length and direction of a weight go with the layer's bias."""
     net = nn.Sequential(weight_norm(nn.Conv2d(3, 4, 8)), nn.Flatten(), weight_norm(nn.Linear(4, 2)))
     pair = ("parametrizations.weight.original0", "parametrizations.weight.original1")
-    found = [(step.name, set(step.parameters)) for step in weight_layers(net, 8)]
-    assert found == [(name, {f"{name}.bias", *(f"{name}.{part}" for part in pair)}) for name in ("0", "2")]
+    layers = [(step.name, set(step.parameters)) for step in weight_layers(net, 8)]
+    assert layers == [(name, {f"{name}.bias", *(f"{name}.{part}" for part in pair)}) for name in ("0", "2")]
 
 
 def test_own_layers_with_weights_in_the_forward_are_steps() -> None:
@@ -335,8 +337,8 @@ def test_a_layer_has_the_same_numbers_in_every_step(order: str) -> None:
     net = Normed()
     full = randomise_weights(net, 5, 16)
     cascade = [randomise_weights(net, 5, 16, order=order, n_layers=count) for count in (1, 2, 3, 4)]  # type: ignore[arg-type]
-    for one, two in itertools.pairwise([net, *cascade]):
-        assert changed(net, one) < changed(net, two)
+    for first, two in itertools.pairwise([net, *cascade]):
+        assert changed(net, first) < changed(net, two)
     for step in cascade:
         neither = changed(full, step) & changed(net, step)
         assert all("running" in name for name in neither)
@@ -354,23 +356,23 @@ def test_no_layer_and_too_many_are_refused(order: str, count: int) -> None:
 def test_statistics_of_randomised_layers_fit_and_the_others_stay() -> None:
     """The first norm is measured on what the new first convolution says; the second one keeps what it learnt."""
     net = Normed()
-    other = randomise_weights(net, 0, 16, order="bottom_up", n_layers=1)
+    randomised = randomise_weights(net, 0, 16, order="bottom_up", n_layers=1)
     caught: list[Tensor] = []
-    other.body[0].register_forward_hook(lambda _m, _i, out: caught.append(out))
+    randomised.body[0].register_forward_hook(lambda _m, _i, out: caught.append(out))
     smooth = nn.functional.interpolate(random_images(64), size=16, mode="bilinear")
     with torch.no_grad():
-        other(torch.cat([smooth, random_images(64, 16)]))
-    torch.testing.assert_close(caught[0].mean((0, 2, 3)), other.body[1].running_mean, atol=0.05, rtol=0.05)
-    assert other.body[4].running_mean.equal(net.body[4].running_mean)
+        randomised(torch.cat([smooth, random_images(64, 16)]))
+    torch.testing.assert_close(caught[0].mean((0, 2, 3)), randomised.body[1].running_mean, atol=0.05, rtol=0.05)
+    assert randomised.body[4].running_mean.equal(net.body[4].running_mean)
 
 
 def test_frozen_nets_are_randomised_and_stay_frozen() -> None:
     """Whether parameters want gradients does not matter, and does not change."""
     net = Normed().requires_grad_(False)
     for order, count in (("full", 0), ("bottom_up", 2)):
-        other = randomise_weights(net, 0, 16, order=order, n_layers=count)  # type: ignore[arg-type]
-        assert not any(parameter.requires_grad for parameter in other.parameters())
-        assert "body.0.weight" in changed(net, other)
+        randomised = randomise_weights(net, 0, 16, order=order, n_layers=count)  # type: ignore[arg-type]
+        assert not any(parameter.requires_grad for parameter in randomised.parameters())
+        assert "body.0.weight" in changed(net, randomised)
 
 
 # Architectures.

@@ -1,0 +1,27 @@
+"""One tree of errors; an unknown name suggests the nearest or lists all."""
+
+import pytest
+
+from mavis.core import errors
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["UnknownName", "BadParameter", "ProtocolError", "DataError", "ModelError", "ContractError", "StoreError"],
+)
+def test_every_error_is_a_mavis_error(name: str) -> None:
+    """The command line catches the root alone; the module's overview names each error."""
+    assert issubclass(getattr(errors, name), errors.MavisError)
+    assert name in errors.__doc__
+
+
+def test_a_near_name_is_suggested() -> None:
+    """The nearest of several choices, and no list."""
+    error = errors.UnknownName("metric", "dletion", ["deletion", "insertion", "gini"])
+    assert str(error) == "No metric is named 'dletion'; did you mean 'deletion'?"
+
+
+def test_without_a_near_name_all_are_listed_in_order() -> None:
+    """Choices may come in any order and from any iterable; without any it says none."""
+    assert str(errors.UnknownName("unit", "zzz", iter("ba"))) == "No unit is named 'zzz'; there are: a, b."
+    assert str(errors.UnknownName("unit", "zzz", ())) == "No unit is named 'zzz'; there are: none."
