@@ -32,8 +32,7 @@ from mavis.core.traits import (
     Role,
 )
 from mavis.core.types import Capability
-from mavis.core.user_plugins import import_factory as import_factory  # noqa: PLC0414 (registry.import_factory is called elsewhere)
-from mavis.core.user_plugins import read_user_plugins
+from mavis.core.user_plugins import import_factory, read_user_plugins
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
 Adapter = Callable[[Callable[..., Any]], Callable[..., Any]]

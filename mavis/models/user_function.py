@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from mavis.core import registry
+from mavis.core import registry, user_plugins
 from mavis.core.errors import MavisError, ModelError
 from mavis.core.types import Model
 from mavis.models.loading import specs, weights, wrappers
@@ -29,7 +29,7 @@ def factory(spec: str) -> Model | wrappers.DeferredModel:
     module, _, function_spec = spec.partition(":")
     parsed = specs.parse_spec(function_spec)
     path = f"{module}:{parsed.name}"
-    function = registry.import_factory(path)
+    function = user_plugins.import_factory(path)
     name = specs.Spec(path, parsed.size, parsed.weights).label
     if _takes_classes(function):
         return wrappers.DeferredModel(name, partial(_build_for_classes, function, parsed, name), parsed.size)

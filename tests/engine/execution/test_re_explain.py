@@ -216,13 +216,13 @@ def test_before_is_the_image_and_after_the_variant() -> None:
     told = Told()
     run_of(Components((told.part(),), (metric("m", VariantMetric([Noise(0.1, 0), OtherClass(0)], compare)),)))
     (before, noisy), (same, other) = seen
-    assert (before.run, noisy.run, other.run) == tuple(told.calls)
+    assert (before.model_pass, noisy.model_pass, other.model_pass) == tuple(told.calls)
     assert before is not same
-    assert same.run is before.run is other.run
-    assert noisy.maps.values.equal(noisy.run.images.sum(1))
-    assert (before.run.variant, noisy.run.variant) == ("", Noise(0.1, 0).key)
+    assert same.model_pass is before.model_pass is other.model_pass
+    assert noisy.maps.values.equal(noisy.model_pass.images.sum(1))
+    assert (before.model_pass.variant_name, noisy.model_pass.variant_name) == ("", Noise(0.1, 0).key)
     assert noisy.targets.tolist() == before.targets.tolist() == [0] * 6
-    assert other.targets.equal(OtherClass(0).targets(before.run, before.targets))
+    assert other.targets.equal(OtherClass(0).targets(before.model_pass, before.targets))
     assert told.classes[2] is other.targets
 
 

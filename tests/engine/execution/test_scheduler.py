@@ -56,8 +56,10 @@ class PoolExecutor:
 def planned(tmp_path_factory):
     """A plan in a working folder with a plug-in of its own, its specifications and open tasks."""
     folder = tmp_path_factory.mktemp("work")
-    (folder / "my_maps.py").write_text(MY_MAPS)
-    (folder / "mavis.toml").write_text('[explainer.brightness]\nfactory = "my_maps:brightness"\nneeds = ["forward"]\n')
+    (folder / "scheduler_maps.py").write_text(MY_MAPS)
+    (folder / "mavis.toml").write_text(
+        '[explainer.brightness]\nfactory = "scheduler_maps:brightness"\nneeds = ["forward"]\n'
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         load_plugins()

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import mavis
 from mavis.cli import app
-from mavis.core import registry
+from mavis.core import registry, user_plugins
 from mavis.core.attribution_maps import upsample
 from mavis.core.errors import BadParameter, MavisError, ModelError
 from mavis.core.traits import ExplainerTraits
@@ -112,7 +112,7 @@ def as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def mine() -> SimpleNamespace:
     """The file's objects."""
     names = ("like_quantus", "plain", "smooth", "TinyCAM")
-    return SimpleNamespace(**{name: registry.import_factory(f"mine:{name}") for name in names})
+    return SimpleNamespace(**{name: user_plugins.import_factory(f"mine:{name}") for name in names})
 
 
 def map_of(registered: object, model_pass: object, target: int | Tensor = 0, **params: object) -> Tensor:
