@@ -1,4 +1,8 @@
-"""The command ``mavis``: one short file per verb. Nothing here imports torch before it must."""
+"""The command ``mavis``: one file per command, which parses options, calls a workflow and prints its result.
+
+`options` are the options that several commands share, `progress` shows a run while it goes on. torch is imported
+inside the commands only, so that ``mavis --help`` is quick. Open `run` first.
+"""
 
 import sys
 from typing import Any
@@ -14,7 +18,7 @@ EXIT_INTERRUPTED = 130
 
 
 class _OneLineErrors(TyperGroup):
-    """Turns a MavisError into one line and exit code 2; Ctrl-C into a hint on how to go on."""
+    """Command group that prints a MavisError as one line (exit code 2), and a hint on Ctrl-C (exit code 130)."""
 
     def invoke(self, ctx: Any) -> Any:
         try:

@@ -1,19 +1,26 @@
-"""mavis doctor: is this machine, and this model, ready?"""
+"""mavis doctor: checks the installation and, if named, models."""
 
 import platform
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from mavis.engine.planning.compatibility import CompatibilityMatrix
+
+PACKAGES = ("mavis-xai", "torch", "torchvision", "captum", "quantus", "numpy", "pandas", "scipy")
+
 
 def doctor_command(
-    models: Annotated[list[str] | None, typer.Option("--model", "-m", help="Also check this model; repeat.")] = None,
+    models: Annotated[list[str] | None, typer.Option("--model", "-m", help="Model to check as well; repeat.")] = None,
 ) -> None:
-    """Check the installation, the devices and, if named, models; exit code 1 if something is wrong."""
-    problems = [*_environment_problems(), *(line for name in models or [] for line in _model_problems(name))]
+    """Check the installation, the devices and, if named, models; exit code 1 if there is a problem."""
+    problems = _environment_problems()
+    for name in models or []:
+        problems += _model_problems(name)
     for problem in problems:
         typer.secho(f"wrong: {problem}", fg=typer.colors.RED)
     if problems:
@@ -22,53 +29,71 @@ def doctor_command(
 
 
 def _environment_problems() -> list[str]:
-    import torch
-
+    """Packages that are missing or do not fit each other; prints versions, devices, disk space and plug-ins."""
     from mavis.core import registry
 
     typer.echo(f"python      {sys.version.split()[0]} on {platform.platform()}")
-    problems = []
-    for name in ("mavis-xai", "torch", "torchvision", "captum", "quantus", "numpy", "pandas", "scipy"):
-        try:
-            typer.echo(f"{name:<11} {version(name)}")
-        except PackageNotFoundError:
-            problems.append(f"{name} is not installed; pip install {name}")
-    try:
-        import torchvision  # noqa: F401
-    except (ImportError, RuntimeError) as error:
-        problems.append(f"torchvision does not import beside this torch: {error}")
-    found = [
-        "cpu",
-        *(["cuda"] if torch.cuda.is_available() else []),
-        *(["mps"] if torch.backends.mps.is_available() else []),
-    ]
-    typer.echo(f"devices     {', '.join(found)}; {torch.get_num_threads()} threads")
-    typer.echo(f"disk        {shutil.disk_usage('.').free / 2**30:.1f} GiB free here")
+    problems = [*_package_problems(), *_torchvision_problems()]
+    _print_devices()
+    typer.echo(f"disk        {shutil.disk_usage('.').free / 2**30:.1f} GiB free in the working folder")
     counts = ", ".join(f"{len(r.names())} {kind}s" for kind, r in registry.REGISTRIES.items())
     typer.echo(f"plug-ins    {counts}")
     return problems
 
 
-def _model_problems(name: str) -> list[str]:
-    """What is wrong with a model; what preflight did and which explainers work on it is printed."""
-    import torch
-    from rich.console import Console
+def _package_problems() -> list[str]:
+    problems = []
+    for name in PACKAGES:
+        try:
+            typer.echo(f"{name:<11} {version(name)}")
+        except PackageNotFoundError:
+            problems.append(f"{name} is not installed; pip install {name}")
+    return problems
 
-    from mavis.cli.list_ import compatibility_table
+
+def _torchvision_problems() -> list[str]:
+    """The error of importing torchvision; its compiled operators fail where it was built for another torch."""
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError) as error:
+        return [f"torchvision does not import beside this torch: {error}"]
+    return []
+
+
+def _print_devices() -> None:
+    import torch
+
+    is_available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    devices = ", ".join(name for name, available in is_available.items() if available)
+    typer.echo(f"devices     {devices}; {torch.get_num_threads()} threads")
+
+
+def _model_problems(name: str) -> list[str]:
+    """The reason why a model cannot be evaluated, if any; prints its preparation and its compatible explainers."""
+    import torch
+
     from mavis.core.errors import MavisError
     from mavis.engine.planning.compatibility import compatibility_matrix
 
     try:
-        found = compatibility_matrix(name, device=torch.device("cpu"))
+        matrix = compatibility_matrix(name, device=torch.device("cpu"))
     except MavisError as error:
         return [str(error)]
-    model, tried = found.model, found.report
-    parameters = sum(p.numel() for p in model.net.parameters())
-    typer.echo(f"\n{model.name}: {len(model.classes)} classes, {parameters:,} parameters, {model.size or 'any'} px")
-    typer.echo(f"  can give    {', '.join(sorted(model.capabilities))}")
-    typer.echo(f"  CAM layer   {model.cam_layer or 'none'}")
-    for number, change in enumerate(found.preparation or ("nothing to change",)):
-        typer.echo(f"  {'' if number else 'preflight':<11} {change}")
-    typer.echo(f"  explainers  tried with {tried.cost.forwards:,} forwards and {tried.cost.backwards:,} backwards\n")
-    Console().print(compatibility_table(tried))
+    _print_compatibility(matrix)
     return []
+
+
+def _print_compatibility(matrix: "CompatibilityMatrix") -> None:
+    from rich.console import Console
+
+    from mavis.cli.list_ import compatibility_table
+
+    model, cost = matrix.model, matrix.report.cost
+    n_parameters = sum(parameter.numel() for parameter in model.net.parameters())
+    typer.echo(f"\n{model.name}: {len(model.classes)} classes, {n_parameters:,} parameters, {model.size or 'any'} px")
+    typer.echo(f"  provides    {', '.join(sorted(model.capabilities))}")
+    typer.echo(f"  CAM layer   {model.cam_layer or 'none'}")
+    for number, change in enumerate(matrix.preparation or ("nothing to change",)):
+        typer.echo(f"  {'' if number else 'preparation':<11} {change}")
+    typer.echo(f"  explainers  tried with {cost.forwards:,} forwards and {cost.backwards:,} backwards\n")
+    Console().print(compatibility_table(matrix.report))

@@ -1,4 +1,4 @@
-"""mavis list: what there is."""
+"""mavis list: lists models, data sets, explainers, metrics, imputers and protocols."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 class Kind(StrEnum):
-    """What can be listed."""
+    """The kinds of things that can be listed."""
 
     models = "models"
     datasets = "datasets"
@@ -30,11 +30,13 @@ class Kind(StrEnum):
 
 
 def list_command(
-    kind: Annotated[Kind, typer.Argument(help="What to list.")],
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with every parameter and declared trait.")] = False,
+    kind: Annotated[Kind, typer.Argument(help="Kind to list.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, with every parameter and declared trait.")
+    ] = False,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Explainers only: which of them work on this model; each is tried."),
+        typer.Option("--model", "-m", help="Explainers only: try each on this model and list whether it works."),
     ] = None,
 ) -> None:
     """List models, datasets, explainers, metrics, imputers or protocols, built in and registered."""
@@ -51,8 +53,8 @@ def list_command(
     if kind is Kind.metrics:
         _print_metrics(console, rows)
     else:
-        foreign = any(row.get("from", "mavis") != "mavis" for row in rows)
-        console.print(_plugin_table(rows, () if foreign else ("from",)))
+        has_external = any(row.get("from", "mavis") != "mavis" for row in rows)
+        console.print(_plugin_table(rows, hidden_columns=() if has_external else ("from",)))
 
 
 def _print_compatibility(kind: Kind, model: str, *, as_json: bool) -> None:
@@ -64,53 +66,53 @@ def _print_compatibility(kind: Kind, model: str, *, as_json: bool) -> None:
 
     if kind is not Kind.explainers:
         raise BadParameter(f"--model goes with explainers: mavis list explainers --model {model}.")
-    tried = compatibility_matrix(model, device=torch.device("cpu")).report
+    report = compatibility_matrix(model, device=torch.device("cpu")).report
     if as_json:
-        typer.echo(json.dumps(tried.as_json(), indent=2))
+        typer.echo(json.dumps(report.as_json(), indent=2))
         return
-    Console().print(compatibility_table(tried))
+    Console().print(compatibility_table(report))
 
 
-def compatibility_table(compatibility: "CompatibilityReport") -> "Table":
-    """Which explainers work on a model; why, where one does not."""
+def compatibility_table(report: "CompatibilityReport") -> "Table":
+    """Explainers with their status on a model, and the reason where one does not work."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for column in ("explainer", "status", "completeness\nerror", "reason"):
         table.add_column(column, overflow="fold", no_wrap=column in ("explainer", "status"))
-    for name, found in compatibility.explainers.items():
-        error = found.figures.get("completeness")
-        table.add_row(name, found.status, "" if error is None else f"{error:g}", Text(found.reason))
+    for name, compatibility in report.explainers.items():
+        error = compatibility.figures.get("completeness")
+        table.add_row(name, compatibility.status, "" if error is None else f"{error:g}", Text(compatibility.reason))
     return table
 
 
 def _print_metrics(console: "Console", rows: Sequence[Row]) -> None:
-    """By leaderboard, ours before those of Quantus: a line of facts and one of words for each."""
+    """Metrics by category, those of Quantus last: name and direction, a line of traits, and a description."""
     from rich.padding import Padding
 
-    for quantus in (False, True):
+    for is_quantus in (False, True):
         for category in dict.fromkeys(row["category"] for row in rows):
-            here = [row for row in rows if row["category"] == category and _is_quantus(row) == quantus]
-            if here:
-                console.rule(f"{category}{', of Quantus' if quantus else ''}", align="left", style="dim")
-            for row in here:
+            members = [row for row in rows if row["category"] == category and _is_quantus(row) == is_quantus]
+            if members:
+                console.rule(f"{category}{', of Quantus' if is_quantus else ''}", align="left", style="dim")
+            for row in members:
                 console.print(f"{row['name']} {row['better']}", style="bold", highlight=False, end="")
-                console.print(f"  {_facts_line(row)}", highlight=False, markup=False, soft_wrap=True)
-                console.print(Padding(_about_text(row), (0, 0, 0, 4)), highlight=False, markup=False)
-    console.print("\nRefused metrics run only with --allow-known-faulty. Parameters: --json.", highlight=False)
+                console.print(f"  {_traits_line(row)}", highlight=False, markup=False, soft_wrap=True)
+                console.print(Padding(_description(row), (0, 0, 0, 4)), highlight=False, markup=False)
+    console.print("\nRefused metrics run only with --include-faulty. Parameters: --json.", highlight=False)
 
 
-def _facts_line(row: Row) -> str:
+def _traits_line(row: Row) -> str:
     chance = f"chance {row['chance']}" if row["chance"] else ""
     needs = f"needs {row['needs']}" if row["needs"] else ""
     origin = f"from {row['from']}" if row["from"] not in ("mavis", "Quantus") else ""
-    asks = f"asks {row['asks']}" if row["asks"] != "nothing" else ""
-    return " · ".join(filter(None, (row["range"], chance, needs, asks, origin)))
+    cost = f"cost: {row['cost']}" if row["cost"] != "nothing" else ""
+    return " · ".join(filter(None, (row["range"], chance, needs, cost, origin)))
 
 
-def _about_text(row: Row) -> "Text":
-    """What it is and its source; where it is known to be wrong, how."""
+def _description(row: Row) -> "Text":
+    """One line on a metric and its source; of a faulty one its fault and a replacement."""
     from rich.text import Text
 
     traits = row["traits"]
@@ -119,12 +121,12 @@ def _about_text(row: Row) -> "Text":
     return Text(f"{row['about']} [{traits['source']}]")
 
 
-def _plugin_table(rows: Sequence[Row], hidden: Sequence[str]) -> "Table":
+def _plugin_table(rows: Sequence[Row], hidden_columns: Sequence[str]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    columns = [name for name in rows[0] if name not in ("parameters", "traits", *hidden)] if rows else []
+    columns = [name for name in rows[0] if name not in ("parameters", "traits", *hidden_columns)] if rows else []
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column != "about")
     for row in rows:
@@ -137,34 +139,38 @@ def _is_quantus(row: Row) -> bool:
 
 
 def _plugin_rows(kind: Kind) -> list[Row]:
-    """One row per plug-in, those of Quantus last."""
+    """One row per registered plug-in, those of Quantus last."""
     from dataclasses import asdict
 
     from mavis.core import registry
 
-    found = []
+    rows = []
     for entry in registry.REGISTRIES[kind.value.removesuffix("s")]:
         traits = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in asdict(entry.traits).items()}
-        parameters = {
-            f"**{name}" if p.kind is p.VAR_KEYWORD else name: None if p.default is p.empty else p.default
-            for name, p in entry.parameters().items()
-        }
-        found.append(
+        rows.append(
             {
                 "name": entry.name,
                 **_trait_cells(kind, traits),
                 **_cost_cells(kind, entry),
                 "about": traits.get("about") or entry.summary,
                 "from": entry.origin,
-                "parameters": json.loads(json.dumps(parameters, default=str)),
+                "parameters": json.loads(json.dumps(_parameter_defaults(entry), default=str)),
                 "traits": traits,
             }
         )
-    return sorted(found, key=_is_quantus)
+    return sorted(rows, key=_is_quantus)
+
+
+def _parameter_defaults(entry: "Entry") -> dict[str, Any]:
+    """A plug-in's parameters with their defaults; None for a required one and for open keyword arguments (``**``)."""
+    return {
+        f"**{name}" if p.kind is p.VAR_KEYWORD else name: None if p.default is p.empty else p.default
+        for name, p in entry.parameters().items()
+    }
 
 
 def _trait_cells(kind: Kind, traits: dict[str, Any]) -> dict[str, str]:
-    """The traits that the table shows."""
+    """The traits that the table shows, as text."""
     if kind is Kind.explainers:
         return {"role": traits["role"], "needs": ", ".join(traits["needs"]) or "nothing"}
     if kind is Kind.metrics:
@@ -174,7 +180,7 @@ def _trait_cells(kind: Kind, traits: dict[str, Any]) -> dict[str, str]:
             "better": {True: "↑", False: "↓", None: ""}[traits["higher_is_better"]],
             "range": f"{low}…{high}",
             "chance": "" if traits["chance"] is None else f"{traits['chance']:g}",
-            "needs": ", ".join([*traits["needs"], *(word for word in ("truth", "rerender") if traits[word])]),
+            "needs": ", ".join([*traits["needs"], *(name for name in ("truth", "rerender") if traits[name])]),
         }
     if kind is Kind.datasets:
         return {"options": ", ".join(traits["options"]) or "none"}
@@ -182,19 +188,19 @@ def _trait_cells(kind: Kind, traits: dict[str, Any]) -> dict[str, str]:
 
 
 def _cost_cells(kind: Kind, entry: "Entry") -> dict[str, str]:
-    """What a metric asks of the model with its defaults; one of Quantus is not made for it, which takes seconds."""
+    """Model calls of a metric with its defaults. Metrics of Quantus are not created for it: that takes seconds."""
     if kind is not Kind.metrics:
         return {}
     from mavis.engine.planning import cost_estimate
 
-    return {"asks": "its own, not shared" if entry.origin == "Quantus" else cost_estimate.describe_cost(entry.create())}
+    return {"cost": "its own, not shared" if entry.origin == "Quantus" else cost_estimate.describe_cost(entry.create())}
 
 
 def _protocol_rows() -> list[Row]:
     from mavis.protocol import loading
 
-    found = []
-    for name in loading.shipped_protocols():
-        rules = loading.load_protocol(name)
-        found.append({"name": name, "status": rules.status, "about": rules.about, "sha256": rules.sha256()[:12]})
-    return found
+    protocols = {name: loading.load_protocol(name) for name in loading.shipped_protocols()}
+    return [
+        {"name": name, "status": protocol.status, "about": protocol.about, "sha256": protocol.sha256()[:12]}
+        for name, protocol in protocols.items()
+    ]

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and how their texts become a request."""
+"""Options that several commands share, and their conversion to a request."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,27 +12,37 @@ if TYPE_CHECKING:
 
 Models = Annotated[
     list[str],
-    typer.Option("--model", "-m", help="Registered name or model folder; repeat to compare models side by side."),
+    typer.Option("--model", "-m", help="Model: registered name, folder or spec; repeat to compare models."),
 ]
 Data = Annotated[str, typer.Option(help="Data set: NAME or NAME:FOLDER, e.g. fairface:/data/FairFace.")]
-Target = Annotated[str | None, typer.Option(help="The label, e.g. race, gender, age. Default: the model's own.")]
-Split = Annotated[str | None, typer.Option(help="Part of the data, e.g. val. Default: the part for evaluation.")]
+Target = Annotated[
+    str | None, typer.Option(help="Label to predict, e.g. race, gender or age (default: from the model).")
+]
+Split = Annotated[str | None, typer.Option(help="Split of the data, e.g. val (default: the evaluation split).")]
 Explainers = Annotated[
-    str, typer.Option("--explainers", "-e", help="'all' or names with commas; controls always join.")
+    str, typer.Option("--explainers", "-e", help="Explainers, comma-separated, or 'all'; controls are always added.")
 ]
-Metrics = Annotated[str | None, typer.Option(help="Names with commas. Default: those of the protocol.")]
-Groups = Annotated[str | None, typer.Option(help="Attributes with commas; race*gender is an intersection.")]
-ProtocolName = Annotated[str, typer.Option("--protocol", help="Name of a shipped protocol, or a YAML file.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Most images, shared equally between the groups.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Of every draw. Default: the protocol's.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-AllowKnownFaulty = Annotated[
-    bool, typer.Option("--allow-known-faulty", help="Run metrics that are known to be wrong; see 'mavis list metrics'.")
+Metrics = Annotated[str | None, typer.Option(help="Metrics, comma-separated (default: from the protocol).")]
+Groups = Annotated[
+    str | None,
+    typer.Option(
+        help="Group attributes, comma-separated; race*gender is an intersection (default: from the protocol)."
+    ),
 ]
-Full = Annotated[
-    bool, typer.Option("--all", help="Print every method and every metric, not only what a first look needs.")
+ProtocolName = Annotated[str, typer.Option("--protocol", help="Shipped protocol, or a YAML file.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Maximum number of images, split evenly over groups.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Random seed (default: from the protocol).")]
+Device = Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:N or mps.")]
+IncludeFaulty = Annotated[
+    bool,
+    typer.Option(
+        "--include-faulty",
+        "--allow-known-faulty",
+        help="Also run metrics that are known to be faulty; 'mavis list metrics' names them.",
+    ),
 ]
-BatchSize = Annotated[str, typer.Option(help="Model samples per call: 'auto' or a number. Scores do not depend on it.")]
+Full = Annotated[bool, typer.Option("--full", "--all", help="Print the full tables: every method and every metric.")]
+BatchSize = Annotated[str, typer.Option(help="Images per model call: 'auto' or a number; scores do not depend on it.")]
 
 
 def build_request(
@@ -50,9 +60,9 @@ def build_request(
     device: str,
     batch_size: str,
     shard: str = "1/1",
-    allow_known_faulty: bool = False,
+    include_faulty: bool = False,
 ) -> "Request":
-    """A request from the texts of the command line."""
+    """The request that the options of the command line describe."""
     from mavis.engine.planning.request import Request
 
     return Request(
@@ -69,31 +79,31 @@ def build_request(
         device=device,
         batch_size=_parse_batch_size(batch_size),
         shard=_parse_shard(shard),
-        allow_known_faulty=allow_known_faulty,
+        allow_known_faulty=include_faulty,
     )
 
 
 def split_names(text: str | None) -> tuple[str, ...] | None:
-    """Names between commas; None for no text."""
-    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else None
+    """Names of a comma-separated list; None without text."""
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else None
 
 
 def default_folder(models: list[str], data: str, protocol: str) -> Path:
-    """Where a run goes unless told: named after what it is, so that the same command continues it."""
-    parts = [*(Path(model).name for model in models), data.partition(":")[0], Path(protocol).stem]
-    return Path("mavis-runs") / "_".join(parts)
+    """The default run directory. It is named after model, data and protocol, so the same command continues the run."""
+    names = [*(Path(model).name for model in models), data.partition(":")[0], Path(protocol).stem]
+    return Path("mavis-runs") / "_".join(names)
 
 
 def _parse_batch_size(text: str) -> int | None:
     if text == "auto":
         return None
     if not text.isdigit() or int(text) < 1:
-        raise MavisError(f"--batch-size must be 'auto' or a number from 1 on, got '{text}'.")
+        raise MavisError(f"--batch-size must be 'auto' or a number of at least 1, got '{text}'.")
     return int(text)
 
 
 def _parse_shard(text: str) -> tuple[int, int]:
-    first, slash, count = text.partition("/")
-    if not (slash and first.isdigit() and count.isdigit() and 1 <= int(first) <= int(count)):
+    shard, slash, n_shards = text.partition("/")
+    if not (slash and shard.isdigit() and n_shards.isdigit() and 1 <= int(shard) <= int(n_shards)):
         raise MavisError(f"--shard must be K/N with 1 <= K <= N, e.g. 1/2, got '{text}'.")
-    return int(first), int(count)
+    return int(shard), int(n_shards)

@@ -1,4 +1,4 @@
-"""mavis plan: what a run would do and cost, before it does."""
+"""mavis plan: checks a run and estimates its cost, without running it."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -8,8 +8,15 @@ import typer
 from mavis.cli import options
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mavis.core.compute import Cost
+    from mavis.engine.planning.cost_estimate import CostEstimate
     from mavis.engine.planning.plan import Cell
     from mavis.engine.planning.setup import RunPlan
+
+SecondsPerSample = tuple[float, float]
+"""Seconds of one model sample, forward and backward."""
 
 
 def plan_command(
@@ -25,12 +32,12 @@ def plan_command(
     seed: options.Seed = None,
     device: options.Device = "auto",
     batch_size: options.BatchSize = "auto",
-    allow_known_faulty: options.AllowKnownFaulty = False,
+    include_faulty: options.IncludeFaulty = False,
 ) -> None:
-    """Check every name and parameter, and say what the run would cost, without running it."""
+    """Check every name and parameter, and estimate the cost of the run, without running it."""
     from mavis.engine.planning import setup
 
-    asked = options.build_request(
+    request = options.build_request(
         models=models,
         data=data,
         target=target,
@@ -43,55 +50,64 @@ def plan_command(
         seed=seed,
         device=device,
         batch_size=batch_size,
-        allow_known_faulty=allow_known_faulty,
+        include_faulty=include_faulty,
     )
-    _print_plan(setup.plan_run(asked))
+    _print_plan(setup.plan_run(request))
 
 
-def _print_plan(run_plan: "RunPlan") -> None:
+def _print_plan(plan: "RunPlan") -> None:
+    """Per model a table of costs and the skipped explainers and metrics; last the estimated time of the whole run."""
     from rich.console import Console
-    from rich.table import Table
 
     from mavis.engine.planning import cost_estimate
 
     console = Console()
-    total = 0.0
-    for name, of_model in run_plan.by_model.items():
-        estimate = of_model.cost
-        model = run_plan.models[name][0]
-        side = run_plan.sample.data.load(run_plan.sample.ids[:1]).images.shape[2]
-        forward, backward = cost_estimate.seconds_per_sample(model, side, run_plan.chunk)
-        table = Table(
-            title=f"{name}: {estimate.n_images[0]} images, {estimate.n_images[1]} of them also under variants"
-        )
-        for heading in ("explainer", "forwards", "backwards", "seconds"):
-            table.add_column(heading, justify="left" if heading == "explainer" else "right")
-        for explainer in estimate.maps:
-            cost = estimate.for_explainer(explainer)
-            took = cost.forwards * forward + cost.backwards * backward
-            table.add_row(explainer, f"{cost.forwards:,}", f"{cost.backwards:,}", f"{took:.1f}")
-        once = estimate.shared.forwards
-        table.add_section()
-        table.add_row("once for all", f"{once:,}", "0", f"{once * forward:.1f}")
-        whole = estimate.total
-        took = whole.forwards * forward + whole.backwards * backward
-        total += took
-        table.add_section()
-        table.add_row("all", f"{whole.forwards:,}", f"{whole.backwards:,}", f"{took:.1f}")
-        console.print(table)
-        for why, names in _skips_by_reason(of_model.cells).items():
-            console.print(f"skipped: {', '.join(names)}: {why.removesuffix('.')}.", highlight=False)
+    total_seconds = 0.0
+    side = plan.sample.data.load(plan.sample.ids[:1]).images.shape[2]
+    for name, model_plan in plan.by_model.items():
+        per_sample = cost_estimate.seconds_per_sample(plan.models[name][0], side, plan.chunk)
+        total_seconds += _seconds(model_plan.cost.total, per_sample)
+        console.print(_cost_table(name, model_plan.cost, per_sample))
+        for reason, skipped in _skips_by_reason(model_plan.cells).items():
+            console.print(f"skipped: {', '.join(skipped)}: {reason.removesuffix('.')}.", highlight=False)
     typer.echo(
-        f"{len(run_plan.blocks)} blocks; about {total:.0f} s of model time on {run_plan.device}, before sharing."
+        f"{len(plan.blocks)} blocks; about {total_seconds:.0f} s of model time on {plan.device}, if nothing is shared "
+        "between explainers."
     )
 
 
+def _cost_table(model: str, estimate: "CostEstimate", per_sample: SecondsPerSample) -> "Table":
+    """Forwards, backwards and seconds per explainer, of the work that all explainers share, and in total."""
+    from rich.table import Table
+
+    n_images, n_variant_images = estimate.n_images
+    table = Table(title=f"{model}: {n_images} images, {n_variant_images} of them also under variants")
+    for heading in ("explainer", "forwards", "backwards", "seconds"):
+        table.add_column(heading, justify="left" if heading == "explainer" else "right")
+    for explainer in estimate.maps:
+        table.add_row(explainer, *_cost_cells(estimate.for_explainer(explainer), per_sample))
+    table.add_section()
+    table.add_row("shared by all", *_cost_cells(estimate.shared, per_sample))
+    table.add_section()
+    table.add_row("total", *_cost_cells(estimate.total, per_sample))
+    return table
+
+
+def _cost_cells(cost: "Cost", per_sample: SecondsPerSample) -> tuple[str, str, str]:
+    return f"{cost.forwards:,}", f"{cost.backwards:,}", f"{_seconds(cost, per_sample):.1f}"
+
+
+def _seconds(cost: "Cost", per_sample: SecondsPerSample) -> float:
+    forward, backward = per_sample
+    return cost.forwards * forward + cost.backwards * backward
+
+
 def _skips_by_reason(cells: "Iterable[Cell]") -> dict[str, list[str]]:
-    """Per reason what is left out: explainers, or metrics of explainers that have other scores."""
-    scored = {cell.explainer for cell in cells if not cell.skipped}
-    found: dict[str, list[str]] = {}
+    """Per reason the explainers that are skipped, or the metrics of explainers that have other scores."""
+    scored_explainers = {cell.explainer for cell in cells if not cell.skipped}
+    skips: dict[str, list[str]] = {}
     for cell in cells:
-        name = cell.metric if cell.explainer in scored else cell.explainer
-        if cell.skipped and name not in found.setdefault(cell.skipped, []):
-            found[cell.skipped].append(name)
-    return found
+        name = cell.metric if cell.explainer in scored_explainers else cell.explainer
+        if cell.skipped and name not in skips.setdefault(cell.skipped, []):
+            skips[cell.skipped].append(name)
+    return skips

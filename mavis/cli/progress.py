@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: overall and current block with time left; plain lines off a terminal."""
+"""Progress of a run: overall and current block with the time left; plain lines where there is no terminal."""
 
 import time
 from collections.abc import Iterator
@@ -10,11 +10,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from mavis.engine.execution import scheduler
 
 LINE_INTERVAL = 10.0  # seconds between plain lines
+MIN_SHARE_TO_ESTIMATE = 0.01  # of the work; before that the speed is not known well enough
 
 
 @contextmanager
 def progress_display(console: Console) -> Iterator[scheduler.Progress]:
-    """A progress to hand to the pipeline."""
+    """The callbacks that a run reports its progress to: bars on a terminal, else plain lines."""
     if console.is_terminal:
         with _make_bars(console) as bars:
             yield _bar_progress(bars)
@@ -36,47 +37,53 @@ def _make_bars(console: Console) -> Progress:
 
 
 def _bar_progress(bars: Progress) -> scheduler.Progress:
-    whole = bars.add_task("checking models and data", total=None)
+    """Two bars, for all blocks and for the current one; work of an earlier call does not count as speed."""
+    overall = bars.add_task("checking models and data", total=None)
     current = bars.add_task("", total=None, visible=False)
-    blocks = 0
+    n_blocks = 0
 
-    def begin(work: float, before: float, count: int, done: int) -> None:
-        nonlocal blocks
-        blocks = count
-        bars.reset(whole, description=f"{count} blocks, {done} done before", total=work, completed=int(before))
+    def begin(total_work: float, done_work: float, blocks: int, done_blocks: int) -> None:
+        nonlocal n_blocks
+        n_blocks = blocks
+        description = f"{blocks} blocks, {done_blocks} done before"
+        bars.reset(overall, description=description, total=total_work, completed=int(done_work))
 
     def block(model: str, number: int, images: int, work: float) -> None:
-        bars.update(whole, description=f"block {number} of {blocks}")
+        bars.update(overall, description=f"block {number} of {n_blocks}")
         bars.reset(current, description=f"{model}, {images} images", total=work, visible=True)
 
-    def work(amount: float) -> None:
-        bars.advance(whole, amount)
-        bars.advance(current, amount)
+    def advance(work: float) -> None:
+        bars.advance(overall, work)
+        bars.advance(current, work)
 
-    return scheduler.Progress(begin, block, work)
+    return scheduler.Progress(begin, block, advance)
 
 
 def _line_progress(console: Console) -> scheduler.Progress:
-    total, before, done, blocks = 1.0, 0.0, 0.0, 0
-    start = last = time.monotonic()
+    """A line per block, and every `LINE_INTERVAL` one with the share that is done and an estimate of the time left."""
+    total, before, done, n_blocks = 1.0, 0.0, 0.0, 0
+    start = last_line = time.monotonic()
 
-    def begin(work: float, already: float, count: int, finished: int) -> None:
-        nonlocal total, before, done, blocks, start, last
-        total, before, done, blocks = max(work, 1.0), already, already, count
-        start = last = time.monotonic()
-        console.print(f"{count} blocks, {finished} done before", highlight=False)
+    def begin(total_work: float, done_work: float, blocks: int, done_blocks: int) -> None:
+        nonlocal total, before, done, n_blocks, start, last_line
+        total, before, done, n_blocks = max(total_work, 1.0), done_work, done_work, blocks
+        start = last_line = time.monotonic()
+        console.print(f"{blocks} blocks, {done_blocks} done before", highlight=False)
 
     def block(model: str, number: int, images: int, _: float) -> None:
-        console.print(f"block {number} of {blocks}: {model}, {images} images", highlight=False)
+        console.print(f"block {number} of {n_blocks}: {model}, {images} images", highlight=False)
 
-    def work(amount: float) -> None:
-        nonlocal done, last
-        done += amount
+    def advance(work: float) -> None:
+        nonlocal done, last_line
+        done += work
         now = time.monotonic()
-        if now - last >= LINE_INTERVAL:
-            last = now
-            here = done - before
-            left = f", about {max((now - start) * (total - done) / here, 0):.0f} s left" if here > total / 100 else ""
-            console.print(f"  {done / total:.0%} done{left}", highlight=False)
+        if now - last_line >= LINE_INTERVAL:
+            last_line = now
+            text = f"  {done / total:.0%} done"
+            new_work = done - before
+            if new_work > total * MIN_SHARE_TO_ESTIMATE:
+                seconds_left = (now - start) * (total - done) / new_work
+                text += f", about {max(seconds_left, 0):.0f} s left"
+            console.print(text, highlight=False)
 
-    return scheduler.Progress(begin, block, work)
+    return scheduler.Progress(begin, block, advance)

@@ -1,4 +1,4 @@
-"""mavis protocol: what protocol files hold, whether they hold, and in what they differ."""
+"""mavis protocol: lists, shows, validates and compares protocol files."""
 
 import itertools
 import json
@@ -19,51 +19,51 @@ T = TypeVar("T")
 EXIT_DIFFERENT = 1
 EXIT_INVALID = 2
 
-ProtocolArgument = Annotated[
-    str, typer.Argument(metavar="NAME|FILE", help="Name of a shipped protocol, or a YAML file.")
-]
+ProtocolArgument = Annotated[str, typer.Argument(metavar="NAME|FILE", help="Shipped protocol, or a YAML file.")]
 
 app = typer.Typer(no_args_is_help=True, help="List, show, validate and compare protocols: the rules of a run.")
 
 
 @app.command("list")
 def list_protocols(
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the shipped protocols: name, status, what it is for, and the beginning of its hash."""
+    """List the shipped protocols: name, status, purpose and the beginning of the hash."""
     list_.list_command(list_.Kind.protocols, as_json=as_json)
 
 
 @app.command("show")
 def show_protocol(name: ProtocolArgument) -> None:
-    """Print the rules in force as YAML: what the file extends resolved, every default filled in."""
+    """Print the complete rules as YAML: extended protocols merged, every default filled in."""
     from mavis.protocol import loading
 
-    rules = loading.load_protocol(name)
-    typer.echo(f"# The rules of {rules.protocol}, all of them. Parameters that a metric or explainer is not given have")
-    typer.echo("# its own defaults: mavis list metrics --json")
-    typer.echo(f"# sha256 {rules.sha256()}")
-    typer.echo(loading.to_yaml(rules), nl=False)
+    protocol = loading.load_protocol(name)
+    typer.echo(
+        f"# All rules of {protocol.protocol}. Parameters of metrics and explainers that are not listed have their"
+    )
+    typer.echo("# defaults: mavis list metrics --json")
+    typer.echo(f"# sha256 {protocol.sha256()}")
+    typer.echo(loading.to_yaml(protocol), nl=False)
 
 
 @app.command("validate")
 def validate_protocol(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML file, or the name of a shipped protocol.")],
-    allow_known_faulty: options.AllowKnownFaulty = False,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="YAML file, or a shipped protocol.")],
+    include_faulty: options.IncludeFaulty = False,
 ) -> None:
     """Check every field, name and parameter; print 'valid' and the hash.
 
-    Exit code 2: something does not hold; a line for each problem, with the field's path.
+    Exit code 2: the protocol is not valid; one line per problem, with the field's path.
     """
     from mavis.protocol import loading
 
     body = loading.resolve_extends(loading.find_protocol_file(file))
-    found = loading.validation_errors(body)
-    whole = body if found else loading.parse_protocol(body, file).model_dump(mode="json", by_alias=True)
-    found += _name_problems(whole, allow_known_faulty=allow_known_faulty)
-    for problem in dict.fromkeys(found):
+    problems = loading.validation_errors(body)
+    with_defaults = body if problems else loading.parse_protocol(body, file).model_dump(mode="json", by_alias=True)
+    problems += _name_problems(with_defaults, include_faulty=include_faulty)
+    for problem in dict.fromkeys(problems):
         typer.echo(f"{file}: {problem.removesuffix('.')}")
-    if found:
+    if problems:
         raise typer.Exit(EXIT_INVALID)
     typer.echo(f"valid {loading.parse_protocol(body, file).sha256()}")
 
@@ -76,10 +76,10 @@ def compare_protocols(a: ProtocolArgument, b: ProtocolArgument) -> None:
     first, second = (
         loading.load_protocol(name).model_dump(mode="json", by_alias=True, exclude={"overrides"}) for name in (a, b)
     )
-    found = list(_differences(first, second))
-    for path, here, there in found:
-        typer.echo(f"{path}: {_value_text(here)} → {_value_text(there)}")
-    if found:
+    differences = list(_differences(first, second))
+    for path, a_value, b_value in differences:
+        typer.echo(f"{path}: {_value_text(a_value)} → {_value_text(b_value)}")
+    if differences:
         raise typer.Exit(EXIT_DIFFERENT)
     typer.echo("No difference.")
 
@@ -96,7 +96,7 @@ _ABSENT = object()
 
 
 def _differences(a: Any, b: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Path and both values of everything that differs; what only one of them has is shown whole."""
+    """Path and both values of every difference; a section that only one of them has is one difference."""
     from mavis.core.hashing import canonical_json
 
     if isinstance(a, Mapping) and isinstance(b, Mapping):
@@ -110,23 +110,25 @@ def _value_text(value: Any) -> str:
     return "absent" if value is _ABSENT else json.dumps(value, ensure_ascii=False)
 
 
-def _name_problems(body: Any, *, allow_known_faulty: bool) -> Iterator[str]:
-    """Names and parameters that no run could use, as `resolve_components` checks them, but all; any body will do."""
+def _name_problems(body: Any, *, include_faulty: bool) -> Iterator[str]:
+    """Names and parameters that no run could use.
+
+    `resolve_components` checks the same and stops at the first problem; this lists all of them. The body may have any
+    shape, since its fields are checked elsewhere.
+    """
     yield from _explainer_problems(body)
     for label, params in _value_at(body, "metrics", dict).items():
-        yield from _metric_problems(f"metrics.{label}", label, params, allow_known_faulty=allow_known_faulty)
+        yield from _metric_problems(f"metrics.{label}", label, params, include_faulty=include_faulty)
     for spec in _names_at(body, "reliability.imputers"):
         yield from _imputer_problems("reliability.imputers", spec)
-    for label, varied in _value_at(body, "sensitivity.metrics", dict).items():
-        for params in _parameter_combinations(varied):
-            yield from _metric_problems(
-                f"sensitivity.metrics.{label}", label, params, allow_known_faulty=allow_known_faulty
-            )
+    for label, values in _value_at(body, "sensitivity.metrics", dict).items():
+        for params in _parameter_combinations(values):
+            yield from _metric_problems(f"sensitivity.metrics.{label}", label, params, include_faulty=include_faulty)
     yield from _reference_problems(body)
 
 
 def _explainer_problems(body: Any) -> Iterator[str]:
-    """Settings, controls and oracles; a control is made with its settings, whose problems are told there."""
+    """Problems of settings, controls and oracles; a control that has settings is checked with these."""
     from mavis.core.registry import explainers
 
     settings, controls = _value_at(body, "explainers.settings", dict), _names_at(body, "explainers.controls")
@@ -136,21 +138,21 @@ def _explainer_problems(body: Any) -> Iterator[str]:
         for name in _names_at(body, path):
             if name not in settings:
                 yield from _component_problems(explainers, path, name, {})
-    asked = [("gates.controls.against", name) for name in _names_at(body, "gates.controls.against")]
-    asked += [(path, name) for path in ["gates.groups.against"] if (name := _value_at(body, path, str))]
-    for path, name in asked:
+    opponents = [("gates.controls.against", name) for name in _names_at(body, "gates.controls.against")]
+    opponents += [(path, name) for path in ["gates.groups.against"] if (name := _value_at(body, path, str))]
+    for path, name in opponents:
         if name not in controls:
             yield f"{path}: expected names among explainers.controls, got '{name}'; add it there"
 
 
-def _metric_problems(path: str, label: Any, params: Any, *, allow_known_faulty: bool) -> Iterator[str]:
-    """A metric and its parameters; where these hold, the imputers that it then has."""
+def _metric_problems(path: str, label: Any, params: Any, *, include_faulty: bool) -> Iterator[str]:
+    """Problems of a metric's name and parameters, or, where these are valid, of its imputers."""
     from mavis.core import registry
     from mavis.engine.planning import plan
 
     name = registry.metric_name(str(label))
     faulty = registry.metrics[name].traits.faulty if name in registry.metrics else ""
-    if faulty and not allow_known_faulty:
+    if faulty and not include_faulty:
         yield f"{path}: expected a metric that measures what it says, got '{label}': {faulty}"
         return
     problems = list(_component_problems(registry.metrics, path, name, params))
@@ -161,62 +163,62 @@ def _metric_problems(path: str, label: Any, params: Any, *, allow_known_faulty: 
 
 
 def _component_problems(registry: "Registry", path: str, name: Any, params: Any) -> Iterator[str]:
-    """A registered name, each parameter's name, and whether the values do."""
+    """Problems of a registered name, of each parameter's name, and of the values together."""
     if name not in registry:
         yield f"{path}: {UnknownName(registry.kind, str(name), registry.names())}"
         return
     if not isinstance(params, Mapping):
         return
     entry = registry[name]
-    needed = {key: None for key, parameter in entry.parameters().items() if parameter.default is parameter.empty}
-    known = dict(params)
+    required = {key: None for key, parameter in entry.parameters().items() if parameter.default is parameter.empty}
+    known_params = dict(params)
     for key in params:
-        for said in _error_messages(partial(entry.check, {**needed, key: None})):
-            yield f"{path}.{key}: {said}"
-            del known[key]
-    yield from (f"{path}: {said}" for said in _error_messages(partial(entry.create, known)))
+        for message in _error_messages(partial(entry.check, {**required, key: None})):
+            yield f"{path}.{key}: {message}"
+            del known_params[key]
+    yield from (f"{path}: {message}" for message in _error_messages(partial(entry.create, known_params)))
 
 
 def _imputer_problems(path: str, spec: str) -> Iterator[str]:
     from mavis.core.perturbation.imputers import get_imputer
 
-    yield from (f"{path}: {said}" for said in _error_messages(partial(get_imputer, spec)))
+    yield from (f"{path}: {message}" for message in _error_messages(partial(get_imputer, spec)))
 
 
 def _reference_problems(body: Any) -> Iterator[str]:
-    """What gates and the decision read must be measured, or they would say nothing."""
-    measured = _value_at(body, "metrics", dict)
+    """Metrics that a gate or the decision reads and the protocol does not run: the gate could never be assessed."""
+    metrics = _value_at(body, "metrics", dict)
     paths = [f"gates.{gate}.metric" for gate in ("determinism", "completeness", "randomisation", "classes", "controls")]
     paths += ["gates.groups.metric", "gates.determinism.replicate", "decide.primary"]
-    wanted = {path: _value_at(body, path, str) for path in paths}
-    for path, label in {**wanted, "gates.valid": "valid"}.items():
-        if label and measured and label not in measured:
+    labels = {path: _value_at(body, path, str) for path in paths}
+    for path, label in {**labels, "gates.valid": "valid"}.items():
+        if label and metrics and label not in metrics:
             yield f"{path}: expected one of this protocol's metrics, got '{label}'; add it to metrics"
 
 
-def _parameter_combinations(varied: Any) -> Iterator[dict[str, Any]]:
-    """Every combination of the values that are to be tried."""
-    given = varied.items() if isinstance(varied, Mapping) else ()
-    listed = {key: values for key, values in given if isinstance(values, list)}
-    for values in itertools.product(*listed.values()):
-        yield dict(zip(listed, values, strict=True))
+def _parameter_combinations(values: Any) -> Iterator[dict[str, Any]]:
+    """Every combination of the values to be tried, one of each parameter."""
+    items = values.items() if isinstance(values, Mapping) else ()
+    candidates = {key: listed for key, listed in items if isinstance(listed, list)}
+    for combination in itertools.product(*candidates.values()):
+        yield dict(zip(candidates, combination, strict=True))
 
 
 def _names_at(body: Any, path: str) -> list[str]:
-    return [one for one in _value_at(body, path, list) if isinstance(one, str)]
+    return [name for name in _value_at(body, path, list) if isinstance(name, str)]
 
 
 def _value_at(body: Any, path: str, kind: type[T]) -> T:
-    """The value at a dotted path; an empty one where there is none of this kind."""
+    """The value at a dotted path; an empty one of this kind where there is none."""
     for step in path.split("."):
         body = body.get(step) if isinstance(body, Mapping) else None
     return body if isinstance(body, kind) else kind()
 
 
-def _error_messages(attempt: Callable[[], object]) -> list[str]:
-    """What an attempt says against itself, if anything."""
+def _error_messages(call: Callable[[], object]) -> list[str]:
+    """The message of the MavisError that a call raises, if any."""
     try:
-        attempt()
+        call()
     except MavisError as error:
         return [str(error)]
     return []

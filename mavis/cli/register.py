@@ -1,4 +1,4 @@
-"""mavis register: a user's plug-in without a package; writes a table into mavis.toml of the working folder."""
+"""mavis register: adds a plug-in to mavis.toml of the working folder, without a package."""
 
 import json
 from pathlib import Path
@@ -10,15 +10,17 @@ from mavis.core.errors import MavisError
 
 
 def register_command(
-    kind: Annotated[str, typer.Argument(help="model, dataset, explainer, metric or imputer.")],
-    name: Annotated[str, typer.Argument(help="The name it will have.")],
-    factory: Annotated[str, typer.Option(help="Where it is: package.module:function; this folder is on the path.")],
+    kind: Annotated[str, typer.Argument(help="Kind: model, dataset, explainer, metric or imputer.")],
+    name: Annotated[str, typer.Argument(help="Name to register it under.")],
+    factory: Annotated[
+        str, typer.Option(help="Import path, package.module:function; the working folder is searched as well.")
+    ],
     trait: Annotated[
         list[str] | None,
-        typer.Option(help="What it declares, NAME=VALUE, e.g. category=faithfulness or higher_is_better=true; repeat."),
+        typer.Option(help="Declared trait NAME=VALUE, e.g. category=faithfulness or higher_is_better=true; repeat."),
     ] = None,
 ) -> None:
-    """Register a model, dataset, explainer, metric or imputer under a name, for this folder."""
+    """Register a model, dataset, explainer, metric or imputer under a name, in the working folder."""
     from mavis.core import registry
 
     traits = dict(_parse_trait(text) for text in trait or [])
@@ -29,15 +31,15 @@ def register_command(
     path = Path.cwd() / registry.USER_FILE
     lines = [f"[{kind}.{name}]", f"factory = {json.dumps(factory)}"]
     lines += [f"{key} = {json.dumps(value)}" for key, value in traits.items()]
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    path.write_text(before + ("\n" if before else "") + "\n".join(lines) + "\n", encoding="utf-8")
+    content = path.read_text(encoding="utf-8") if path.is_file() else ""
+    path.write_text(content + ("\n" if content else "") + "\n".join(lines) + "\n", encoding="utf-8")
     typer.echo(f"Registered the {kind} '{name}' in {path.name}; mavis list {kind}s shows it.")
 
 
 def _parse_trait(text: str) -> tuple[str, object]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise MavisError(f"--trait is written NAME=VALUE, got '{text}'.")
+        raise MavisError(f"--trait must be NAME=VALUE, got '{text}'.")
     try:
         return key, json.loads(value)
     except json.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""mavis report: the part after execution, on any run, finished or not."""
+"""mavis report: writes and prints the report of a run directory, finished or not."""
 
 import json
 from pathlib import Path
@@ -16,9 +16,9 @@ def report_command(
     ] = False,
     full: options.Full = False,
 ) -> None:
-    """Write index.html, leaderboard.csv, .md, .json, .tex, skills.csv, gaps.csv and pairs.csv into DIR/report.
+    """Write index.html, leaderboard.csv, .md, .json, .tex, skills.csv, gaps.csv and pairs.csv into FOLDER/report.
 
-    A short form of the tables is printed; the files have everything.
+    Short tables are printed; the files hold the full ones.
     """
     from mavis.core.errors import MavisError
     from mavis.report import leaderboard_schema

@@ -1,4 +1,4 @@
-"""mavis run: the main job."""
+"""mavis run: explains, measures and recommends; the main command."""
 
 import shlex
 import sys
@@ -25,17 +25,17 @@ def run_command(
     seed: options.Seed = None,
     device: options.Device = "auto",
     batch_size: options.BatchSize = "auto",
-    allow_known_faulty: options.AllowKnownFaulty = False,
-    out: Annotated[Path | None, typer.Option(help="Run directory. Default: mavis-runs/MODEL_DATA_PROTOCOL.")] = None,
+    include_faulty: options.IncludeFaulty = False,
+    out: Annotated[Path | None, typer.Option(help="Run directory (default: mavis-runs/MODEL_DATA_PROTOCOL).")] = None,
     shard: Annotated[
-        str, typer.Option(help="K/N: only every N-th block from the K-th; run all N into one --out.")
+        str, typer.Option(help="Shard K/N: every N-th block from the K-th on; run all N shards into the same --out.")
     ] = "1/1",
     full: options.Full = False,
 ) -> None:
-    """Explain, measure, compare per group, and recommend a method, or refuse to, with reasons.
+    """Explain, measure, compare per group, and recommend a method, or state why none can be recommended.
 
-    The run directory is the state: repeat the command to continue after an interruption.
-    Exit code 3: some cells failed; they are listed, and everything else is there.
+    Results are stored block by block: repeat the command to continue after an interruption.
+    Exit code 3: some cells failed; they are listed, and all other results are complete.
     """
     from rich.console import Console
 
@@ -43,7 +43,7 @@ def run_command(
     from mavis.report.console.summary import print_summary
     from mavis.workflows import run as pipeline
 
-    asked = options.build_request(
+    request = options.build_request(
         models=models,
         data=data,
         target=target,
@@ -56,22 +56,22 @@ def run_command(
         seed=seed,
         device=device,
         batch_size=batch_size,
-        allow_known_faulty=allow_known_faulty,
+        include_faulty=include_faulty,
         shard=shard,
     )
     folder = out or options.default_folder(models, data, protocol)
     console = Console()
     with progress_display(Console(stderr=True)) as progress:
-        found = pipeline.run_benchmark(asked, folder, progress)
-    print_summary(console, found, full=full)
+        findings = pipeline.run_benchmark(request, folder, progress)
+    print_summary(console, findings, full=full)
     console.print(f"\nReport: {folder / 'report' / 'index.html'}", soft_wrap=True, highlight=False)
-    console.print(f"Next:   {_next_command(found.protocol.name, folder)}", soft_wrap=True, highlight=False)
-    if found.failures:
+    console.print(f"Next:   {_next_command(findings.protocol.name, folder)}", soft_wrap=True, highlight=False)
+    if findings.failures:
         raise typer.Exit(EXIT_FAILED_CELLS)
 
 
 def _next_command(protocol: str, folder: Path) -> str:
-    """What to do now: confirm a preview with the full protocol, else guard it."""
+    """The command to run next: the full protocol after a preview, else `mavis check`."""
     if protocol == "quick":
         arguments = _arguments_to_repeat(sys.argv[2:])
         return f"mavis run {arguments} --protocol best_practices_v1   (confirms this preview; hours, resumable)"
@@ -79,11 +79,14 @@ def _next_command(protocol: str, folder: Path) -> str:
 
 
 def _arguments_to_repeat(arguments: list[str]) -> str:
-    """The command's own arguments without those that name the protocol, the folder or a part."""
-    kept, skip = [], False
+    """The arguments of this run without those that set the protocol, the folder, the number of images or the shard."""
+    repeated: list[str] = []
+    is_value = False  # of an option that is left out
     for argument in arguments:
-        if skip or argument.partition("=")[0] in ("--protocol", "--out", "--limit", "--shard"):
-            skip = not skip and "=" not in argument
+        if is_value:
+            is_value = False
+        elif argument.partition("=")[0] in ("--protocol", "--out", "--limit", "--shard"):
+            is_value = "=" not in argument
         else:
-            kept.append(argument)
-    return shlex.join(kept)
+            repeated.append(argument)
+    return shlex.join(repeated)

@@ -1,4 +1,4 @@
-"""mavis sensitivity: do a metric's settings decide who wins?"""
+"""mavis sensitivity: compares the rankings of the methods under other settings of the metrics."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,20 +26,22 @@ def sensitivity_command(
     device: options.Device = "auto",
     batch_size: options.BatchSize = "auto",
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the runs. Default: mavis-runs/MODEL_DATA_PROTOCOL_sensitivity.")
+        Path | None, typer.Option(help="Folder of the runs (default: mavis-runs/MODEL_DATA_PROTOCOL_sensitivity).")
     ] = None,
 ) -> None:
     """Run the protocol's metrics under other settings (imputers, steps, cells), and compare the rankings.
 
-    Repeat the command to continue after an interruption. Never tune a metric on the methods that it will judge: what
-    this shows is how far to trust a ranking, not which setting to take.
+    The result shows how stable a ranking is. Do not use it to choose a setting: a metric must not be tuned on the
+    methods that it ranks.
+
+    Repeat the command to continue after an interruption.
     """
     from rich.console import Console
 
     from mavis.cli.progress import progress_display
-    from mavis.workflows import sensitivity as settings
+    from mavis.workflows.sensitivity import run_sensitivity
 
-    asked = options.build_request(
+    request = options.build_request(
         models=models, data=data, target=target, split=split, explainers=explainers, metrics=None, groups=groups,
         protocol=protocol, limit=limit, seed=seed, device=device, batch_size=batch_size,
     )  # fmt: skip
@@ -47,21 +49,22 @@ def sensitivity_command(
         f"{options.default_folder(models, data, protocol).name}_sensitivity"
     )
     with progress_display(Console(stderr=True)) as progress:
-        found = settings.run_sensitivity(asked, folder, progress)
+        stabilities = run_sensitivity(request, folder, progress)
     console = Console()
-    for one in found:
-        _print_stability(console, one)
+    for stability in stabilities:
+        _print_stability(console, stability)
     console.print(f"\nAll means: {folder / 'sensitivity.json'}", soft_wrap=True, highlight=False)
 
 
-def _setting_text(value: object) -> str:
+def _value_text(value: object) -> str:
     return " + ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _print_stability(console: "Console", stability: "Stability") -> None:
+    """A row per setting with its two best methods, under the mean Kendall tau over all pairs of settings."""
     from rich.table import Table
 
-    tau = "not known" if stability.tau is None else f"{stability.tau:.2f}"
+    tau = "unknown" if stability.tau is None else f"{stability.tau:.2f}"
     verdict = {True: "stable", False: "not stable: report it, do not decide by it", None: "not assessed"}[
         stability.stable
     ]
@@ -69,9 +72,9 @@ def _print_stability(console: "Console", stability: "Stability") -> None:
     for heading in ("cells", "settings", "leader", "runner-up"):
         table.add_column(heading)
     for setting in stability.settings:
-        known = {name: mean for name, mean in setting.means.items() if mean is not None}
-        first = sorted(known, key=lambda name: known[name], reverse=stability.higher_is_better)[:2]
-        words = ", ".join(f"{key} {_setting_text(value)}" for key, value in setting.params.items())
-        table.add_row(f"{setting.grid} × {setting.grid}", words, *(f"{name} {known[name]:.3f}" for name in first))
+        means = {name: mean for name, mean in setting.means.items() if mean is not None}
+        top_two = sorted(means, key=means.__getitem__, reverse=stability.higher_is_better)[:2]
+        params = ", ".join(f"{name} {_value_text(value)}" for name, value in setting.params.items())
+        table.add_row(f"{setting.grid} × {setting.grid}", params, *(f"{name} {means[name]:.3f}" for name in top_two))
     console.print(table)
-    console.print(f"Leads under some setting: {', '.join(stability.winners) or 'nobody'}", highlight=False)
+    console.print(f"Leads under some setting: {', '.join(stability.winners) or 'none'}", highlight=False)

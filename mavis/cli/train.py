@@ -1,4 +1,4 @@
-"""``mavis train``: a model of one's own, from a data set by name."""
+"""mavis train: trains a classifier on a data set."""
 
 import warnings
 from collections.abc import Iterator
@@ -18,22 +18,25 @@ if TYPE_CHECKING:
 
 def train_command(
     *,
-    data: Annotated[str, typer.Option(help="A data set's name, or NAME:FOLDER, e.g. fairface:FOLDER.")],
-    out: Annotated[Path, typer.Option(help="Folder for the model; made where it is missing.")],
-    arch: Annotated[str, typer.Option(help="The architecture.")] = "race_resnet",
-    target: Annotated[str, typer.Option(help="The label: race, gender or age.")] = "race",
+    data: Annotated[str, typer.Option(help="Data set: NAME or NAME:FOLDER, e.g. fairface:FOLDER.")],
+    out: Annotated[Path, typer.Option(help="Folder of the model; created if missing.")],
+    arch: Annotated[str, typer.Option(help="Architecture.")] = "race_resnet",
+    target: Annotated[str, typer.Option(help="Label to predict: race, gender or age.")] = "race",
     size: Annotated[int, typer.Option(min=32, help="Side of the images in pixels.")] = 64,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 20,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per step.")] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per training step.")] = 64,
     learning_rate: Annotated[float, typer.Option(min=0, help="Peak learning rate.")] = 3e-3,
-    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many images of each split.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="Of synthetic_faces: balanced or biased.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of weights, order and augmentation.")] = 0,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of images per split.")] = None,
+    training_recipe: Annotated[
+        str | None,
+        typer.Option("--training-recipe", "--recipe", help="Population of synthetic_faces: balanced or biased."),
+    ] = None,
     pretrained: Annotated[
         Path | None,
         typer.Option(
-            help="Above 112 px: a file of ResNet-50 weights; by default the one in torch's cache folder, if any."
+            help="Above 112 px: file of ResNet-50 weights (default: the one in torch's cache folder, if any)."
         ),
     ] = None,
 ) -> None:
@@ -44,21 +47,23 @@ def train_command(
     from mavis.models.training.loop import LOG_FILE, TrainingSettings, fit
 
     console = Console()
-    splits = [open_data(data, target=target, split=split, size=size, recipe=recipe) for split in ("train", "val")]
-    with warnings.catch_warnings(record=True) as said:
+    splits = [
+        open_data(data, target=target, split=split, size=size, recipe=training_recipe) for split in ("train", "val")
+    ]
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         net = checkpoint.build_network(arch, len(splits[0].classes), size, seed=seed, pretrained=pretrained or True)
-    for warning in said:
+    for warning in caught:
         console.print(escape(str(warning.message)), style="yellow")
-    facts: dict[str, Any] = {"architecture": arch, "size": size, "seed": seed, "recipe": recipe}
-    facts["pretrained"] = getattr(net, "pretrained", None)
+    card: dict[str, Any] = {"architecture": arch, "size": size, "seed": seed, "recipe": training_recipe}
+    card["pretrained"] = getattr(net, "pretrained", None)
     with progress_bar(console) as (on_step, on_epoch):
         best = fit(
             net,
             splits[0],
             splits[1],
             folder=out,
-            card=facts,
+            card=card,
             settings=TrainingSettings(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed),
             device=resolve(device),
             max_images=limit,
@@ -72,7 +77,7 @@ def train_command(
 
 @contextmanager
 def progress_bar(console: Console) -> Iterator[tuple[Any, Any]]:
-    """A progress bar; gives the two callbacks that move it."""
+    """A progress bar, as the two callbacks that advance it: per step and per epoch."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("loading images", total=None)
@@ -92,13 +97,13 @@ def progress_bar(console: Console) -> Iterator[tuple[Any, Any]]:
 
 
 def accuracy_table(epoch: "Epoch") -> Table:
-    """Validation accuracy of every group, with n."""
-    table = Table("attribute", "labelled", "n", "accuracy", title="Validation accuracy at the best epoch")
+    """Validation accuracy of every group, with its number of images."""
+    table = Table("attribute", "group", "n", "accuracy", title="Validation accuracy at the best epoch")
     for column in table.columns[2:]:
         column.justify = "right"
     table.add_row("all", "", str(epoch.validation.n_images), f"{epoch.validation.accuracy:.1%}", end_section=True)
     for attribute, groups in epoch.validation.groups.items():
         for group, (accuracy, n) in groups.items():
-            last = group == list(groups)[-1]
-            table.add_row(attribute, escape(group), str(n), f"{accuracy:.1%}" if n else "", end_section=last)
+            is_last = group == list(groups)[-1]
+            table.add_row(attribute, escape(group), str(n), f"{accuracy:.1%}" if n else "", end_section=is_last)
     return table

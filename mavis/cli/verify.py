@@ -1,4 +1,4 @@
-"""mavis verify: do the metrics deserve trust? Tests with known truth, and what follows for the decision."""
+"""mavis verify: meta-evaluation, tests of the deciding metrics on models and maps whose truth is known."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,55 +17,65 @@ EXIT_FAILED = 1
 
 def verify_command(
     protocol: options.ProtocolName = "best_practices_v1",
-    quick: Annotated[bool, typer.Option("--quick", help="A reduced form in seconds; it demotes nothing.")] = False,
-    twin: Annotated[
-        Path | None, typer.Option(help="Folder of race_resnet trained from another seed: mavis train --seed 1.")
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Reduced form, about half a minute; it demotes no metric.")
+    ] = False,
+    retrained_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--retrained-model", "--twin", help="Folder of race_resnet trained with another seed: mavis train --seed 1."
+        ),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the result to FILE.")] = None,
-    write: Annotated[
-        Path | None, typer.Option(help="Write it to FILE, to lie beside the protocol: PROTOCOL.meta.json.")
+    json: Annotated[Path | None, typer.Option(help="Write the result to this file.")] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save", "--write", help="Save the result for decisions: PROTOCOL.meta.json in the protocol's folder."
+        ),
     ] = None,
 ) -> None:
-    """Test the metrics that decide on models and maps whose truth is known (M0 to M13).
+    """Meta-evaluation: test the deciding metrics on models and maps whose truth is known (M0 to M13).
 
-    Exit code 1: a required test failed that is not on record as a demotion.
+    A metric that fails a required test is demoted: it takes no part in decisions.
+    Exit code 1: a required test failed that is not recorded as a demotion yet.
     """
     from rich.console import Console
 
     from mavis.core.errors import MavisError
-    from mavis.protocol import loading as protocols
-    from mavis.workflows import meta_evaluation as meta
+    from mavis.protocol.loading import load_protocol
+    from mavis.workflows import meta_evaluation
 
-    if quick and write is not None:
-        raise MavisError("The reduced form demotes nothing: leave out --quick to --write what decisions will read.")
-    rules = protocols.load_protocol(protocol)
+    if quick and save is not None:
+        raise MavisError("--save needs the full form: the reduced form demotes nothing; leave out --quick.")
+    tested_protocol = load_protocol(protocol)
     with Console(stderr=True).status("") as status:
-        found = meta.meta_evaluate(rules, quick=quick, retrained_model=twin, notify=status.update)
-    _print_verification(Console(), found)
-    for path in filter(None, (json, write)):
-        path.write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    failed = meta.new_failures(found, rules)
-    for check in failed:
+        result = meta_evaluation.meta_evaluate(
+            tested_protocol, quick=quick, retrained_model=retrained_model, notify=status.update
+        )
+    _print_result(Console(), result)
+    for path in filter(None, (json, save)):
+        path.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    failures = meta_evaluation.new_failures(result, tested_protocol)
+    for check in failures:
         typer.echo(f"failed: {check.id} {check.metric or ''} on {check.subject}: {check.test}")
-    if failed:
+    if failures:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _print_verification(console: "Console", verification: "MetaEvaluation") -> None:
+def _print_result(console: "Console", result: "MetaEvaluation") -> None:
+    """A row per test; then the thresholds, and the demoted and the verified metrics."""
     from rich.table import Table
 
-    table = Table(
-        title=f"{verification.protocol}: {len(verification.checks)} tests, {len(verification.failures())} failed"
-    )
-    for heading in ("id", "test", "metric", "on", "statistic", "value", "asked", "verdict"):
+    table = Table(title=f"{result.protocol}: {len(result.checks)} tests, {len(result.failures())} failed")
+    for heading in ("id", "test", "metric", "on", "statistic", "value", "required", "verdict"):
         table.add_column(heading, justify="right" if heading == "value" else "left")
-    for check in verification.checks:
+    for check in result.checks:
         value = "–" if check.value is None else f"{check.value:.3g}"
         cells = (check.id, check.test, check.metric or "", check.subject, check.statistic, value, check.criterion)
         table.add_row(*cells, check.verdict, style="red" if check.has_failed else None)
     console.print(table)
-    for threshold in verification.thresholds:
+    for threshold in result.thresholds:
         console.print(f"{threshold.threshold} = {threshold.value:g}: {threshold.verdict}", highlight=False)
-    for metric, why in verification.demoted.items():
-        console.print(f"demoted: {metric}: {why}", highlight=False)
-    console.print(f"verified: {', '.join(verification.verified) or 'not said by the reduced form'}", highlight=False)
+    for metric, reason in result.demoted.items():
+        console.print(f"demoted: {metric}: {reason}", highlight=False)
+    console.print(f"verified: {', '.join(result.verified) or 'not assessed by the reduced form'}", highlight=False)

@@ -1,4 +1,4 @@
-"""Checks."""
+"""Checks of a protocol's names and parameters that run when it is planned, not when it is read."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,16 @@ from mavis.protocol.schema import WORST_GROUP, DecisionRules, Gates, Protocol
 
 
 def faulty_metrics(protocol: Protocol) -> tuple[str, ...]:
-    """The protocol's metrics, by label, that are known to be wrong."""
+    """Labels of the protocol's metrics that are known to be faulty."""
     return tuple(label for label in protocol.metrics if metrics[metric_name(label)].traits.faulty)
 
 
 def check_protocol(protocol: Protocol) -> None:
-    """Looks up every name in the protocol that is not made below, so that no run ends in a typing error."""
+    """Checks every name and parameter that a run would only need after its metrics, so that no run ends in a typo.
+
+    Raises:
+        MavisError: a name is not registered, a parameter is not taken, or the decision contradicts itself.
+    """
     for name, params in protocol.explainers.settings.items():
         explainers[name].check(params)
     for name in gate_controls(protocol.gates):
@@ -28,10 +32,10 @@ def check_protocol(protocol: Protocol) -> None:
 
 
 def _check_decision(decision: DecisionRules) -> None:
-    """Every metric that decides has a direction and a category with a weight, and the primary one decides."""
+    """Checks that every deciding metric has a direction and a weighted category, and that the primary one decides."""
     if decision.primary not in decision.metrics:
-        given = ", ".join(decision.metrics)
-        raise BadParameter(f"decide.metrics must hold decide.primary, '{decision.primary}'; got {given}.")
+        labels = ", ".join(decision.metrics)
+        raise BadParameter(f"decide.metrics must hold decide.primary, '{decision.primary}'; got {labels}.")
     for label in (*decision.metrics, *decision.imputers):
         traits = metrics[metric_name(label)].traits
         if traits.higher_is_better is None:
@@ -41,10 +45,15 @@ def _check_decision(decision: DecisionRules) -> None:
                 f"decide.weights has no '{traits.category}', the category of '{label}'; give it one, 0 at least."
             )
     _check_shared_weights(decision)
-    known = (*CATEGORIES, WORST_GROUP)
+    _check_weights(decision)
+
+
+def _check_weights(decision: DecisionRules) -> None:
+    """Checks that weights belong to categories, are not negative, and give the primary metric's category a share."""
+    categories = (*CATEGORIES, WORST_GROUP)
     for category, weight in decision.weights.items():
-        if category not in known:
-            raise UnknownName("category of decide.weights", category, known)
+        if category not in categories:
+            raise UnknownName("category of decide.weights", category, categories)
         if weight < 0:
             raise BadParameter(f"decide.weights: expected numbers from 0, got {category}: {weight:g}.")
     if decision.weights[metrics[metric_name(decision.primary)].traits.category] == 0:
@@ -52,19 +61,19 @@ def _check_decision(decision: DecisionRules) -> None:
 
 
 def _check_shared_weights(decision: DecisionRules) -> None:
-    """Metrics that share a weight decide, are of one category, and share it once."""
-    every = [label for names in decision.alike for label in names]
-    for label in every:
+    """Checks that metrics that share a weight decide, are of one category, and stand in one set only."""
+    labels = [label for sharing in decision.alike for label in sharing]
+    for label in labels:
         if label not in decision.metrics:
             raise UnknownName("metric of decide.alike", label, decision.metrics)
-        if every.count(label) > 1:
-            raise BadParameter(f"decide.alike: expected every metric once, got '{label}' {every.count(label)} times.")
-    for names in decision.alike:
-        found = sorted({metrics[metric_name(label)].traits.category for label in names})
-        if len(found) > 1:
+        if labels.count(label) > 1:
+            raise BadParameter(f"decide.alike: expected every metric once, got '{label}' {labels.count(label)} times.")
+    for sharing in decision.alike:
+        categories = sorted({metrics[metric_name(label)].traits.category for label in sharing})
+        if len(categories) > 1:
             raise BadParameter(
-                f"decide.alike: only metrics of one category share a weight; {', '.join(names)} are of "
-                f"{' and '.join(found)}."
+                f"decide.alike: only metrics of one category share a weight; {', '.join(sharing)} are of "
+                f"{' and '.join(categories)}."
             )
 
 
@@ -82,10 +91,17 @@ def gate_controls(gates: Gates) -> dict[str, None]:
 
 
 def refuse_faulty(labels: Sequence[str]) -> None:
-    """Raises BadParameter for the first metric that is known to be wrong."""
+    """Refuses metrics that are known to be faulty.
+
+    Args:
+        labels: those of `faulty_metrics`.
+
+    Raises:
+        BadParameter: there is one; the message names its fault and a replacement.
+    """
     for label in labels:
-        why = metrics[metric_name(label)].traits.faulty
+        fault = metrics[metric_name(label)].traits.faulty
         raise BadParameter(
-            f"Expected metrics that measure what they say, got '{label}': {why}, or run it all the same with "
-            "--allow-known-faulty."
+            f"Expected metrics that measure what they say, got '{label}': {fault}, or run it all the same with "
+            "--include-faulty (in Python: allow_known_faulty=True)."
         )

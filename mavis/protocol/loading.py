@@ -1,4 +1,4 @@
-"""A protocol file -> `Protocol`: which images, explainers, metrics, gates and rules. The only file that reads YAML."""
+"""Protocol files to `Protocol`: YAML read, extended protocols merged, fields checked. No other module reads YAML."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from mavis.core.errors import ProtocolError, UnknownName
 from mavis.protocol.schema import Params, Protocol, Section
 
 METADATA_KEYS = ("protocol", "schema", "status", "about")
-"""What a file says of itself: never taken from the protocol that it extends."""
+"""Keys that describe the file itself; a file never inherits them from the protocol that it extends."""
 
 
 def load_protocol(name: str) -> Protocol:
@@ -23,7 +23,7 @@ def load_protocol(name: str) -> Protocol:
 
     Raises:
         UnknownName: neither a shipped protocol nor a file.
-        ProtocolError: the file, or one that it extends, does not hold; the message names the field.
+        ProtocolError: the file, or one that it extends, is not valid; the message names the field.
     """
     path = find_protocol_file(name)
     return parse_protocol(resolve_extends(path), str(path))
@@ -44,51 +44,51 @@ def find_protocol_file(name: str) -> Path:
 
 
 def resolve_extends(path: Path, extended_by: tuple[Path, ...] = ()) -> Any:
-    """The plain values of a file, those of the protocol that it extends filled in; not checked yet.
+    """The plain values of a file, merged over those of the protocol that it extends; not checked yet.
 
     Args:
         path: the file.
         extended_by: the files that extend this one.
 
     Raises:
-        ProtocolError: it is not YAML, or what it extends is not there, does not hold, or extends it in turn.
+        ProtocolError: it is not YAML, or what it extends is missing, is not valid, or extends it in turn.
     """
-    said = _read_yaml(path)
-    if not isinstance(said, Mapping) or "extends" not in said:
-        return said
+    body = _read_yaml(path)
+    if not isinstance(body, Mapping) or "extends" not in body:
+        return body
     chain = (*extended_by, path.resolve())
-    base = _base_file(path, said["extends"])
+    base = _base_file(path, body["extends"])
     if base.resolve() in chain:
-        names = " extends ".join(one.name for one in (*chain[chain.index(base.resolve()) :], base))
+        names = " extends ".join(file.name for file in (*chain[chain.index(base.resolve()) :], base))
         raise ProtocolError(f"{path}: extends: expected a chain that ends, got {names}; remove one 'extends'.")
-    rules = parse_protocol(resolve_extends(base, chain), str(base))
-    taken = rules.model_dump(mode="json", by_alias=True, exclude={"overrides"})
+    base_protocol = parse_protocol(resolve_extends(base, chain), str(base))
+    base_body = base_protocol.model_dump(mode="json", by_alias=True, exclude={"overrides"})
     return _merge(
-        {key: value for key, value in taken.items() if key not in METADATA_KEYS},
-        {key: value for key, value in said.items() if key != "extends"},
+        {key: value for key, value in base_body.items() if key not in METADATA_KEYS},
+        {key: value for key, value in body.items() if key != "extends"},
     )
 
 
 def with_overrides(protocol: Protocol, **changes: Any) -> Protocol:
-    """A copy with ``{"a.b": value}``-like changes noted as overrides; None values are left alone.
+    """A copy with some values changed, each change recorded in ``overrides``; None changes nothing.
 
     Args:
         protocol: the protocol.
-        changes: dotted paths, the dots written as ``__``, to their values.
+        changes: new values by dotted path, dots written as ``__``: ``decide__rope=0.03``.
     """
     body = protocol.model_dump(mode="json", by_alias=True)
-    noted = list(protocol.overrides)
+    overrides = list(protocol.overrides)
     for path, value in changes.items():
         if value is None:
             continue
-        *parents, last = path.split("__")
-        place = body
+        *parents, key = path.split("__")
+        section = body
         for parent in parents:
-            place = place[parent]
-        if place[last] != value:
-            place[last] = value
-            noted.append(f"{path.replace('__', '.')} = {value}")
-    body["overrides"] = noted
+            section = section[parent]
+        if section[key] != value:
+            section[key] = value
+            overrides.append(f"{path.replace('__', '.')} = {value}")
+    body["overrides"] = overrides
     return parse_protocol(body, protocol.protocol)
 
 
@@ -96,20 +96,23 @@ def parse_protocol(body: Any, origin: str) -> Protocol:
     """A protocol from plain values.
 
     Args:
-        body: what the YAML holds.
-        origin: the file, for messages.
+        body: the content of a YAML file.
+        origin: the file's name, for messages.
+
+    Raises:
+        ProtocolError: a field is not valid; the message describes the first and counts the others.
     """
     try:
         return Protocol.model_validate(body)
     except ValidationError as error:
-        first, *others = _error_lines(error)
-        more = f" (and {len(others)} more: 'mavis protocol validate' lists them)" if others else ""
-        said = f"{origin}: {first}{more}"
-        raise ProtocolError(said if said.endswith("?") else f"{said}.") from error
+        first, *further = _error_lines(error)
+        count = f" (and {len(further)} more: 'mavis protocol validate' lists them)" if further else ""
+        message = f"{origin}: {first}{count}"
+        raise ProtocolError(message if message.endswith("?") else f"{message}.") from error
 
 
 def validation_errors(body: Any) -> list[str]:
-    """Every field of plain values that does not hold: its path, what was expected and what is there."""
+    """One line per field that is not valid: its path, the expected and the actual value."""
     try:
         Protocol.model_validate(body)
     except ValidationError as error:
@@ -118,16 +121,16 @@ def validation_errors(body: Any) -> list[str]:
 
 
 def to_yaml(protocol: Protocol) -> str:
-    """A protocol as YAML with every default filled in; the file that it makes has the same hash."""
+    """A protocol as YAML with every default filled in; a file of this text has the same hash."""
     body = protocol.model_dump(mode="json", by_alias=True, exclude={"overrides"})
     return yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a protocol file: all keys where it stands alone, any of them where it extends another."""
-    alone = Protocol.model_json_schema(by_alias=True)
-    sections = alone.pop("$defs")
-    changes = _make_optional(alone)
+    standalone = Protocol.model_json_schema(by_alias=True)
+    sections = standalone.pop("$defs")
+    changes = _make_optional(standalone)
     changes["properties"] = {"extends": _EXTENDS_SCHEMA, **changes["properties"]}
     changes["required"] = ["extends", *METADATA_KEYS]
     return {
@@ -138,7 +141,7 @@ def json_schema() -> dict[str, Any]:
         "then": {"$ref": "#/$defs/ProtocolChanges"},
         "else": {"$ref": "#/$defs/Protocol"},
         "$defs": {
-            "Protocol": alone,
+            "Protocol": standalone,
             "ProtocolChanges": changes,
             **sections,
             **{f"{name}Changes": _make_optional(section) for name, section in sections.items()},
@@ -154,7 +157,7 @@ def shipped_protocols() -> dict[str, Path]:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would silently keep the last."""
+    """YAML loader that refuses a repeated key; plain YAML would silently use the last one."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -175,8 +178,8 @@ def _read_yaml(path: Path) -> Any:
 def _base_file(path: Path, extends: Any) -> Path:
     """The file that another extends: a shipped one, or one beside it."""
     if not isinstance(extends, str):
-        wanted = "the name of a shipped protocol or the path of a YAML file"
-        raise ProtocolError(f"{path}: extends: expected {wanted}, got {_format_value(extends)}.")
+        expected = "the name of a shipped protocol or the path of a YAML file"
+        raise ProtocolError(f"{path}: extends: expected {expected}, got {_format_value(extends)}.")
     try:
         return find_protocol_file(str(path.parent / extends) if extends.endswith((".yaml", ".yml")) else extends)
     except (UnknownName, ProtocolError) as error:
@@ -184,25 +187,26 @@ def _base_file(path: Path, extends: Any) -> Path:
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any], path: tuple[str, ...] = ()) -> Params:
-    """The base with what a file says: mappings key by key, anything else in its place.
+    """The base with the changes of a file: mappings are merged key by key, any other value is replaced.
 
-    Null takes a name of the base out of a mapping whose names are free, such as ``metrics``; elsewhere it is a value.
+    Null removes a name from a mapping whose names are free, such as ``metrics``. In a section its keys are fixed, so
+    there null is a value: ``agreement: null`` turns agreement off.
     """
-    free = path not in _SECTIONS and path[:-1] in _SECTIONS
+    has_free_names = path not in _SECTIONS and path[:-1] in _SECTIONS
     merged = dict(base)
     for key, value in changes.items():
-        before = base.get(key)
-        if value is None and free and key in base:
+        base_value = base.get(key)
+        if value is None and has_free_names and key in base:
             del merged[key]
-        elif isinstance(value, Mapping) and isinstance(before, Mapping):
-            merged[key] = _merge(before, value, (*path, key))
+        elif isinstance(value, Mapping) and isinstance(base_value, Mapping):
+            merged[key] = _merge(base_value, value, (*path, key))
         else:
             merged[key] = value
     return merged
 
 
 def _sections(model: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[Any, ...], type[Section]]]:
-    """The model of every section that has fixed keys, by its path."""
+    """Path and pydantic model of every section, that is, of every mapping with fixed keys."""
     yield path, model
     for name, field in model.model_fields.items():
         for kind in (field.annotation, *get_args(field.annotation)):
@@ -215,24 +219,24 @@ _SECTIONS = dict(_sections(Protocol))
 
 _EXTENDS_SCHEMA = {
     "type": "string",
-    "description": "the protocol whose rules hold where this file says nothing: a shipped name, or the path of a YAML "
-    "file from this one's folder",
+    "description": "the protocol that this file changes: a shipped name, or the path of a YAML file relative to this "
+    "file's folder",
 }
 
 
 def _error_lines(error: ValidationError) -> list[str]:
-    """A line per fault, without those of a list that are due to one of its items."""
-    found = error.errors()
-    places = [one["loc"] for one in found]
+    """One line per error. A list with a wrong item also counts as wrong itself; only the item is reported."""
+    errors = error.errors()
+    paths = [details["loc"] for details in errors]
     return [
-        ": ".join(filter(None, (".".join(map(str, one["loc"])), _describe_error(one["loc"], one))))
-        for one in found
-        if not any(len(place) > len(one["loc"]) and place[: len(one["loc"])] == one["loc"] for place in places)
+        ": ".join(filter(None, (".".join(map(str, path)), _describe_error(path, details))))
+        for path, details in zip(paths, errors, strict=True)
+        if not any(len(inner) > len(path) and inner[: len(path)] == path for inner in paths)
     ]
 
 
 def _describe_error(path: tuple[str | int, ...], error: Mapping[str, Any]) -> str:
-    """Expected, got, what to do."""
+    """The expected value, the actual one, and what to do."""
     if error["type"] == "extra_forbidden":
         return str(UnknownName("key", str(path[-1]), _fields(path[:-1]))).removesuffix(".")
     if error["type"] == "missing":
@@ -251,12 +255,12 @@ def _describe_expected(error: Mapping[str, Any]) -> str:
             return "a text as key"
         case "too_short":
             return f"at least {error['ctx']['min_length']} of them"
-    words = re.sub(r", (unable|got) .*", "", error["msg"].removeprefix("Input should be "))
-    return f"a number {words}" if words.startswith(("greater", "less")) else words
+    expected = re.sub(r", (unable|got) .*", "", error["msg"].removeprefix("Input should be "))
+    return f"a number {expected}" if expected.startswith(("greater", "less")) else expected
 
 
 def _field_description(path: tuple[str | int, ...]) -> str:
-    """The description of the field at a path, or of the one that holds it."""
+    """The description of the field at a path, or of the nearest field that encloses it."""
     for end in range(len(path), 0, -1):
         field = _fields(path[: end - 1]).get(str(path[end - 1]))
         if field is not None:
@@ -271,23 +275,22 @@ def _fields(path: tuple[str | int, ...]) -> dict[str, FieldInfo]:
 
 
 def _format_value(value: Any) -> str:
-    """A value as a file would say it, on one line and not too long."""
-    words = json.dumps(value, ensure_ascii=False, default=str)
-    return words if len(words) <= 60 else f"{words[:57]}…"
+    """A value as JSON on one line, cut after 57 characters."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _make_optional(schema: Any) -> Any:
-    """The same JSON Schema with nothing required, and null for names that may be taken out."""
+    """A JSON Schema with nothing required, and null allowed for names that can be removed."""
     if isinstance(schema, list):
-        return [_make_optional(one) for one in schema]
+        return [_make_optional(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {
-        key: _make_optional(one) for key, one in schema.items() if key not in ("required", "default", "minProperties")
-    }
-    if "$ref" in kept:
-        kept["$ref"] += "Changes"
-    named = kept.get("additionalProperties")
-    if isinstance(named, dict) and named["type"] == "object":
-        kept["additionalProperties"] = {"anyOf": [named, {"type": "null"}]}
-    return kept
+    dropped = ("required", "default", "minProperties")
+    optional = {key: _make_optional(value) for key, value in schema.items() if key not in dropped}
+    if "$ref" in optional:
+        optional["$ref"] += "Changes"
+    entry_schema = optional.get("additionalProperties")
+    if isinstance(entry_schema, dict) and entry_schema["type"] == "object":
+        optional["additionalProperties"] = {"anyOf": [entry_schema, {"type": "null"}]}
+    return optional
