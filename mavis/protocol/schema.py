@@ -253,7 +253,7 @@ class DecisionRules(Section):
         (), description="metrics of one category that order methods alike and share the weight of one"
     )
     imputers: tuple[str, ...] = Field((), description="labels of the primary metric with each single imputer")
-    rope: float = Field(ge=0, description="region of practical equivalence: differences up to this size do not matter")
+    rope: float = Field(ge=0, description="largest overall difference of practically equivalent methods (ROPE)")
     min_candidates: int = Field(ge=2, description="fewest eligible methods for a recommendation (R12)")
     max_undefined: float = Field(ge=0, le=1, description="largest share of failed or undefined scores in a group (R10)")
     max_undefined_gap: float = Field(

@@ -1,4 +1,4 @@
-"""mavis protocol: what is listed, shown, found wrong and found different, and the exit codes."""
+"""mavis protocol: list, show, validate, diff and schema, and their exit codes."""
 
 import json
 import re
@@ -38,11 +38,11 @@ def problems(says: dict, *options: str, **heading: object) -> list[str]:
 
 
 def test_list_names_every_shipped_protocol() -> None:
-    """Name, status, what it is for and the beginning of the hash, as text and as JSON."""
+    """Name, status, purpose and the beginning of the hash, as text and as JSON."""
     rows = json.loads(call("list", "--json").stdout)
-    found = {row["name"]: row for row in rows}
-    assert set(found) == set(loading.shipped_protocols())
-    assert found["quick"] == {
+    by_name = {row["name"]: row for row in rows}
+    assert set(by_name) == set(loading.shipped_protocols())
+    assert by_name["quick"] == {
         "name": "quick",
         "status": "preview",
         "about": loading.load_protocol("quick").about,
@@ -67,8 +67,8 @@ def test_show_prints_a_file_with_the_same_hash() -> None:
 @pytest.mark.parametrize("name", sorted(loading.shipped_protocols()))
 def test_shipped_protocols_are_valid(name: str) -> None:
     """By name, and by path."""
-    for given in (name, str(loading.shipped_protocols()[name])):
-        result = call("validate", given)
+    for spelling in (name, str(loading.shipped_protocols()[name])):
+        result = call("validate", spelling)
         assert (result.exit_code, result.stdout) == (0, f"valid {loading.load_protocol(name).sha256()}\n")
 
 
@@ -83,8 +83,8 @@ def test_every_problem_has_a_line_with_its_path() -> None:
         "sensitivity": {"metrics": {"nsrg": {"points": [1], "pints": [3]}}},
         "gates": {"controls": {"metric": "aop", "against": ["sobl"]}},
     }
-    found = problems(says)
-    assert sorted(line.partition(": ")[0] for line in found) == sorted(
+    lines = problems(says)
+    assert sorted(line.partition(": ")[0] for line in lines) == sorted(
         [
             "grid",
             "decide.rope",
@@ -106,8 +106,8 @@ def test_every_problem_has_a_line_with_its_path() -> None:
             "gates.groups.against",
         ]
     )
-    assert "metrics.irof: No imputer is named 'meen'; did you mean 'mean'?" in found
-    assert len(set(found)) == len(found)
+    assert "metrics.irof: No imputer is named 'meen'; did you mean 'mean'?" in lines
+    assert len(set(lines)) == len(lines)
 
 
 @pytest.mark.parametrize(
@@ -187,8 +187,8 @@ def test_files_of_any_shape_are_judged(body: object) -> None:
 
 
 def test_a_faulty_metric_is_valid_where_it_is_allowed() -> None:
-    """As a run has a flag for it."""
-    assert problems({"metrics": {"quantus:PointingGame": {}}}, "--allow-known-faulty")[0].startswith("valid ")
+    """The same flag as for a run."""
+    assert problems({"metrics": {"quantus:PointingGame": {}}}, "--include-faulty")[0].startswith("valid ")
 
 
 @pytest.mark.parametrize("verb", ["show", "validate"])
@@ -266,20 +266,20 @@ def test_an_extended_protocol_runs_as_what_it_resolves_to() -> None:
     says = {"data": {"groups": ["shade"], "n_per_group": {"target": 4, "min_report": 2, "min_claim": 2}}}
     body = {**HEAD, **says, "reliability": None}
     Path("mine.yaml").write_text(yaml.safe_dump(body))
-    asked = ["run", "--model", "mask_mean", "--data", "planted_square", "--protocol", "mine.yaml", "--out", "run"]
-    asked += ["--explainers", "saliency", "--metrics", "nsrg,mprt,valid", "--device", "cpu"]
-    result = CliRunner().invoke(app, asked)
+    command = ["run", "--model", "mask_mean", "--data", "planted_square", "--protocol", "mine.yaml", "--out", "run"]
+    command += ["--explainers", "saliency", "--metrics", "nsrg,mprt,valid", "--device", "cpu"]
+    result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    kept = json.loads(Path("run/run.json").read_text())
+    identity = json.loads(Path("run/run.json").read_text())
     rules = loading.with_overrides(
         loading.load_protocol("mine.yaml"),
-        metrics={k: loading.load_protocol("quick").metrics[k] for k in asked_for(asked)},
+        metrics={k: loading.load_protocol("quick").metrics[k] for k in metric_names(command)},
     )
-    assert kept["protocol"] == json.loads(rules.model_dump_json(by_alias=True))
-    assert kept["protocol_sha256"] == rules.sha256()
+    assert identity["protocol"] == json.loads(rules.model_dump_json(by_alias=True))
+    assert identity["protocol_sha256"] == rules.sha256()
 
 
-def asked_for(command: list[str]) -> list[str]:
+def metric_names(command: list[str]) -> list[str]:
     return command[command.index("--metrics") + 1].split(",")
 
 

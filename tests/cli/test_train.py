@@ -1,4 +1,4 @@
-"""``mavis train``: from a data set's name to a model folder."""
+"""mavis train: from the name of a data set to a model folder."""
 
 import csv
 import json
@@ -26,7 +26,7 @@ def mavis_train(out: Path, *arguments: str, data: str = "synthetic_faces") -> Re
 
 def test_training_on_synthetic_faces_leaves_a_model_and_says_what_is_next(tmp_path: Path) -> None:
     """The folder loads, the table names groups with n, and the last line is the command to go on with."""
-    result = mavis_train(tmp_path / "out", "--target", "gender", "--recipe", "biased", "--seed", "3")
+    result = mavis_train(tmp_path / "out", "--target", "gender", "--training-recipe", "biased", "--seed", "3")
     assert result.exit_code == 0, result.output
     card = checkpoint.load(tmp_path / "out").card
     assert (card["target"], card["recipe"], card["seed"], card["size"]) == ("gender", "biased", 3, 32)
@@ -65,7 +65,7 @@ def test_a_folder_after_the_name_is_the_data_sets_root(tmp_path: Path, fairface_
         (["--arch", "race_resnets"], "synthetic_faces", "did you mean 'race_resnet'"),
         ([], "synthetic_face", "did you mean 'synthetic_faces'"),
         (["--target", "beauty"], "synthetic_faces", "beauty"),
-        (["--recipe", "biased"], "fairface:nowhere", "recipe"),
+        (["--training-recipe", "biased"], "fairface:nowhere", "recipe"),
         ([], "synthetic_faces:folder", "takes no path"),
     ],
 )

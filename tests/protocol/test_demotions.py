@@ -1,4 +1,4 @@
-"""What the meta-evaluation found is read from beside the protocol, and the decision goes without what it demoted."""
+"""Demoted metrics: read from the document beside the protocol, and left out of the decision."""
 
 import json
 

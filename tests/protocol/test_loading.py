@@ -1,4 +1,4 @@
-"""Protocol files: what holds is hashed, what does not is told with the field's path."""
+"""Protocol files: valid ones and their hashes, error messages with the field's path, and extension of a base."""
 
 import copy
 import re
@@ -23,14 +23,14 @@ from ..tables import PROTOCOL_BODY
 def changed(path: str, value: Any) -> dict[str, Any]:
     """The body with one value replaced; None removes it."""
     body = copy.deepcopy(PROTOCOL_BODY)
-    *parents, last = path.split(".")
-    place = body
+    *parents, key = path.split(".")
+    section = body
     for parent in parents:
-        place = place[parent]
+        section = section[parent]
     if value is None:
-        del place[last]
+        del section[key]
     else:
-        place[last] = value
+        section[key] = value
     return body
 
 
@@ -42,13 +42,14 @@ def backwards(value: Any) -> Any:
 @pytest.mark.parametrize("name", sorted(protocols.shipped_protocols()))
 def test_every_shipped_protocol_can_be_run(name: str) -> None:
     """It loads under its own name, and every explainer, metric, parameter, control and gate in it exists."""
-    found = load_protocol(name)
-    assert found.protocol == name
-    line = resolve_components(found, ["all"])
-    names = {part.name for part in line.metrics}
-    assert {found.decide.primary, found.gates.randomisation.metric, found.gates.controls.metric, "valid"} <= names
-    assert set(found.gates.controls.against) <= set(found.explainers.controls)
-    assert found.overrides == ()
+    protocol = load_protocol(name)
+    assert protocol.protocol == name
+    components = resolve_components(protocol, ["all"])
+    names = {component.name for component in components.metrics}
+    assert {protocol.decide.primary, protocol.gates.randomisation.metric, protocol.gates.controls.metric} <= names
+    assert "valid" in names
+    assert set(protocol.gates.controls.against) <= set(protocol.explainers.controls)
+    assert protocol.overrides == ()
 
 
 def test_quick_is_shipped() -> None:
@@ -79,21 +80,25 @@ def test_quick_is_shipped() -> None:
             0,
             "expected a number greater than 0 (images drawn per group of the first attribute), got 0.",
         ),
-        ("aggregate.bootstrap", None, "missing; add it: draws."),
+        ("aggregate.bootstrap", None, "missing; add it: draws of the bootstrap."),
         (
             "gates.controls.against",
             [],
-            "expected at least 1 of them (the controls that are to be beaten, all of them), got [].",
+            "expected at least 1 of them (the controls that must be beaten, all of them), got [].",
         ),
         ("gates.valid", 0.9, "expected keys and values (G0: enough maps are finite and not constant), got 0.9."),
         ("data.groups", "race", "expected a list (attributes; 'race*gender' is an intersection), got \"race\"."),
-        ("schema", 2, "expected 1 (version of these keys; every file says it), got 2."),
+        ("schema", 2, "expected 1 (version of the schema; required in every file), got 2."),
         (
             "target",
             {"policy": "loudest"},
             "expected 'predicted' or 'label' (the class that the model predicts, or the label), got \"loudest\".",
         ),
-        ("decide.rope", float("nan"), "expected a finite number (differences up to this size do not matter), got NaN."),
+        (
+            "decide.rope",
+            float("nan"),
+            "expected a finite number (largest overall difference of practically equivalent methods (ROPE)), got NaN.",
+        ),
     ],
 )
 def test_a_wrong_field_is_told_with_its_path(path: str, value: Any, message: str) -> None:

@@ -16,14 +16,14 @@ PAGE = (Path(__file__).resolve().parents[2] / "protocols" / "README.md").read_te
 
 def keys(model: type[BaseModel], before: str = "") -> set[str]:
     """Dotted paths of all fields that hold a value."""
-    found: set[str] = set()
+    paths: set[str] = set()
     for name, field in model.model_fields.items():
         path = before + (field.alias or name)
         inner = next((part for part in get_args(field.annotation) if part is not NoneType), field.annotation)
         inner = field.annotation if get_origin(field.annotation) in (dict, tuple, Literal) else inner
         nested = isinstance(inner, type) and issubclass(inner, BaseModel)
-        found |= keys(inner, f"{path}.") if nested else {path}
-    return found
+        paths |= keys(inner, f"{path}.") if nested else {path}
+    return paths
 
 
 def test_every_key_is_explained():
@@ -35,11 +35,11 @@ def test_every_key_is_explained():
 @pytest.mark.parametrize("name", sorted(loading.shipped_protocols()))
 def test_shipped_protocols_can_be_run(name):
     """Every shipped protocol holds, is named after its file and asks only for names and parameters that there are."""
-    found = loading.load_protocol(name)
-    line = plan.resolve_components(found, ["all"])
-    assert found.protocol == name
+    protocol = loading.load_protocol(name)
+    components = plan.resolve_components(protocol, ["all"])
+    assert protocol.protocol == name
     assert f"`{name}.yaml`" in PAGE
-    assert {part.name for part in line.metrics} == set(found.metrics)
+    assert {component.name for component in components.metrics} == set(protocol.metrics)
 
 
 def test_the_preview_asks_for_nothing_that_the_full_protocol_lacks():
