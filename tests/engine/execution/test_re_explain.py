@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from mavis.core.metric_types import Explanation, VariantMetric, collect_variants
 from mavis.core.model_pass import Pass
-from mavis.core.perturbation.variants import Flip, Noise, OtherClass, Randomised, Replicate, Shifted, Smoothed, Variant
+from mavis.core.perturbation.variants import Flip, Noise, OtherClass, Replicate, Smoothed, Variant
 from mavis.core.registry import explainers, metrics
 from mavis.core.types import Batch, Model
 from mavis.engine.execution import block
-from mavis.engine.execution.explain import ModelTask, VariantModelCache
+from mavis.engine.execution.explain import ModelTask
 from mavis.engine.execution.re_explain import reduce_draws
 from mavis.engine.planning.plan import Block, Cell, Component, Components
 from mavis.engine.store import BlockResult
@@ -177,17 +177,6 @@ def test_a_model_is_randomised_once_for_all_batches() -> None:
     drawn = {id(run.model.net) for run in told.calls if "Randomised" in run.variant_name}
     assert len(drawn) == 1
     assert len(told.calls) == 6 * (1 + 1 + 2 + 2)
-
-
-def test_models_of_variants_are_kept_while_there_is_room() -> None:
-    """One that fits is made once; one that does not is made again; one that shares the weights takes no room."""
-    made = make_model(Pooled())
-    size = sum(parameter.nbytes for parameter in made.net.parameters())
-    roomy, full = VariantModelCache(size), VariantModelCache(size - 1)
-    assert roomy.get(Shifted(1.0), made, 0) is roomy.get(Shifted(1.0), made, 0)
-    assert roomy.get(Randomised(0), made, 0) is roomy.get(Randomised(0), made, 0)
-    assert roomy.get(Randomised(1), made, 0) is not roomy.get(Randomised(1), made, 0)
-    assert full.get(Randomised(0), made, 0) is not full.get(Randomised(0), made, 0)
 
 
 def test_a_cell_is_charged_its_own_variants() -> None:
