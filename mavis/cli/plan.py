@@ -68,6 +68,8 @@ def _print_plan(plan: "RunPlan") -> None:
         per_sample = cost_estimate.seconds_per_sample(plan.models[name][0], side, plan.chunk)
         total_seconds += _seconds(model_plan.cost.total, per_sample)
         console.print(_cost_table(name, model_plan.cost, per_sample))
+        for explainer, error in model_plan.cost.unknown.items():
+            console.print(f"cost not known: {explainer}: {error}", highlight=False, markup=False)
         for reason, skipped in _skips_by_reason(model_plan.cells).items():
             console.print(f"skipped: {', '.join(skipped)}: {reason.removesuffix('.')}.", highlight=False)
     typer.echo(

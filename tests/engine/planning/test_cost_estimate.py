@@ -1,12 +1,13 @@
 """What a run will cost is what it does cost, counted in model samples."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mavis.core.compute import Cost
 from mavis.core.model_pass import Pass
@@ -171,3 +172,20 @@ def test_a_reference_costs_one_map_an_image() -> None:
     assert planned == spent
     method, _ = both("feature_ablation", {"unit": "cell", "cells": 4}, metrics, varied=2)
     assert method.forwards - planned.forwards == 2 * 2 * 17
+
+
+def test_a_cost_that_cannot_be_counted_is_recorded_with_its_error() -> None:
+    """An explainer that fails on the stand-in counts as free there, and the estimate says which error it raised."""
+
+    def fails(*_: Any) -> Tensor:
+        raise ValueError("needs 224 pixels")
+
+    found, model = rules("rise", {}, {"gini": {}}), made()
+    line = resolve_components(found, ["rise"])
+    line = replace(line, explainers=(replace(line.explainers[0], plugin=fails),))
+    subject = ModelUnderTest("tiny", "r1", "p1", model.capabilities, has_truth=True)
+    estimate = cost_estimate.estimate_cost(
+        line, make_cells(subject, line, found), model, DATA.load(IDS[:1]), (len(IDS), 0)
+    )
+    assert estimate.maps["rise"] == Cost()
+    assert estimate.unknown == {"rise": "ValueError: needs 224 pixels"}
