@@ -1,18 +1,36 @@
-"""What a run found: the typed document that every report shows and that ``leaderboard.json`` holds.
+"""Findings: the typed document that every report shows and that ``leaderboard.json`` holds.
 
+It holds codes and values, no sentences: `mavis.report.wording` turns a `Note`, a gate or a refusal into text.
 Numbers that do not exist are null, never 0 or NaN. Intervals are percentile bootstrap intervals over images, stratified
 by group, unless a field says otherwise; they are conditional on the model.
 """
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Note(_Strict):
+    """A statement as a code and its values; `mavis.report.wording` turns it into a sentence."""
+
+    code: str = Field(description="e.g. 'gap.found'; part of the document's format, like a field's name")
+    values: dict[str, JsonValue] = Field(default_factory=dict, description="names and numbers that the statement cites")
+
+
+def make_note(code: str, /, **values: Any) -> Note:
+    """A note with these values.
+
+    Args:
+        code: which statement.
+        values: JSON values: texts, numbers, lists and dictionaries of them.
+    """
+    return Note(code=code, values=values)
 
 
 class Estimate(_Strict):
@@ -74,7 +92,7 @@ class Gap(_Strict):
     pairs: tuple[PairGap, ...] = Field(default=(), description="every two groups; only of metrics that decide")
     significant: bool | None = Field(default=None, description="by the protocol's rule; null where it was not asked")
     equivalent: bool | None = Field(default=None, description="every pair is shown to be equivalent; null if not asked")
-    statement: str = Field(default="", description="what may be said of it, in a sentence")
+    statement: Note | None = Field(default=None, description="what may be claimed of it; null where it was not asked")
 
 
 class MetricSummary(_Strict):
@@ -99,11 +117,11 @@ class Gate(_Strict):
     """A condition that a method must meet before it is ranked."""
 
     id: str = Field(description="e.g. 'G3'")
-    title: str
+    code: str = Field(description="the outcome, e.g. 'G3.changed', or why there is none, e.g. 'open.no_values'")
     passed: bool | None = Field(description="null where it could not be assessed")
     value: float | None
     threshold: float | None
-    reason: str = Field(description="one sentence with the numbers")
+    values: dict[str, JsonValue] = Field(default_factory=dict, description="further names and numbers of the outcome")
     impossible: bool = Field(
         default=False,
         description="the model does not give what the gate, or a part of it, needs; then the method is provisional",
@@ -171,7 +189,7 @@ class Reliance(_Strict):
 
 
 class Validity(_Strict):
-    """Is the model worth explaining?"""
+    """Model validity: accuracy against chance, and what else tells whether its explanations are worth a look."""
 
     accuracy: Estimate = Field(description="Wilson interval")
     balanced_accuracy: Estimate = Field(description="mean recall over the classes; bootstrap interval, by class")
@@ -182,7 +200,7 @@ class Validity(_Strict):
     cue: dict[str, float] = Field(
         description="accuracy where the injected cue agrees and where it disagrees with the label; empty without cue"
     )
-    remarks: tuple[str, ...]
+    remarks: tuple[Note, ...]
     calibration_error: float | None = Field(
         default=None, description="expected calibration error, 10 bins of equal count"
     )
@@ -198,7 +216,7 @@ class Validity(_Strict):
 
 
 class CrossChecks(_Strict):
-    """Who leads under other ways to sum up; printed beside the decision, never part of it."""
+    """Leaders under alternative aggregations; printed beside the decision, never part of it."""
 
     borda: dict[str, float] = Field(description="weighted mean of normalised ranks per category, higher is better")
     mean_rank: dict[str, float] = Field(description="unweighted mean rank over the metrics that decide")
@@ -213,30 +231,72 @@ class CrossChecks(_Strict):
     )
 
 
+class GapToLeader(_Strict):
+    """Distance of one method's overall score to the leader's."""
+
+    explainer: str
+    mean: float | None = Field(description="the leader's score minus its own; null where no draw scores all methods")
+    lower_bound: float | None = Field(description="lower end, corrected by Holm over all methods that are compared")
+    is_worse: bool = Field(description="shown to be worse by more than the region of practical equivalence")
+    dominated_by: str | None = Field(
+        default=None, description="a method that is as good in every category and better in one"
+    )
+
+
+class GroupLead(_Strict):
+    """A method that is shown to be better than the leader on the images of one group."""
+
+    group: str
+    explainer: str
+    mean: float = Field(description="its overall score there minus the leader's")
+    lower_bound: float = Field(description="lower end, corrected by Holm over all groups and methods")
+
+
 class Refusal(_Strict):
-    """Why nothing is recommended."""
+    """A reason for which nothing is recommended."""
 
     code: str = Field(description="R1 to R12, docs/decision.md")
-    reason: str
+    kind: str = Field(description="which of the code's cases holds, e.g. 'R1.model' or 'R1.groups'")
+    values: dict[str, JsonValue] = Field(description="the names and numbers that it rests on")
 
 
 class Recommendation(_Strict):
     """The answer for one model."""
 
     status: Literal["recommended", "tied", "refused"]
+    leader: str | None = Field(description="the eligible method with the highest overall score; null if none has one")
     set: tuple[str, ...] = Field(
         description="the leader, and methods not shown to be worse by more than matters; empty if refused"
     )
     pick: str | None = Field(description="default inside the set, by cost; null if there is none")
-    sentence: str
-    reasons: tuple[str, ...]
+    pick_reason: Note | None = Field(description="how the default was chosen among tied methods; null without a tie")
     refusals: tuple[Refusal, ...]
+    overall: dict[str, Estimate] = Field(description="overall score of the compared methods, the best first")
+    leader_categories: dict[str, float] = Field(description="the leader's score per category")
+    gaps_to_leader: tuple[GapToLeader, ...] = Field(description="of the other compared methods, the best first")
+    group_leads: tuple[GroupLead, ...] = Field(description="groups in which another method beats the leader")
+    other_leaders: dict[str, str] = Field(
+        description="'borda', 'mean_rank' or 'smaa': the method outside the tied ones that leads by it"
+    )
     prob_best: dict[str, float] = Field(description="share of bootstrap draws in which the method leads")
-    provisional: bool = Field(default=False, description="a gate of a recommended method could not be assessed")
-    weights: dict[str, float] = Field(default_factory=dict, description="of the categories that were there; sum 1")
-    by_group: tuple[str, ...] = Field(default=(), description="statements on groups for which another method is better")
-    not_assessed: tuple[str, ...] = Field(default=(), description="what the answer does not rest on, and why")
-    cross_checks: CrossChecks | None = None
+    weights: dict[str, float] = Field(description="of the categories that were there; sum 1")
+    floor: str = Field(description="the explainer whose normalised score is 0")
+    ceiling: str = Field(description="the explainer whose normalised score is 1 where a metric has no perfect value")
+    rope: float = Field(description="region of practical equivalence: a smaller difference does not matter")
+    provisional: tuple[Note, ...] = Field(
+        description="what could not be assessed of a recommended method and could have changed the answer"
+    )
+    not_assessed: tuple[Note, ...] = Field(description="what else the answer does not rest on")
+    cross_checks: CrossChecks | None
+
+
+class Skipped(_Strict):
+    """Explainers and metrics that were not run on a model, for one reason."""
+
+    model: str
+    explainers: tuple[str, ...]
+    metrics: tuple[str, ...] = Field(description="empty where the explainers were not run at all")
+    reason: str = Field(description="as the planning of the run recorded it")
 
 
 class Failure(_Strict):
@@ -358,7 +418,7 @@ class RunStamp(_Strict):
 class Findings(_Strict):
     """The whole document."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     protocol: ProtocolStamp
     data: DataStamp
     run: RunStamp
@@ -366,5 +426,5 @@ class Findings(_Strict):
     twins: tuple[CueDetection, ...] = Field(description="empty with one model or without a cue in the data")
     across_models: AcrossModels | None = Field(default=None, description="null with fewer models than needed")
     failures: tuple[Failure, ...]
-    skipped: tuple[str, ...] = Field(description="explainers and metrics that were not run, with the reason")
-    caveats: tuple[str, ...] = Field(description="what the scores do not show")
+    skipped: tuple[Skipped, ...]
+    caveats: tuple[Note, ...] = Field(description="what the scores do not show")

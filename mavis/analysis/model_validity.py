@@ -5,7 +5,16 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from mavis.analysis.findings import Estimate, GroupAccuracy, Leak, Reliability, Reliance, Validity
+from mavis.analysis.findings import (
+    Estimate,
+    GroupAccuracy,
+    Leak,
+    Note,
+    Reliability,
+    Reliance,
+    Validity,
+    make_note,
+)
 from mavis.analysis.groups import BootstrapSettings, bootstrap_stratum_means, macro_draws, macro_means, to_estimate
 from mavis.analysis.statistics import bootstrap
 from mavis.core.group_attributes import group_labels
@@ -85,19 +94,17 @@ def _cue_accuracies(images: pd.DataFrame, right: np.ndarray) -> dict[str, float]
     return {name: float(right[mask].mean()) for name, mask in masks.items() if mask.any()}
 
 
-def _weak_model_remarks(balanced: float, chance: float) -> list[str]:
-    """Says so where the model is nearer to guessing than to knowing."""
+def _weak_model_remarks(balanced: float, chance: float) -> list[Note]:
+    """A remark where the model is nearer to guessing than to knowing."""
     if chance == 1:
-        return ["one class occurs in the sample: always saying it would be right"]
+        return [make_note("remark.one_class")]
     reached = (balanced - chance) / (1 - chance)
-    if reached >= 0.5:
-        return []
-    return [f"a weak model: it reaches {max(reached, 0):.0%} of the way from guessing to always right"]
+    return [] if reached >= 0.5 else [make_note("remark.weak_model", share=float(max(reached, 0)))]
 
 
-def _never_predicted_remarks(images: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
+def _never_predicted_remarks(images: pd.DataFrame, classes: tuple[str, ...]) -> list[Note]:
     never = [name for k, name in enumerate(classes) if k not in set(images["predicted"])]
-    return [f"never predicted: {', '.join(never)}"] if never else []
+    return [make_note("remark.never_predicted", classes=never)] if never else []
 
 
 def _class_recalls(

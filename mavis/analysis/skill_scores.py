@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mavis.analysis.findings import Estimate
+from mavis.analysis.findings import Estimate, Note, make_note
 from mavis.analysis.groups import pivot_scores
 from mavis.analysis.statistics import bootstrap
 from mavis.core.group_attributes import group_labels
@@ -89,7 +89,7 @@ class Skills:
     macro: bootstrap.Floats
     by_group: bootstrap.Floats
     n_images: NDArray[np.int64]
-    unscaled_reasons: Mapping[str, str]
+    unscaled_reasons: Mapping[str, Note]
     flat_metrics: frozenset[str]
 
 
@@ -152,20 +152,21 @@ def measure_skills(
     table, resamples = pivot_scores(rows, images), resample_images(rows, images, scale, protocol)
     names = tuple(sorted({str(name) for name in rows["explainer"]} | {scale.floor}))
     skills: dict[str, _MetricSkills] = {}
-    absent: dict[str, str] = {}
+    absent: dict[str, Note] = {}
     flat: set[str] = set()
     for metric, traits in metrics.items():
         values = _explainer_columns(table, metric, names)
         floor = values[:, names.index(scale.floor)]
         ceiling = _ceiling_scores(table, metric, traits, scale)
         sign = -1.0 if traits.higher_is_better is False else 1.0
-        top = "a perfect map" if traits.perfect is not None else scale.ceiling
         span = _macro_mean(_group_spans(floor * sign, ceiling * sign, resamples))
         if np.isnan(span[0]):
-            absent[metric] = f"no image has {metric} of {' and '.join(dict.fromkeys((scale.floor, scale.ceiling)))}"
+            marks = [*dict.fromkeys((scale.floor, scale.ceiling))]
+            absent[metric] = make_note("scale.no_image", metric=metric, explainers=marks)
         elif not (span > 0).all():
             flat.add(metric)
-            absent[metric] = f"{top} is not shown to be better than {scale.floor} on {metric} (by {span[0]:+.3f})"
+            ends = {"floor": scale.floor, "ceiling": None if traits.perfect is not None else scale.ceiling}
+            absent[metric] = make_note("scale.flat", metric=metric, **ends, span=float(span[0]))
         else:
             skills[metric] = _metric_skills(
                 values * sign, floor * sign, ceiling * sign, resamples, protocol.data.n_per_group.min_report

@@ -1,11 +1,11 @@
-"""Who leads, and who cannot be told from the leader: over all images, under every imputer, in every group. Pure."""
+"""Comparison of the eligible methods with the leader: over all images, under every imputer, in every group. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mavis.analysis.findings import CrossChecks
+from mavis.analysis.findings import CrossChecks, GapToLeader, GroupLead
 from mavis.analysis.statistics import bootstrap, multiple_testing, ranking
 from mavis.decision import overall_score
 from mavis.decision.overall_score import OverallScores, ScoreTable
@@ -13,55 +13,21 @@ from mavis.protocol.schema import Protocol
 
 
 @dataclass(frozen=True)
-class GapToLeader:
-    """How far a method is behind the leader.
-
-    Attributes:
-        mean: difference of the overall scores.
-        lower_bound: lower end of its interval, corrected by Holm over all methods that are compared.
-        is_worse: shown to be worse by more than matters.
-    """
-
-    mean: float
-    lower_bound: float
-    is_worse: bool
-
-
-@dataclass(frozen=True)
-class GroupLead:
-    """A method that is better than the leader on the images of one group.
-
-    Attributes:
-        group: its name.
-        explainer: the method.
-        mean: by how much.
-        lower_bound: lower end, corrected by Holm over all groups and methods.
-    """
-
-    group: str
-    explainer: str
-    mean: float
-    lower_bound: float
-
-
-@dataclass(frozen=True)
 class Comparison:
-    """What the scores say of the eligible methods.
+    """Result of comparing the eligible methods.
 
     Attributes:
         order: those that have an overall score, the best first.
-        leading_set: those that cannot be told from the leader; the leader first, empty without one.
-        gaps_to_leader: the others, compared with the leader.
-        dominated_by: methods that are nowhere better than another and somewhere worse; and that other one.
+        leading_set: those that are tied with the leader; the leader first, empty without one.
+        gaps_to_leader: the other methods, compared with the leader.
         prob_best: share of the draws in which each leads.
-        group_leads: who is better than the leader in a group large enough for a claim.
-        cross_checks: who leads otherwise; None where nobody leads.
+        group_leads: methods that beat the leader in a group large enough for a claim.
+        cross_checks: leaders under alternative aggregations; None without a leader.
     """
 
     order: tuple[str, ...]
     leading_set: tuple[str, ...]
     gaps_to_leader: dict[str, GapToLeader]
-    dominated_by: dict[str, str]
     prob_best: dict[str, float]
     group_leads: tuple[GroupLead, ...]
     cross_checks: CrossChecks | None
@@ -82,15 +48,16 @@ def compare_eligible(
     """
     order = _order_by_score(score_table, score_table.total, eligible)
     if not order:
-        return Comparison((), (), {}, {}, {}, (), None)
-    behind = gaps_to_leader(score_table, score_table.total, order, protocol)
+        return Comparison((), (), {}, {}, (), None)
     dominated = overall_score.find_dominated(score_table, order, protocol.decide.rope)
-    chosen = (order[0], *(name for name, one in behind.items() if not one.is_worse and name not in dominated))
+    gaps = {
+        name: gap.model_copy(update={"dominated_by": dominated.get(name)})
+        for name, gap in gaps_to_leader(score_table, score_table.total, order, protocol).items()
+    }
     return Comparison(
         order=tuple(order),
-        leading_set=chosen,
-        gaps_to_leader=behind,
-        dominated_by=dominated,
+        leading_set=(order[0], *(name for name, gap in gaps.items() if not gap.is_worse and not gap.dominated_by)),
+        gaps_to_leader=gaps,
         prob_best=_prob_best(score_table, order),
         group_leads=tuple(_group_leads(score_table, order, counts, protocol)),
         cross_checks=_cross_checks(score_table, order, protocol),
@@ -100,23 +67,25 @@ def compare_eligible(
 def gaps_to_leader(
     score_table: ScoreTable, total: OverallScores, order: Sequence[str], protocol: Protocol
 ) -> dict[str, GapToLeader]:
-    """How far each of the others is behind the first."""
+    """Difference to the leader's overall score, with Holm-corrected bounds; the leader is the first of the order."""
     if len(order) < 2:
         return {}
     rows = total.overall[:, [score_table.index_of(name) for name in order]]
-    lead = _complete_rows(rows[:, :1] - rows[:, 1:])
-    if len(lead) < 2:
-        return {name: GapToLeader(float("nan"), float("nan"), is_worse=False) for name in order[1:]}
-    worse, bounds = multiple_testing.holm_exceeds(lead[1:], protocol.decide.rope, protocol.aggregate.confidence)
+    leads = _complete_rows(rows[:, :1] - rows[:, 1:])
+    if len(leads) < 2:
+        return {name: GapToLeader(explainer=name, mean=None, lower_bound=None, is_worse=False) for name in order[1:]}
+    worse, bounds = multiple_testing.holm_exceeds(leads[1:], protocol.decide.rope, protocol.aggregate.confidence)
     return {
-        name: GapToLeader(float(mean), float(bound), bool(w))
-        for name, mean, bound, w in zip(order[1:], lead[0], bounds, worse, strict=True)
+        name: GapToLeader(explainer=name, mean=float(mean), lower_bound=float(bound), is_worse=bool(is_worse))
+        for name, mean, bound, is_worse in zip(order[1:], leads[0], bounds, worse, strict=True)
     }
 
 
 def _order_by_score(score_table: ScoreTable, total: OverallScores, names: Sequence[str]) -> list[str]:
     """Those that have a score, the best first; equal ones by name."""
-    scored = [(-total.overall[0, score_table.index_of(n)], n) for n in names if n in score_table.skills.explainers]
+    scored = [
+        (-total.overall[0, score_table.index_of(name)], name) for name in names if name in score_table.skills.explainers
+    ]
     return [name for score, name in sorted(scored) if not np.isnan(score)]
 
 
@@ -139,44 +108,43 @@ def _group_leads(
         if counts.get(group, 0) < protocol.data.n_per_group.min_claim:
             continue
         overall = overall_score.for_group(score_table, group).overall
-        first = overall[:, score_table.index_of(order[0])]
+        leader_scores = overall[:, score_table.index_of(order[0])]
         for name in order[1:]:
-            ahead = overall[:, score_table.index_of(name)] - first
+            ahead = overall[:, score_table.index_of(name)] - leader_scores
             if not np.isnan(ahead).any():
                 pairs.append((group, name))
                 columns.append(ahead)
     if not columns:
         return []
-    ahead = np.stack(columns, axis=1)
-    better, bounds = multiple_testing.holm_exceeds(ahead[1:], protocol.decide.rope, protocol.aggregate.confidence)
-    shown = [GroupLead(*pair, float(ahead[0, k]), float(bounds[k])) for k, pair in enumerate(pairs) if better[k]]
+    leads = np.stack(columns, axis=1)
+    better, bounds = multiple_testing.holm_exceeds(leads[1:], protocol.decide.rope, protocol.aggregate.confidence)
     best: dict[str, GroupLead] = {}
-    for lead in shown:
-        if lead.group not in best or lead.mean > best[lead.group].mean:
-            best[lead.group] = lead
+    for (group, name), mean, bound, is_better in zip(pairs, leads[0], bounds, better, strict=True):
+        if is_better and (group not in best or mean > best[group].mean):
+            best[group] = GroupLead(group=group, explainer=name, mean=float(mean), lower_bound=float(bound))
     return list(best.values())
 
 
 def _cross_checks(score_table: ScoreTable, order: Sequence[str], protocol: Protocol) -> CrossChecks:
-    """Who leads under other ways to sum up, among the eligible methods."""
-    places = [score_table.index_of(name) for name in order]
-    scores, weights = score_table.total.category_scores[0][:, places], score_table.total.weights
+    """Leaders under alternative aggregations, among the eligible methods."""
+    columns = [score_table.index_of(name) for name in order]
+    scores, weights = score_table.total.category_scores[0][:, columns], score_table.total.weights
     skills, category = score_table.skills, score_table.category
     rows = [skills.metrics.index(metric) for metric in score_table.deciding.metrics if metric in skills.metrics]
-    inside = [row for row in rows if category[skills.metrics[row]] == category[score_table.primary]]
-    table = skills.macro[:, :, places]
+    primary_rows = [row for row in rows if category[skills.metrics[row]] == category[score_table.primary]]
+    table = skills.macro[:, :, columns]
     points = ranking.borda_points(scores, weights) / max(1, len(order) - 1)
     mean_rank = ranking.rank_rows(table[0, rows], higher_is_better=True).mean(axis=0)
-    alike = concordances(table[:, inside])
+    within = concordances(table[:, primary_rows])
     smaa = ranking.smaa_acceptability(scores, n_draws=protocol.aggregate.smaa, seed=protocol.seed)
     return CrossChecks(
         borda=dict(zip(order, points.tolist(), strict=True)),
         mean_rank=dict(zip(order, mean_rank.tolist(), strict=True)),
         smaa=dict(zip(order, smaa.tolist(), strict=True)),
         concordance=_none_if_nan(concordances(table[:1, rows])[0]),
-        concordance_within=_none_if_nan(alike[0]),
+        concordance_within=_none_if_nan(within[0]),
         concordance_upper=_none_if_nan(
-            bootstrap.percentile_interval(alike[1:, None], protocol.aggregate.confidence)[1][0]
+            bootstrap.percentile_interval(within[1:, None], protocol.aggregate.confidence)[1][0]
         ),
         leaders={
             label: leaders_under_imputer(score_table, label, order, protocol)
@@ -193,11 +161,11 @@ def imputer_metrics(score_table: ScoreTable, protocol: Protocol) -> list[str]:
 def leaders_under_imputer(
     score_table: ScoreTable, label: str, methods: Sequence[str], protocol: Protocol
 ) -> tuple[str, ...]:
-    """Those that cannot be told from the leader if the primary metric rests on one imputer alone."""
+    """Methods that are tied with the leader if the primary metric rests on one imputer alone; the leader first."""
     total = overall_score.with_single_imputer(score_table, label)
     order = _order_by_score(score_table, total, methods)
-    behind = gaps_to_leader(score_table, total, order, protocol)
-    return (*order[:1], *(name for name, one in behind.items() if not one.is_worse))
+    gaps = gaps_to_leader(score_table, total, order, protocol)
+    return (*order[:1], *(name for name, gap in gaps.items() if not gap.is_worse))
 
 
 def concordances(table: bootstrap.Floats) -> bootstrap.Floats:
@@ -209,13 +177,15 @@ def concordances(table: bootstrap.Floats) -> bootstrap.Floats:
     Returns:
         ``(tables,)``; NaN where there is nothing to agree on: fewer than two metrics or methods, or ties alone.
     """
-    many, metrics, methods = table.shape
-    if min(metrics, methods) < 2:
-        return np.full(many, np.nan)
-    rows = ranking.rank_rows(table.reshape(-1, methods), higher_is_better=True).reshape(table.shape) - (methods + 1) / 2
-    agreed, whole = np.square(rows.mean(axis=1)).sum(axis=1) * metrics, np.square(rows).sum(axis=(1, 2))
-    found: bootstrap.Floats = np.divide(agreed, whole, out=np.full(many, np.nan), where=whole > 0)
-    return found
+    n_tables, n_metrics, n_methods = table.shape
+    if min(n_metrics, n_methods) < 2:
+        return np.full(n_tables, np.nan)
+    ranks = ranking.rank_rows(table.reshape(-1, n_methods), higher_is_better=True).reshape(table.shape)
+    centred = ranks - (n_methods + 1) / 2
+    between = np.square(centred.mean(axis=1)).sum(axis=1) * n_metrics
+    total = np.square(centred).sum(axis=(1, 2))
+    concordance: bootstrap.Floats = np.divide(between, total, out=np.full(n_tables, np.nan), where=total > 0)
+    return concordance
 
 
 def _none_if_nan(value: float) -> float | None:

@@ -1,6 +1,6 @@
-"""Skills -> categories, the overall score, ranks and who is dominated. Pure.
+"""Overall score: skills -> categories -> a weighted mean, with ranks and dominated methods. Pure.
 
-Which categories count depends on the model and the data alone, never on who takes part; a method that lacks a metric
+The model and the data alone settle which categories count, not the methods that take part; a method that lacks a metric
 of one of them has no overall score.
 """
 
@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mavis.analysis import skill_scores
-from mavis.analysis.findings import AcrossModels, Estimate, ModelFindings, Skill
+from mavis.analysis.findings import AcrossModels, Estimate, ModelFindings, Note, Skill, make_note
 from mavis.analysis.groups import to_estimate
 from mavis.analysis.skill_scores import Skills
 from mavis.analysis.statistics import bootstrap, ranking
@@ -23,15 +23,15 @@ from mavis.protocol.schema import WORST_GROUP, Condition, Protocol
 
 @dataclass(frozen=True)
 class DecidingMetrics:
-    """Which of the metrics named by the protocol count on this model.
+    """Metrics named by the protocol that count on this model.
 
     Attributes:
         metrics: labels.
-        reasons: why each of the others does not.
+        reasons: a note on each metric that does not count.
     """
 
     metrics: tuple[str, ...]
-    reasons: tuple[str, ...]
+    reasons: tuple[Note, ...]
 
 
 @dataclass(frozen=True)
@@ -95,16 +95,18 @@ def deciding_metrics(
         card: of the model; ``training.augmentation.drop`` above 0 says that it has seen images with removed cells.
         truth_verified: whether the parts that the model uses are known.
     """
-    met: dict[Condition, str | None] = {
+    failures: dict[Condition, str | None] = {
         "always": None,
-        "drop_augmented": None
-        if _is_drop_augmented(card)
-        else "the model is not known to be trained on images with holes",
-        "reliance": None if truth_verified else "it is not known which parts the model uses",
+        "drop_augmented": None if _is_drop_augmented(card) else "metric.no_drop_augmentation",
+        "reliance": None if truth_verified else "metric.parts_unknown",
     }
-    reasons = {m: met[c] if m in run_metrics else "it was not run" for m, c in protocol.decide.metrics.items()}
-    counted = tuple(metric for metric, why in reasons.items() if why is None)
-    return DecidingMetrics(counted, tuple(f"{metric}: {why}" for metric, why in reasons.items() if why is not None))
+    codes = {
+        metric: failures[condition] if metric in run_metrics else "metric.not_run"
+        for metric, condition in protocol.decide.metrics.items()
+    }
+    counted = tuple(metric for metric, code in codes.items() if code is None)
+    reasons = tuple(make_note(code, metric=metric) for metric, code in codes.items() if code is not None)
+    return DecidingMetrics(counted, reasons)
 
 
 def _is_drop_augmented(card: Mapping[str, Any]) -> bool:

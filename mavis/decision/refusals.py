@@ -1,10 +1,11 @@
-"""On which grounds nothing is recommended, R1 to R12, each with its numbers. Pure.
+"""Refusals R1 to R12: the grounds on which nothing is recommended, each with its numbers. Pure.
 
 docs/refusals/ has a page for every code: what it means and what to do.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from mavis.protocol.schema import Protocol
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the decision rests on, for one model.
+    """Basis of the decision, for one model.
 
     Attributes:
         entries: its leaderboard.
@@ -48,7 +49,7 @@ def find_refusals(evidence: Evidence, comparison: Comparison, protocol: Protocol
 
     Args:
         evidence: see `Evidence`.
-        comparison: what the scores say of the eligible methods.
+        comparison: of the eligible methods.
         protocol: the rules.
 
     Source: protocol S13.
@@ -61,8 +62,7 @@ def find_refusals(evidence: Evidence, comparison: Comparison, protocol: Protocol
         *_protocol_overrides(protocol),
     ]
     if not evidence.eligible:
-        words = f"no method passed every gate: {_gate_failures(evidence.entries)}."
-        return [*before, Refusal(code="R3", reason=words)]
+        return [*before, _refusal(code="R3", kind="R3.gates", gates=_gate_failures(evidence.entries))]
     if not comparison.leading_set:
         return [*before, _no_score(evidence, protocol)]
     return [
@@ -77,94 +77,84 @@ def find_refusals(evidence: Evidence, comparison: Comparison, protocol: Protocol
     ]
 
 
+def _refusal(*, code: str, kind: str, **values: Any) -> Refusal:
+    return Refusal(code=code, kind=kind, values=values)
+
+
 def _weak_model(validity: Validity, protocol: Protocol) -> Iterator[Refusal]:
     """R1: overall, or in a group of the first attribute."""
-    found = validity.balanced_accuracy
+    balanced, attribute = validity.balanced_accuracy, protocol.data.groups[0]
     if not validity.better_than_chance:
-        words = (
-            f"the model is not better than chance: balanced accuracy {found.mean:.2f}, lower end {found.low:.2f}, "
-            f"chance {validity.chance:.2f}."
-        )
-        yield Refusal(code="R1", reason=words)
+        yield _refusal(code="R1", kind="R1.model", mean=balanced.mean, low=balanced.low, chance=validity.chance)
         return
-    first = protocol.data.groups[0]
     weak = [
-        f"{one.group} ({one.correct} of {one.estimate.n} right)"
-        for one in validity.groups
-        if one.attribute == first and one.group in validity.weak_groups
+        {"group": group.group, "correct": group.correct, "n": group.estimate.n}
+        for group in validity.groups
+        if group.attribute == attribute and group.group in validity.weak_groups
     ]
     if weak:
-        words = f"the model is not shown to be better than chance on images of {first} labelled {', '.join(weak)}."
-        yield Refusal(code="R1", reason=words)
+        yield _refusal(code="R1", kind="R1.groups", attribute=attribute, groups=weak)
 
 
 def _small_groups(counts: Mapping[str, int], protocol: Protocol) -> Iterator[Refusal]:
     """R2: groups with too few images."""
-    least = protocol.data.n_per_group.min_report
-    small = [f"{name} ({n})" for name, n in sorted(counts.items()) if n < least]
+    minimum = protocol.data.n_per_group.min_report
+    small = [{"group": name, "n": n} for name, n in sorted(counts.items()) if n < minimum]
     if small:
-        words = f"too few images in {protocol.data.groups[0]} labelled {', '.join(small)}; at least {least} are needed."
-        yield Refusal(code="R2", reason=words)
+        attribute = protocol.data.groups[0]
+        yield _refusal(code="R2", kind="R2.groups", attribute=attribute, groups=small, min_report=minimum)
 
 
 def unreliable_imputers(reliability: Sequence[Reliability]) -> set[str]:
-    """Imputers under which the model does not know enough images any more."""
-    return {one.imputer for one in reliability if one.reliable is False}
+    """Imputers under which the model keeps its prediction for too few images."""
+    return {row.imputer for row in reliability if row.reliable is False}
 
 
 def _no_reliable_imputer(reliability: Sequence[Reliability], protocol: Protocol) -> Iterator[Refusal]:
     """R7: none of the imputers that the primary metric rests on is reliable."""
     used = protocol.metrics.get(protocol.decide.primary, {}).get("imputers")
-    judged = [one for one in reliability if one.reliable is not None and (used is None or one.imputer in used)]
-    if judged and not any(one.reliable for one in judged):
-        kept = ", ".join(f"{one.imputer} {one.kept.mean:.0%}" for one in judged)
-        words = (
-            f"no imputer is reliable: with {judged[0].fraction:.0%} of the cells removed the model keeps its "
-            f"prediction for too few images ({kept}), so removing parts of an image says little."
-        )
-        yield Refusal(code="R7", reason=words)
+    judged = [row for row in reliability if row.reliable is not None and (used is None or row.imputer in used)]
+    if judged and not any(row.reliable for row in judged):
+        kept = {row.imputer: row.kept.mean for row in judged}
+        yield _refusal(code="R7", kind="R7.imputers", fraction=judged[0].fraction, kept=kept)
 
 
 def _training_leakage(validity: Validity, protocol: Protocol) -> Iterator[Refusal]:
     """R8: images that the model was trained on."""
     leak = validity.leak
     if leak is not None and leak.excessive and leak.rate is not None and protocol.data.leak is not None:
-        words = (
-            f"{leak.rate:.1%} of the images are, or look like, training images ({leak.exact} the same, {leak.near} "
-            f"nearly the same); at most {protocol.data.leak.max_rate:.1%} may be."
-        )
-        yield Refusal(code="R8", reason=words)
+        counts = {"rate": leak.rate, "exact": leak.exact, "near": leak.near}
+        yield _refusal(code="R8", kind="R8.leak", **counts, max_rate=protocol.data.leak.max_rate)
 
 
 def _protocol_overrides(protocol: Protocol) -> Iterator[Refusal]:
     """R11: a frozen protocol is followed, or it is not that protocol."""
     if protocol.status == "frozen" and protocol.overrides:
-        changed = ", ".join(protocol.overrides)
-        words = (
-            f"the protocol {protocol.protocol} is frozen and this run changed it ({changed}): its name would promise "
-            f"what was not done."
-        )
-        yield Refusal(code="R11", reason=words)
+        overrides = [*protocol.overrides]
+        yield _refusal(code="R11", kind="R11.overrides", protocol=protocol.protocol, overrides=overrides)
 
 
-def _gate_failures(entries: Sequence[ExplainerEntry]) -> str:
-    """At which gates the methods ended, e.g. "G3 stops saliency; G5 is not assessed for gradcam"."""
-    said: dict[str, list[str]] = {}
+def _gate_failures(entries: Sequence[ExplainerEntry]) -> list[dict[str, Any]]:
+    """Per gate the methods that it stops, and those for which it could not be assessed."""
+    stopped: dict[tuple[str, bool], list[str]] = {}
     for entry in entries:
         for gate in entry.gates:
             if not gate.passed:
-                how = "stops" if gate.passed is False else "is not assessed for"
-                said.setdefault(f"{gate.id} {how}", []).append(entry.explainer)
-    return "; ".join(f"{gate} {', '.join(names)}" for gate, names in sorted(said.items())) or "no method was run"
+                stopped.setdefault((gate.id, gate.passed is None), []).append(entry.explainer)
+    # Of one gate, "not assessed" comes first.
+    order = sorted(stopped, key=lambda key: (key[0], not key[1]))
+    return [{"gate": gate, "open": is_open, "explainers": stopped[gate, is_open]} for gate, is_open in order]
 
 
 def _no_score(evidence: Evidence, protocol: Protocol) -> Refusal:
-    """Why no eligible method has an overall score: the primary metric has no unit (R4), or it has no values (R10)."""
+    """No eligible method has an overall score: the primary metric has no unit (R4), or it has no values (R10)."""
     skills, primary = evidence.score_table.skills, protocol.decide.primary
-    why = skills.unscaled_reasons.get(primary)
-    if primary in skills.flat_metrics:
-        return Refusal(code="R4", reason=f"{why}: a map that knows nothing does as well.")
-    return Refusal(code="R10", reason=f"{why or f'no eligible method has {primary} and all that decides with it'}.")
+    reason = skills.unscaled_reasons.get(primary)
+    if reason is not None and primary in skills.flat_metrics:
+        return _refusal(code="R4", kind="R4.scale", **reason.values)
+    if reason is not None:
+        return _refusal(code="R10", kind="R10.scale", **reason.values)
+    return _refusal(code="R10", kind="R10.methods", metric=primary)
 
 
 def _unbeaten_controls(evidence: Evidence, comparison: Comparison, protocol: Protocol) -> Iterator[Refusal]:
@@ -172,38 +162,31 @@ def _unbeaten_controls(evidence: Evidence, comparison: Comparison, protocol: Pro
 
     On that metric alone, since a map that ignores the image is perfectly robust.
     """
-    leader, primary = comparison.leading_set[0], protocol.decide.primary
-    controls = [e.explainer for e in evidence.entries if e.role == "control"]
+    leader, primary, rope = comparison.leading_set[0], protocol.decide.primary, protocol.decide.rope
+    controls = [entry.explainer for entry in evidence.entries if entry.role == "control"]
     ahead = _skill_leads(evidence.score_table, primary, leader, controls)
-    for name, lead in _leads_within_margin(ahead, protocol.decide.rope, protocol):
-        words = (
-            f"the control {name} does as well as the leader {leader} on {primary}: {leader} is ahead by "
-            f"{lead.mean:.3f} of the scale, perhaps only {lead.lower_bound:.3f} (more than "
-            f"{protocol.decide.rope:g} matters)."
-        )
-        yield Refusal(code="R4", reason=words)
+    for name, lead in _leads_within_margin(ahead, rope, protocol):
+        numbers = {"mean": lead.mean, "lower_bound": lead.lower_bound, "rope": rope}
+        yield _refusal(code="R4", kind="R4.control", control=name, leader=leader, metric=primary, **numbers)
 
 
 def _oracle_order(evidence: Evidence, protocol: Protocol) -> Iterator[Refusal]:
     """R4: with planted truth, a control shown to beat the oracle, or another oracle not shown to be worse."""
-    standing, primary, rope = evidence.score_table, protocol.decide.primary, protocol.decide.rope
-    known = standing.skills.scale.ceiling
-    others = {e.explainer: e.role for e in evidence.entries if e.role in ("control", "oracle") and e.explainer != known}
-    if known not in {e.explainer for e in evidence.entries if e.role == "oracle"}:
+    score_table, primary, rope = evidence.score_table, protocol.decide.primary, protocol.decide.rope
+    oracle = score_table.skills.scale.ceiling
+    roles = {entry.explainer: entry.role for entry in evidence.entries}
+    if roles.get(oracle) != "oracle":
         return
-    controls = [name for name, role in others.items() if role == "control"]
-    behind = {name: -column for name, column in _skill_leads(standing, primary, known, controls).items()}
+    controls = [name for name, role in roles.items() if role == "control"]
+    behind = {name: -column for name, column in _skill_leads(score_table, primary, oracle, controls).items()}
     shown = behind.keys() - {name for name, _ in _leads_within_margin(behind, rope, protocol)}
     for name in sorted(shown):
-        words = f"the control {name} beats the {known} on {primary}, by {behind[name][0]:.3f} of the scale."
-        yield Refusal(code="R4", reason=words)
-    oracles = [name for name, role in others.items() if role == "oracle"]
-    for name, lead in _leads_within_margin(_skill_leads(standing, primary, known, oracles), rope, protocol):
-        words = (
-            f"{primary} does not put the {known} before {name}: ahead by {lead.mean:.3f}, "
-            f"perhaps {lead.lower_bound:.3f}."
-        )
-        yield Refusal(code="R4", reason=words)
+        names = {"control": name, "oracle": oracle, "metric": primary}
+        yield _refusal(code="R4", kind="R4.control_beats_oracle", **names, mean=float(behind[name][0]))
+    oracles = [name for name, role in roles.items() if role == "oracle" and name != oracle]
+    for name, bounded in _leads_within_margin(_skill_leads(score_table, primary, oracle, oracles), rope, protocol):
+        numbers = {"mean": bounded.mean, "lower_bound": bounded.lower_bound}
+        yield _refusal(code="R4", kind="R4.oracle", metric=primary, oracle=oracle, other=name, **numbers)
 
 
 @dataclass(frozen=True)
@@ -215,17 +198,17 @@ class _SkillLead:
 def _skill_leads(
     score_table: ScoreTable, metric: str, leader: str, opponents: Sequence[str]
 ) -> dict[str, bootstrap.Floats]:
-    """``(1+draws,)`` by which one explainer's skill is above that of others that have one."""
+    """``(1+draws,)``: one explainer's skill minus that of each opponent that has one."""
     skills = score_table.skills
     if metric not in skills.metrics or leader not in skills.explainers:
         return {}
     rows = skills.macro[:, skills.metrics.index(metric)]
-    found = {
-        n: rows[:, score_table.index_of(leader)] - rows[:, score_table.index_of(n)]
-        for n in opponents
-        if n in skills.explainers
+    leads = {
+        name: rows[:, score_table.index_of(leader)] - rows[:, score_table.index_of(name)]
+        for name in opponents
+        if name in skills.explainers
     }
-    return {n: column for n, column in found.items() if not np.isnan(column).any()}
+    return {name: column for name, column in leads.items() if not np.isnan(column).any()}
 
 
 def _leads_within_margin(
@@ -236,97 +219,85 @@ def _leads_within_margin(
         return []
     draws = np.stack([column[1:] for column in columns.values()], axis=1)
     larger, bounds = multiple_testing.holm_exceeds(draws, margin, protocol.aggregate.confidence)
-    found = zip(columns.items(), larger, bounds, strict=True)
-    return [(name, _SkillLead(float(column[0]), float(bound))) for (name, column), large, bound in found if not large]
+    return [
+        (name, _SkillLead(float(column[0]), float(bound)))
+        for (name, column), is_larger, bound in zip(columns.items(), larger, bounds, strict=True)
+        if not is_larger
+    ]
 
 
 def _low_concordance(comparison: Comparison, protocol: Protocol) -> Iterator[Refusal]:
     """R5: the metrics of the primary one's category are shown to contradict each other."""
-    checks, least = comparison.cross_checks, protocol.decide.min_concordance
+    checks, minimum = comparison.cross_checks, protocol.decide.min_concordance
     upper = checks.concordance_upper if checks else None
-    if checks is not None and upper is not None and len(comparison.order) > 2 and upper < least:
-        words = (
-            f"the metrics that should measure the same as {protocol.decide.primary} order the methods differently: "
-            f"Kendall's W {checks.concordance_within:.2f}, at most {upper:.2f}; at least {least:.2f} is asked for."
-        )
-        yield Refusal(code="R5", reason=words)
+    if checks is not None and upper is not None and len(comparison.order) > 2 and upper < minimum:
+        numbers = {"within": checks.concordance_within, "upper": upper, "minimum": minimum}
+        yield _refusal(code="R5", kind="R5.metrics", metric=protocol.decide.primary, **numbers)
 
 
 def _imputer_disagreement(evidence: Evidence, comparison: Comparison, protocol: Protocol) -> Iterator[Refusal]:
-    """R5: what removed cells show decides who leads."""
+    """R5: the imputer decides who leads."""
     if comparison.cross_checks is None:
         return
-    bad = unreliable_imputers(evidence.reliability)
-    trusted = {
+    unreliable = unreliable_imputers(evidence.reliability)
+    leaders = {
         label: names
         for label, names in comparison.cross_checks.leaders.items()
-        if names and not bad & set(protocol.metrics.get(label, {}).get("imputers", ()))
+        if names and not unreliable & set(protocol.metrics.get(label, {}).get("imputers", ()))
     }
-    if trusted and not set(comparison.leading_set).intersection(*trusted.values()):
-        said = "; ".join(f"{label}: {', '.join(names)}" for label, names in trusted.items())
-        words = f"who leads depends on what removed parts show, and nobody is among the first every time ({said})."
-        yield Refusal(code="R5", reason=words)
+    if leaders and not set(comparison.leading_set).intersection(*leaders.values()):
+        yield _refusal(code="R5", kind="R5.imputers", leaders={label: [*names] for label, names in leaders.items()})
 
 
 def _group_reversal(comparison: Comparison, protocol: Protocol) -> Iterator[Refusal]:
-    """R9: who is shown to be worse over all images is shown to be better in a group."""
-    other = [lead for lead in comparison.group_leads if lead.explainer not in comparison.leading_set]
-    if other:
-        said = ", ".join(f"{lead.explainer} for {lead.group} (by {lead.mean:.3f})" for lead in other)
-        words = (
-            f"the best method differs between groups of {protocol.data.groups[0]}: {comparison.leading_set[0]} "
-            "leads over all, "
-            f"but is beaten by {said}, as labelled."
-        )
-        yield Refusal(code="R9", reason=words)
+    """R9: a method that is shown to be worse over all images is shown to be better in a group."""
+    leads = [
+        {"explainer": lead.explainer, "group": lead.group, "mean": lead.mean}
+        for lead in comparison.group_leads
+        if lead.explainer not in comparison.leading_set
+    ]
+    if leads:
+        names = {"attribute": protocol.data.groups[0], "leader": comparison.leading_set[0]}
+        yield _refusal(code="R9", kind="R9.groups", **names, leads=leads)
 
 
 def _missing_scores(evidence: Evidence, comparison: Comparison, protocol: Protocol) -> Iterator[Refusal]:
     """R10: too many scores are missing in a group, or far more in one group than in another."""
     for entry in evidence.entries:
-        summary = next((m for m in entry.metrics if m.metric == protocol.decide.primary), None)
+        summary = next((summary for summary in entry.metrics if summary.metric == protocol.decide.primary), None)
         if entry.explainer in comparison.leading_set and summary is not None:
-            words = _missing_scores_text(summary, protocol)
-            if words:
-                yield Refusal(code="R10", reason=f"{entry.explainer} has no {summary.metric} for {words}")
+            refusal = _missing_share_refusal(entry.explainer, summary, protocol)
+            if refusal is not None:
+                yield refusal
                 return
 
 
-def _missing_scores_text(summary: MetricSummary, protocol: Protocol) -> str | None:
-    """Which groups of the first attribute lack how many scores, where that is too many."""
-    rules, found = protocol.decide, {}
+def _missing_share_refusal(explainer: str, summary: MetricSummary, protocol: Protocol) -> Refusal | None:
+    """The groups of the first attribute that lack too many scores; None where that is few enough."""
+    rules = protocol.decide
+    counts: dict[str, dict[str, Any]] = {}
     for group in summary.groups:
-        lost, whole = group.undefined + group.failed, group.estimate.n + group.undefined + group.failed
-        if group.attribute == protocol.data.groups[0] and whole:
-            found[group.group] = (lost, whole)
-    shares = sorted((lost / whole, name) for name, (lost, whole) in found.items())
-    many = [
-        f"{found[name][0]} of {found[name][1]} labelled {name}" for share, name in shares if share > rules.max_undefined
-    ]
-    if many:
-        return f"too many images: {', '.join(many)}; at most {rules.max_undefined:.0%} of a group may be missing."
+        n_missing = group.undefined + group.failed
+        n = group.estimate.n + n_missing
+        if group.attribute == protocol.data.groups[0] and n:
+            counts[group.group] = {"group": group.group, "missing": n_missing, "n": n}
+    shares = sorted((count["missing"] / count["n"], name) for name, count in counts.items())
+    above = [counts[name] for share, name in shares if share > rules.max_undefined]
+    names = {"explainer": explainer, "metric": summary.metric}
+    if above:
+        return _refusal(code="R10", kind="R10.missing", **names, groups=above, max_share=rules.max_undefined)
     if shares and shares[-1][0] - shares[0][0] > rules.max_undefined_gap:
-        (low, least), (high, most) = shares[0], shares[-1]
-        return (
-            f"{high:.1%} of the images labelled {most} and {low:.1%} of those labelled {least}; these shares may "
-            f"differ by at most {rules.max_undefined_gap:.0%}."
-        )
+        (low, best), (high, worst) = shares[0], shares[-1]
+        ends = {"low": low, "low_group": best, "high": high, "high_group": worst}
+        return _refusal(code="R10", kind="R10.uneven", **names, **ends, max_gap=rules.max_undefined_gap)
     return None
 
 
 def _too_few_or_tied(comparison: Comparison, protocol: Protocol) -> Iterator[Refusal]:
     """R12, or else R6: too few methods to choose from, or no basis to prefer one."""
-    number, best = len(comparison.order), max(comparison.prob_best.values(), default=0.0)
-    if number < protocol.decide.min_candidates:
-        words = (
-            f"methods that passed every gate and have a score: {number}; fewer than {protocol.decide.min_candidates} "
-            f"are a comparison, not a recommendation."
-        )
-        yield Refusal(code="R12", reason=words)
-    elif len(comparison.leading_set) * 2 > number and best < 0.5:
-        words = (
-            f"{len(comparison.leading_set)} of {number} eligible methods are not shown to differ and none leads in "
-            "half of the "
-            f"draws: no basis to prefer."
-        )
-        yield Refusal(code="R6", reason=words)
+    n_methods, n_tied = len(comparison.order), len(comparison.leading_set)
+    if n_methods < protocol.decide.min_candidates:
+        minimum = protocol.decide.min_candidates
+        yield _refusal(code="R12", kind="R12.methods", n_methods=n_methods, min_methods=minimum)
+    elif n_tied * 2 > n_methods and max(comparison.prob_best.values(), default=0.0) < 0.5:
+        yield _refusal(code="R6", kind="R6.tied", n_tied=n_tied, n_methods=n_methods)

@@ -1,6 +1,5 @@
 """What stands where: the order of rows and columns, and what a cell says; the same in every kind of report."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +8,6 @@ from mavis.analysis.findings import (
     Failure,
     Findings,
     Gap,
-    Gate,
     GroupValue,
     MetricSummary,
     ModelFindings,
@@ -195,106 +193,9 @@ def rank_text(entry: ExplainerEntry) -> str:
     return f"{entry.rank:g} [{entry.rank_low:g}, {entry.rank_high:g}]"
 
 
-def gap_verdict(gap: Gap) -> str:
-    """What the protocol's rule says of a gap; empty where it was not asked."""
-    if gap.significant:
-        return "found"
-    if gap.equivalent:
-        return "no material gap"
-    return "" if gap.significant is None and gap.equivalent is None else "no claim"
-
-
-def gap_statements(entries: Iterable[ExplainerEntry], metric: str, main_attribute: str) -> list[str]:
-    """What may be said of the methods' gaps; of several methods at once where it is the same.
-
-    Args:
-        entries: whose; what is no method is left out.
-        metric: of which score.
-        main_attribute: the attribute for which everything is said; for others only what is found.
-    """
-    found: dict[tuple[str, str, str], list[str]] = {}
-    for entry in (entry for entry in entries if entry.role == "method"):
-        one = find_summary(entry, metric)
-        for gap in () if one is None else one.gaps:
-            if gap.statement and (gap.attribute == main_attribute or gap.significant):
-                said = (gap_verdict(gap), display_name(gap.attribute), gap.statement)
-                found.setdefault(said, []).append(entry.explainer)
-    lines = {said: f"{', '.join(names)} by {said[1]}: {said[2]}" for said, names in found.items()}
-    return [f"{said[0]}: {line}" if said[0] else line for said, line in lines.items()]
-
-
 def entries_with_pairs(model: ModelFindings, attribute: str) -> list[ExplainerEntry]:
     """Whose pairs of groups the page shows: everybody's; of an intersection, which has many, those of a handful."""
     return [*leading_methods(model), *baseline_control(model)] if "*" in attribute else entries_by_rank(model)
-
-
-def gate_status(gate: Gate) -> str:
-    """Passed, not passed, or why neither can be said."""
-    if gate.passed is None:
-        return "could not be assessed" if gate.impossible else "not assessed"
-    return "✓ passed" if gate.passed else "✗ not passed"
-
-
-def missing_reason(entry: ExplainerEntry | None, metric: str) -> str | None:
-    """Why there is no mean, or None where there is one."""
-    if entry is None:
-        return "not run on this model"
-    one = find_summary(entry, metric)
-    if one is None:
-        return entry.missing or "not run"
-    if one.estimate.mean is not None:
-        return None
-    return one.missing or entry.missing or no_value_reason(one.undefined, one.failed)
-
-
-def group_missing_reason(value: GroupValue | None, *, min_images: int) -> str | None:
-    """Why a group has no mean, or None where it has one.
-
-    Args:
-        value: the group's value, or None where the metric was not run.
-        min_images: fewest images for which a mean is shown.
-    """
-    if value is None:
-        return "no value for this group"
-    if value.estimate.mean is not None:
-        return None
-    if value.suppressed:
-        return f"not shown: {value.estimate.n} images with a value, at least {min_images} are needed"
-    return no_value_reason(value.undefined, value.failed)
-
-
-def no_value_reason(n_undefined: int, n_failed: int) -> str:
-    """In words, why no image has a value."""
-    return f"no image has a value ({n_undefined} undefined, {n_failed} failed)"
-
-
-def is_custom_protocol(findings: Findings) -> bool:
-    """The command line changed the protocol."""
-    return bool(findings.protocol.overrides)
-
-
-def protocol_title(findings: Findings) -> str:
-    """The protocol's name, with what a reader must know about its standing."""
-    protocol = findings.protocol.name
-    return f"custom protocol, from {protocol}" if is_custom_protocol(findings) else protocol
-
-
-def status_notices(findings: Findings) -> list[str]:
-    """One sentence for each thing that makes the protocol less than final."""
-    protocol, status = findings.protocol.name, findings.protocol.status
-    said = []
-    if status == "preview":
-        said.append(
-            f"This is a preview: {protocol} uses few images. Confirm it with a full protocol before relying on it."
-        )
-    elif status != "frozen":
-        said.append(f"The protocol {protocol} is a {status}: its rules may still change.")
-    if is_custom_protocol(findings):
-        said.append(f"This is a custom protocol: {protocol} was changed by {', '.join(findings.protocol.overrides)}.")
-    if findings.run.blocks_done < findings.run.blocks_planned:
-        done, planned = findings.run.blocks_done, findings.run.blocks_planned
-        said.append(f"The run is not complete: {done} of {planned} blocks are done.")
-    return said
 
 
 @dataclass(frozen=True)
@@ -319,26 +220,3 @@ def group_failures(failures: Sequence[Failure]) -> list[FailureGroup]:
         alike.setdefault((one.stage, one.model, one.explainer, one.metric, one.type, one.message), []).append(one)
     groups = [FailureGroup(many[0], len(many), sum(one.images for one in many)) for many in alike.values()]
     return sorted(groups, key=lambda group: -group.n_images)
-
-
-def skips_by_reason(findings: Findings) -> list[tuple[str, list[str]]]:
-    """Reason -> what was skipped for it, the most frequent reason first."""
-    reasons: dict[str, list[str]] = {}
-    for line in findings.skipped:
-        what, colon, reason = line.partition(": ")
-        reasons.setdefault(reason if colon else "no reason recorded", []).append(what)
-    order = Counter({reason: len(what) for reason, what in reasons.items()})
-    return [(reason, reasons[reason]) for reason, _ in order.most_common()]
-
-
-def missing_by_reason(model: ModelFindings) -> list[tuple[str, list[str]]]:
-    """Reason -> explainers, or explainer and metric, without any value for it."""
-    reasons: dict[str, list[str]] = {}
-    for entry in entries_by_rank(model):
-        if entry.missing:
-            reasons.setdefault(entry.missing, []).append(entry.explainer)
-            continue
-        for one in entry.metrics:
-            if reason := missing_reason(entry, one.metric):
-                reasons.setdefault(reason, []).append(f"{entry.explainer} / {one.metric}")
-    return list(reasons.items())

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from mavis.analysis.findings import Leak, ModelFindings, Reliance, Validity
-from mavis.report import layout, numbers
+from mavis.report import layout, numbers, wording
 
 UNKNOWN_TRAINING = "whether evaluated images were trained on is not known"
+CUE_CONDITIONS = {"agrees": "agrees", "disagrees": "disagrees", "absent": "is absent"}
 
 
 def model_headline(model: ModelFindings) -> str:
@@ -19,10 +20,11 @@ def model_headline(model: ModelFindings) -> str:
     ]
     if found.weak_groups:
         parts.append(f"weak on images labelled {', '.join(layout.display_name(group) for group in found.weak_groups)}")
-    parts.extend(found.remarks)
+    parts.extend(wording.note_text(remark) for remark in found.remarks)
     if found.cue:
         parts.append(
-            "cue " + ", ".join(f"{which} {numbers.format_number(value)}" for which, value in found.cue.items())
+            "accuracy when the cue "
+            + ", ".join(f"{CUE_CONDITIONS[state]} {numbers.format_number(value)}" for state, value in found.cue.items())
         )
     return " · ".join(part.replace(" ±", "±") for part in parts)
 
@@ -62,8 +64,8 @@ def leak_sentence(leak: Leak) -> str:
         return UNKNOWN_TRAINING
     share = f" (share {numbers.format_number(leak.rate)})" if leak.rate is not None else ""
     limit = ", above the protocol's limit" if leak.excessive else ""
-    mark = "✗ " if leak.excessive else ""
-    return f"{mark}{leak.exact} evaluated images are training images, {leak.near} more nearly so{share}{limit}"
+    mark, near = "✗ " if leak.excessive else "", wording.count_noun(leak.near, "near duplicate")
+    return f"{mark}{leak.exact} evaluated images are training images, {near}{share}{limit}"
 
 
 def reliance_sentence(reliance: tuple[Reliance, ...]) -> str:
@@ -71,12 +73,12 @@ def reliance_sentence(reliance: tuple[Reliance, ...]) -> str:
     order = sorted(reliance, key=lambda one: -(one.change.mean or 0.0))
     used = [f"{one.part} {numbers.format_number(one.change.mean)}" for one in order if one.used]
     rest = [one.part for one in order if not one.used]
-    said = f"uses {', '.join(used)}" if used else "not shown to use any part"
-    return f"{said} (change of the logit); not shown to use {', '.join(rest)}" if used and rest else said
+    said = f"relies on {', '.join(used)}" if used else "not shown to rely on any part"
+    return f"{said} (change of the logit); not shown to rely on {', '.join(rest)}" if used and rest else said
 
 
 def truth_sentence(*, verified: bool) -> str:
     """Whether localisation may decide."""
     if verified:
-        return "the parts that the model uses are known, so localisation decides"
-    return "the parts that the model uses are not known, so localisation does not decide"
+        return "the parts that the model relies on are known, so localisation decides"
+    return "the parts that the model relies on are not known, so localisation does not decide"

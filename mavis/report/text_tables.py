@@ -13,7 +13,7 @@ from mavis.analysis.findings import (
     ModelFindings,
     Reliability,
 )
-from mavis.report import layout, numbers
+from mavis.report import layout, numbers, wording
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ def skill_table(model: ModelFindings) -> TextTable | None:
         else layout.category_label(c)
         for c in categories
     ]
+    scale = wording.scale_text(model.recommendation)
     return TextTable(
-        f"{model.model}: skill, 0 the protocol's zero, 1 its reference; weights in brackets",
+        f"{model.model}: overall score and categories ({scale}); weights in brackets",
         ("explainer", "rank", "gates", "overall", *heads, "dominated by"),
         tuple(
             (
@@ -78,12 +79,19 @@ def metric_skill_table(findings: Findings, model: ModelFindings) -> TextTable | 
     )
     if not rows:
         return None
-    head = ("explainer", "metric", "category", "skill", "images", *(layout.display_name(group) for group in groups))
-    return TextTable(f"{model.model}: skill of the metrics that decide", head, rows, frozenset({1, 2}))
+    head = (
+        "explainer",
+        "metric",
+        "category",
+        "normalised score",
+        "images",
+        *(layout.display_name(group) for group in groups),
+    )
+    return TextTable(f"{model.model}: normalised scores of the metrics that decide", head, rows, frozenset({1, 2}))
 
 
 def cross_check_table(model: ModelFindings) -> TextTable | None:
-    """How each method fares under other ways to sum up, and how often it leads; None where nothing was computed."""
+    """Scores under alternative aggregations, and how often each method leads; None where nothing was computed."""
     checks, p_best = model.recommendation.cross_checks, model.recommendation.prob_best
     if checks is None or not (checks.borda or checks.mean_rank or checks.smaa):
         return None
@@ -91,19 +99,19 @@ def cross_check_table(model: ModelFindings) -> TextTable | None:
     shown = [n for n in names if any(n in part for part in (checks.borda, checks.mean_rank, checks.smaa))]
     parts = (p_best, checks.borda, checks.mean_rank, checks.smaa)
     return TextTable(
-        f"{model.model}: other ways to sum up, beside the decision and no part of it",
+        f"{model.model}: alternative aggregations, beside the decision and no part of it",
         ("method", "leads in draws", "Borda ↑", "mean rank ↓", "leads under random weights"),
         tuple((name, *(numbers.format_number(part.get(name)) for part in parts)) for name in shown),
     )
 
 
 def imputer_leader_table(model: ModelFindings) -> TextTable | None:
-    """Per imputer the methods that cannot be told from its leader."""
+    """Per imputer the methods that are tied with its leader."""
     checks = model.recommendation.cross_checks
     if checks is None or not checks.leaders:
         return None
     return TextTable(
-        f"{model.model}: not told from the leader, by what removed cells show",
+        f"{model.model}: statistically tied with the leader, by imputer",
         ("metric", "methods"),
         tuple((metric, ", ".join(names) or numbers.DASH) for metric, names in checks.leaders.items()),
         frozenset({1}),
@@ -137,8 +145,8 @@ def _gap_measure_cells(gap: Gap) -> tuple[str, ...]:
         numbers.format_estimate(gap.range),
         *(numbers.format_number(value) for value in (gap.null_mean, gap.excess, gap.p, gap.ratio)),
         *(_optional_estimate(value) for value in (gap.shortfall, gap.mean_pairwise, gap.corrected_sd)),
-        layout.gap_verdict(gap),
-        gap.statement,
+        wording.gap_verdict(gap),
+        wording.gap_sentence(gap.statement),
     )
 
 
@@ -162,7 +170,7 @@ def pair_table(
     )
     if not rows:
         return None
-    head = ("explainer", "labelled", "raw", "matched", "adjusted", "retained", "p", "equivalent")
+    head = ("explainer", "labelled", "raw", "matched", "adjusted", "matched share", "p", "equivalent")
     what = f"{model.model}: {metric}, every two groups of {layout.display_name(attribute)}, first minus second"
     return TextTable(what, head, rows, frozenset({1}))
 
@@ -171,8 +179,8 @@ def reliance_table(model: ModelFindings) -> TextTable | None:
     """How far the target's logit moves when a part is drawn anew; None where it was not measured."""
     found = sorted(model.validity.reliance, key=lambda one: -(one.change.mean or 0.0))
     rows = tuple((o.part, numbers.format_estimate(o.change), str(o.change.n), "yes" if o.used else "no") for o in found)
-    head = ("part", "change of the logit", "images", "used")
-    return TextTable(f"{model.model}: parts that the model uses", head, rows) if rows else None
+    head = ("part", "change of the logit", "images", "relied on")
+    return TextTable(f"{model.model}: parts that the model relies on", head, rows) if rows else None
 
 
 def recall_table(model: ModelFindings) -> TextTable | None:
@@ -264,7 +272,7 @@ def reliability_table(findings: Findings, model: ModelFindings) -> TextTable | N
     attribute = layout.first_attribute(findings)
     return TextTable(
         f"{model.model}: how often the prediction stays when random cells are removed",
-        ("removed cells show", "share removed", "all images", "lowest to highest group", "reliable", "uneven over"),
+        ("imputer", "share removed", "all images", "lowest to highest group", "reliable", "uneven over"),
         tuple(
             (
                 one.imputer,
@@ -336,7 +344,7 @@ def _gap_cells(summary: MetricSummary | None, attribute: str) -> tuple[str, ...]
     if gap is None:
         return (numbers.DASH,) * 4
     worst = layout.display_name(gap.worst_group)
-    return numbers.format_estimate(gap.range), numbers.format_number(gap.null_mean), layout.gap_verdict(gap), worst
+    return numbers.format_estimate(gap.range), numbers.format_number(gap.null_mean), wording.gap_verdict(gap), worst
 
 
 def model_tables(findings: Findings, model: ModelFindings) -> list[TextTable]:

@@ -1,13 +1,24 @@
 """A run directory -> what it found. Everything here is a function of the stored tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mavis.analysis import cue_detection, map_agreement, model_validity
-from mavis.analysis.findings import DataStamp, Failure, Findings, ModelFindings, ProtocolStamp, RunStamp, Validity
+from mavis.analysis.findings import (
+    DataStamp,
+    Failure,
+    Findings,
+    ModelFindings,
+    Note,
+    ProtocolStamp,
+    RunStamp,
+    Skipped,
+    Validity,
+    make_note,
+)
 from mavis.analysis.groups import bootstrap_settings
 from mavis.core.errors import MavisError, StoreError
 from mavis.core.group_attributes import group_labels
@@ -22,15 +33,8 @@ from mavis.protocol.loading import parse_protocol
 from mavis.protocol.schema import Protocol
 from mavis.report import Tile
 
-MAX_NAMED = 3
-"""So many explainers or metrics that were not run are named together; more are counted."""
-
-CAVEATS = (
-    "The scores describe explanations of this model on these images.",
-    "They do not show that the model is fair, nor that highlighted regions cause the attribute.",
-    "Group labels are annotations, not facts about the persons shown. Nothing here is for decisions about a person.",
-    "Intervals speak of the images, not of retraining the model: another training run is another model.",
-)
+CAVEATS = ("caveat.scope", "caveat.fairness", "caveat.labels", "caveat.intervals")
+"""Codes of the caveats that every run has."""
 
 
 def build_findings(store: Store) -> Findings:
@@ -70,8 +74,8 @@ def build_findings(store: Store) -> Findings:
         twins=cue_detection.score_cue_detection(scores, images, models, bootstrap_settings(rules, once)),
         across_models=overall_score.compare_across_models(models, rules),
         failures=tuple(Failure(**failure) for log in logs for failure in log.failures),
-        skipped=tuple(_skipped_lines(identity["skipped"], len(rules.metrics))),
-        caveats=(*CAVEATS, *_demotion_caveats(demoted)),
+        skipped=tuple(_skipped_cells(identity["skipped"], len(rules.metrics))),
+        caveats=(*(make_note(code) for code in CAVEATS), *_demotion_caveats(demoted)),
     )
 
 
@@ -176,18 +180,17 @@ def _validity(name: str, store: Store, identity: Mapping[str, Any], rules: Proto
     )
 
 
-def _demotion_caveats(demoted: Mapping[str, str]) -> tuple[str, ...]:
-    """One sentence that names the demoted metrics; none where there are none."""
-    names = ", ".join(demoted)
-    return (f"The meta-evaluation keeps {names} from the decision; the recommendation says why.",) if names else ()
+def _demotion_caveats(demoted: Mapping[str, str]) -> tuple[Note, ...]:
+    """One caveat that names the demoted metrics; none where there are none."""
+    return (make_note("caveat.demoted", metrics=[*demoted]),) if demoted else ()
 
 
 def _with_demotions(findings: ModelFindings, demoted: Mapping[str, str]) -> ModelFindings:
-    """The findings with what the decision leaves out because the meta-evaluation speaks against it."""
+    """The findings with the metrics that the decision leaves out because they failed the meta-evaluation."""
     answer = findings.recommendation
-    lines = tuple(f"{metric} is left out of the decision: {why}" for metric, why in demoted.items())
-    told = answer.model_copy(update={"not_assessed": (*answer.not_assessed, *lines)})
-    return findings.model_copy(update={"recommendation": told})
+    notes = tuple(make_note("metric.demoted", metric=metric, reason=reason) for metric, reason in demoted.items())
+    extended = answer.model_copy(update={"not_assessed": (*answer.not_assessed, *notes)})
+    return findings.model_copy(update={"recommendation": extended})
 
 
 def _rows_of_model(table: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -219,27 +222,20 @@ def _traits(registry: Registry, name: str) -> Any:
     return traits
 
 
-def _skipped_lines(skipped: Mapping[str, list[list[str]]], n_metrics: int) -> list[str]:
-    """One line per model, metrics and reason; explainers and metrics by name, or by number where they are many."""
-    lines = []
-    for model, found in skipped.items():
-        lost: dict[tuple[str, str], list[str]] = {}
-        for explainer, metric, why in found:
-            lost.setdefault((explainer, why), []).append(metric)
-        alike: dict[tuple[tuple[str, ...], str], list[str]] = {}
-        for (explainer, why), names in lost.items():
-            alike.setdefault((tuple(names), why), []).append(explainer)
-        for (same, why), who in alike.items():
-            what = [
-                _names_or_count(who, "explainers"),
-                *([] if len(same) == n_metrics else [_names_or_count(same, "metrics")]),
-            ]
-            lines.append(f"{' / '.join([model, *what])}: {why}")
-    return lines
-
-
-def _names_or_count(names: Sequence[str], what: str) -> str:
-    return ", ".join(names) if len(names) <= MAX_NAMED else f"{len(names)} {what}"
+def _skipped_cells(skipped: Mapping[str, list[list[str]]], n_metrics: int) -> list[Skipped]:
+    """One entry per model, metrics and reason; explainers that lack the same metrics for it stand together."""
+    entries = []
+    for model, cells in skipped.items():
+        metrics_of: dict[tuple[str, str], list[str]] = {}
+        for explainer, metric, reason in cells:
+            metrics_of.setdefault((explainer, reason), []).append(metric)
+        explainers_of: dict[tuple[tuple[str, ...], str], list[str]] = {}
+        for (explainer, reason), names in metrics_of.items():
+            explainers_of.setdefault((tuple(names), reason), []).append(explainer)
+        for (lost, reason), owners in explainers_of.items():
+            metrics_lost = () if len(lost) == n_metrics else lost
+            entries.append(Skipped(model=model, explainers=tuple(owners), metrics=metrics_lost, reason=reason))
+    return entries
 
 
 def _protocol_stamp(identity: Mapping[str, Any], rules: Protocol) -> ProtocolStamp:

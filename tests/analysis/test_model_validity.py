@@ -7,6 +7,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import balanced_accuracy_score, recall_score
 from statsmodels.stats.proportion import proportion_confint
 
+from mavis.analysis.findings import make_note
 from mavis.analysis.groups import BootstrapSettings
 from mavis.analysis.model_validity import assess_validity, expected_calibration_error
 
@@ -55,7 +56,7 @@ def test_one_class_alone_says_nothing_of_the_model() -> None:
     """Chance is 1, which nothing is better than; the remark says why."""
     validity = assess_validity(make_images({"alder": 30}), CLASSES, BOOTSTRAP)
     assert (validity.chance, validity.better_than_chance) == (1.0, False)
-    assert validity.remarks[0] == "one class occurs in the sample: always saying it would be right"
+    assert validity.remarks[0] == make_note("remark.one_class")
 
 
 def test_chance_is_that_of_the_classes_that_occur() -> None:
@@ -113,8 +114,8 @@ def test_classes_that_are_never_predicted_are_remarked() -> None:
     table = make_images()
     assert assess_validity(table, CLASSES, BOOTSTRAP).remarks == ()
     assert assess_validity(table.assign(predicted=1), CLASSES, BOOTSTRAP).remarks == (
-        "a weak model: it reaches 0% of the way from guessing to always right",
-        "never predicted: alder, cedar",
+        make_note("remark.weak_model", share=0.0),
+        make_note("remark.never_predicted", classes=["alder", "cedar"]),
     )
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mavis.analysis import skill_scores
-from mavis.analysis.findings import Estimate
+from mavis.analysis.findings import Estimate, make_note
 from mavis.analysis.skill_scores import Skills, SkillScale
 from mavis.core.traits import MetricTraits
 from mavis.protocol.schema import Protocol, ReferenceRules
@@ -151,13 +151,17 @@ def test_without_a_better_reference_there_is_no_unit() -> None:
     columns["oracle", "m"] = values_with_mean(TABLE, 0.105, seed=5)
     skills = measured(columns)
     assert (skills.metrics, skills.flat_metrics) == ((), {"m"})
-    assert "oracle is not shown to be better than random on m (by +0.005)" in skills.unscaled_reasons["m"]
+    reason = skills.unscaled_reasons["m"]
+    assert (reason.code, reason.values) == (
+        "scale.flat",
+        {"metric": "m", "floor": "random", "ceiling": "oracle", "span": pytest.approx(0.005)},
+    )
     del columns["oracle", "m"]
     skills = measured(columns)
     assert (skills.metrics, skills.flat_metrics, skills.unscaled_reasons) == (
         (),
         set(),
-        {"m": "no image has m of random and oracle"},
+        {"m": make_note("scale.no_image", metric="m", explainers=["random", "oracle"])},
     )
 
 

@@ -49,7 +49,7 @@ def test_a_dominated_method_leaves_the_set() -> None:
     field = SimulatedLeaderboard({**field.quality, "c": 0.5}, noise=0.0, shifts=field.shifts)
     found = simulate_comparison(field, 0, RULES)
     assert not found.gaps_to_leader["c"].is_worse
-    assert (found.dominated_by["c"], found.leading_set) == ("a", ("a",))
+    assert (found.gaps_to_leader["c"].dominated_by, found.leading_set) == ("a", ("a",))
 
 
 def test_leaders_under_each_imputer() -> None:

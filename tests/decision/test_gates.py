@@ -13,6 +13,7 @@ from mavis.analysis.groups import pivot_scores, summarise_scores
 from mavis.core.traits import ExplainerTraits, MetricTraits
 from mavis.decision.gates import GateInput, evaluate_gates
 from mavis.protocol.schema import Protocol
+from mavis.report import wording
 
 from ..tables import BOOTSTRAP, METRICS, make_images, make_protocol, score_columns, score_rows, values_with_mean
 
@@ -32,7 +33,9 @@ def judged(
     table: pd.DataFrame = pivot_scores(rows, TABLE)
     more = {"metrics": METRICS, "n_classes": 3, **more}
     case = GateInput("saliency", traits, table, TABLE, means, **more)
-    return {gate.id: gate for gate in evaluate_gates(case, BOOTSTRAP, (rules or make_protocol()).gates)}
+    gates = evaluate_gates(case, BOOTSTRAP, (rules or make_protocol()).gates)
+    assert all(wording.gate_title(gate) and wording.gate_reason(gate) for gate in gates)
+    return {gate.id: gate for gate in gates}
 
 
 def with_metrics(**fixed: float) -> dict:
@@ -46,23 +49,26 @@ def test_a_good_method_passes_every_gate() -> None:
     """Valid maps that change with the weights and beat the control."""
     found = judged(score_columns(TABLE, MEANS))
     assert {name: gate.passed for name, gate in found.items()} == {"G0": True, "G3": True, "G5": True}
-    assert all("not assessed" not in gate.reason for gate in found.values())
+    assert [gate.code for gate in found.values()] == ["G0.valid", "G3.changed", "G5.lead"]
 
 
 def test_too_many_broken_maps_fail() -> None:
-    """A tenth of the maps constant is more than the twentieth allowed; the numbers are in the reason."""
+    """A tenth of the maps constant is more than the twentieth allowed."""
     planted = score_columns(TABLE, MEANS)
     planted["saliency", "valid"] = np.where(np.arange(len(TABLE)) % 10 == 0, 0.0, 1.0)
     gate = judged(planted)["G0"]
     assert (gate.passed, gate.value, gate.threshold) == (False, 0.9, 0.95)
-    assert "90.0%" in gate.reason
+    assert gate.code == "G0.valid"
 
 
 def test_maps_that_outlive_the_weights_fail() -> None:
     """A mean similarity above the threshold fails."""
     planted = score_columns(TABLE, MEANS)
     planted["saliency", "mprt"] = values_with_mean(TABLE, 0.55, seed=1, spread=0.01)
-    assert judged(planted)["G3"].passed is False
+    gate = judged(planted)["G3"]
+    assert (gate.passed, gate.code) == (False, "G3.partly_changed")
+    planted["saliency", "mprt"] = values_with_mean(TABLE, 0.85, seed=1, spread=0.01)
+    assert judged(planted)["G3"].code == "G3.hardly_changed"
 
 
 def test_an_uncertain_similarity_fails() -> None:
@@ -83,7 +89,8 @@ def test_a_method_no_better_than_a_control_fails() -> None:
     gate = judged(score_columns(TABLE, MEANS | {"saliency": 0.03}, spread=0.1))["G5"]
     assert gate.passed is False
     assert gate.value < gate.threshold
-    assert "random" in gate.reason
+    assert (gate.values["metric"], gate.values["against"], gate.values["hardest"]) == ("nsrg", ["random"], "random")
+    assert gate.values["mean"] == pytest.approx(0.03, abs=1e-9)
 
 
 def test_every_named_control_must_be_beaten() -> None:
@@ -92,7 +99,7 @@ def test_every_named_control_must_be_beaten() -> None:
     assert judged(score_columns(TABLE, MEANS), rules)["G5"].passed is True
     gate = judged(score_columns(TABLE, MEANS | {"sobel": 0.3}), rules)["G5"]
     assert gate.passed is False
-    assert "that of sobel" in gate.reason
+    assert gate.values["hardest"] == "sobel"
 
 
 def test_several_controls_are_judged_at_one_error_rate() -> None:
@@ -120,9 +127,9 @@ def test_what_was_not_run_is_not_assessed() -> None:
     planted = {pair: column for pair, column in score_columns(TABLE, MEANS).items() if pair[1] == "nsrg"}
     found = judged(planted)
     assert (found["G0"].passed, found["G3"].passed, found["G5"].passed) == (None, None, True)
-    assert "'valid'" in found["G0"].reason
+    assert (found["G0"].code, found["G0"].values) == ("open.no_values", {"metric": "valid", "explainers": []})
     del planted["random", "nsrg"]
-    assert "no values of 'nsrg' of random" in judged(planted)["G5"].reason
+    assert judged(planted)["G5"].values == {"metric": "nsrg", "explainers": ["random"], "against": ["random"]}
     planted["random", "nsrg"] = np.full(len(TABLE), np.nan)
     assert judged(planted)["G5"].passed is None
 
@@ -135,17 +142,18 @@ def test_images_without_a_score_are_left_out() -> None:
     assert judged(planted)["G5"].passed is True
     planted["saliency", "nsrg"][: len(TABLE) // 2] = np.nan
     planted["random", "nsrg"][len(TABLE) // 2 :] = np.nan
-    assert judged(planted)["G5"].passed is None
+    gate = judged(planted)["G5"]
+    assert (gate.passed, gate.code) == (None, "open.no_common_image")
 
 
 def test_a_few_broken_maps_are_remarked_on() -> None:
     """97.5 % of the maps pass, with a remark; 100 % without."""
     planted = score_columns(TABLE, MEANS)
-    assert "worth a look" not in judged(planted)["G0"].reason
+    assert judged(planted)["G0"].code == "G0.valid"
     planted["saliency", "valid"] = np.where(np.arange(len(TABLE)) % 40 == 0, 0.0, 1.0)
     gate = judged(planted)["G0"]
     assert (gate.passed, gate.value) == (True, 0.975)
-    assert "worth a look" in gate.reason
+    assert (gate.code, gate.values) == ("G0.some_invalid", {"remark_below": 0.99})
 
 
 DETERMINISM = make_protocol(gates__determinism={})
@@ -175,8 +183,8 @@ def test_a_map_of_its_seed_fails_and_says_what_to_raise() -> None:
     gate = judged(planted, DETERMINISM, STOCHASTIC, parameter_names=("noise", "samples"))["G1"]
     assert (gate.passed, gate.value) == (False, 0.75)
     assert planted["saliency", "replicate_agreement"].mean() > 0.8
-    assert "explainers.settings.saliency.samples" in gate.reason
-    assert "number of its draws" in judged(planted, DETERMINISM, STOCHASTIC)["G1"].reason
+    assert (gate.code, gate.values["explainer"], gate.values["parameter"]) == ("G1.seeds_differ", "saliency", "samples")
+    assert judged(planted, DETERMINISM, STOCHASTIC)["G1"].values["parameter"] is None
 
 
 def test_determinism_that_was_not_measured_is_not_assessed() -> None:
@@ -184,7 +192,7 @@ def test_determinism_that_was_not_measured_is_not_assessed() -> None:
     assert judged(score_columns(TABLE, MEANS), DETERMINISM)["G1"].passed is None
     gate = judged(with_metrics(repeatability=0.0), DETERMINISM, STOCHASTIC)["G1"]
     assert (gate.passed, gate.impossible) == (None, False)
-    assert "replicate_agreement" in gate.reason
+    assert (gate.code, gate.values["metric"]) == ("open.no_values", "replicate_agreement")
     assert "G1" not in judged(with_metrics(repeatability=0.0))
 
 
@@ -213,11 +221,11 @@ CLASSES = make_protocol(gates__classes={})
 
 
 def test_a_map_of_its_class_passes_and_one_for_all_classes_fails() -> None:
-    """A similarity of .7 passes, of .9 fails; the reason says class-agnostic."""
+    """A similarity of .7 passes, of .9 fails as class-agnostic."""
     assert judged(with_metrics(random_logit=0.7), CLASSES)["G4"].passed is True
     gate = judged(with_metrics(random_logit=0.9), CLASSES)["G4"]
     assert (gate.passed, gate.threshold) == (False, 0.8)
-    assert "class-agnostic" in gate.reason
+    assert (gate.code, gate.values) == ("G4.class_agnostic", {"unsigned": False})
     assert judged(score_columns(TABLE, MEANS), CLASSES)["G4"].passed is None
 
 
@@ -246,8 +254,7 @@ def test_every_group_must_be_served() -> None:
     planted["saliency", "nsrg"] -= np.where(TABLE["race"] == "birch", 0.3, 0.0)
     found = judged(planted, GROUPS)
     assert (found["G5"].passed, found["G6"].passed) == (True, False)
-    assert "where labelled birch" in found["G6"].reason
-    assert "cedar" not in found["G6"].reason
+    assert (found["G6"].values["failing"], found["G6"].values["worst"]) == (["birch"], "birch")
 
 
 def test_the_bound_of_a_group_is_one_sided() -> None:
@@ -267,12 +274,13 @@ def test_a_group_that_is_not_reported_is_not_judged() -> None:
     planted["saliency", "nsrg"][birch[9:]] = np.nan
     gate = judged(planted, GROUPS)["G6"]
     assert gate.passed is True
-    assert "too few images to judge labelled birch" in gate.reason
+    assert gate.values["too_small"] == ["birch"]
     for race in ("alder", "birch", "cedar"):
         planted["saliency", "nsrg"][np.flatnonzero(TABLE["race"] == race)[9:]] = np.nan
-    assert judged(planted, GROUPS)["G6"].passed is None
+    gate = judged(planted, GROUPS)["G6"]
+    assert (gate.passed, gate.code, gate.values["min_report"]) == (None, "open.small_groups", 10)
     del planted["random", "nsrg"]
-    assert "of random" in judged(planted, GROUPS)["G6"].reason
+    assert judged(planted, GROUPS)["G6"].values["explainers"] == ["random"]
 
 
 def test_what_the_model_does_not_give_is_told_from_what_was_not_run() -> None:
@@ -282,7 +290,7 @@ def test_what_the_model_does_not_give_is_told_from_what_was_not_run() -> None:
     why = "needs weights, which api does not give"
     gate = judged(planted, metrics=METRICS | WHITE, missing={("saliency", "mprt"): why})["G3"]
     assert (gate.passed, gate.impossible) == (None, True)
-    assert why in gate.reason
+    assert (gate.code, gate.values) == ("open.unavailable", {"metric": "mprt", "reason": why})
     assert judged(planted, metrics=METRICS | WHITE)["G3"].impossible is False
     truth = {"mprt": MetricTraits("-", "randomisation", higher_is_better=False, truth=True)}
     assert judged(planted, metrics=truth, missing={("saliency", "mprt"): "needs truth"})["G3"].impossible is False
@@ -296,7 +304,7 @@ def test_controls_that_the_model_cannot_make_are_left_out_and_named() -> None:
     missing = {("mean_map", ""): "needs gradient, which api does not give"}
     gate = judged(score_columns(TABLE, MEANS), rules, missing=missing)["G5"]
     assert (gate.passed, gate.impossible) == (True, True)
-    assert "not held against mean_map: needs gradient" in gate.reason
+    assert gate.values["unavailable"] == {"mean_map": "needs gradient, which api does not give"}
     assert judged(score_columns(TABLE, MEANS | {"saliency": 0.0}), rules, missing=missing)["G5"].passed is False
     only = make_protocol(gates__controls={"metric": "nsrg", "against": ["mean_map"], "margin": 0.02})
     assert judged(score_columns(TABLE, MEANS), only, missing=missing)["G5"].passed is None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from mavis.analysis.findings import Estimate
+from mavis.analysis.findings import Estimate, make_note
 from mavis.decision import overall_score
 from mavis.decision.overall_score import ScoreTable
 
@@ -125,12 +125,12 @@ def test_conditions_of_metrics() -> None:
     for card in ({}, {"training": {}}, {"training": {"augmentation": {"drop": 0.0}}}, {"training": None}):
         found = overall_score.deciding_metrics(rules, run, card, truth_verified=None)
         assert found.metrics == ("nsrg",)
-        assert found.reasons[0] == "deletion: the model is not known to be trained on images with holes"
-        assert "relevance_mass_skill: it is not known which parts" in found.reasons[1]
-    assert (
-        overall_score.deciding_metrics(rules, ["nsrg"], seen, truth_verified=True).reasons[0]
-        == "deletion: it was not run"
-    )
+        assert found.reasons == (
+            make_note("metric.no_drop_augmentation", metric="deletion"),
+            make_note("metric.parts_unknown", metric="relevance_mass_skill"),
+        )
+    absent = overall_score.deciding_metrics(rules, ["nsrg"], seen, truth_verified=True).reasons
+    assert absent[0] == make_note("metric.not_run", metric="deletion")
 
 
 def test_one_imputer_s_primary_metric_takes_the_place_of_all() -> None:

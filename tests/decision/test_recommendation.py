@@ -1,4 +1,4 @@
-"""Who is recommended, who is tied, and in what words."""
+"""Recommendations: the recommended method, ties, defaults, and the codes of what was not assessed."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mavis.analysis.findings import Leak, Recommendation
+from mavis.analysis.findings import Leak, Note, Recommendation, make_note
 from mavis.decision.recommendation import recommend
 from mavis.decision.refusals import Evidence
 from mavis.protocol.schema import Protocol
+from mavis.report import wording
 
 from ..tables import make_evidence, make_images, make_participants, make_protocol, score_columns, score_rows
 
@@ -28,7 +29,10 @@ def decided(
     rules: Protocol | None = None,
 ) -> Recommendation:
     """What is recommended on these scores."""
-    return recommend(made(means, planted, table, rules), rules or make_protocol())
+    found = recommend(made(means, planted, table, rules), rules or make_protocol())
+    assert wording.answer_sentence(found)
+    assert all((*wording.answer_reasons(found), *wording.not_assessed_lines(found)))
+    return found
 
 
 def made(
@@ -48,20 +52,24 @@ def test_a_clear_leader_is_recommended() -> None:
     """One method ahead of all others by more than matters is the answer."""
     found = decided()
     assert (found.status, found.set, found.pick, found.refusals) == ("recommended", ("rise",), "rise", ())
-    assert found.sentence == (
-        "Use rise on this model and data like these: overall skill 0.60, where random has 0 and cell_occlusion, or a "
-        "perfect map, has 1, ahead of each of the other 2 methods that passed by more than 0.02."
+    assert (found.leader, found.floor, found.ceiling, found.rope) == ("rise", "random", "cell_occlusion", 0.02)
+    assert {name: estimate.mean for name, estimate in found.overall.items()} == pytest.approx(
+        {"rise": 0.6, "gradcam": 0.4, "saliency": 0.3}
     )
     assert found.prob_best == {"rise": 1.0, "gradcam": 0.0, "saliency": 0.0}
-    assert "gradcam is worse by 0.2" in found.reasons[1]
+    first, second = found.gaps_to_leader
+    assert (first.explainer, first.mean, first.is_worse) == ("gradcam", pytest.approx(0.2), True)
+    assert 0.02 < first.lower_bound < first.mean < second.mean
 
 
 def test_indistinguishable_methods_are_tied() -> None:
     """Two methods closer than matters stand together; cost is equal, so none is picked."""
     found = decided(TIED)
     assert (found.status, found.set, found.pick) == ("tied", ("rise", "gradcam"), None)
-    assert found.sentence.startswith("rise and gradcam are not shown to differ by more than the 0.02 that matters: ")
-    assert found.reasons[1] == "gradcam is 0.002 behind, perhaps not at all."
+    assert found.pick_reason == make_note("pick.none")
+    gap = found.gaps_to_leader[0]
+    assert (gap.explainer, gap.mean, gap.is_worse) == ("gradcam", pytest.approx(0.002), False)
+    assert gap.lower_bound < 0
     assert sum(found.prob_best.values()) == pytest.approx(1)
     assert found.prob_best["saliency"] == 0
 
@@ -73,7 +81,8 @@ def test_a_difference_that_does_not_matter_is_a_tie() -> None:
     found = decided(planted=planted)
     assert found.set == ("rise", "gradcam")
     assert found.prob_best["rise"] == 1.0
-    assert found.reasons[1] == "gradcam is 0.015 behind, at least 0.015: not shown to be more than 0.02."
+    gap = found.gaps_to_leader[0]
+    assert (gap.mean, gap.lower_bound, gap.is_worse) == (pytest.approx(0.015), pytest.approx(0.015, abs=5e-4), False)
 
 
 def test_a_tie_is_picked_by_clearly_lower_cost() -> None:
@@ -83,7 +92,7 @@ def test_a_tie_is_picked_by_clearly_lower_cost() -> None:
     planted["rise", "forwards"] = np.full(len(TABLE), 6.0)
     found = decided(planted=planted)
     assert (found.status, found.pick) == ("tied", "gradcam")
-    assert "3 model samples an image, the next 6" in found.reasons[-1]
+    assert found.pick_reason == make_note("pick.cheapest", cost=3.0, next_cost=6.0)
     planted["rise", "forwards"] = np.full(len(TABLE), 5.9)
     assert decided(planted=planted).pick is None
 
@@ -141,18 +150,18 @@ def test_the_order_of_rows_and_explainers_changes_nothing(means: dict[str, float
 
 
 def test_a_single_method_that_passed_has_no_others_to_be_ahead_of() -> None:
-    """Where one is enough, the sentence says nothing of others."""
+    """Where one is enough, there is no gap to others."""
     found = decided({"rise": 0.6, "random": 0.0, "sobel": 0.1}, rules=make_protocol(decide__min_candidates=2))
     assert [refusal.code for refusal in found.refusals] == ["R12"]
-    assert found.sentence.startswith("Methods that passed every gate and have a score: 1")
-    assert found.reasons[0].startswith("rise alone passed every gate, overall skill 0.600")
+    assert (found.leader, found.set, found.gaps_to_leader) == ("rise", (), ())
+    assert found.overall["rise"].mean == pytest.approx(0.6)
 
 
 def test_the_weights_and_what_the_score_is_made_of() -> None:
-    """Categories that were there, with weights that sum to 1, and the sum in words."""
+    """Categories that were there, with weights that sum to 1, and the leader's score in each."""
     found = decided()
     assert found.weights == {"faithfulness": 1}
-    assert "Overall skill of rise: faithfulness 0.60 × 1.00." in found.reasons
+    assert found.leader_categories == pytest.approx({"faithfulness": 0.6})
 
 
 def test_a_tie_goes_to_the_only_one_that_draws_no_random_numbers() -> None:
@@ -160,7 +169,7 @@ def test_a_tie_goes_to_the_only_one_that_draws_no_random_numbers() -> None:
     before = made(TIED)
     found = recommend(replace(before, stochastic=frozenset({"rise"})), make_protocol())
     assert (found.status, found.pick) == ("tied", "gradcam")
-    assert found.reasons[-1] == "gradcam is the default: it alone gives the same map every time."
+    assert found.pick_reason == make_note("pick.only_deterministic")
     assert recommend(replace(before, stochastic=frozenset({"rise", "gradcam"})), make_protocol()).pick is None
 
 
@@ -172,11 +181,11 @@ def test_what_was_not_assessed_is_said() -> None:
     )
     found = decided(rules=rules)
     assert found.not_assessed == (
-        "deletion: the model is not known to be trained on images with holes",
-        "gini: no image has gini of random and cell_occlusion",
-        "no score for complexity: the other categories share the weight",
-        f"made_up as it stands: this run is a custom protocol ({', '.join(rules.overrides)})",
-        "other models: the answer is conditional on this one (1 of 6 that it takes)",
+        make_note("metric.no_drop_augmentation", metric="deletion"),
+        make_note("scale.no_image", metric="gini", explainers=["random", "cell_occlusion"]),
+        make_note("left_out.categories", categories=["complexity"]),
+        make_note("left_out.protocol", protocol="made_up", overrides=[*rules.overrides]),
+        make_note("left_out.other_models", n_models=1, min_models=6),
     )
     assert found.weights == {"faithfulness": 1}
 
@@ -195,13 +204,13 @@ def test_methods_without_an_overall_score_are_named_with_the_reason() -> None:
         without.total.overall[:, without.index_of(name)] = np.nan
     found = recommend(replace(there, entries=entries, score_table=without), make_protocol())
     assert found.not_assessed[:2] == (
-        "lime, rollout: has no attention",
-        "shap: no overall score, since a metric that decides has no value",
+        make_note("left_out.methods", explainers=["lime", "rollout"], reason="has no attention"),
+        make_note("left_out.methods_without_score", explainers=["shap"]),
     )
 
 
 def test_a_gate_that_could_not_be_assessed_makes_it_provisional() -> None:
-    """Said in the answer; a gate of a method that is not recommended is not."""
+    """A gate of a recommended method does, one of another method does not."""
     before = made(CLEAR)
 
     def opened(name: str, **changes: bool | None) -> Recommendation:
@@ -214,15 +223,13 @@ def test_a_gate_that_could_not_be_assessed_makes_it_provisional() -> None:
         ]
         return recommend(replace(before, entries=tuple(entries)), make_protocol())
 
-    assert opened("rise").provisional
-    assert opened("rise").sentence.endswith("Provisional: not assessed was gate G3 for rise.")
+    assert opened("rise").provisional == (make_note("provisional.gate", gate="G3", explainers=["rise"]),)
     assert not opened("gradcam").provisional
     assert opened("rise", passed=True, impossible=True).provisional
     assert not opened("rise", passed=True).provisional
     leak = Leak(known=False, exact=0, near=0, rate=None, groups={}, excessive=False)
     unknown = recommend(replace(before, validity=before.validity.model_copy(update={"leak": leak})), make_protocol())
-    assert (unknown.status, unknown.provisional) == ("recommended", True)
-    assert "the training images are not known" in unknown.sentence
+    assert (unknown.status, unknown.provisional) == ("recommended", (Note(code="provisional.training_images"),))
 
 
 def test_a_group_with_a_better_member_of_the_set_is_said_and_refuses_nothing() -> None:
@@ -235,6 +242,7 @@ def test_a_group_with_a_better_member_of_the_set_is_said_and_refuses_nothing() -
         )
     found = decided(planted=planted, table=table, rules=make_protocol(data__n_per_group__min_claim=100))
     assert found.set == ("rise", "gradcam")
-    assert len(found.by_group) == 1
-    assert found.by_group[0].startswith("On images labelled cedar, gradcam is better than rise by 0.09")
-    assert found.by_group[0] in found.sentence
+    (lead,) = found.group_leads
+    assert (lead.group, lead.explainer) == ("cedar", "gradcam")
+    assert lead.mean == pytest.approx(0.09, abs=0.005)
+    assert 0.02 < lead.lower_bound < lead.mean

@@ -1,6 +1,7 @@
-"""Each ground on which nothing is recommended: a table that triggers it alone, and what is said."""
+"""Each ground on which nothing is recommended: a table that triggers it alone, and its values."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -8,9 +9,9 @@ from mavis.analysis import groups
 from mavis.analysis.findings import Gate, GroupAccuracy, GroupValue, Leak, MetricSummary, Refusal, Reliability
 from mavis.core.traits import MetricTraits
 from mavis.decision import comparison, refusals
-from mavis.decision.recommendation import recommend
 from mavis.decision.refusals import Evidence
 from mavis.protocol.schema import LeakRules, Protocol
+from mavis.report import wording
 from mavis.workflows.meta_evaluation.simulated_leaderboards import (
     METRICS,
     VALIDITY,
@@ -31,11 +32,12 @@ def refused(found: Evidence, protocol: Protocol = RULES) -> list[Refusal]:
     return refusals.find_refusals(found, held, protocol)
 
 
-def only(code: str, found: Evidence, protocol: Protocol = RULES) -> str:
-    """The reason of the one ground that there is."""
+def only(kind: str, found: Evidence, protocol: Protocol = RULES) -> dict[str, Any]:
+    """The values of the one ground that there is; they suffice for its words."""
     (ground,) = refused(found, protocol)
-    assert ground.code == code
-    return ground.reason
+    assert (ground.code, ground.kind) == (kind.partition(".")[0], kind)
+    assert wording.refusal_reason(ground)
+    return ground.values
 
 
 def test_a_clear_answer_has_no_ground_against_it() -> None:
@@ -48,9 +50,7 @@ def test_r1_a_model_no_better_than_chance() -> None:
     guess = VALIDITY.model_copy(
         update={"better_than_chance": False, "balanced_accuracy": groups.to_estimate(0.52, 0.48, 0.56, 300)}
     )
-    assert only("R1", replace(GOOD, validity=guess)) == (
-        "the model is not better than chance: balanced accuracy 0.52, lower end 0.48, chance 0.50."
-    )
+    assert only("R1.model", replace(GOOD, validity=guess)) == {"mean": 0.52, "low": 0.48, "chance": 0.5}
 
 
 def test_r1_in_a_group() -> None:
@@ -60,33 +60,45 @@ def test_r1_in_a_group() -> None:
         for attribute, name in (("race", "g1"), ("gender", "form_a"))
     ]
     valid = VALIDITY.model_copy(update={"groups": tuple(weak), "weak_groups": ("g1", "form_a")})
-    assert only("R1", replace(GOOD, validity=valid)) == (
-        "the model is not shown to be better than chance on images of race labelled g1 (40 of 100 right)."
-    )
+    assert only("R1.groups", replace(GOOD, validity=valid)) == {
+        "attribute": "race",
+        "groups": [{"group": "g1", "correct": 40, "n": 100}],
+    }
     other = VALIDITY.model_copy(update={"groups": tuple(weak), "weak_groups": ("form_a",)})
     assert refused(replace(GOOD, validity=other)) == []
 
 
 def test_r2_a_group_below_the_minimum() -> None:
     """The group and its number are named."""
-    assert only("R2", replace(GOOD, group_counts={"g0": 100, "g1": 29, "g2": 100})) == (
-        "too few images in race labelled g1 (29); at least 30 are needed."
-    )
+    assert only("R2.groups", replace(GOOD, group_counts={"g0": 100, "g1": 29, "g2": 100})) == {
+        "attribute": "race",
+        "groups": [{"group": "g1", "n": 29}],
+        "min_report": 30,
+    }
 
 
 def test_r3_nobody_passes() -> None:
     """The gates at which the methods ended are named."""
-    gate = Gate(id="G3", title="t", passed=False, value=0.9, threshold=0.5, reason="r")
+    gate = Gate(id="G3", code="G3.hardly_changed", passed=False, value=0.9, threshold=0.5)
     stopped = tuple(e.model_copy(update={"eligible": False, "gates": (gate,)}) for e in GOOD.entries)
     methods = tuple(e for e in stopped if e.role == "method")
-    assert only("R3", replace(GOOD, entries=methods)) == "no method passed every gate: G3 stops a, b, c, d."
+    stops = {"gate": "G3", "open": False, "explainers": ["a", "b", "c", "d"]}
+    assert only("R3.gates", replace(GOOD, entries=methods)) == {"gates": [stops]}
+    opened = gate.model_copy(update={"passed": None})
+    both = (methods[0], *(entry.model_copy(update={"gates": (opened,)}) for entry in methods[1:]))
+    assert only("R3.gates", replace(GOOD, entries=both))["gates"] == [
+        {"gate": "G3", "open": True, "explainers": ["b", "c", "d"]},
+        {"gate": "G3", "open": False, "explainers": ["a"]},
+    ]
 
 
 def test_r4_a_control_as_good_as_the_leader() -> None:
     """A control that the leader is not shown to beat on the primary metric refuses; one that it beats does not."""
     close = SimulatedLeaderboard({**CLEAR.quality, "sobel": 0.58})
-    reason = only("R4", simulate_evidence(close, 0, RULES, {"sobel": "control"}))
-    assert reason.startswith("the control sobel does as well as the leader a on nsrg: a is ahead by 0.0")
+    values = only("R4.control", simulate_evidence(close, 0, RULES, {"sobel": "control"}))
+    assert (values["control"], values["leader"], values["metric"], values["rope"]) == ("sobel", "a", "nsrg", 0.02)
+    assert values["lower_bound"] < 0.02
+    assert values["lower_bound"] < values["mean"] < 0.1
     assert (
         refused(
             simulate_evidence(SimulatedLeaderboard({**CLEAR.quality, "sobel": 0.5}), 0, RULES, {"sobel": "control"})
@@ -109,7 +121,9 @@ def test_r4_a_control_beats_the_oracle() -> None:
     roles = {"oracle": "oracle", "sobel": "control"}
     known = {"a": 0.9, "b": 0.7, "c": 0.5, "d": 0.3}
     worse = simulate_evidence(SimulatedLeaderboard({**known, "oracle": 0.5, "sobel": 0.7}), 0, RULES, roles)
-    assert only("R4", worse).startswith("the control sobel beats the oracle on nsrg, by 0.")
+    values = only("R4.control_beats_oracle", worse)
+    assert (values["control"], values["oracle"], values["metric"]) == ("sobel", "oracle", "nsrg")
+    assert values["mean"] == pytest.approx(0.2, abs=0.05)
     assert (
         refused(simulate_evidence(SimulatedLeaderboard({**known, "oracle": 0.6, "sobel": 0.61}), 0, RULES, roles)) == []
     )
@@ -122,7 +136,8 @@ def test_r4_the_oracle_is_not_before_its_opposite() -> None:
     known = {"a": 0.9, "b": 0.7, "c": 0.5, "d": 0.3, "oracle": 0.5}
     assert refused(simulate_evidence(SimulatedLeaderboard({**known, "anti_oracle": -0.5}), 0, RULES, roles)) == []
     same = simulate_evidence(SimulatedLeaderboard({**known, "anti_oracle": 0.5}), 0, RULES, roles)
-    assert only("R4", same).startswith("nsrg does not put the oracle before anti_oracle")
+    values = only("R4.oracle", same)
+    assert (values["metric"], values["oracle"], values["other"]) == ("nsrg", "oracle", "anti_oracle")
 
 
 def test_r4_the_reference_is_no_better_than_nothing() -> None:
@@ -131,7 +146,8 @@ def test_r4_the_reference_is_no_better_than_nothing() -> None:
     found = simulate_evidence(
         SimulatedLeaderboard({**CLEAR.quality, "oracle": 0.0}), 0, RULES, {"oracle": "oracle"}, measured
     )
-    assert "oracle is not shown to be better than random on nsrg" in only("R4", found)
+    values = only("R4.scale", found)
+    assert (values["metric"], values["floor"], values["ceiling"]) == ("nsrg", "random", "oracle")
 
 
 def test_r5_the_metrics_contradict_each_other() -> None:
@@ -140,10 +156,9 @@ def test_r5_the_metrics_contradict_each_other() -> None:
     moved = {(name, "single_deletion", ""): by for name, by in turned.items()}
     moved |= {(name, "road_gap", ""): by / 4 for name, by in {"a": 0, "b": -1, "c": 1, "d": 0}.items()}
     field = SimulatedLeaderboard({"a": 0.9, "b": 0.6, "c": 0.5, "d": 0.4}, shifts=moved)
-    reason = only("R5", simulate_evidence(field, 0, RULES))
-    assert reason.startswith(
-        "the metrics that should measure the same as nsrg order the methods differently: Kendall's"
-    )
+    values = only("R5.metrics", simulate_evidence(field, 0, RULES))
+    assert values["metric"] == "nsrg"
+    assert values["within"] <= values["upper"] < values["minimum"]
 
 
 def test_r5_does_not_ask_categories_to_agree() -> None:
@@ -156,21 +171,16 @@ def test_r5_the_imputers_contradict_each_other() -> None:
     """Where nobody is among the first under every imputer, the answer is the imputer's."""
     moved = {("b", "nsrg@blur", ""): 1.5, ("c", "nsrg@mean", ""): 1.5}
     found = simulate_evidence(SimulatedLeaderboard(CLEAR.quality, shifts=moved), 0, RULES)
-    assert only("R5", found) == (
-        "who leads depends on what removed parts show, and nobody is among the first every time "
-        "(nsrg@mean: c; nsrg@blur: b)."
-    )
+    assert only("R5.imputers", found) == {"leaders": {"nsrg@mean": ["c"], "nsrg@blur": ["b"]}}
     one = simulate_evidence(SimulatedLeaderboard(CLEAR.quality, shifts={("b", "nsrg@blur", ""): 1.5}), 0, RULES)
-    assert only("R5", one)
+    assert only("R5.imputers", one)
     assert refused(replace(one, reliability=(imputer("mean", 0.9), imputer("blur", 0.5)))) == []
 
 
 def test_r6_no_basis_to_prefer() -> None:
     """More than half of the methods in the set and none ahead in half of the draws."""
     found = simulate_evidence(SimulatedLeaderboard(dict.fromkeys("abcd", 0.5)), 0, RULES)
-    assert only("R6", found) == (
-        "4 of 4 eligible methods are not shown to differ and none leads in half of the draws: no basis to prefer."
-    )
+    assert only("R6.tied", found) == {"n_tied": 4, "n_methods": 4}
 
 
 def imputer(name: str, kept: float) -> Reliability:
@@ -182,10 +192,7 @@ def imputer(name: str, kept: float) -> Reliability:
 def test_r7_no_reliable_imputer() -> None:
     """Of those that the primary metric rests on; another one that is reliable does not help."""
     bad = (imputer("mean", 0.5), imputer("blur", 0.61), imputer("render", 0.99))
-    assert only("R7", replace(GOOD, reliability=bad)) == (
-        "no imputer is reliable: with 10% of the cells removed the model keeps its prediction for too few images "
-        "(mean 50%, blur 61%), so removing parts of an image says little."
-    )
+    assert only("R7.imputers", replace(GOOD, reliability=bad)) == {"fraction": 0.1, "kept": {"mean": 0.5, "blur": 0.61}}
     assert refused(replace(GOOD, reliability=(imputer("mean", 0.9), imputer("blur", 0.5)))) == []
 
 
@@ -194,9 +201,7 @@ def test_r8_images_were_trained_on() -> None:
     protocol = RULES.model_copy(update={"data": RULES.data.model_copy(update={"leak": LeakRules()})})
     leak = Leak(known=True, exact=3, near=1, rate=4 / 300, groups={}, excessive=True)
     found = replace(GOOD, validity=VALIDITY.model_copy(update={"leak": leak}))
-    assert only("R8", found, protocol) == (
-        "1.3% of the images are, or look like, training images (3 the same, 1 nearly the same); at most 0.1% may be."
-    )
+    assert only("R8.leak", found, protocol) == {"rate": 4 / 300, "exact": 3, "near": 1, "max_rate": 0.001}
     unknown = leak.model_copy(update={"known": False, "rate": None, "excessive": False})
     assert refused(replace(GOOD, validity=VALIDITY.model_copy(update={"leak": unknown})), protocol) == []
 
@@ -204,10 +209,10 @@ def test_r8_images_were_trained_on() -> None:
 def test_r9_the_best_method_differs_between_groups() -> None:
     """Behind over all images and ahead in one group: no answer for all."""
     moved = {("b", metric, "g2"): 0.3 for metric in ("nsrg", "road_gap", "single_deletion", "flip_equivariance")}
-    reason = only("R9", simulate_evidence(SimulatedLeaderboard(CLEAR.quality, shifts=moved), 0, RULES))
-    assert reason.startswith(
-        "the best method differs between groups of race: a leads over all, but is beaten by b for g2"
-    )
+    values = only("R9.groups", simulate_evidence(SimulatedLeaderboard(CLEAR.quality, shifts=moved), 0, RULES))
+    assert (values["attribute"], values["leader"]) == ("race", "a")
+    (lead,) = values["leads"]
+    assert (lead["explainer"], lead["group"], lead["mean"]) == ("b", "g2", pytest.approx(0.15, abs=0.06))
 
 
 def summary(lost: dict[str, tuple[int, int]]) -> MetricSummary:
@@ -248,9 +253,12 @@ def lacking(name: str, **lost: tuple[int, int]) -> Evidence:
 
 def test_r10_scores_missing_too_often() -> None:
     """More than 5 % undefined or failed in one group is too many, 5 % is not; those of methods behind do not matter."""
-    assert only("R10", lacking("a", g0=(0, 0), g1=(4, 2), g2=(1, 0))) == (
-        "a has no nsrg for too many images: 6 of 100 labelled g1; at most 5% of a group may be missing."
-    )
+    assert only("R10.missing", lacking("a", g0=(0, 0), g1=(4, 2), g2=(1, 0))) == {
+        "explainer": "a",
+        "metric": "nsrg",
+        "groups": [{"group": "g1", "missing": 6, "n": 100}],
+        "max_share": 0.05,
+    }
     assert refused(lacking("a", g0=(2, 0), g1=(4, 1), g2=(1, 0))) == []
     assert refused(lacking("d", g0=(50, 0), g1=(0, 0), g2=(0, 0))) == []
 
@@ -258,17 +266,15 @@ def test_r10_scores_missing_too_often() -> None:
 def test_r10_far_more_missing_in_one_group_than_in_another() -> None:
     """With a narrower limit on the difference, 5 % against 1 % is too much."""
     narrow = build_protocol(max_undefined_gap=0.03)
-    assert only("R10", lacking("a", g0=(1, 0), g1=(5, 0), g2=(2, 0)), narrow) == (
-        "a has no nsrg for 5.0% of the images labelled g1 and 1.0% of those labelled g0; these shares may differ by at "
-        "most 3%."
-    )
-
-
-def test_a_refusal_that_begins_with_a_name_keeps_it() -> None:
-    """As a sentence a ground begins with a capital, but names are written as they are."""
-    assert recommend(lacking("a", g0=(0, 0), g1=(4, 2), g2=(1, 0)), RULES).sentence.startswith("a has no nsrg for ")
-    few = recommend(simulate_evidence(SimulatedLeaderboard({"a": 0.6, "b": 0.3}), 0, RULES), RULES)
-    assert few.sentence.startswith("Methods that passed every gate")
+    assert only("R10.uneven", lacking("a", g0=(1, 0), g1=(5, 0), g2=(2, 0)), narrow) == {
+        "explainer": "a",
+        "metric": "nsrg",
+        "low": 0.01,
+        "low_group": "g0",
+        "high": 0.05,
+        "high_group": "g1",
+        "max_gap": 0.03,
+    }
 
 
 def test_r10_nothing_to_compare() -> None:
@@ -276,17 +282,15 @@ def test_r10_nothing_to_compare() -> None:
     found = simulate_evidence(
         CLEAR, 0, RULES, metrics={**METRICS, "nsrg": MetricTraits("-", "faithfulness", higher_is_better=True)}
     )
-    assert only("R10", found) == "no image has nsrg of random and cell_occlusion."
+    assert only("R10.scale", found) == {"metric": "nsrg", "explainers": ["random", "cell_occlusion"]}
 
 
 @pytest.mark.parametrize("status", ["preview", "draft"])
 def test_r11_a_changed_protocol(status: str) -> None:
     """What carries the name of a frozen protocol must follow it; one that is not frozen may be changed."""
     changed = {"status": "frozen", "overrides": ("limit = 70",)}
-    assert only("R11", GOOD, RULES.model_copy(update=changed)) == (
-        "the protocol simulated is frozen and this run changed it (limit = 70): its name would promise what was not "
-        "done."
-    )
+    values = only("R11.overrides", GOOD, RULES.model_copy(update=changed))
+    assert values == {"protocol": "simulated", "overrides": ["limit = 70"]}
     assert refused(GOOD, RULES.model_copy(update={**changed, "status": status})) == []
     assert refused(GOOD, RULES.model_copy(update={"status": "frozen"})) == []
 
@@ -294,9 +298,7 @@ def test_r11_a_changed_protocol(status: str) -> None:
 def test_r12_two_methods_are_a_comparison() -> None:
     """Fewer eligible methods than asked for are compared, not recommended."""
     found = simulate_evidence(SimulatedLeaderboard({"a": 0.6, "b": 0.3}), 0, RULES)
-    assert only("R12", found) == (
-        "methods that passed every gate and have a score: 2; fewer than 3 are a comparison, not a recommendation."
-    )
+    assert only("R12.methods", found) == {"n_methods": 2, "min_methods": 3}
 
 
 def test_every_ground_is_listed() -> None:

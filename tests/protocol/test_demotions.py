@@ -61,9 +61,7 @@ def test_a_run_says_what_does_not_decide(against: None) -> None:
         limit=8,
     )  # fmt: skip
     told = found.findings.models[0].recommendation.not_assessed
-    assert [
-        line for line in told if line.startswith("road_gap is left out of the decision: demoted by meta-evaluation")
-    ]
+    assert [note for note in told if note.code == "metric.demoted" and note.values["metric"] == "road_gap"]
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,15 @@ from mavis.analysis.findings import (
     Failure,
     Findings,
     Gap,
+    GapToLeader,
     Gate,
     GroupAccuracy,
+    GroupLead,
     GroupValue,
     Leak,
     MetricSummary,
     ModelFindings,
+    Note,
     PairGap,
     ProtocolStamp,
     Recommendation,
@@ -33,7 +36,9 @@ from mavis.analysis.findings import (
     Reliance,
     RunStamp,
     Skill,
+    Skipped,
     Validity,
+    make_note,
 )
 from mavis.report import Tile
 
@@ -142,16 +147,18 @@ def _gap(metric: str, attribute: str, values: Sequence[GroupValue], higher: bool
         pairs=tuple(_pair_gap(*two, place) for place, two in enumerate(combinations(shown, 2))) if decides else (),
         significant=found if decides else None,
         equivalent=attribute == "gender" if decides else None,
-        statement=_statement(attribute, best.group, worst.group) if decides else "",
+        statement=_statement(metric, attribute, best.group, worst.group) if decides else None,
     )
 
 
-def _statement(attribute: str, best: str, worst: str) -> str:
+def _statement(metric: str, attribute: str, best: str, worst: str) -> Note:
+    limits = {"subject": metric, "unit": "skill", "too_small": [], "prediction_separates": False}
     if attribute == "race":
-        return f"Images labelled {worst} are explained less faithfully than those labelled {best}, by .081 of skill."
+        numbers = {"size": 0.081, "interval": [0.044, 0.118], "null_mean": 0.031, "n_other_pairs": 0}
+        return make_note("gap.found", lower=worst, higher=best, **numbers, covariates=["brightness"], **limits)
     if attribute == "gender":
-        return "Every pair of groups is shown to lie within .05 of skill."
-    return "A compared group has fewer than 100 images, so nothing is claimed."
+        return make_note("gap.equivalent", covariates=["brightness"], margin=0.05, **limits)
+    return make_note("gap.too_few_images", groups=[{"group": worst, "n": 60}], min_claim=100)
 
 
 def _metric_summary(
@@ -176,16 +183,17 @@ def _metric_summary(
 
 
 def _gates(passed: bool) -> tuple[Gate, ...]:
+    absent = {"metric": "mprt", "explainers": []}
     return (
-        Gate(id="G0", title="enough maps are valid", passed=True, value=1.0, threshold=0.95,
-             reason="100.0 % of 840 maps are finite and not constant, at least 95.0 % are asked for."),
-        Gate(id="G3", title="maps change with the weights", passed=None if passed else False,
-             value=None if passed else 0.71, threshold=0.5, impossible=passed,
-             reason="mprt has no value." if passed else "mean similarity .710 [.690, .733], at most .5."),
-        Gate(id="G4", title="another class gets another map", passed=True if passed else None, value=0.4 if passed else
-             None, threshold=0.8, reason="similarity .400." if passed else "the metric 'random_logit' was not run."),
-        Gate(id="G5", title="better than the controls", passed=True, value=0.11, threshold=0.02,
-             reason="nsrg exceeds sobel by .110 [.087, .134], at least .02 is asked for."),
+        Gate(id="G0", code="G0.valid", passed=True, value=1.0, threshold=0.95),
+        Gate(id="G3", code="open.no_values", passed=None, value=None, threshold=0.5, values=absent, impossible=True)
+        if passed else Gate(id="G3", code="G3.partly_changed", passed=False, value=0.71, threshold=0.5,
+                            values={"high": 0.733, "max_upper": 0.65}),
+        Gate(id="G4", code="G4.class_specific", passed=True, value=0.4, threshold=0.8, values={"unsigned": False})
+        if passed else Gate(id="G4", code="open.no_values", passed=None, value=None, threshold=0.8,
+                            values={"metric": "random_logit", "explainers": []}),
+        Gate(id="G5", code="G5.lead", passed=True, value=0.11, threshold=0.02,
+             values={"metric": "nsrg", "against": ["sobel"], "hardest": "sobel", "mean": 0.134, "unavailable": {}}),
     )  # fmt: skip
 
 
@@ -243,7 +251,7 @@ def _validity(draw: random.Random, sizes: dict[str, int], level: float, cue: boo
         balanced_accuracy=Estimate(mean=level - 0.011, low=level - 0.031, high=level + 0.012, n=sum(sizes.values())),
         chance=1 / 7, better_than_chance=True, groups=tuple(groups), weak_groups=weak,
         cue={"agrees": 0.953, "disagrees": 0.214} if cue else {},
-        remarks=("The last layer's softmax was removed to explain logits.",),
+        remarks=(make_note("remark.never_predicted", classes=["<elm>"]),),
         calibration_error=0.043, group_calibration={group: 0.02 + 0.01 * at for at, group in enumerate(sizes)},
         recall=tuple(
             GroupAccuracy(attribute="label", group=group, correct=n // 2 + at,
@@ -260,21 +268,32 @@ def _validity(draw: random.Random, sizes: dict[str, int], level: float, cue: boo
     )  # fmt: skip
 
 
+def _overall(mean: float) -> Estimate:
+    return Estimate(mean=mean, low=mean - 0.029, high=mean + 0.031, n=717)
+
+
 RECOMMENDED = Recommendation(
     status="tied",
+    leader="integrated_gradients",
     set=("integrated_gradients", "grad_cam"),
     pick="grad_cam",
-    sentence="integrated_gradients and grad_cam cannot be told apart on faces-balanced; grad_cam costs less.",
-    reasons=(
-        "nsrg .437 [.409, .468] and .401 [.377, .431], n = 840; their difference is within .02.",
-        "input_x_gradient was left out: it failed G3.",
-    ),
+    pick_reason=make_note("pick.cheapest", cost=3.0, next_cost=150.0),
     refusals=(),
+    overall={"integrated_gradients": _overall(0.437), "grad_cam": _overall(0.421)},
+    leader_categories={"faithfulness": 0.45, "robustness": 0.4, "worst_group": 0.35, "complexity": 0.5},
+    gaps_to_leader=(GapToLeader(explainer="grad_cam", mean=0.016, lower_bound=-0.004, is_worse=False),),
+    group_leads=(GroupLead(group="birch", explainer="grad_cam", mean=0.044, lower_bound=0.021),),
+    other_leaders={"mean_rank": "input_x_gradient"},
     prob_best={"integrated_gradients": 0.633, "grad_cam": 0.367, "input_x_gradient": 0.0},
-    provisional=True,
     weights=WEIGHTS,
-    by_group=("On images labelled birch, grad_cam is better than integrated_gradients by .044 [.021, .066].",),
-    not_assessed=("localisation: the parts that the model uses are <not> known.", "G3: the model gives no weights."),
+    floor="random",
+    ceiling="oracle",
+    rope=0.02,
+    provisional=(make_note("provisional.gate", gate="G3", explainers=["integrated_gradients", "grad_cam"]),),
+    not_assessed=(
+        make_note("metric.parts_unknown", metric="relevance_mass"),
+        make_note("left_out.methods", explainers=["rise"], reason="the model has <no> batches"),
+    ),
     cross_checks=CrossChecks(
         borda={"integrated_gradients": 0.917, "grad_cam": 0.583, "input_x_gradient": 0.111},
         mean_rank={"integrated_gradients": 1.25, "grad_cam": 1.75, "input_x_gradient": 3.5},
@@ -285,20 +304,31 @@ RECOMMENDED = Recommendation(
         leaders={"nsrg@mean": ("integrated_gradients",), "nsrg@blur": ("grad_cam", "integrated_gradients"), "nsrg": ()},
     ),
 )
-REFUSED = Recommendation(
-    status="refused",
-    set=(),
-    pick=None,
-    sentence="Nothing is recommended for faces-biased.",
-    reasons=("The leader differs between groups.",),
-    refusals=(
-        Refusal(
-            code="R1", reason="the model is not shown to beat chance on images labelled cedar (.21 [.14, .30], n = 96)"
+REFUSED = RECOMMENDED.model_copy(
+    update={
+        "status": "refused",
+        "set": (),
+        "pick": None,
+        "pick_reason": None,
+        "refusals": (
+            Refusal(
+                code="R1",
+                kind="R1.groups",
+                values={"attribute": "race", "groups": [{"group": "cedar", "correct": 20, "n": 96}]},
+            ),
+            Refusal(
+                code="R11", kind="R11.overrides", values={"protocol": "quick", "overrides": ["data.n_per_group = 120"]}
+            ),
         ),
-        Refusal(code="R11", reason="the protocol was changed on the command line"),
-    ),
-    prob_best={"integrated_gradients": 0.517, "grad_cam": 0.483},
-    cross_checks=CrossChecks(borda={}, mean_rank={}, smaa={}, concordance=None, leaders={}),
+        "prob_best": {"integrated_gradients": 0.517, "grad_cam": 0.483},
+        "weights": {},
+        "leader_categories": {},
+        "group_leads": (),
+        "other_leaders": {},
+        "provisional": (),
+        "not_assessed": (),
+        "cross_checks": CrossChecks(borda={}, mean_rank={}, smaa={}, concordance=None, leaders={}),
+    }
 )
 
 
@@ -393,13 +423,11 @@ def make_findings(
         ) if len(models) > 1 else None,
         failures=_failures(),
         skipped=(
-            *(f"occlusion / metric_{i}: the model lacks 'gradient'" for i in range(40)),
-            "oracle: no planted truth",
+            *(Skipped(model="faces", explainers=("occlusion",), metrics=(f"metric_{i}",),
+                      reason="the model lacks 'gradient'") for i in range(40)),
+            Skipped(model="faces", explainers=("oracle",), metrics=(), reason="no planted truth"),
         ),
-        caveats=(
-            "Scores describe explanations of this model; they do not show that the model treats groups alike.",
-            "Not for decisions about individuals.",
-        ),
+        caveats=(make_note("caveat.scope"), make_note("caveat.labels"), make_note("caveat.demoted", metrics=["gini"])),
     )  # fmt: skip
 
 

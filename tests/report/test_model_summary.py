@@ -10,8 +10,8 @@ def test_says_what_was_checked(findings):
         "recall per class: from .500 (alder) to .714 (maple)",
         "calibration error .043, highest on images labelled rowan .080",
         "whether evaluated images were trained on is not known",
-        "uses eyes 3.417, mouth <b> 1.253 (change of the logit); not shown to use brows",
-        "the parts that the model uses are known, so localisation decides",
+        "relies on eyes 3.417, mouth <b> 1.253 (change of the logit); not shown to rely on brows",
+        "the parts that the model relies on are known, so localisation decides",
     ]
 
 
@@ -24,7 +24,7 @@ def test_says_nothing_of_what_was_not_checked(findings):
 def test_leak_counts_and_marks_what_is_too_much():
     """A leak below the limit is counted; above it, it is marked."""
     few = Leak(known=True, exact=1, near=0, rate=0.0009, groups={}, excessive=False)
-    assert model_summary.leak_sentence(few) == "1 evaluated images are training images, 0 more nearly so (share .001)"
+    assert model_summary.leak_sentence(few) == "1 evaluated images are training images, 0 near duplicates (share .001)"
     assert model_summary.leak_sentence(few.model_copy(update={"excessive": True})).startswith("✗ 1 evaluated")
 
 
@@ -32,6 +32,6 @@ def test_parts_may_all_be_used_or_none(findings):
     """Without an unused part there is no second half; without a used one the sentence says so."""
     found = findings.models[0].validity.reliance
     used = tuple(one.model_copy(update={"used": True}) for one in found)
-    assert model_summary.reliance_sentence(used) == "uses eyes 3.417, mouth <b> 1.253, brows .211"
+    assert model_summary.reliance_sentence(used) == "relies on eyes 3.417, mouth <b> 1.253, brows .211"
     none = tuple(one.model_copy(update={"used": False}) for one in found)
-    assert model_summary.reliance_sentence(none) == "not shown to use any part"
+    assert model_summary.reliance_sentence(none) == "not shown to rely on any part"

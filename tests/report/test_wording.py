@@ -1,34 +1,70 @@
-"""The answer in words."""
+"""Words live in one place: every code has them, none is left over, and the decision holds no sentence."""
 
-from mavis.report import wording
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import mavis
+from mavis.report.wording import answer, gaps, gates, notes, refusals
+
+ROOT = Path(mavis.__file__).parent
+SUMMARISE = ROOT / "workflows" / "summarise.py"
+SOURCES = sorted([*(ROOT / "decision").rglob("*.py"), *(ROOT / "analysis").rglob("*.py"), SUMMARISE])
+CODE = re.compile(r"(?:[RG]\d+|[a-z]+(?:_[a-z]+)*)\.[a-z]+(?:_[a-z]+)*")
+TABLES = (
+    answer.PICK_WORDS, notes.NOTE_WORDS, gates.GATE_WORDS, refusals.REFUSAL_WORDS, gaps.GAP_WORDS,
+)  # fmt: skip
 
 
-def test_headline_says_provisional_only_with_a_recommendation(findings):
-    """A recommendation with a gate that could not be assessed is provisional; a refusal has no such standing."""
-    tied, refused = (model.recommendation for model in findings.models)
-    assert wording.recommendation_headline(tied) == "★ Recommended set, no single best, provisionally"
-    assert (
-        wording.recommendation_headline(tied.model_copy(update={"provisional": False}))
-        == "★ Recommended set, no single best"
+def _texts(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of each literal of a module that is no docstring, error message or field description."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    described = (
+        keyword
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call)
+        for keyword in call.keywords
+        if keyword.arg == "description"
     )
-    assert wording.recommendation_headline(refused.model_copy(update={"provisional": True})) == "✗ No recommendation"
-
-
-def test_cross_checks_name_leaders(findings):
-    """Borda's highest, the lowest mean rank, random weights, concordance and the leaders per imputer, a phrase each."""
-    assert wording.cross_check_phrases(findings.models[0].recommendation.cross_checks) == [
-        "Borda integrated_gradients .917",
-        "mean rank integrated_gradients 1.250",
-        "random weights integrated_gradients .721, grad_cam .279",
-        "concordance of the metrics W = .712, at most .851, within the primary metric's category .934",
-        "nsrg@mean: integrated_gradients",
-        "nsrg@blur: grad_cam, integrated_gradients",
-        "nsrg: –",
+    parents = [
+        *described,
+        *(node for node in ast.walk(tree) if isinstance(node, ast.Raise)),
+        *(node for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)),
     ]
+    exempt = {id(node) for parent in parents for node in ast.walk(parent)}
+    for node in ast.walk(tree):
+        if id(node) in exempt:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            yield (
+                node.lineno,
+                "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values),
+            )
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
 
 
-def test_nothing_beside_what_was_not_computed(findings):
-    """Empty weights and empty cross-checks leave no line."""
-    assert [head for head, _ in wording.supporting_lines(findings.models[1].recommendation)] == [
-        "share of bootstrap draws in which a method leads"
+def test_every_code_has_words_and_no_words_are_left_over():
+    """The codes in the sources are the keys of the tables, each in one table."""
+    codes = {text for path in SOURCES for _, text in _texts(path) if CODE.fullmatch(text)}
+    words = [code for table in TABLES for code in table]
+    assert len(words) == len(set(words))
+    assert codes == set(words)
+    assert len(codes) > 60
+
+
+def test_every_gate_has_a_title():
+    """G0 to G6."""
+    assert {code.partition(".")[0] for code in gates.GATE_WORDS} - {"open"} == set(gates.TITLES)
+
+
+def test_decision_and_analysis_hold_no_sentence():
+    """No text with three or more blanks outside docstrings, errors and descriptions."""
+    sentences = [
+        f"{path.relative_to(ROOT)}:{line} {text!r}"
+        for path in SOURCES
+        for line, text in _texts(path)
+        if len(re.findall(r"\S +(?=\S)", text)) >= 3
     ]
+    assert sentences == []

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from mavis.analysis.findings import Skipped
 from mavis.workflows import summarise
 
 from ..tables import make_images, make_protocol
@@ -36,11 +37,11 @@ def test_the_model_s_interval_counts_people_where_they_are_known() -> None:
 
 
 def test_what_was_skipped_is_said_once() -> None:
-    """Explainers that lack the same metrics for the same reason stand together, by name or by number."""
+    """Explainers that lack the same metrics for the same reason stand together."""
     given = [[e, m, "no truth"] for e in "abcd" for m in ("mass", "rank")]
     given += [[e, m, "no attention"] for e in ("rollout", "flow") for m in ("mass", "rank", "nsrg")]
-    assert summarise._skipped_lines({"net": [*given, ["a", "nsrg", "too slow"]]}, 3) == [
-        "net / 4 explainers / mass, rank: no truth",
-        "net / rollout, flow: no attention",
-        "net / a / nsrg: too slow",
+    assert summarise._skipped_cells({"net": [*given, ["a", "nsrg", "too slow"]]}, 3) == [
+        Skipped(model="net", explainers=("a", "b", "c", "d"), metrics=("mass", "rank"), reason="no truth"),
+        Skipped(model="net", explainers=("rollout", "flow"), metrics=(), reason="no attention"),
+        Skipped(model="net", explainers=("a",), metrics=("nsrg",), reason="too slow"),
     ]

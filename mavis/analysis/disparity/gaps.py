@@ -12,7 +12,7 @@ from mavis.analysis.disparity import estimators, pairwise
 from mavis.analysis.disparity.estimators import NullRange
 from mavis.analysis.disparity.matching import choose_matching, with_correct
 from mavis.analysis.disparity.pairwise import GroupComparison, PairwiseRequest, PairwiseResult
-from mavis.analysis.disparity.wording import gap_statement
+from mavis.analysis.disparity.statements import gap_statement
 from mavis.analysis.findings import Gap, GroupValue
 from mavis.analysis.groups import BootstrapSettings, bootstrap_stratum_means, to_estimate
 from mavis.analysis.statistics import bootstrap, dispersion, permutation

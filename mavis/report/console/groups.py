@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mavis.analysis.findings import Estimate, ExplainerEntry, Findings, Gap, MetricSummary, ModelFindings
-from mavis.report import layout, numbers, text_tables
+from mavis.report import layout, numbers, text_tables, wording
 from mavis.report.console.terminal import ConsoleColumn, ConsoleTable, Printer
 
 
@@ -27,7 +27,7 @@ def print_groups(printer: Printer, findings: Findings, *, full: bool) -> None:
             layout.entries_by_rank(model) if full else [*layout.leading_methods(model), *layout.baseline_control(model)]
         )
         _print_scores(printer, findings, model, entries)
-        for line in layout.gap_statements(entries, findings.protocol.primary, attribute):
+        for line in wording.gap_statements(entries, findings.protocol.primary, attribute):
             printer.print_text(line, indent=2)
     if len(findings.models) > 1:
         _print_side_by_side(printer, findings, attribute, full=full)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from mavis.analysis.findings import ExplainerEntry, Findings, Gate, MetricSummary, ModelFindings
-from mavis.report import layout, numbers
+from mavis.report import layout, numbers, wording
 from mavis.report.console.terminal import ConsoleColumn, ConsoleTable, Printer, split_columns
 
 MAX_ELIGIBLE = 12
@@ -37,7 +37,7 @@ def print_leaderboard(printer: Printer, findings: Findings, model: ModelFindings
         return
     shown = entries if full or not layout.has_many_methods(model) else _shortlist(model)
     printer.print_table(_leaderboard_table(findings, model, shown))
-    printer.print_text(_legend(findings, shown), "dim")
+    printer.print_text(_legend(findings, model, shown), "dim")
     for line in (*_omission_lines(entries, shown), *_dominance_lines(shown)):
         printer.print_text(line)
     if full:
@@ -88,12 +88,12 @@ def _category_column(name: str, entries: Sequence[ExplainerEntry]) -> ConsoleCol
     )
 
 
-def _legend(findings: Findings, entries: Sequence[ExplainerEntry]) -> str:
+def _legend(findings: Findings, model: ModelFindings, entries: Sequence[ExplainerEntry]) -> str:
     by = findings.protocol.primary
     if any(entry.overall is not None for entry in entries):
-        by = "overall, the weighted skill; skill 0: the protocol's zero, 1: its reference"
+        by = f"overall score, the weighted mean ({wording.scale_text(model.recommendation)})"
     gates = {gate.id: gate for entry in entries for gate in entry.gates if gate.passed is False}
-    failed = "".join(f" · ✗ {gate.id} not passed: {gate.title}" for gate in gates.values())
+    failed = "".join(f" · ✗ {gate.id} not passed: {wording.gate_title(gate)}" for gate in gates.values())
     unknown = " · ? not assessed" if any(layout.gates_not_assessed(entry) for entry in entries) else ""
     interval = " [its interval]" if any(entry.rank_low is not None for entry in entries) else ""
     return f"★ recommended set · rank{interval} by {by} · {numbers.DASH} no value{failed}{unknown}"
@@ -109,7 +109,7 @@ def _omission_lines(entries: Sequence[ExplainerEntry], shown: Sequence[Explainer
                 stopped.setdefault(gate.id, (gate, []))[1].append(entry.explainer)
     for name, (gate, names) in sorted(stopped.items()):
         how = "stops" if gate.passed is False else "not passed or not assessed:"
-        yield f"✗ {name} {how} {abbreviate(names, MAX_NAMES)} ({gate.title})"
+        yield f"✗ {name} {how} {wording.abbreviate(names, MAX_NAMES)} ({wording.gate_title(gate)})"
     if left:
         eligible = sum(entry.eligible for entry in left)
         some_are = f", {eligible} of them eligible" if eligible else ""
@@ -119,17 +119,17 @@ def _omission_lines(entries: Sequence[ExplainerEntry], shown: Sequence[Explainer
 def _dominance_lines(entries: Sequence[ExplainerEntry]) -> Iterator[str]:
     pairs = [f"{entry.explainer} by {entry.dominated_by}" for entry in entries if entry.dominated_by]
     if pairs:
-        yield f"Dominated, as good in no category and worse in one: {abbreviate(pairs, MAX_NAMES)}."
+        yield f"Dominated, as good in no category and worse in one: {wording.abbreviate(pairs, MAX_NAMES)}."
 
 
 def _imputer_table(findings: Findings, model: ModelFindings) -> ConsoleTable | None:
-    """The primary metric of the leading methods, whole and by what removed cells show."""
+    """The primary metric of the leading methods, over all imputers and by each."""
     primary = findings.protocol.primary
     entries = [*layout.leading_methods(model), *layout.baseline_control(model)]
     columns = layout.imputer_columns(model, primary)
     if not entries or not columns:
         return None
-    title = f"{primary} of the first {len(layout.leading_methods(model))}, and by what removed cells show"
+    title = f"{primary} of the first {len(layout.leading_methods(model))} methods, and by imputer"
     names = ConsoleColumn("", tuple(layout.entry_label(entry) for entry in entries))
     styles = tuple("" if entry.role == "method" else "dim" for entry in entries)
     return ConsoleTable(title, names, tuple(_metric_column(column, entries) for column in columns), styles)
@@ -176,14 +176,3 @@ def _pack_categories(
         titles, packed = [*titles, category], together
     if packed:
         yield " · ".join(titles), packed
-
-
-def abbreviate(names: Sequence[str], max_names: int) -> str:
-    """The first names, and how many more.
-
-    Args:
-        names: to be listed.
-        max_names: how many at most.
-    """
-    more = f" and {len(names) - max_names} more" if len(names) > max_names else ""
-    return ", ".join(names[:max_names]) + more

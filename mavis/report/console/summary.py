@@ -7,7 +7,7 @@ from rich.console import Console
 from mavis.analysis.findings import AcrossModels, Findings, ModelFindings
 from mavis.report import layout, model_summary, numbers, wording
 from mavis.report.console.groups import print_groups
-from mavis.report.console.leaderboard import abbreviate, print_leaderboard
+from mavis.report.console.leaderboard import print_leaderboard
 from mavis.report.console.terminal import Printer
 
 MAX_LINES = 8
@@ -29,9 +29,9 @@ def print_summary(console: Console, findings: Findings, *, full: bool = False) -
         full: every method and every metric, not only what a first look needs.
     """
     printer = Printer(console)
-    printer.print_text(f"MAVIS · {layout.protocol_title(findings)}", "bold")
+    printer.print_text(f"MAVIS · {wording.protocol_title(findings)}", "bold")
     printer.print_text(_data_line(findings), "dim")
-    for line in layout.status_notices(findings):
+    for line in wording.status_notices(findings):
         printer.print_text(line, "yellow")
     if not findings.models:
         printer.print_text("No model was evaluated, so there is nothing to rank.", "bold")
@@ -51,11 +51,12 @@ def _data_line(findings: Findings) -> str:
     data = findings.data
     share = f"{findings.protocol.confidence * 100:g} %"
     what = f"{numbers.format_count(data.images)} images of {data.name} · target {data.target}"
-    return f"{what} · ± is the longer arm of the {share} interval"
+    primary = wording.metric_name(findings.protocol.primary)
+    return f"{what} · primary metric {primary} · ± is the longer arm of the {share} interval"
 
 
 def _print_models(printer: Printer, findings: Findings) -> None:
-    printer.print_heading("Is the model worth explaining?")
+    printer.print_heading("Model validity")
     for model in findings.models:
         printer.print_text(model_summary.model_headline(model), "" if model.validity.better_than_chance else "red")
         for line in model_summary.validity_details(model.validity):
@@ -73,7 +74,7 @@ def _print_missing_results(printer: Printer, findings: Findings) -> None:
     lines = [*_failure_lines(findings), *_skip_lines(findings), *_missing_lines(findings)]
     if not lines:
         return
-    printer.print_heading("Not in the tables")
+    printer.print_heading("Missing results")
     for line in lines[:MAX_LINES]:
         printer.print_text(line, indent=2)
     if len(lines) > MAX_LINES:
@@ -90,15 +91,15 @@ def _failure_lines(findings: Findings) -> Iterator[str]:
 
 
 def _skip_lines(findings: Findings) -> Iterator[str]:
-    for reason, what in layout.skips_by_reason(findings):
-        yield f"skipped: {abbreviate(what, MAX_NAMES)}: {reason}"
+    for reason, what in wording.skips_by_reason(findings):
+        yield f"skipped: {wording.abbreviate(what, MAX_NAMES)}: {reason}"
 
 
 def _missing_lines(findings: Findings) -> Iterator[str]:
-    said = {reason for reason, _ in layout.skips_by_reason(findings)}
+    said = {reason for reason, _ in wording.skips_by_reason(findings)}
     for model in findings.models:
-        for reason, what in (one for one in layout.missing_by_reason(model) if one[0] not in said):
-            yield f"no value: {model.model}: {abbreviate(what, MAX_NAMES)}: {reason}"
+        for reason, what in (one for one in wording.missing_by_reason(model) if one[0] not in said):
+            yield f"no value: {model.model}: {wording.abbreviate(what, MAX_NAMES)}: {reason}"
 
 
 STATUS_STYLES = {"recommended": "bold green", "tied": "bold green", "refused": "bold yellow"}
@@ -108,23 +109,22 @@ def _print_recommendation(printer: Printer, model: ModelFindings, *, full: bool)
     recommendation = model.recommendation
     printer.print_heading(f"Answer · {model.model}")
     printer.print_text(
-        f"{wording.recommendation_headline(recommendation)}. {recommendation.sentence}",
+        f"{wording.recommendation_headline(recommendation)}. {wording.answer_sentence(recommendation)}",
         STATUS_STYLES[recommendation.status],
     )
     for refusal in recommendation.refusals:
-        printer.print_text(f"{refusal.code}  {refusal.reason}", indent=2)
+        printer.print_text(f"{refusal.code}  {wording.refusal_reason(refusal)}", indent=2)
     if recommendation.refusals:
         printer.print_text(f"What each code means, and what to do: {wording.REFUSAL_CODES_DOC}", "dim", indent=2)
-    shown = recommendation.reasons if full else recommendation.reasons[:MAX_REASONS]
+    reasons = wording.answer_reasons(recommendation)
+    shown = reasons if full else reasons[:MAX_REASONS]
     for number, reason in enumerate(shown, start=1):
         printer.print_text(f"{number}. {reason}", indent=2)
-    if len(shown) < len(recommendation.reasons):
-        printer.print_text(
-            f"and {len(recommendation.reasons) - len(shown)} more, in the report; --all prints them", "dim", indent=2
-        )
-    for statement in recommendation.by_group:
-        printer.print_text(f"by group: {statement}", indent=2)
-    for missing in recommendation.not_assessed:
-        printer.print_text(f"not assessed: {missing}", indent=2)
-    for head, words in wording.supporting_lines(recommendation):
-        printer.print_text(f"{head}: {words}", "dim", indent=2)
+    if len(shown) < len(reasons):
+        printer.print_text(f"and {len(reasons) - len(shown)} more, in the report; --all prints them", "dim", indent=2)
+    for sentence in wording.group_lead_sentences(recommendation):
+        printer.print_text(f"by group: {sentence}", indent=2)
+    for line in wording.not_assessed_lines(recommendation):
+        printer.print_text(f"not assessed: {line}", indent=2)
+    for head, text in wording.supporting_lines(recommendation):
+        printer.print_text(f"{head}: {text}", "dim", indent=2)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from mavis.analysis.findings import Estimate, ExplainerEntry, Findings, Gap, MetricSummary, PairGap
-from mavis.report import layout
+from mavis.report import layout, wording
 
 ESTIMATE_COLUMNS = ("n", "mean", "low", "high")
 SCORE_COLUMNS = (
@@ -58,11 +58,11 @@ def _score_rows(findings: Findings, entry: ExplainerEntry) -> Iterator[list[Any]
     for one in entry.metrics:
         direction = {True: "higher", False: "lower", None: ""}[one.higher_is_better]
         head = [one.metric, one.category, direction]
-        reason = layout.missing_reason(entry, one.metric)
+        reason = wording.missing_reason(entry, one.metric)
         whole = [*_estimate_cells(one.estimate), one.undefined, one.failed, one.rank, reason, one.weighted_mean, None]
         yield [*head, "", "", *whole]
         for value in one.groups:
-            why = layout.group_missing_reason(value, min_images=findings.protocol.min_report)
+            why = wording.group_missing_reason(value, min_images=findings.protocol.min_report)
             place = [value.attribute, value.group]
             counts = [value.undefined, value.failed, None, why, None, value.partial_pooled_mean]
             yield [*head, *place, *_estimate_cells(value.estimate), *counts]
@@ -125,7 +125,7 @@ def _gap_row(gap: Gap) -> list[Any]:
         gap.n_sufficient,
         gap.significant,
         gap.equivalent,
-        gap.statement,
+        wording.gap_sentence(gap.statement),
     ]
     return [gap.attribute, gap.best_group, gap.worst_group, *_flatten_estimates(measures), *rest]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mavis.analysis.findings import SCHEMA_VERSION, Findings, ModelFindings
-from mavis.report import layout, model_summary, numbers, wording
+from mavis.report import model_summary, numbers, wording
 from mavis.report.text_tables import TextTable, cue_detection_table, mean_rank_table, model_tables
 
 
@@ -27,8 +27,8 @@ def as_json(findings: Findings) -> str:
 def as_markdown(findings: Findings) -> str:
     """Per model the recommendation, a table per category and the primary metric per group."""
     name = escape_markdown
-    lines = [f"# MAVIS leaderboard: {name(layout.protocol_title(findings))}", ""]
-    lines += [f"- {name(line)}" for line in layout.status_notices(findings)]
+    lines = [f"# MAVIS leaderboard: {name(wording.protocol_title(findings))}", ""]
+    lines += [f"- {name(line)}" for line in wording.status_notices(findings)]
     data = findings.data
     images = f"{data.images} images of {data.name}, target {data.target}."
     lines += ["", name(f"{images} {data.provenance} {legend(findings)}")]
@@ -38,7 +38,7 @@ def as_markdown(findings: Findings) -> str:
             lines += ["", *_markdown_table(grid)]
     for between in (mean_rank_table(findings), cue_detection_table(findings)):
         lines += ["", *_markdown_table(between)] if between else []
-    lines += ["", *(f"- {name(caveat)}" for caveat in findings.caveats)]
+    lines += ["", *(f"- {name(wording.note_text(caveat))}" for caveat in findings.caveats)]
     return "\n".join(lines) + "\n"
 
 
@@ -46,7 +46,8 @@ def legend(findings: Findings) -> str:
     """How to read the tables, in one breath."""
     share = f"{findings.protocol.confidence * 100:g} %"
     return (
-        f"Macro means over groups with {share} intervals; ↑ higher is better, ↓ lower is better, ★ recommended set, "
+        f"Primary metric: {wording.metric_name(findings.protocol.primary)}. Macro means over groups with {share} "
+        "intervals; ↑ higher is better, ↓ lower is better, ★ recommended set, "
         f"✗ failed gates, {numbers.DASH} no value."
     )
 
@@ -54,12 +55,12 @@ def legend(findings: Findings) -> str:
 def _markdown_recommendation(model: ModelFindings) -> list[str]:
     found = model.recommendation
     name = escape_markdown
-    headline = f"**{name(wording.recommendation_headline(found))}.** {name(found.sentence)}"
-    lines = [f"- **{name(one.code)}** {name(one.reason)}" for one in found.refusals]
-    lines += [f"{number}. {name(reason)}" for number, reason in enumerate(found.reasons, start=1)]
-    lines += ["", *(f"- By group: {name(statement)}" for statement in found.by_group)]
-    lines += [f"- Not assessed: {name(missing)}" for missing in found.not_assessed]
-    lines += [f"- {name(head.capitalize())}: {name(words)}" for head, words in wording.supporting_lines(found)]
+    headline = f"**{name(wording.recommendation_headline(found))}.** {name(wording.answer_sentence(found))}"
+    lines = [f"- **{name(refusal.code)}** {name(wording.refusal_reason(refusal))}" for refusal in found.refusals]
+    lines += [f"{number}. {name(reason)}" for number, reason in enumerate(wording.answer_reasons(found), start=1)]
+    lines += ["", *(f"- By group: {name(sentence)}" for sentence in wording.group_lead_sentences(found))]
+    lines += [f"- Not assessed: {name(line)}" for line in wording.not_assessed_lines(found)]
+    lines += [f"- {name(head.capitalize())}: {name(text)}" for head, text in wording.supporting_lines(found)]
     lines += [f"- {name(line)}" for line in model_summary.validity_details(model.validity)]
     return [headline, "", *lines]
 
@@ -77,16 +78,19 @@ def as_latex(findings: Findings) -> str:
     """Per model a booktabs tabular per category and one for the groups."""
     name = escape_latex
     lines = [
-        f"% MAVIS leaderboard: {_one_line(layout.protocol_title(findings))}",
+        f"% MAVIS leaderboard: {_one_line(wording.protocol_title(findings))}",
         r"% needs \usepackage{booktabs} and, with pdfLaTeX, \usepackage[T1]{fontenc}",
-        *(f"% {_one_line(line)}" for line in layout.status_notices(findings)),
+        *(f"% {_one_line(line)}" for line in wording.status_notices(findings)),
         f"% {_one_line(legend(findings))}",
     ]
     for model in findings.models:
         for grid in model_tables(findings, model):
             lines += ["", *_latex_table(grid)]
         found = model.recommendation
-        lines += ["", rf"\noindent {name(wording.recommendation_headline(found))}. {name(found.sentence)}"]
+        lines += [
+            "",
+            rf"\noindent {name(wording.recommendation_headline(found))}. {name(wording.answer_sentence(found))}",
+        ]
     between = mean_rank_table(findings)
     lines += ["", *_latex_table(between)] if between else []
     return "\n".join(lines) + "\n"

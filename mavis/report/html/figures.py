@@ -3,7 +3,7 @@
 from markupsafe import Markup
 
 from mavis.analysis.findings import Estimate, ExplainerEntry, Findings, ModelFindings
-from mavis.report import layout, numbers
+from mavis.report import layout, numbers, wording
 from mavis.report.html.plots import Dot, Panel, plot_dots
 
 
@@ -36,7 +36,7 @@ def ranking_figure(findings: Findings, model: ModelFindings, attribute: str | No
     chance = next((one.chance for _, one in shown), None)
     blank = Estimate(mean=None, low=None, high=None, n=0)
     overall = tuple(Dot(name, entry.overall or blank) for name, (entry, _) in zip(names, shown, strict=True))
-    skilled = [Panel("overall, in units of skill", overall, chance=0.0)] if layout.skill_categories(model) else []
+    skilled = [Panel("overall score", overall, chance=0.0)] if layout.skill_categories(model) else []
     panels = [*skilled, Panel(f"{primary}, macro mean", scores, chance=chance)]
     gaps = [layout.find_gap(one, attribute) if attribute else None for _, one in shown]
     if any(gaps):
@@ -70,7 +70,7 @@ def group_figure(findings: Findings, model: ModelFindings, attribute: str) -> Ma
     panels = [
         _group_panel(findings, model, entry, attribute)
         for entry in shown
-        if not layout.missing_reason(entry, findings.protocol.primary)
+        if not wording.missing_reason(entry, findings.protocol.primary)
     ]
     told = (
         f"{findings.protocol.primary} by {layout.display_name(attribute)} for each explainer on {model.model}; "

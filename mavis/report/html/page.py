@@ -162,9 +162,7 @@ def _curve_figures(findings: Findings, model: ModelFindings, curves: pd.DataFram
     for imputer, rows in mine.groupby("imputer", sort=False):
         whole = rows[rows["group"] == ""]
         panels = {layout.entry_label(entry): whole[whole["explainer"] == entry.explainer] for entry in entries}
-        caption = (
-            f"All images; removed cells show: {imputer}. {CURVE_LEGEND.capitalize()}. The shaded area is the gain."
-        )
+        caption = f"All images; imputer: {imputer}. {CURVE_LEGEND.capitalize()}. The shaded area is the gain."
         pictures = [
             *_captioned_figures(panels, caption, model),
             *_group_curve_figures(findings, model, rows, str(imputer)),
@@ -187,7 +185,7 @@ def _group_curve_figures(
         part = mine[mine["group"] == group]
         if len(part) and part["n"].min() >= findings.protocol.min_report:
             panels[f"{layout.display_name(group)} (n={part['n'].max():.0f})"] = part
-    what = f"{leader} by {layout.display_name(attribute)}, as labelled; removed cells show: {imputer}."
+    what = f"{leader} by {layout.display_name(attribute)}, as labelled; imputer: {imputer}."
     caption = f"{what} {CURVE_LEGEND.capitalize()}."
     yield from _captioned_figures(panels, caption, model)
 

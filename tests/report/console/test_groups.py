@@ -27,7 +27,10 @@ def test_shows_who_leads_and_random(large_findings):
 def test_gaps_are_said_in_sentences(findings):
     """Under the table stands what may be said of each shown method's gaps by the first attribute."""
     words = " ".join(_printed(findings).split())
-    assert "found: integrated_gradients by race: Images labelled birch are explained less faithfully than" in words
+    assert (
+        "found: integrated_gradients by race: nsrg, as a normalised score, is lower for images labelled birch than"
+        in words
+    )
     assert "by gender" not in words
 
 

@@ -6,6 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
+from mavis.analysis.findings import Skipped
+from mavis.report import wording
 from mavis.report.console.summary import print_summary
 
 
@@ -39,10 +41,11 @@ def test_says_the_essentials_without_colour(findings, width):
     assert "\x1b" not in text
     for part in (
         "This is a preview", "custom protocol", "accuracy .870±.020", "weak on images labelled cedar",
-        "cue agrees .953, disagrees .214", "★ 1 [1, 2] integrated_gradients ? G3",
+        "accuracy when the cue agrees .953, disagrees .214", "★ 1 [1, 2] integrated_gradients ? G3",
         "3 [1, 4] input_x_gradient ✗ G3 ? G4", "sobel (control)",
         "nsrg ↑", "n<30", "35 times, 840 images", "and 37 more", "★ Recommended set", "✗ No recommendation",
-        "R1 the model is not shown to beat chance", "R11 the protocol was changed", "integrated_gradients .633",
+        "R1 the model is not shown to be better than chance", "R11 the protocol quick is frozen",
+        "integrated_gradients .633",
     ):  # fmt: skip
         assert part in words, part
     assert "nan" not in words.lower().split()
@@ -54,11 +57,11 @@ def test_order_is_model_board_groups_trouble_answer(findings):
     text = _printed(findings, 100)
     heads = (
         "This is a preview",
-        "Is the model worth",
+        "Model validity",
         "Leaderboard ·",
         "By race",
         "Across 6",
-        "Not in the",
+        "Missing results",
         "Answer ·",
     )
     places = [text.index(head) for head in heads]
@@ -71,8 +74,8 @@ def test_answer_has_evidence_limits_and_codes(findings):
     answer = words[words.index("Answer · faces-balanced") :]
     for part in (
         "★ Recommended set, no single best, provisionally. integrated_gradients and grad_cam",
-        "1. nsrg .437", "2. input_x",
-        "by group: On images labelled birch", "not assessed: localisation",
+        "1. integrated_gradients leads", "2. grad_cam is statistically tied",
+        "by group: On images labelled birch", "not assessed: relevance_mass", "not assessed: gate G3",
         "weights: faithfulness .588, robustness .235",
         "Borda integrated_gradients .917 · mean rank integrated_gradients 1.250 · random weights", "W = .712",
         "What each code means, and what to do: docs/decision.md",
@@ -85,18 +88,22 @@ def test_what_was_skipped_is_not_said_to_have_no_value_too(findings):
     model = findings.models[0]
     last = model.explainers[-1].model_copy(update={"missing": "has no attention"})
     model = model.model_copy(update={"explainers": (*model.explainers[:-1], last)})
-    told = findings.model_copy(update={"models": (model,), "skipped": ("faces / rollout: has no attention",)})
+    told = findings.model_copy(
+        update={
+            "models": (model,),
+            "skipped": (Skipped(model="faces", explainers=("rollout",), metrics=(), reason="has no attention"),),
+        }
+    )
     assert _printed(told, 100).count("has no attention") == 1
     untold = told.model_copy(update={"skipped": ()})
     assert "no value: faces-balanced: " in _printed(untold, 100)
 
 
-def test_long_evidence_is_cut_and_counted(findings):
-    """Forty sentences of evidence cost ten lines and say how many more there are; on demand all are printed."""
+def test_long_evidence_is_cut_and_counted(findings, monkeypatch):
+    """Evidence of many sentences costs ten lines and says how many more there are; on demand all are printed."""
     model = findings.models[0]
-    reasons = tuple(f"method_{i} is worse." for i in range(40))
-    answer = model.recommendation.model_copy(update={"reasons": reasons})
-    long = findings.model_copy(update={"models": (model.model_copy(update={"recommendation": answer}),)})
+    monkeypatch.setattr(wording, "answer_reasons", lambda _: [f"method_{i} is worse." for i in range(40)])
+    long = findings.model_copy(update={"models": (model,)})
     text = _printed(long, 100)
     assert "10. method_9 is worse." in text
     assert "method_10 is worse" not in text

@@ -29,7 +29,7 @@ def test_schema_refuses_what_does_not_belong(findings):
 
 def test_schema_says_what_it_is():
     """The schema has an identity that carries the version."""
-    assert leaderboard_schema()["$id"] == "urn:mavis:leaderboard:1"
+    assert leaderboard_schema()["$id"] == "urn:mavis:leaderboard:2"
     assert leaderboard_schema()["title"] == "MAVIS leaderboard"
 
 
@@ -50,14 +50,14 @@ def test_markdown_has_answer_leaderboard_and_groups(findings):
     for part in (
         "**★ Recommended set, no single best, provisionally.**",
         "**✗ No recommendation.**",
-        "1. nsrg .437",
+        "1. integrated\\_gradients leads the 2 methods",
         "- By group: On images labelled birch",
-        "- Not assessed: localisation",
+        "- Not assessed: gate G3",
         "- Weights: faithfulness .588",
-        "- uses eyes 3.417",
+        "- relies on eyes 3.417",
         "| rank | gates | overall | faithfulness (.588) |",
         "Mean ranks over 6 models",
-        "Images labelled birch are explained less faithfully",
+        "is lower for images labelled birch",
         "no material gap",
         "- **R1** ",
         "n&lt;30",

@@ -14,13 +14,13 @@ def test_ranking_plots_the_overall_score_where_there_is_one(findings):
     """The overall score has a panel of its own beside the primary metric and its gap; without skills there are two."""
     model = findings.models[0]
     titles = re.findall(r">([^<>]*)</text>", figures.ranking_figure(findings, model, "race"))
-    assert "overall, in units of skill" in titles
+    assert "overall score" in titles
     assert "nsrg, macro mean" in titles
     plain = tuple(one.model_copy(update={"categories": {}, "overall": None}) for one in model.explainers)
     titles = re.findall(
         r">([^<>]*)</text>", figures.ranking_figure(findings, model.model_copy(update={"explainers": plain}), "race")
     )
-    assert "overall, in units of skill" not in titles
+    assert "overall score" not in titles
     assert "nsrg, macro mean" in titles
 
 

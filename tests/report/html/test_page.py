@@ -102,10 +102,10 @@ def test_every_number_is_on_the_page(findings, page):
 def test_answer_has_its_evidence_and_limits(page):
     """Above the tables stand headline, numbered evidence, groups, what was not assessed, weights and codes."""
     words = " ".join(page.text.split())
-    top = words[words.index("Answer", words.index("Caveats")) : words.index("Is the model worth explaining?")]
+    top = words[words.index("Answer", words.index("Caveats")) : words.index("Model validity")]
     for part in (
         "★ Recommended set, no single best, provisionally", "a gate of a recommended method could not be assessed",
-        "By group On images labelled birch, grad_cam is better", "Not assessed localisation: the parts",
+        "By group On images labelled birch, grad_cam is better", "Not assessed gate G3 for integrated_gradients",
         "faithfulness .588, robustness .235, complexity .118, worst group .059",
         "What each code means, and what to do: docs/decision.md", "✗ No recommendation",
     ):  # fmt: skip
@@ -116,7 +116,7 @@ def test_answer_has_its_evidence_and_limits(page):
 def test_skills_have_ranks_with_intervals(page):
     """The skill table has overall, categories with weights, rank intervals, and who is dominated."""
     words = " ".join(page.text.split())
-    table = words[words.index("Skill on faces-balanced") :]
+    table = words[words.index("Overall score on faces-balanced") :]
     assert "faithfulness weight .588" in table
     assert "worst group weight .059" in table
     assert "★ grad_cam ? G3 2 [1, 3] .830 [.790, .860] .800" in table
@@ -127,9 +127,11 @@ def test_skills_have_ranks_with_intervals(page):
 def test_gaps_have_statements_verdicts_and_pairs(page):
     """Beside every deciding gap stand what may be said, each measure, and every two groups."""
     words = " ".join(page.text.split())
-    assert "found: integrated_gradients by race: Images labelled birch are explained less faithfully" in words
-    assert "no material gap Every pair of groups is shown to lie within .05 of skill." in words
-    assert "no claim A compared group has fewer than 100 images" in words
+    assert (
+        "found: integrated_gradients by race: nsrg, as a normalised score, is lower for images labelled birch" in words
+    )
+    assert "no material gap nsrg has no material gap: every two groups are shown to lie within 0.05" in words
+    assert "no claim too few images for a claim: " in words
     for metric in DECIDING:
         assert f"Every measure of the gaps of {metric}" in words
     assert "Every measure of the gaps of srg" not in words
@@ -142,9 +144,9 @@ def test_model_has_leak_parts_and_calibration(page):
     words = " ".join(page.text.split())
     for part in (
         "whether evaluated images were trained on is not known",
-        "✗ 12 evaluated images are training images, 3 more nearly so (share .021), above the protocol's limit",
-        "the parts that the model uses are known, so localisation decides",
-        "the parts that the model uses are not known, so localisation does not decide",
+        "✗ 12 evaluated images are training images, 3 near duplicates (share .021), above the protocol's limit",
+        "the parts that the model relies on are known, so localisation decides",
+        "the parts that the model relies on are not known, so localisation does not decide",
         "mouth <b> 1.253 [1.128, 1.378] 717 yes", "brows .211 [.190, .232] 717 no", "calibration error",
         "recall per class", "share trained on",
     ):  # fmt: skip
@@ -165,7 +167,7 @@ def test_cross_checks_and_models_as_blocks(page):
     assert "nsrg@blur grad_cam, integrated_gradients" in words
     assert "nsrg – " in words
     assert "Mean ranks over 6 models" in words
-    assert "Friedman p .012; mean ranks closer than 1.354 are not told apart (Nemenyi)" in words
+    assert "Friedman p .012; mean ranks closer than 1.354 do not differ significantly (Nemenyi)" in words
     assert "above .812" in words
 
 
@@ -181,14 +183,16 @@ def test_what_was_not_computed_leaves_no_empty_table(findings, curves):
         update={
             "explainers": entries,
             "validity": model.validity.model_copy(update={**empty, "truth_verified": None}),
-            "recommendation": model.recommendation.model_copy(update={"cross_checks": None, "weights": {}}),
+            "recommendation": model.recommendation.model_copy(
+                update={"cross_checks": None, "weights": {}, "leader_categories": {}}
+            ),
         }
     )
     words = Page(
         render_page(findings.model_copy(update={"models": (bare,), "across_models": None}), _no_rows(curves), [])
     )
     for part in (
-        "Skill on",
+        "Overall score on",
         "Cross-checks",
         "recall per class, with",
         "trained on",
@@ -244,7 +248,7 @@ def test_names_are_text(hostile, curves):
 def test_says_what_it_is(page):
     """A preview and a changed protocol say so at the top; groups are labels; refusals have their codes."""
     words = " ".join(page.text.split())
-    top = words[: words.index("Is the model worth explaining?")]
+    top = words[: words.index("Model validity")]
     for part in (
         "preview",
         "custom protocol",
@@ -255,9 +259,9 @@ def test_says_what_it_is(page):
         "Share of bootstrap",
     ):
         assert part in top
-    for part in ("labelled cedar", "n<30", "not assessed", "✗ not passed", "Nothing is recommended"):
+    for part in ("labelled cedar", "n<30", "not assessed", "✗ not passed", "Why nothing is recommended"):
         assert part in words
-    for caveat in ("do not show that the model treats groups alike.", "Not for decisions about individuals."):
+    for caveat in ("The scores describe explanations of this model", "Nothing here is for decisions about a person."):
         assert caveat in words
     assert not re.search(r"\b(fair|unbiased|solved|nan|None|Undefined)\b", words)
 
@@ -265,8 +269,11 @@ def test_says_what_it_is(page):
 def test_gates_have_numbers_and_reasons(page):
     """A gate's row reads: outcome, value, threshold, and the sentence; a dash where it could not be assessed."""
     words = " ".join(page.text.split())
-    assert "✗ not passed .710 .500 mean similarity .710 [.690, .733], at most .5." in words
-    assert "could not be assessed – .500 mprt has no value." in words
+    assert (
+        "✗ not passed .710 .500 similarity to the maps of randomised weights is 0.71 (upper end 0.73); at most 0.50"
+        in words
+    )
+    assert "could not be assessed – .500 not assessed: there are no values of 'mprt'" in words
 
 
 def test_dashes_say_why(page):
