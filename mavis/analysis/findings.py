@@ -57,7 +57,7 @@ class GroupValue(_Strict):
 
 
 class PairGap(_Strict):
-    """How far two groups lie apart, the first's mean minus the second's, in skill units where the metric has them."""
+    """Gap between two groups: the first's mean minus the second's, in skill units where the metric has them."""
 
     first: str
     second: str
@@ -161,7 +161,7 @@ class ExplainerEntry(_Strict):
 
 
 class GroupAccuracy(_Strict):
-    """How often the model is right within a group; Wilson interval."""
+    """Accuracy within a group; Wilson interval."""
 
     attribute: str
     group: str
@@ -170,7 +170,7 @@ class GroupAccuracy(_Strict):
 
 
 class Leak(_Strict):
-    """Whether evaluation images were trained on."""
+    """Evaluation images that were trained on."""
 
     known: bool = Field(description="whether the training images are known")
     exact: int = Field(description="images with the same pixels as a training image")
@@ -181,7 +181,7 @@ class Leak(_Strict):
 
 
 class Reliance(_Strict):
-    """How far the target logit moves when a face part is drawn anew."""
+    """Change of the target logit when a face part is drawn anew."""
 
     part: str
     change: Estimate = Field(description="mean absolute change")
@@ -313,7 +313,7 @@ class Failure(_Strict):
 
 
 class Reliability(_Strict):
-    """How often the model keeps its prediction when random cells are removed; Wilson intervals."""
+    """Share of predictions that stay when random cells are removed; Wilson intervals."""
 
     imputer: str
     fraction: float = Field(description="share of the cells removed")
@@ -327,7 +327,7 @@ class Reliability(_Strict):
 
 
 class Agreement(_Strict):
-    """How far two methods' maps agree, as macro means; described, never ranked."""
+    """Agreement of two methods' maps, as macro means; described, never ranked."""
 
     first: str
     second: str
@@ -352,7 +352,7 @@ class ModelFindings(_Strict):
 
 
 class CueDetection(_Strict):
-    """How well an explainer's mass on the cue tells a model that leans on the cue from one that leans less."""
+    """Discrimination, by an explainer's mass on the cue, of a model that relies on it from one that relies less."""
 
     leaning: str
     other: str
@@ -374,7 +374,7 @@ class AcrossModels(_Strict):
 
 
 class ProtocolStamp(_Strict):
-    """Which rules were followed."""
+    """The protocol of the run."""
 
     name: str
     status: str
@@ -387,7 +387,7 @@ class ProtocolStamp(_Strict):
 
 
 class DataStamp(_Strict):
-    """Which images were used."""
+    """The images of the run."""
 
     name: str
     target: str
@@ -400,7 +400,7 @@ class DataStamp(_Strict):
 
 
 class RunStamp(_Strict):
-    """How the numbers came about."""
+    """Software, device and cost of the run."""
 
     mavis: str
     versions: dict[str, str]

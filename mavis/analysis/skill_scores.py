@@ -171,20 +171,28 @@ def measure_skills(
             skills[metric] = _metric_skills(
                 values * sign, floor * sign, ceiling * sign, resamples, protocol.data.n_per_group.min_report
             )
-    shape = (len(resamples.weights), len(skills))
+    return _combine(scale, names, resamples, skills, absent, flat)
+
+
+def _combine(
+    scale: SkillScale,
+    names: tuple[str, ...],
+    resamples: ImageResamples,
+    skills: Mapping[str, _MetricSkills],
+    absent: Mapping[str, Note],
+    flat: set[str],
+) -> Skills:
+    """The skills of all metrics in one table, with the reasons of those that have none."""
+    shape, parts = (len(resamples.weights), len(skills)), list(skills.values())
+    n_images = np.array([part.n_images for part in parts], dtype=np.int64).reshape(len(skills), len(names))
     return Skills(
         scale=scale,
         metrics=tuple(skills),
         explainers=names,
         groups=resamples.group_names,
-        macro=_stack_columns([metric_skills.macro for metric_skills in skills.values()], (*shape, len(names))),
-        by_group=_stack_columns(
-            [metric_skills.by_group for metric_skills in skills.values()],
-            (*shape, len(resamples.group_names), len(names)),
-        ),
-        n_images=np.array([metric_skills.n_images for metric_skills in skills.values()], dtype=np.int64).reshape(
-            len(skills), len(names)
-        ),
+        macro=_stack_columns([part.macro for part in parts], (*shape, len(names))),
+        by_group=_stack_columns([part.by_group for part in parts], (*shape, len(resamples.group_names), len(names))),
+        n_images=n_images,
         unscaled_reasons=absent,
         flat_metrics=frozenset(flat),
     )

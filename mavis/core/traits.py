@@ -131,7 +131,7 @@ class DatasetTraits:
 
 @dataclass(frozen=True)
 class PlainTraits:
-    """What a model or imputer declares.
+    """Traits of a model or imputer.
 
     Attributes:
         about: one line on what it is.

@@ -44,19 +44,19 @@ def build_findings(store: Store) -> Findings:
         StoreError: no block is finished.
     """
     identity = store.identity()
-    rules = parse_protocol(identity["protocol"], str(store.folder))
+    protocol = parse_protocol(identity["protocol"], str(store.folder))
     scores, images, logs = store.scores(), store.images(), store.logs()
     if not len(scores):
         raise StoreError(f"{store.folder} holds no finished block yet; repeat the command that began the run.")
-    deciding, demoted = demotions.without_demoted(rules)
+    deciding, demoted = demotions.without_demoted(protocol)
     models = tuple(
         _with_demotions(_model_findings(name, store, identity, deciding, scores), demoted)
         for name in identity["models"]
     )
     once = images.drop_duplicates("image").set_index("image")
     return Findings(
-        protocol=_protocol_stamp(identity, rules),
-        data=_data_stamp(identity, rules, images),
+        protocol=_protocol_stamp(identity, protocol),
+        data=_data_stamp(identity, protocol, images),
         run=RunStamp(
             mavis=identity["mavis"],
             versions=identity["versions"],
@@ -71,10 +71,10 @@ def build_findings(store: Store) -> Findings:
             blocks_planned=len(identity["blocks"]),
         ),
         models=models,
-        twins=cue_detection.score_cue_detection(scores, images, models, bootstrap_settings(rules, once)),
-        across_models=overall_score.compare_across_models(models, rules),
+        twins=cue_detection.score_cue_detection(scores, images, models, bootstrap_settings(protocol, once)),
+        across_models=overall_score.compare_across_models(models, protocol),
         failures=tuple(Failure(**failure) for log in logs for failure in log.failures),
-        skipped=tuple(_skipped_cells(identity["skipped"], len(rules.metrics))),
+        skipped=tuple(_skipped_cells(identity["skipped"], len(protocol.metrics))),
         caveats=(*(make_note(code) for code in CAVEATS), *_demotion_caveats(demoted)),
     )
 
@@ -96,7 +96,7 @@ def curve_means(store: Store) -> pd.DataFrame:
 def gallery_tiles(store: Store) -> list[Tile]:
     """The maps that were kept, one image per group."""
     identity, maps = store.identity(), store.maps()
-    rules = parse_protocol(identity["protocol"], str(store.folder))
+    protocol = parse_protocol(identity["protocol"], str(store.folder))
     classes = identity["data"]["classes"]
     tiles = []
     for row in store.images().to_dict("records"):
@@ -110,7 +110,7 @@ def gallery_tiles(store: Store) -> list[Tile]:
                         explainer=explainer,
                         role=explainers[explainer].traits.role,
                         image_id=row["image"],
-                        groups={a: str(row[a]) for a in rules.data.groups if "*" not in a},
+                        groups={a: str(row[a]) for a in protocol.data.groups if "*" not in a},
                         label=classes[row["label"]],
                         predicted=classes[row["predicted"]],
                         probability=float(row["probability"]),
@@ -122,57 +122,63 @@ def gallery_tiles(store: Store) -> list[Tile]:
 
 
 def _model_findings(
-    name: str, store: Store, identity: Mapping[str, Any], rules: Protocol, scores: pd.DataFrame
+    name: str, store: Store, identity: Mapping[str, Any], protocol: Protocol, scores: pd.DataFrame
 ) -> ModelFindings:
-    own, images = _rows_of_model(scores, name), store.images()
-    shown = _rows_of_model(images, name).set_index("image")
-    shown = shown.loc[shown.index.isin(own["image"].unique())] if len(own) else shown
-    valid = _validity(name, store, identity, rules, shown)
-    cast, card = _participants(identity, rules, name), identity["models"][name]["card"]
-    counted = overall_score.deciding_metrics(rules, list(cast.metrics), card, truth_verified=valid.truth_verified)
-    standing = overall_score.build_score_table(own, shown, cast.metrics, counted, rules)
-    entries = leaderboard.build_leaderboard(own, shown, cast, rules, standing)
-    kept = _rows_of_model(store.read_check("reliability"), name)
-    reliable = model_validity.assess_imputer_reliability(kept, shown, bootstrap_settings(rules), rules.reliability)
+    model_scores, images = _rows_of_model(scores, name), store.images()
+    scored = _rows_of_model(images, name).set_index("image")
+    scored = scored.loc[scored.index.isin(model_scores["image"].unique())] if len(model_scores) else scored
+    validity = _validity(name, store, identity, protocol, scored)
+    participants, card = _participants(identity, protocol, name), identity["models"][name]["card"]
+    deciding = overall_score.deciding_metrics(
+        protocol, list(participants.metrics), card, truth_verified=validity.truth_verified
+    )
+    score_table = overall_score.build_score_table(model_scores, scored, participants.metrics, deciding, protocol)
+    entries = leaderboard.build_leaderboard(model_scores, scored, participants, protocol, score_table)
+    kept_predictions = _rows_of_model(store.read_check("reliability"), name)
+    imputer_reliability = model_validity.assess_imputer_reliability(
+        kept_predictions, scored, bootstrap_settings(protocol), protocol.reliability
+    )
     return ModelFindings(
         model=name,
         revision=identity["models"][name]["revision"],
         card=card,
-        validity=valid,
-        reliability=reliable,
+        validity=validity,
+        reliability=imputer_reliability,
         explainers=entries,
         agreement=map_agreement.summarise_agreement(
-            _rows_of_model(store.agreement(), name), shown, bootstrap_settings(rules)
+            _rows_of_model(store.agreement(), name), scored, bootstrap_settings(protocol)
         ),
         recommendation=recommendation.recommend(
             Evidence(
                 entries=entries,
-                score_table=standing,
-                validity=valid,
+                score_table=score_table,
+                validity=validity,
                 group_counts={
-                    str(g): int(n) for g, n in group_labels(shown, rules.data.groups[0]).value_counts().items()
+                    str(g): int(n) for g, n in group_labels(scored, protocol.data.groups[0]).value_counts().items()
                 },
-                reliability=reliable,
-                stochastic=frozenset(e for e, traits in cast.explainers.items() if traits.stochastic),
+                reliability=imputer_reliability,
+                stochastic=frozenset(e for e, traits in participants.explainers.items() if traits.stochastic),
                 n_models=len(identity["models"]),
             ),
-            rules,
+            protocol,
         ),
     )
 
 
-def _validity(name: str, store: Store, identity: Mapping[str, Any], rules: Protocol, shown: pd.DataFrame) -> Validity:
+def _validity(
+    name: str, store: Store, identity: Mapping[str, Any], protocol: Protocol, shown: pd.DataFrame
+) -> Validity:
     """Accuracy on the images that are scored; leaks and reliance, which were measured before, on all."""
-    means, every = bootstrap_settings(rules), _rows_of_model(store.images(), name).set_index("image")
+    means, images = bootstrap_settings(protocol), _rows_of_model(store.images(), name).set_index("image")
     relied = model_validity.assess_part_reliance(
-        _rows_of_model(store.read_check("reliance"), name), every, means, rules.reliance
+        _rows_of_model(store.read_check("reliance"), name), images, means, protocol.reliance
     )
     return model_validity.assess_validity(
-        shown, tuple(identity["data"]["classes"]), bootstrap_settings(rules, shown)
+        shown, tuple(identity["data"]["classes"]), bootstrap_settings(protocol, shown)
     ).model_copy(
         update={
             "leak": model_validity.assess_leak(
-                _rows_of_model(store.read_check("leak"), name), every, means, rules.data.leak
+                _rows_of_model(store.read_check("leak"), name), images, means, protocol.data.leak
             ),
             "reliance": relied,
             "truth_verified": model_validity.has_verified_truth(relied),
@@ -198,15 +204,15 @@ def _rows_of_model(table: pd.DataFrame, model: str) -> pd.DataFrame:
     return table[table["model"] == model] if len(table) else table
 
 
-def _participants(identity: Mapping[str, Any], rules: Protocol, model: str) -> Participants:
-    missing = {(e, m): why for e, m, why in identity["skipped"].get(model, [])}
+def _participants(identity: Mapping[str, Any], protocol: Protocol, model: str) -> Participants:
+    missing = {(e, m): reason for e, m, reason in identity["skipped"].get(model, [])}
     for explainer in identity["explainers"]:
-        reasons = {missing.get((explainer, m)) for m in rules.metrics}
+        reasons = {missing.get((explainer, m)) for m in protocol.metrics}
         if len(reasons) == 1 and None not in reasons:
             missing[explainer, ""] = str(reasons.pop())
     return Participants(
         explainers={name: _traits(explainers, name) for name in identity["explainers"]},
-        metrics={label: _traits(metrics, metric_name(label)) for label in rules.metrics},
+        metrics={label: _traits(metrics, metric_name(label)) for label in protocol.metrics},
         about={name: explainers[name].summary for name in identity["explainers"]},
         missing=missing,
         n_classes=len(identity["data"]["classes"]),
@@ -238,24 +244,24 @@ def _skipped_cells(skipped: Mapping[str, list[list[str]]], n_metrics: int) -> li
     return entries
 
 
-def _protocol_stamp(identity: Mapping[str, Any], rules: Protocol) -> ProtocolStamp:
+def _protocol_stamp(identity: Mapping[str, Any], protocol: Protocol) -> ProtocolStamp:
     return ProtocolStamp(
-        name=rules.protocol,
-        status=rules.status,
+        name=protocol.protocol,
+        status=protocol.status,
         sha256=identity["protocol_sha256"],
         overrides=tuple(identity["overrides"]),
-        primary=rules.decide.primary,
-        confidence=rules.aggregate.confidence,
-        min_report=rules.data.n_per_group.min_report,
-        min_claim=rules.data.n_per_group.min_claim,
+        primary=protocol.decide.primary,
+        confidence=protocol.aggregate.confidence,
+        min_report=protocol.data.n_per_group.min_report,
+        min_claim=protocol.data.n_per_group.min_claim,
     )
 
 
-def _data_stamp(identity: Mapping[str, Any], rules: Protocol, images: pd.DataFrame) -> DataStamp:
+def _data_stamp(identity: Mapping[str, Any], protocol: Protocol, images: pd.DataFrame) -> DataStamp:
     data, once = identity["data"], images.drop_duplicates("image")
     counts = {
         a: {str(k): int(v) for k, v in group_labels(once, a).value_counts(sort=False).items()}
-        for a in rules.data.groups
+        for a in protocol.data.groups
     }
     return DataStamp(
         name=data["name"],

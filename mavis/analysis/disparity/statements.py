@@ -60,13 +60,13 @@ def _small_groups(comparison: GroupComparison) -> list[dict[str, Any]]:
 def _largest_gap(result: PairwiseResult, request: PairwiseRequest) -> dict[str, Any]:
     """The largest of the gaps that are found, and how many others are."""
     sizes = [abs(pair.adjusted.mean or 0.0) for pair in result.pairs] * np.abs(result.signs)
-    place = int(np.argmax(sizes))
-    pair, sign = result.pairs[place], int(result.signs[place])
+    index = int(np.argmax(sizes))
+    pair, sign = result.pairs[index], int(result.signs[index])
     lower, higher = (pair.first, pair.second) if sign < 0 else (pair.second, pair.first)
     return {
         "lower": lower,
         "higher": higher,
-        "size": float(sizes[place]),
+        "size": float(sizes[index]),
         "interval": sorted(sign * end for end in (pair.adjusted.low, pair.adjusted.high) if end is not None),
         "n_other_pairs": int(np.count_nonzero(result.signs)) - 1,
         "null_mean": _null_range(request)["null_mean"],
