@@ -133,10 +133,10 @@ def test_the_order_of_rows_changes_nothing() -> None:
 def test_what_is_no_baseline_is_refused(tmp_path: Path) -> None:
     """No file, another kind of file, another table: each message says so and how to make one."""
     path = tmp_path / "baseline.parquet"
-    with pytest.raises(StoreError, match="no baseline; mavis check RUN --write"):
+    with pytest.raises(StoreError, match="no baseline; mavis check RUN --save-baseline"):
         read_baseline(path)
     path.write_text("not a table")
-    with pytest.raises(StoreError, match="no baseline; mavis check RUN --write"):
+    with pytest.raises(StoreError, match="no baseline; mavis check RUN --save-baseline"):
         read_baseline(path)
     TABLE.to_parquet(path)
     with pytest.raises(StoreError, match="no column explainer, image, metric, model, value"):
