@@ -63,7 +63,9 @@ def read_baseline(path: Path) -> pd.DataFrame:
     try:
         baseline = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path} is no baseline; mavis check RUN --save-baseline {path} makes one. ({error})") from error
+        raise StoreError(
+            f"{path} is no baseline; mavis check RUN --save-baseline {path} makes one. ({error})"
+        ) from error
     if missing := sorted({*KEY_COLUMNS, "value"} - set(baseline.columns)):
         raise StoreError(f"{path} is no baseline: it has no column {', '.join(missing)}.")
     return baseline
