@@ -70,8 +70,10 @@ class GateInput:
         """``(n, opponents)``: the difference to each opponent on each image; positive where this method is better."""
         traits = self.metrics.get(metric)
         sign = -1 if traits is not None and traits.higher_is_better is False else 1
-        own, *rest = (self.values[name, metric].to_numpy(dtype=np.float64) for name in (self.explainer, *opponents))
-        return np.asarray(sign * (own[:, None] - np.stack(rest, axis=1)), dtype=np.float64)
+        scores, *opposing = (
+            self.values[name, metric].to_numpy(dtype=np.float64) for name in (self.explainer, *opponents)
+        )
+        return np.asarray(sign * (scores[:, None] - np.stack(opposing, axis=1)), dtype=np.float64)
 
     def explainers_without(self, metric: str, opponents: Sequence[str]) -> list[str]:
         """Those of the opponents, and this method, that have no value of a metric on any image."""
@@ -79,7 +81,7 @@ class GateInput:
         return [pair[0] for pair in pairs if pair not in self.values.columns or self.values[pair].isna().all()]
 
     def unavailable_reason(self, metric: str) -> str | None:
-        """Why the model does not give what a metric needs, while its maps can be made; None where it does."""
+        """Recorded reason where the model lacks what the metric needs, though the explainer has maps; else None."""
         traits = self.metrics.get(metric)
         if traits is None or not traits.needs or (self.explainer, "") in self.missing:
             return None

@@ -1,4 +1,4 @@
-"""Scores -> one leaderboard per model: means, groups, gaps, gates, skills, ranks. Pure."""
+"""Leaderboard of one model from its scores: means, groups, gaps, gates, skills, ranks. Pure."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ NO_ESTIMATE = Estimate(mean=None, low=None, high=None, n=0)
 
 @dataclass(frozen=True)
 class Participants:
-    """Who took part: explainers and metrics by name, with what they declare and one line about each explainer.
+    """Participants of a run: explainers and metrics by name, with what they declare.
 
     Attributes:
         explainers: traits by name, in order of appearance.
@@ -52,7 +52,7 @@ def build_leaderboard(
     Args:
         scores: one model's rows: ``image, explainer, metric, value, status``.
         images: one model's images, index image id; attributes as columns.
-        participants: who took part.
+        participants: explainers and metrics of the run.
         protocol: the rules.
         score_table: skills and overall scores of all explainers.
     """
@@ -103,7 +103,7 @@ def _add_ranks(entries: Sequence[ExplainerEntry], score_table: ScoreTable, proto
     dominated = overall_score.find_dominated(
         score_table, [e.explainer for e in entries if e.eligible], protocol.decide.rope
     )
-    found = []
+    ranked = []
     for entry in entries:
         name = entry.explainer
         changes: dict[str, Any] = {
@@ -113,10 +113,10 @@ def _add_ranks(entries: Sequence[ExplainerEntry], score_table: ScoreTable, proto
             "dominated_by": dominated.get(name),
         }
         if name in ranks:
-            one = ranks[name]
-            changes |= {"rank": one.rank, "rank_low": one.low, "rank_high": one.high}
-        found.append(entry.model_copy(update=changes))
-    return found
+            rank = ranks[name]
+            changes |= {"rank": rank.rank, "rank_low": rank.low, "rank_high": rank.high}
+        ranked.append(entry.model_copy(update=changes))
+    return ranked
 
 
 def _sort_key(entry: ExplainerEntry) -> tuple[int, float, str]:
@@ -135,8 +135,8 @@ def _metric_ranks(
         return {}
     methods = [name for name, traits in participants.explainers.items() if traits.role == "method"]
     numbers = [_nan_if_none(means.get((name, metric), NO_ESTIMATE).mean) for name in methods]
-    found = ranking.average_ranks(numbers, higher_is_better=upwards)
-    return {name: rank for name, rank in zip(methods, found, strict=True) if rank is not None}
+    averages = ranking.average_ranks(numbers, higher_is_better=upwards)
+    return {name: rank for name, rank in zip(methods, averages, strict=True) if rank is not None}
 
 
 def _metric_gaps(
@@ -151,24 +151,32 @@ def _metric_gaps(
     rules, decide = bootstrap_settings(protocol, images), protocol.decide
     limits = GapLimits(protocol.data.n_per_group.min_claim, protocol.aggregate.permutations, protocol.disparity)
     compared = {m for m, traits in participants.metrics.items() if traits.category != "cost"}
-    places = [place for place, (_, metric) in enumerate(summary.columns) if metric in compared]
-    names = [summary.columns[place] for place in places]
+    indices = [index for index, (_, metric) in enumerate(summary.columns) if metric in compared]
+    names = [summary.columns[index] for index in indices]
     columns = _gap_columns(names, dict(zip(summary.columns, summary.macro, strict=True)), participants, protocol, scale)
-    scores = values.to_numpy(dtype=np.float64)[:, places]
-    found: dict[tuple[str, str], list[Gap]] = {name: [] for name in names}
+    scores = values.to_numpy(dtype=np.float64)[:, indices]
+    gaps: dict[tuple[str, str], list[Gap]] = {name: [] for name in names}
     for attribute in rules.attributes:
-        groups = [_of_attribute(attribute, summary.groups[place]) for place in places]
-        several = disparity.group_gaps(scores, images, attribute, groups, columns, settings=rules, limits=limits)
-        for name, one in zip(names, several, strict=True):
-            found[name] += [] if one is None else [one]
+        groups = [_of_attribute(attribute, summary.groups[index]) for index in indices]
+        attribute_gaps = disparity.group_gaps(scores, images, attribute, groups, columns, settings=rules, limits=limits)
+        for name, gap in zip(names, attribute_gaps, strict=True):
+            gaps[name] += [] if gap is None else [gap]
     for explainer in participants.explainers:
-        tests = [(name, one) for name, some in found.items() for one in some if name[0] == explainer and one.pairs]
-        tests = [(name, one) for name, one in tests if name[1] != decide.primary]
-        for (name, one), again in zip(
-            tests, disparity.control_false_discoveries([one for _, one in tests]), strict=True
-        ):
-            found[name][found[name].index(one)] = again
-    return {name: tuple(some) for name, some in found.items()}
+        _correct_pairs(gaps, explainer, decide.primary)
+    return {name: tuple(metric_gaps) for name, metric_gaps in gaps.items()}
+
+
+def _correct_pairs(gaps: dict[tuple[str, str], list[Gap]], explainer: str, primary: str) -> None:
+    """Corrects p of the pairs of one explainer, in index; those of the primary metric are a family of their own."""
+    tests = [
+        (name, index, gap)
+        for name, metric_gaps in gaps.items()
+        for index, gap in enumerate(metric_gaps)
+        if name[0] == explainer and name[1] != primary and gap.pairs
+    ]
+    corrected = disparity.control_false_discoveries([gap for _, _, gap in tests])
+    for (name, index, _), gap in zip(tests, corrected, strict=True):
+        gaps[name][index] = gap
 
 
 def _gap_columns(
@@ -178,20 +186,20 @@ def _gap_columns(
     protocol: Protocol,
     scale: SkillScale,
 ) -> list[ScoreColumn]:
-    """What the gaps of each (explainer, metric) need to know; pairs are compared of methods and where it decides."""
+    """Columns of the gap analysis, one per (explainer, metric); pairs are compared for methods on deciding metrics."""
     decide = protocol.decide
     units = {m: skill_scores.skill_unit(means, m, participants.metrics[m], scale) for _, m in names}
-    places = {name: place for place, name in enumerate(names)}
-    asked = {*decide.metrics, *decide.imputers}
+    indices = {name: index for index, name in enumerate(names)}
+    paired = {*decide.metrics, *decide.imputers}
     return [
         ScoreColumn(
             subject=f"{metric} of {explainer}",
             higher_is_better=participants.metrics[metric].higher_is_better is not False,
             unit=units[metric],
-            compares_pairs=metric in asked
+            compares_pairs=metric in paired
             and explainer in participants.explainers
             and participants.explainers[explainer].role == "method",
-            imputer_columns=tuple(places[explainer, m] for m in decide.imputers if (explainer, m) in places)
+            imputer_columns=tuple(indices[explainer, m] for m in decide.imputers if (explainer, m) in indices)
             if metric == decide.primary
             else (),
             is_own_family=metric == decide.primary,
@@ -215,19 +223,19 @@ def _metric_summary(
     gaps: Mapping[tuple[str, str], tuple[Gap, ...]],
 ) -> MetricSummary:
     traits, pair = participants.metrics[metric], (explainer, metric)
-    place = summary.columns.index(pair) if pair in summary.columns else None
+    index = summary.columns.index(pair) if pair in summary.columns else None
     return MetricSummary(
         metric=metric,
         category=traits.category,
         higher_is_better=traits.higher_is_better,
         unit=traits.unit,
         chance=traits.chance,
-        estimate=NO_ESTIMATE if place is None else summary.macro[place],
-        weighted_mean=None if place is None else summary.weighted[place],
+        estimate=NO_ESTIMATE if index is None else summary.macro[index],
+        weighted_mean=None if index is None else summary.weighted[index],
         undefined=rows[explainer, metric, "undefined"],
         failed=rows[explainer, metric, "error"],
         rank=rank,
-        groups=() if place is None else summary.groups[place],
+        groups=() if index is None else summary.groups[index],
         gaps=gaps.get(pair, ()),
         missing=participants.missing.get(pair) or participants.missing.get((explainer, "")),
     )

@@ -43,7 +43,7 @@ class OverallScores:
         weights: ``(categories,)``, sum 1.
         category_scores: ``(1+draws, categories, explainers)``; the first row is the score itself, the others bootstrap
             draws.
-        overall: ``(1+draws, explainers)``; NaN for who lacks a category.
+        overall: ``(1+draws, explainers)``; NaN for an explainer that lacks a category.
     """
 
     categories: tuple[str, ...]
@@ -54,7 +54,7 @@ class OverallScores:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """How all explainers stand on one model.
+    """Skills and overall scores of all explainers of one model.
 
     Attributes:
         skills: on the metrics that count, and on the primary one under every imputer.
@@ -75,13 +75,14 @@ class ScoreTable:
     total: OverallScores
 
     def index_of(self, explainer: str) -> int:
-        """Where an explainer stands in the last axis of every array."""
+        """The explainer's index in the last axis of every array."""
         return self.skills.explainers.index(explainer)
 
     def has_score(self, explainer: str) -> bool:
-        """Whether it has an overall score."""
-        known = self.skills.explainers
-        return explainer in known and not np.isnan(self.total.overall[0, known.index(explainer)])
+        """The explainer has an overall score."""
+        if explainer not in self.skills.explainers:
+            return False
+        return not bool(np.isnan(self.total.overall[0, self.index_of(explainer)]))
 
 
 def deciding_metrics(
@@ -130,13 +131,15 @@ def build_score_table(
         deciding: which of them count.
         protocol: the protocol.
     """
-    wanted = dict.fromkeys((*deciding.metrics, *(label for label in protocol.decide.imputers if label in metrics)))
-    category = {label: metrics[label].category for label in wanted}
+    labels = dict.fromkeys((*deciding.metrics, *(label for label in protocol.decide.imputers if label in metrics)))
+    category = {label: metrics[label].category for label in labels}
     scale = skill_scores.choose_scale(scores, protocol.explainers.reference)
-    skills = skill_scores.measure_skills(scores, images, {label: metrics[label] for label in wanted}, scale, protocol)
-    primary, weights, alike = protocol.decide.primary, protocol.decide.weights, protocol.decide.alike
-    total = combine_categories(skills, _category_members(deciding.metrics, category, skills, alike), primary, weights)
-    return ScoreTable(skills, deciding, category, primary, weights, alike, total)
+    skills = skill_scores.measure_skills(scores, images, {label: metrics[label] for label in labels}, scale, protocol)
+    primary, weights, shared_weight = protocol.decide.primary, protocol.decide.weights, protocol.decide.alike
+    total = combine_categories(
+        skills, _category_members(deciding.metrics, category, skills, shared_weight), primary, weights
+    )
+    return ScoreTable(skills, deciding, category, primary, weights, shared_weight, total)
 
 
 def with_single_imputer(score_table: ScoreTable, label: str) -> OverallScores:
@@ -145,19 +148,19 @@ def with_single_imputer(score_table: ScoreTable, label: str) -> OverallScores:
     def swapped(names: Sequence[str]) -> list[str]:
         return [label if metric == score_table.primary else metric for metric in names]
 
-    alike = [swapped(names) for names in score_table.shared_weight]
-    members = _category_members(swapped(score_table.deciding.metrics), score_table.category, score_table.skills, alike)
+    shared = [swapped(names) for names in score_table.shared_weight]
+    members = _category_members(swapped(score_table.deciding.metrics), score_table.category, score_table.skills, shared)
     return combine_categories(score_table.skills, members, label, score_table.weights)
 
 
 def for_group(score_table: ScoreTable, group: str) -> OverallScores:
     """The overall score in one group, over the metrics that have a unit and enough images there."""
-    skills, place = score_table.skills, score_table.skills.groups.index(group)
-    zero = score_table.index_of(skills.scale.floor)
-    there = ~np.isnan(skills.by_group[0, :, place, zero])
-    kept = [m for m in score_table.deciding.metrics if m in skills.metrics and there[skills.metrics.index(m)]]
-    members = _category_members(kept, score_table.category, skills, score_table.shared_weight)
-    return combine_categories(skills, members, score_table.primary, score_table.weights, group_index=place)
+    skills, index = score_table.skills, score_table.skills.groups.index(group)
+    floor = score_table.index_of(skills.scale.floor)
+    is_measured = ~np.isnan(skills.by_group[0, :, index, floor])
+    metrics = [m for m in score_table.deciding.metrics if m in skills.metrics and is_measured[skills.metrics.index(m)]]
+    members = _category_members(metrics, score_table.category, skills, score_table.shared_weight)
+    return combine_categories(skills, members, score_table.primary, score_table.weights, group_index=index)
 
 
 def combine_categories(
@@ -179,23 +182,23 @@ def combine_categories(
 
     Source: protocol S9 and S11.6.
     """
-    rows, known = len(skills.macro), primary in skills.metrics
+    rows, has_primary = len(skills.macro), primary in skills.metrics
     values = skills.macro if group_index is None else skills.by_group[:, :, group_index]
     scores = {
         category: np.average(
             values[:, [skills.metrics.index(m) for m in shares]], axis=1, weights=list(shares.values())
         )
         for category, shares in members.items()
-        if known and category in weights
+        if has_primary and category in weights
     }
-    if known and group_index is None and WORST_GROUP in weights:
+    if has_primary and group_index is None and WORST_GROUP in weights:
         worst = np.fmin.reduce(skills.by_group[:, skills.metrics.index(primary)], axis=1)
         if not np.isnan(worst).all():
             scores[WORST_GROUP] = worst
     categories = tuple(category for category in weights if category in scores and weights[category] > 0)
     if not categories:
-        nothing = np.full((rows, len(skills.explainers)), np.nan)
-        return OverallScores((), np.empty(0), np.empty((rows, 0, len(skills.explainers))), nothing)
+        no_scores = np.full((rows, len(skills.explainers)), np.nan)
+        return OverallScores((), np.empty(0), np.empty((rows, 0, len(skills.explainers))), no_scores)
     of_category = np.array([weights[category] for category in categories])
     stacked = np.stack([scores[category] for category in categories], axis=1)
     of_category = of_category / of_category.sum()
@@ -206,12 +209,12 @@ def _category_members(
     labels: Sequence[str], category: Mapping[str, str], skills: Skills, shared_weight: Sequence[Sequence[str]]
 ) -> dict[str, dict[str, float]]:
     """Per category those of the metrics that have a unit, with their weights: 1, or a part of it among those alike."""
-    there = [label for label in labels if label in skills.metrics]
-    sharing = {label: len(set(names) & set(there)) for names in shared_weight for label in names}
-    found: dict[str, dict[str, float]] = {}
-    for label in there:
-        found.setdefault(category[label], {})[label] = 1 / sharing.get(label, 1)
-    return found
+    present = [label for label in labels if label in skills.metrics]
+    sharing = {label: len(set(names) & set(present)) for names in shared_weight for label in names}
+    members: dict[str, dict[str, float]] = {}
+    for label in present:
+        members.setdefault(category[label], {})[label] = 1 / sharing.get(label, 1)
+    return members
 
 
 def explainer_skills(score_table: ScoreTable, explainer: str, confidence: float) -> tuple[Skill, ...]:
@@ -219,31 +222,31 @@ def explainer_skills(score_table: ScoreTable, explainer: str, confidence: float)
     skills = score_table.skills
     if explainer not in skills.explainers:
         return ()
-    place, found = score_table.index_of(explainer), []
+    column, entries = score_table.index_of(explainer), []
     for row, metric in enumerate(skills.metrics):
-        if metric in score_table.deciding.metrics and not np.isnan(skills.macro[0, row, place]):
-            groups = dict(zip(skills.groups, skills.by_group[0, row, :, place].tolist(), strict=True))
-            found.append(
+        if metric in score_table.deciding.metrics and not np.isnan(skills.macro[0, row, column]):
+            groups = dict(zip(skills.groups, skills.by_group[0, row, :, column].tolist(), strict=True))
+            entries.append(
                 Skill(
                     metric=metric,
                     category=score_table.category[metric],
                     skill=_bootstrap_estimate(
-                        skills.macro[:, row, place], int(skills.n_images[row, place]), confidence
+                        skills.macro[:, row, column], int(skills.n_images[row, column]), confidence
                     ),
                     groups={name: value for name, value in groups.items() if not np.isnan(value)},
                 )
             )
-    return tuple(found)
+    return tuple(entries)
 
 
 def explainer_categories(score_table: ScoreTable, explainer: str, confidence: float) -> dict[str, Estimate]:
     """One explainer's score per category; n is the least of its metrics'."""
     if not score_table.has_score(explainer):
         return {}
-    place, total = score_table.index_of(explainer), score_table.total
-    n = {category: _min_images(score_table, category, place) for category in total.categories}
+    column, total = score_table.index_of(explainer), score_table.total
+    n = {category: _min_images(score_table, category, column) for category in total.categories}
     return {
-        c: _bootstrap_estimate(total.category_scores[:, k, place], n[c], confidence)
+        c: _bootstrap_estimate(total.category_scores[:, k, column], n[c], confidence)
         for k, c in enumerate(total.categories)
     }
 
@@ -252,15 +255,15 @@ def explainer_overall(score_table: ScoreTable, explainer: str, confidence: float
     """One explainer's overall score; n is the least of its metrics'."""
     if not score_table.has_score(explainer):
         return None
-    place = score_table.index_of(explainer)
-    n = min(_min_images(score_table, category, place) for category in score_table.total.categories)
-    return _bootstrap_estimate(score_table.total.overall[:, place], n, confidence)
+    column = score_table.index_of(explainer)
+    n = min(_min_images(score_table, category, column) for category in score_table.total.categories)
+    return _bootstrap_estimate(score_table.total.overall[:, column], n, confidence)
 
 
 def _min_images(score_table: ScoreTable, category: str, index: int) -> int:
     """Images behind the category's metric that has the fewest."""
-    known = [metric for metric in score_table.deciding.metrics if metric in score_table.skills.metrics]
-    labels = [metric for metric in known if score_table.category[metric] == category] or [score_table.primary]
+    measured = [metric for metric in score_table.deciding.metrics if metric in score_table.skills.metrics]
+    labels = [metric for metric in measured if score_table.category[metric] == category] or [score_table.primary]
     return min(int(score_table.skills.n_images[score_table.skills.metrics.index(metric), index]) for metric in labels)
 
 
@@ -285,30 +288,30 @@ def rank_methods(score_table: ScoreTable, methods: Sequence[str], confidence: fl
     if not names:
         return {}
     overall = score_table.total.overall[:, [score_table.index_of(name) for name in names]]
-    found = ranking.rank_rows(overall[:1], higher_is_better=True)[0]
+    ranks = ranking.rank_rows(overall[:1], higher_is_better=True)[0]
     low, high = ranking.rank_intervals(overall[1:], confidence)
-    return {n: Rank(float(r), float(lo), float(hi)) for n, r, lo, hi in zip(names, found, low, high, strict=True)}
+    return {n: Rank(float(r), float(lo), float(hi)) for n, r, lo, hi in zip(names, ranks, low, high, strict=True)}
 
 
 def find_dominated(score_table: ScoreTable, methods: Sequence[str], rope: float, share: float = 0.95) -> dict[str, str]:
-    """Methods that are nowhere better than another and somewhere worse, in this share of the draws; and that other one.
+    """Dominated methods, each with its dominator: better in no category, worse in one, in this share of the draws.
 
-    Only a method with a higher overall score counts as the other, so nobody is dominated in a circle.
+    The dominator has a higher overall score, so that no two methods dominate each other.
 
     Source: protocol S12.
     """
     names = [name for name in methods if score_table.has_score(name)]
     if len(names) < 2:
         return {}
-    places = [score_table.index_of(name) for name in names]
-    often = ranking.dominance_shares(score_table.total.category_scores[1:][:, :, places], rope)
-    overall = score_table.total.overall[0, places]
-    found = {}
+    columns = [score_table.index_of(name) for name in names]
+    often = ranking.dominance_shares(score_table.total.category_scores[1:][:, :, columns], rope)
+    overall = score_table.total.overall[0, columns]
+    dominated = {}
     for k, name in enumerate(names):
         above = [j for j in range(len(names)) if overall[j] > overall[k] and often[j, k] >= share]
         if above:
-            found[name] = names[max(above, key=lambda j: (overall[j], names[j]))]
-    return found
+            dominated[name] = names[max(above, key=lambda j: (overall[j], names[j]))]
+    return dominated
 
 
 def compare_across_models(models: Sequence[ModelFindings], protocol: Protocol) -> AcrossModels | None:
@@ -318,28 +321,30 @@ def compare_across_models(models: Sequence[ModelFindings], protocol: Protocol) -
 
     Source: protocol S11.9.
     """
-    tables = [{e.explainer: e.overall.mean for e in m.explainers if e.role == "method" and e.overall} for m in models]
-    tables = [{name: value for name, value in one.items() if value is not None} for one in tables]
-    names = sorted(set.intersection(*(set(one) for one in tables))) if tables else []
-    if len(tables) < protocol.aggregate.min_blocks or len(names) < 3:
+    scores = [
+        {e.explainer: e.overall.mean for e in model.explainers if e.role == "method" and e.overall} for model in models
+    ]
+    scores = [{name: mean for name, mean in row.items() if mean is not None} for row in scores]
+    names = sorted(set.intersection(*(set(row) for row in scores))) if scores else []
+    if len(scores) < protocol.aggregate.min_blocks or len(names) < 3:
         return None
-    overall = np.array([[one[name] for name in names] for one in tables])
-    found = ranking.friedman(ranking.rank_rows(overall, higher_is_better=True), correct_ties=True)
-    first, second = _top_two(found.mean_ranks, overall.mean(axis=0))
+    overall = np.array([[row[name] for name in names] for row in scores])
+    friedman = ranking.friedman(ranking.rank_rows(overall, higher_is_better=True), correct_ties=True)
+    first, second = _top_two(friedman.mean_ranks, overall.mean(axis=0))
     pair = ranking.bayesian_signed_rank(
         overall[:, first] - overall[:, second], rope=protocol.decide.rope, seed=protocol.seed
     )
     return AcrossModels(
-        blocks=len(tables),
-        mean_ranks=dict(zip(names, found.mean_ranks.tolist(), strict=True)),
-        friedman_p=1.0 if np.isnan(found.f_p_value) else found.f_p_value,
+        blocks=len(scores),
+        mean_ranks=dict(zip(names, friedman.mean_ranks.tolist(), strict=True)),
+        friedman_p=1.0 if np.isnan(friedman.f_p_value) else friedman.f_p_value,
         critical_difference=ranking.nemenyi_critical_difference(
-            len(names), len(tables), 1 - protocol.aggregate.confidence
+            len(names), len(scores), 1 - protocol.aggregate.confidence
         ),
         leader_vs_next={"below": pair.below, "within": pair.within, "above": pair.above},
     )
 
 
 def _top_two(mean_ranks: bootstrap.Floats, overall: bootstrap.Floats) -> NDArray[np.intp]:
-    """Places of the best mean rank and the next; equal ones by their mean score."""
+    """Indices of the best mean rank and the next; equal ones by their mean score."""
     return np.lexsort((-overall, mean_ranks))[:2]

@@ -95,7 +95,7 @@ def _other_leaders(checks: CrossChecks | None, tied: Sequence[str]) -> dict[str,
 
 
 def _provisional_notes(evidence: Evidence, compared: Comparison) -> Iterator[Note]:
-    """What could not be assessed and could have changed the answer."""
+    """Notes on what could not be assessed and could have changed the answer."""
     gates: dict[str, list[str]] = {}
     for entry in evidence.entries:
         for gate in entry.gates:
@@ -108,7 +108,7 @@ def _provisional_notes(evidence: Evidence, compared: Comparison) -> Iterator[Not
 
 
 def _not_assessed(evidence: Evidence, protocol: Protocol) -> Iterator[Note]:
-    """What the answer does not rest on, and why."""
+    """Notes on what the answer does not rest on."""
     score_table = evidence.score_table
     yield from score_table.deciding.reasons
     unscaled = score_table.skills.unscaled_reasons

@@ -115,8 +115,8 @@ def _no_reliable_imputer(reliability: Sequence[Reliability], protocol: Protocol)
     used = protocol.metrics.get(protocol.decide.primary, {}).get("imputers")
     judged = [row for row in reliability if row.reliable is not None and (used is None or row.imputer in used)]
     if judged and not any(row.reliable for row in judged):
-        kept = {row.imputer: row.kept.mean for row in judged}
-        yield _refusal(code="R7", kind="R7.imputers", fraction=judged[0].fraction, kept=kept)
+        shares = {row.imputer: row.kept.mean for row in judged}
+        yield _refusal(code="R7", kind="R7.imputers", fraction=judged[0].fraction, shares=shares)
 
 
 def _training_leakage(validity: Validity, protocol: Protocol) -> Iterator[Refusal]:

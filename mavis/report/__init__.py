@@ -1,4 +1,4 @@
-"""Findings -> what people read: a page, a console summary, and the leaderboard as CSV, Markdown, LaTeX and JSON.
+"""Reports: findings as a page, a console summary, and the leaderboard as CSV, Markdown, LaTeX and JSON.
 
 Importing this is cheap: figures are drawn by matplotlib, which is imported when a page is written.
 """

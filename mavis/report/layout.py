@@ -1,4 +1,4 @@
-"""What stands where: the order of rows and columns, and what a cell says; the same in every kind of report."""
+"""Layout: order of rows and columns, look-ups, and short labels; the same in every kind of report."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -68,21 +68,21 @@ def leading_methods(model: ModelFindings) -> list[ExplainerEntry]:
 
 
 def baseline_control(model: ModelFindings) -> list[ExplainerEntry]:
-    """The control that knows least: random, else the first; none where none was run."""
+    """The baseline: random, or else the first control; empty where no control was run."""
     controls = [entry for entry in entries_by_rank(model) if entry.role == "control" and entry.metrics]
     return ([entry for entry in controls if entry.explainer == "random"] or controls)[:1]
 
 
 def non_methods(model: ModelFindings) -> list[ExplainerEntry]:
-    """Everything that is no method."""
+    """Controls, oracles and references."""
     return [entry for entry in entries_by_rank(model) if entry.role != "method"]
 
 
 def deciding_metrics(model: ModelFindings, primary: str) -> list[str]:
     """Metrics that decide, in the order of the protocol, the primary one first."""
-    found = {skill.metric for entry in model.explainers for skill in entry.skills}
-    rest = [column.metric for column in metric_columns([model]) if column.metric in found - {primary}]
-    return [primary, *rest]
+    skilled = {skill.metric for entry in model.explainers for skill in entry.skills}
+    further = [column.metric for column in metric_columns([model]) if column.metric in skilled - {primary}]
+    return [primary, *further]
 
 
 def imputer_columns(model: ModelFindings, primary: str) -> list[MetricColumn]:
@@ -93,8 +93,8 @@ def imputer_columns(model: ModelFindings, primary: str) -> list[MetricColumn]:
 def skill_categories(model: ModelFindings) -> list[str]:
     """Categories with a skill, those with the greatest weight first."""
     weights = model.recommendation.weights
-    found = dict.fromkeys(name for entry in model.explainers for name in entry.categories)
-    return sorted(found, key=lambda name: -weights.get(name, 0.0))
+    categories = dict.fromkeys(name for entry in model.explainers for name in entry.categories)
+    return sorted(categories, key=lambda name: -weights.get(name, 0.0))
 
 
 def category_label(name: str) -> str:
@@ -109,31 +109,33 @@ def explainer_names(models: Iterable[ModelFindings]) -> list[str]:
 
 def metric_columns(models: Iterable[ModelFindings]) -> list[MetricColumn]:
     """Every metric once, in the order of the protocol."""
-    found: dict[str, MetricColumn] = {}
+    columns: dict[str, MetricColumn] = {}
     for model in models:
         for entry in model.explainers:
-            for one in entry.metrics:
-                column = MetricColumn(one.metric, one.category, one.higher_is_better, one.unit, one.chance)
-                found.setdefault(one.metric, column)
-    return list(found.values())
+            for summary in entry.metrics:
+                column = MetricColumn(
+                    summary.metric, summary.category, summary.higher_is_better, summary.unit, summary.chance
+                )
+                columns.setdefault(summary.metric, column)
+    return list(columns.values())
 
 
 def columns_by_category(model: ModelFindings) -> dict[str, list[MetricColumn]]:
-    """The columns of each leaderboard, in the order of the protocol."""
-    found: dict[str, list[MetricColumn]] = {}
+    """The columns of each category, in the order of the protocol."""
+    categories: dict[str, list[MetricColumn]] = {}
     for column in metric_columns([model]):
-        found.setdefault(column.category, []).append(column)
-    return found
+        categories.setdefault(column.category, []).append(column)
+    return categories
 
 
 def find_summary(entry: ExplainerEntry, metric: str) -> MetricSummary | None:
     """The entry's row for this metric, or None where it was not run."""
-    return next((one for one in entry.metrics if one.metric == metric), None)
+    return next((summary for summary in entry.metrics if summary.metric == metric), None)
 
 
 def find_entry(model: ModelFindings, explainer: str) -> ExplainerEntry | None:
     """The model's row for this explainer, or None where it was not run."""
-    return next((one for one in model.explainers if one.explainer == explainer), None)
+    return next((entry for entry in model.explainers if entry.explainer == explainer), None)
 
 
 def find_group_value(summary: MetricSummary | None, attribute: str, group: str) -> GroupValue | None:
@@ -145,7 +147,7 @@ def find_group_value(summary: MetricSummary | None, attribute: str, group: str) 
 def find_gap(summary: MetricSummary | None, attribute: str) -> Gap | None:
     """The metric's gap along this attribute, or None."""
     gaps = () if summary is None else summary.gaps
-    return next((found for found in gaps if found.attribute == attribute), None)
+    return next((gap for gap in gaps if gap.attribute == attribute), None)
 
 
 def first_attribute(findings: Findings) -> str | None:
@@ -159,7 +161,7 @@ def display_name(name: str) -> str:
 
 
 def direction_arrow(column: MetricColumn) -> str:
-    """Which way is better; nothing for what only describes."""
+    """``↑`` where higher is better, ``↓`` where lower is; empty for a metric that only describes."""
     return {True: "↑", False: "↓", None: ""}[column.higher_is_better]
 
 
@@ -194,7 +196,7 @@ def rank_text(entry: ExplainerEntry) -> str:
 
 
 def entries_with_pairs(model: ModelFindings, attribute: str) -> list[ExplainerEntry]:
-    """Whose pairs of groups the page shows: everybody's; of an intersection, which has many, those of a handful."""
+    """Entries whose pairs of groups the page shows: all; of an intersection, which has many pairs, the leading ones."""
     return [*leading_methods(model), *baseline_control(model)] if "*" in attribute else entries_by_rank(model)
 
 
@@ -214,9 +216,12 @@ class FailureGroup:
 
 
 def group_failures(failures: Sequence[Failure]) -> list[FailureGroup]:
-    """Failures alike in place, type and message as one, the most images first."""
-    alike: dict[tuple[object, ...], list[Failure]] = {}
-    for one in failures:
-        alike.setdefault((one.stage, one.model, one.explainer, one.metric, one.type, one.message), []).append(one)
-    groups = [FailureGroup(many[0], len(many), sum(one.images for one in many)) for many in alike.values()]
+    """Failures of one cell, type and message as one group, the most images first."""
+    members: dict[tuple[object, ...], list[Failure]] = {}
+    for failure in failures:
+        cell = (failure.stage, failure.model, failure.explainer, failure.metric)
+        members.setdefault((*cell, failure.type, failure.message), []).append(failure)
+    groups = [
+        FailureGroup(group[0], len(group), sum(failure.images for failure in group)) for group in members.values()
+    ]
     return sorted(groups, key=lambda group: -group.n_images)

@@ -1,4 +1,4 @@
-"""Is the model worth explaining? What the summary says of one model before any explanation is judged."""
+"""Model validity in text: lines on one model, before any explanation is judged."""
 
 from collections.abc import Iterator
 
@@ -10,21 +10,25 @@ CUE_CONDITIONS = {"agrees": "agrees", "disagrees": "disagrees", "absent": "is ab
 
 
 def model_headline(model: ModelFindings) -> str:
-    """Accuracy, chance and what else bears on trust, in one line."""
-    found = model.validity
-    verdict = "better than chance" if found.better_than_chance else "✗ not shown to be better than chance"
-    chance = numbers.format_number(found.chance)
+    """Accuracy, chance, weak groups and remarks in one line."""
+    validity = model.validity
+    verdict = "better than chance" if validity.better_than_chance else "✗ not shown to be better than chance"
+    chance = numbers.format_number(validity.chance)
     parts = [
-        f"{model.model}: accuracy {numbers.format_plus_minus(found.accuracy)}",
-        f"balanced {numbers.format_plus_minus(found.balanced_accuracy)}, chance {chance}: {verdict}",
+        f"{model.model}: accuracy {numbers.format_plus_minus(validity.accuracy)}",
+        f"balanced {numbers.format_plus_minus(validity.balanced_accuracy)}, chance {chance}: {verdict}",
     ]
-    if found.weak_groups:
-        parts.append(f"weak on images labelled {', '.join(layout.display_name(group) for group in found.weak_groups)}")
-    parts.extend(wording.note_text(remark) for remark in found.remarks)
-    if found.cue:
+    if validity.weak_groups:
+        parts.append(
+            f"weak on images labelled {', '.join(layout.display_name(group) for group in validity.weak_groups)}"
+        )
+    parts.extend(wording.note_text(remark) for remark in validity.remarks)
+    if validity.cue:
         parts.append(
             "accuracy when the cue "
-            + ", ".join(f"{CUE_CONDITIONS[state]} {numbers.format_number(value)}" for state, value in found.cue.items())
+            + ", ".join(
+                f"{CUE_CONDITIONS[state]} {numbers.format_number(value)}" for state, value in validity.cue.items()
+            )
         )
     return " · ".join(part.replace(" ±", "±") for part in parts)
 
@@ -44,10 +48,10 @@ def validity_details(validity: Validity) -> Iterator[str]:
 
 
 def _recall_range(validity: Validity) -> str:
-    known = [(one.estimate.mean, one.group) for one in validity.recall if one.estimate.mean is not None]
-    if not known:
+    recalls = [(row.estimate.mean, row.group) for row in validity.recall if row.estimate.mean is not None]
+    if not recalls:
         return numbers.DASH
-    (low, worst), (high, best) = min(known), max(known)
+    (low, worst), (high, best) = min(recalls), max(recalls)
     return f"from {numbers.format_number(low)} ({worst}) to {numbers.format_number(high)} ({best})"
 
 
@@ -59,7 +63,7 @@ def _worst_calibration(validity: Validity) -> str:
 
 
 def leak_sentence(leak: Leak) -> str:
-    """How many of the evaluated images were trained on."""
+    """Number of evaluated images that are training images or near duplicates of one."""
     if not leak.known:
         return UNKNOWN_TRAINING
     share = f" (share {numbers.format_number(leak.rate)})" if leak.rate is not None else ""
@@ -69,16 +73,16 @@ def leak_sentence(leak: Leak) -> str:
 
 
 def reliance_sentence(reliance: tuple[Reliance, ...]) -> str:
-    """Which parts the model was shown to use, the most used first."""
-    order = sorted(reliance, key=lambda one: -(one.change.mean or 0.0))
-    used = [f"{one.part} {numbers.format_number(one.change.mean)}" for one in order if one.used]
-    rest = [one.part for one in order if not one.used]
-    said = f"relies on {', '.join(used)}" if used else "not shown to rely on any part"
-    return f"{said} (change of the logit); not shown to rely on {', '.join(rest)}" if used and rest else said
+    """Parts that the model was shown to rely on, the largest change of the logit first."""
+    order = sorted(reliance, key=lambda row: -(row.change.mean or 0.0))
+    used = [f"{row.part} {numbers.format_number(row.change.mean)}" for row in order if row.used]
+    unused = [row.part for row in order if not row.used]
+    text = f"relies on {', '.join(used)}" if used else "not shown to rely on any part"
+    return f"{text} (change of the logit); not shown to rely on {', '.join(unused)}" if used and unused else text
 
 
 def truth_sentence(*, verified: bool) -> str:
-    """Whether localisation may decide."""
+    """Consequence for localisation: it decides only where the relevant parts are known."""
     if verified:
         return "the parts that the model relies on are known, so localisation decides"
     return "the parts that the model relies on are not known, so localisation does not decide"

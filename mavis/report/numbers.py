@@ -1,4 +1,4 @@
-"""How numbers are written: three decimals without the leading zero, a dash where there is none."""
+"""Number formats: three decimals without the leading zero, a dash for a missing number."""
 
 import math
 
@@ -65,5 +65,5 @@ def format_duration(seconds: float) -> str:
     """``12.3 s``, ``2 min 51 s`` or ``3 h 05 min``."""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    minutes, remainder = divmod(round(seconds), 60)
+    return f"{minutes} min {remainder:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,4 +1,4 @@
-"""Tables of plain text, not yet escaped: what the page, Markdown and LaTeX show, cell by cell."""
+"""Tables of plain text, not yet escaped, for the page, Markdown and LaTeX."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -136,8 +136,8 @@ def gap_table(findings: Findings, model: ModelFindings, metric: str) -> TextTabl
 
 
 def _metric_gaps(entry: ExplainerEntry, metric: str) -> tuple[Gap, ...]:
-    one = layout.find_summary(entry, metric)
-    return () if one is None else one.gaps
+    summary = layout.find_summary(entry, metric)
+    return () if summary is None else summary.gaps
 
 
 def _gap_measure_cells(gap: Gap) -> tuple[str, ...]:
@@ -171,14 +171,16 @@ def pair_table(
     if not rows:
         return None
     head = ("explainer", "labelled", "raw", "matched", "adjusted", "matched share", "p", "equivalent")
-    what = f"{model.model}: {metric}, every two groups of {layout.display_name(attribute)}, first minus second"
-    return TextTable(what, head, rows, frozenset({1}))
+    caption = f"{model.model}: {metric}, every two groups of {layout.display_name(attribute)}, first minus second"
+    return TextTable(caption, head, rows, frozenset({1}))
 
 
 def reliance_table(model: ModelFindings) -> TextTable | None:
-    """How far the target's logit moves when a part is drawn anew; None where it was not measured."""
-    found = sorted(model.validity.reliance, key=lambda one: -(one.change.mean or 0.0))
-    rows = tuple((o.part, numbers.format_estimate(o.change), str(o.change.n), "yes" if o.used else "no") for o in found)
+    """Change of the target's logit when a part is drawn anew; None where it was not measured."""
+    parts = sorted(model.validity.reliance, key=lambda row: -(row.change.mean or 0.0))
+    rows = tuple(
+        (row.part, numbers.format_estimate(row.change), str(row.change.n), "yes" if row.used else "no") for row in parts
+    )
     head = ("part", "change of the logit", "images", "relied on")
     return TextTable(f"{model.model}: parts that the model relies on", head, rows) if rows else None
 
@@ -186,8 +188,8 @@ def reliance_table(model: ModelFindings) -> TextTable | None:
 def recall_table(model: ModelFindings) -> TextTable | None:
     """Recall per class; None where it was not computed."""
     rows = tuple(
-        (layout.display_name(one.group), str(one.correct), str(one.estimate.n), numbers.format_estimate(one.estimate))
-        for one in model.validity.recall
+        (layout.display_name(row.group), str(row.correct), str(row.estimate.n), numbers.format_estimate(row.estimate))
+        for row in model.validity.recall
     )
     head = ("class", "correct", "n", "recall")
     return TextTable(f"{model.model}: recall per class, with Wilson interval", head, rows) if rows else None
@@ -195,12 +197,12 @@ def recall_table(model: ModelFindings) -> TextTable | None:
 
 def mean_rank_table(findings: Findings) -> TextTable | None:
     """Mean ranks over the models as blocks; None with fewer models than needed."""
-    found = findings.across_models
-    if found is None:
+    across_models = findings.across_models
+    if across_models is None:
         return None
-    best = sorted(found.mean_ranks.items(), key=lambda item: item[1])
+    best = sorted(across_models.mean_ranks.items(), key=lambda item: item[1])
     rows = tuple((name, numbers.format_number(rank)) for name, rank in best)
-    return TextTable(f"Mean ranks over {found.blocks} models", ("method", "mean rank"), rows)
+    return TextTable(f"Mean ranks over {across_models.blocks} models", ("method", "mean rank"), rows)
 
 
 def leaderboard_tables(model: ModelFindings) -> list[TextTable]:
@@ -233,8 +235,8 @@ def _optional_estimate(estimate: Estimate | None) -> str:
 
 def _score_cells(entry: ExplainerEntry, columns: Sequence[layout.MetricColumn]) -> Iterator[str]:
     for column in columns:
-        one = layout.find_summary(entry, column.metric)
-        yield numbers.DASH if one is None else numbers.format_estimate(one.estimate)
+        summary = layout.find_summary(entry, column.metric)
+        yield numbers.DASH if summary is None else numbers.format_estimate(summary.estimate)
 
 
 def group_table(findings: Findings, model: ModelFindings) -> TextTable | None:
@@ -271,18 +273,18 @@ def reliability_table(findings: Findings, model: ModelFindings) -> TextTable | N
         return None
     attribute = layout.first_attribute(findings)
     return TextTable(
-        f"{model.model}: how often the prediction stays when random cells are removed",
+        f"{model.model}: share of predictions kept when random cells are removed",
         ("imputer", "share removed", "all images", "lowest to highest group", "reliable", "uneven over"),
         tuple(
             (
-                one.imputer,
-                f"{one.fraction:.0%}",
-                numbers.format_estimate(one.kept),
-                _group_range(one, attribute, findings.protocol.min_report),
-                {True: "yes", False: "no", None: ""}[one.reliable],
-                ", ".join(layout.display_name(name) for name in one.uneven),
+                row.imputer,
+                f"{row.fraction:.0%}",
+                numbers.format_estimate(row.kept),
+                _group_range(row, attribute, findings.protocol.min_report),
+                {True: "yes", False: "no", None: ""}[row.reliable],
+                ", ".join(layout.display_name(name) for name in row.uneven),
             )
-            for one in model.reliability
+            for row in model.reliability
         ),
     )
 
@@ -297,23 +299,23 @@ def _group_range(reliability: Reliability, attribute: str | None, min_images: in
 
 
 def agreement_table(findings: Findings, model: ModelFindings) -> TextTable | None:
-    """How far every two methods agree."""
+    """Agreement of every two methods; None where it was not measured."""
     del findings
     if not model.agreement:
         return None
     measures = tuple(model.agreement[0].measures)
     return TextTable(
-        f"{model.model}: how far methods agree (macro means; agreement is no quality)",
+        f"{model.model}: agreement of methods (macro means; agreement is no quality)",
         ("methods", *measures, "images"),
         tuple(
-            (f"{one.first}, {one.second}", *(numbers.format_number(one.measures[m]) for m in measures), str(one.n))
-            for one in sorted(model.agreement, key=lambda one: -one.measures["spearman"])
+            (f"{row.first}, {row.second}", *(numbers.format_number(row.measures[m]) for m in measures), str(row.n))
+            for row in sorted(model.agreement, key=lambda row: -row.measures["spearman"])
         ),
     )
 
 
 def cue_detection_table(findings: Findings) -> TextTable | None:
-    """How well each explainer tells a model that leans on a cue from one that does not."""
+    """Detection of the model that leans on a cue, per explainer; None without two models and a cue."""
     if not findings.twins:
         return None
     return TextTable(
@@ -321,8 +323,8 @@ def cue_detection_table(findings: Findings) -> TextTable | None:
         "(area under the ROC curve; .5 is chance)",
         ("explainer", "leaning model", "other model", "area", "images"),
         tuple(
-            (one.explainer, one.leaning, one.other, numbers.format_estimate(one.auroc), str(one.auroc.n))
-            for one in sorted(findings.twins, key=lambda one: (one.leaning, one.other, -(one.auroc.mean or 0)))
+            (row.explainer, row.leaning, row.other, numbers.format_estimate(row.auroc), str(row.auroc.n))
+            for row in sorted(findings.twins, key=lambda row: (row.leaning, row.other, -(row.auroc.mean or 0)))
         ),
     )
 
@@ -353,5 +355,5 @@ def model_tables(findings: Findings, model: ModelFindings) -> list[TextTable]:
     validity = [recall_table(model), reliance_table(model), reliability_table(findings, model)]
     decision = [skill_table(model), cross_check_table(model), imputer_leader_table(model)]
     groups = [group_table(findings, model), gap_table(findings, model, primary)]
-    found = [*validity, *decision, *leaderboard_tables(model), *groups, agreement_table(findings, model)]
-    return [grid for grid in found if grid is not None]
+    tables = [*validity, *decision, *leaderboard_tables(model), *groups, agreement_table(findings, model)]
+    return [grid for grid in tables if grid is not None]

@@ -192,7 +192,10 @@ def imputer(name: str, kept: float) -> Reliability:
 def test_r7_no_reliable_imputer() -> None:
     """Of those that the primary metric rests on; another one that is reliable does not help."""
     bad = (imputer("mean", 0.5), imputer("blur", 0.61), imputer("render", 0.99))
-    assert only("R7.imputers", replace(GOOD, reliability=bad)) == {"fraction": 0.1, "kept": {"mean": 0.5, "blur": 0.61}}
+    assert only("R7.imputers", replace(GOOD, reliability=bad)) == {
+        "fraction": 0.1,
+        "shares": {"mean": 0.5, "blur": 0.61},
+    }
     assert refused(replace(GOOD, reliability=(imputer("mean", 0.9), imputer("blur", 0.5)))) == []
 
 

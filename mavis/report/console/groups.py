@@ -1,4 +1,4 @@
-"""What the summary prints by labelled group: scores, gaps in sentences, and the models side by side."""
+"""Groups on the console: scores by labelled group, gaps in sentences, and the models side by side."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from mavis.report.console.terminal import ConsoleColumn, ConsoleTable, Printer
 
 
 def print_groups(printer: Printer, findings: Findings, *, full: bool) -> None:
-    """The primary metric of the leading methods by the first attribute, and what may be said of their gaps.
+    """Prints the primary metric of the leading methods by the first attribute, and the statements on their gaps.
 
     Args:
         printer: where the text is printed.
@@ -43,9 +43,9 @@ def _print_accuracies(printer: Printer, findings: Findings, attribute: str) -> N
 
 
 def _accuracy_text(model: ModelFindings, attribute: str, group: str) -> str:
-    found = (one for one in model.validity.groups if (one.attribute, one.group) == (attribute, group))
-    one = next(found, None)
-    return numbers.DASH if one is None else numbers.format_number(one.estimate.mean)
+    groups = model.validity.groups
+    estimate = next((row.estimate for row in groups if (row.attribute, row.group) == (attribute, group)), None)
+    return numbers.DASH if estimate is None else numbers.format_number(estimate.mean)
 
 
 def _print_scores(
@@ -58,10 +58,10 @@ def _print_scores(
         printer.print_text(f"{model.model}: no explainer has a value for {primary}.")
         return
     scores = [layout.find_summary(entry, primary) for entry in entries]
-    gaps = [layout.find_gap(one, attribute) for one in scores]
+    gaps = [layout.find_gap(score, attribute) for score in scores]
     columns = []
     for group, n in findings.data.groups[attribute].items():
-        values = (layout.find_group_value(one, attribute, group) for one in scores)
+        values = (layout.find_group_value(score, attribute, group) for score in scores)
         minimum = findings.protocol.min_report
         cells = tuple(text_tables.group_value_text(value, _mean_text, min_images=minimum) for value in values)
         columns.append(ConsoleColumn(f"{layout.display_name(group)}\nn={n}", cells))
@@ -96,7 +96,7 @@ def _worst_group_text(gap: Gap | None) -> str:
 
 
 def _print_side_by_side(printer: Printer, findings: Findings, attribute: str, *, full: bool) -> None:
-    """A row per explainer and model: does the answer depend on the model?"""
+    """Prints a row per explainer and model, to show whether the answer depends on the model."""
     primary = findings.protocol.primary
     pairs = [(name, model) for name in _explainers_to_compare(findings, full=full) for model in findings.models]
     pairs = [(name, model) for name, model in pairs if _find_summary(model, name, primary)]
@@ -104,28 +104,28 @@ def _print_side_by_side(printer: Printer, findings: Findings, attribute: str, *,
         return
     scores = [_find_summary(model, name, primary) for name, model in pairs]
     cues = [_find_summary(model, name, layout.CUE_METRIC) for name, model in pairs]
-    gaps = [layout.find_gap(one, attribute) for one in scores]
+    gaps = [layout.find_gap(score, attribute) for score in scores]
     columns = [
         ConsoleColumn("model", tuple(model.model for _, model in pairs)),
-        ConsoleColumn(primary, tuple(_score_text(one) for one in scores)),
+        ConsoleColumn(primary, tuple(_score_text(score) for score in scores)),
         ConsoleColumn("gap\n(null)", tuple(_gap_text(gap) for gap in gaps)),
         ConsoleColumn("worst\nlabelled", tuple(_worst_group_text(gap) for gap in gaps)),
     ]
     if any(cues):
-        columns.append(ConsoleColumn("cue\nmass", tuple(_score_text(one) for one in cues)))
+        columns.append(ConsoleColumn("cue\nmass", tuple(_score_text(score) for score in cues)))
     repeats = [name == pairs[index - 1][0] if index else False for index, (name, _) in enumerate(pairs)]
     names = tuple("" if repeat else name for repeat, (name, _) in zip(repeats, pairs, strict=True))
     printer.print_table(ConsoleTable("The models side by side", ConsoleColumn("", names), tuple(columns)))
 
 
 def _explainers_to_compare(findings: Findings, *, full: bool) -> list[str]:
-    """All explainers, or where they are many those that lead on any model, and what is no method."""
+    """All explainers; of many, those that lead on any model and those that are not methods."""
     if full or not any(layout.has_many_methods(model) for model in findings.models):
         return layout.explainer_names(findings.models)
-    kept = {
+    leading = {
         e.explainer for model in findings.models for e in (*layout.leading_methods(model), *layout.non_methods(model))
     }
-    return [name for name in layout.explainer_names(findings.models) if name in kept]
+    return [name for name in layout.explainer_names(findings.models) if name in leading]
 
 
 def _find_summary(model: ModelFindings, explainer: str, metric: str) -> MetricSummary | None:

@@ -1,4 +1,4 @@
-"""The leaderboard that the summary prints: one table a model, short enough to be read."""
+"""Leaderboard on the console: one table per model, short enough to be read."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,7 +22,7 @@ CATEGORY_HEADERS = {
 
 
 def print_leaderboard(printer: Printer, findings: Findings, model: ModelFindings, *, full: bool) -> None:
-    """Who leads, by how much, and who was stopped by which gate.
+    """Prints the ranked methods with their scores, and the methods that a gate stopped.
 
     Args:
         printer: where the text is printed.
@@ -100,7 +100,7 @@ def _legend(findings: Findings, model: ModelFindings, entries: Sequence[Explaine
 
 
 def _omission_lines(entries: Sequence[ExplainerEntry], shown: Sequence[ExplainerEntry]) -> Iterator[str]:
-    """What the table leaves out: by the gate that stopped it, and how many more."""
+    """Lines on the methods that the table leaves out: by the gate that stopped them, and their number."""
     left = [entry for entry in entries if entry not in shown and entry.role == "method"]
     stopped: dict[str, tuple[Gate, list[str]]] = {}
     for entry in (entry for entry in left if not entry.missing):
@@ -108,8 +108,8 @@ def _omission_lines(entries: Sequence[ExplainerEntry], shown: Sequence[Explainer
             if not entry.eligible and (gate.passed is False or (gate.passed is None and not gate.impossible)):
                 stopped.setdefault(gate.id, (gate, []))[1].append(entry.explainer)
     for name, (gate, names) in sorted(stopped.items()):
-        how = "stops" if gate.passed is False else "not passed or not assessed:"
-        yield f"✗ {name} {how} {wording.abbreviate(names, MAX_NAMES)} ({wording.gate_title(gate)})"
+        verb = "stops" if gate.passed is False else "not passed or not assessed:"
+        yield f"✗ {name} {verb} {wording.abbreviate(names, MAX_NAMES)} ({wording.gate_title(gate)})"
     if left:
         eligible = sum(entry.eligible for entry in left)
         some_are = f", {eligible} of them eligible" if eligible else ""
@@ -139,11 +139,11 @@ def _print_all_metrics(printer: Printer, model: ModelFindings, entries: Sequence
     """Every metric, neighbouring categories side by side while they fit."""
     names = ConsoleColumn("", tuple(layout.entry_label(entry) for entry in entries))
     styles = tuple("" if entry.role == "method" else "dim" for entry in entries)
-    every = {
+    categories = {
         title: [_metric_column(c, entries) for c in columns]
         for title, columns in layout.columns_by_category(model).items()
     }
-    for title, columns in _pack_categories(names, every, printer.console.width):
+    for title, columns in _pack_categories(names, categories, printer.console.width):
         printer.print_table(ConsoleTable(title, names, tuple(columns), styles))
 
 

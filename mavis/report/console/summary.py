@@ -1,4 +1,4 @@
-"""What ``mavis run`` prints at the end: is the model worth explaining, who leads, for which groups, what is missing."""
+"""Summary that ``mavis run`` prints: model validity, leaderboard, groups, missing results, and the answer."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from mavis.report.console.leaderboard import print_leaderboard
 from mavis.report.console.terminal import Printer
 
 MAX_LINES = 8
-"""Lines of failures and of skipped work; the rest is counted."""
+"""Lines of failures and of skipped work; further lines are counted."""
 
 MAX_REASONS = 10
 """Sentences of evidence."""
@@ -24,7 +24,7 @@ def print_summary(console: Console, findings: Findings, *, full: bool = False) -
     """Prints the whole summary; fits any width from 60 columns, with or without colour, on a terminal or not.
 
     Args:
-        console: where to.
+        console: the console to print to.
         findings: what the run found.
         full: every method and every metric, not only what a first look needs.
     """
@@ -50,9 +50,9 @@ def print_summary(console: Console, findings: Findings, *, full: bool = False) -
 def _data_line(findings: Findings) -> str:
     data = findings.data
     share = f"{findings.protocol.confidence * 100:g} %"
-    what = f"{numbers.format_count(data.images)} images of {data.name} · target {data.target}"
+    images = f"{numbers.format_count(data.images)} images of {data.name} · target {data.target}"
     primary = wording.metric_name(findings.protocol.primary)
-    return f"{what} · primary metric {primary} · ± is the longer arm of the {share} interval"
+    return f"{images} · primary metric {primary} · ± is the longer arm of the {share} interval"
 
 
 def _print_models(printer: Printer, findings: Findings) -> None:
@@ -70,7 +70,7 @@ def _print_across_models(printer: Printer, across_models: AcrossModels) -> None:
 
 
 def _print_missing_results(printer: Printer, findings: Findings) -> None:
-    """What failed, was skipped or has no value; a few lines, the rest counted."""
+    """Prints a few lines on what failed, was skipped or has no value, and counts the other lines."""
     lines = [*_failure_lines(findings), *_skip_lines(findings), *_missing_lines(findings)]
     if not lines:
         return
@@ -83,23 +83,25 @@ def _print_missing_results(printer: Printer, findings: Findings) -> None:
 
 def _failure_lines(findings: Findings) -> Iterator[str]:
     for group in layout.group_failures(findings.failures):
-        one = group.failure
-        where = " / ".join(part for part in (one.model, one.explainer, one.metric) if part)
+        failure = group.failure
+        cell = " / ".join(part for part in (failure.model, failure.explainer, failure.metric) if part)
         times = f"{group.n_failures} times, " if group.n_failures > 1 else ""
-        message = one.message.splitlines()[0] if one.message else ""
-        yield f"✗ failed: {where} ({one.stage}; {times}{group.n_images} images): {one.type}: {message}"
+        message = failure.message.splitlines()[0] if failure.message else ""
+        yield f"✗ failed: {cell} ({failure.stage}; {times}{group.n_images} images): {failure.type}: {message}"
 
 
 def _skip_lines(findings: Findings) -> Iterator[str]:
-    for reason, what in wording.skips_by_reason(findings):
-        yield f"skipped: {wording.abbreviate(what, MAX_NAMES)}: {reason}"
+    for reason, labels in wording.skips_by_reason(findings):
+        yield f"skipped: {wording.abbreviate(labels, MAX_NAMES)}: {reason}"
 
 
 def _missing_lines(findings: Findings) -> Iterator[str]:
-    said = {reason for reason, _ in wording.skips_by_reason(findings)}
+    """Lines on missing values; those with the reason of a skip are left out, since that has its own line."""
+    skip_reasons = {reason for reason, _ in wording.skips_by_reason(findings)}
     for model in findings.models:
-        for reason, what in (one for one in wording.missing_by_reason(model) if one[0] not in said):
-            yield f"no value: {model.model}: {wording.abbreviate(what, MAX_NAMES)}: {reason}"
+        for reason, labels in wording.missing_by_reason(model):
+            if reason not in skip_reasons:
+                yield f"no value: {model.model}: {wording.abbreviate(labels, MAX_NAMES)}: {reason}"
 
 
 STATUS_STYLES = {"recommended": "bold green", "tied": "bold green", "refused": "bold yellow"}

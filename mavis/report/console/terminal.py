@@ -1,4 +1,4 @@
-"""A console that is told texts and tables, never markup: names are untrusted. Any width, with or without colour."""
+"""Console output of texts and tables, without markup, since names are untrusted; any width, with or without colour."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ class ConsoleTable:
     Attributes:
         title: what it shows; may be empty.
         names: the first column, repeated where the table is cut.
-        columns: the rest.
+        columns: the other columns.
         row_styles: a style per row.
         section_ends: indices of rows with a line under them.
     """
@@ -57,7 +57,7 @@ class ConsoleTable:
 
 
 class Printer:
-    """Where the summary is written, and what its letters may be."""
+    """Prints texts and tables to a console, in ASCII where the stream holds nothing else."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -71,18 +71,18 @@ class Printer:
         return text.translate(ASCII_SUBSTITUTES).encode("ascii", "replace").decode("ascii")
 
     def print_text(self, text: str, style: str = "", *, indent: int = 0) -> None:
-        """A paragraph."""
-        words = Text(self.to_plain(text), style=style)
-        self.console.print(Padding(words, (0, 0, 0, indent), expand=False) if indent else words)
+        """Prints a paragraph."""
+        paragraph = Text(self.to_plain(text), style=style)
+        self.console.print(Padding(paragraph, (0, 0, 0, indent), expand=False) if indent else paragraph)
 
     def print_heading(self, text: str) -> None:
-        """A line across the page that opens a section."""
+        """Prints a line across the page that opens a section."""
         self.console.print()
         line = "-" if self.ascii else "─"
         self.console.print(Rule(Text(self.to_plain(text), style="bold"), align="left", characters=line, style="dim"))
 
     def print_table(self, table: ConsoleTable) -> None:
-        """As many columns as fit beside the names, then the others below."""
+        """Prints as many columns as fit beside the names, and further columns below."""
         for part, columns in enumerate(split_columns(table, self.console.width)):
             title = f"{table.title} (continued)" if part and table.title else table.title
             self.console.print()
@@ -105,11 +105,11 @@ class Printer:
 
 
 def split_columns(table: ConsoleTable, width: int) -> Iterator[list[ConsoleColumn]]:
-    """Columns by the tableful; every tableful has at least one."""
+    """Columns in chunks that fit the width; every chunk has at least one column."""
     room = width - min(table.names.min_width(), width // 2) - GUTTER
     chunk: list[ConsoleColumn] = []
     for column in table.columns:
-        used = sum(one.min_width() + GUTTER for one in (*chunk, column))
+        used = sum(member.min_width() + GUTTER for member in (*chunk, column))
         if chunk and used > room:
             yield chunk
             chunk = []

@@ -1,4 +1,4 @@
-"""The findings as CSV, unrounded: scores, skills, gaps between groups, and the pairs of groups behind them."""
+"""CSV files of the findings, unrounded: scores, skills, gaps between groups, and the pairs of groups behind them."""
 
 import csv
 import io
@@ -55,23 +55,22 @@ def scores_csv(findings: Findings) -> str:
 def _score_rows(findings: Findings, entry: ExplainerEntry) -> Iterator[list[Any]]:
     if not entry.metrics:
         yield ["", "", "", "", "", 0, *[None] * 6, entry.missing, None, None]
-    for one in entry.metrics:
-        direction = {True: "higher", False: "lower", None: ""}[one.higher_is_better]
-        head = [one.metric, one.category, direction]
-        reason = wording.missing_reason(entry, one.metric)
-        whole = [*_estimate_cells(one.estimate), one.undefined, one.failed, one.rank, reason, one.weighted_mean, None]
-        yield [*head, "", "", *whole]
-        for value in one.groups:
-            why = wording.group_missing_reason(value, min_images=findings.protocol.min_report)
-            place = [value.attribute, value.group]
-            counts = [value.undefined, value.failed, None, why, None, value.partial_pooled_mean]
-            yield [*head, *place, *_estimate_cells(value.estimate), *counts]
+    for summary in entry.metrics:
+        direction = {True: "higher", False: "lower", None: ""}[summary.higher_is_better]
+        head = [summary.metric, summary.category, direction]
+        reason = wording.missing_reason(entry, summary.metric)
+        counts = [summary.undefined, summary.failed, summary.rank, reason, summary.weighted_mean, None]
+        yield [*head, "", "", *_estimate_cells(summary.estimate), *counts]
+        for value in summary.groups:
+            reason = wording.group_missing_reason(value, min_images=findings.protocol.min_report)
+            counts = [value.undefined, value.failed, None, reason, None, value.partial_pooled_mean]
+            yield [*head, value.attribute, value.group, *_estimate_cells(value.estimate), *counts]
 
 
 def skills_csv(findings: Findings) -> str:
     """One line per model, explainer and level: overall, every category, every metric that decides, each of its groups.
 
-    A skill of 0 is the protocol's zero, 1 its reference. Groups have a mean only.
+    A skill of 0 is the protocol's floor, 1 its reference. Groups have a mean only.
     """
     attribute = layout.first_attribute(findings) or ""
     rows = (
@@ -89,8 +88,8 @@ def skills_csv(findings: Findings) -> str:
 def _skill_rows(entry: ExplainerEntry, attribute: str) -> Iterator[list[Any]]:
     if entry.overall is not None:
         yield ["overall", "overall", "", "", "", *_estimate_cells(entry.overall)]
-    for name, found in entry.categories.items():
-        yield ["category", name, name, "", "", *_estimate_cells(found)]
+    for name, estimate in entry.categories.items():
+        yield ["category", name, name, "", "", *_estimate_cells(estimate)]
     for skill in entry.skills:
         yield ["metric", skill.metric, skill.category, "", "", *_estimate_cells(skill.skill)]
         for group, mean in skill.groups.items():
@@ -98,26 +97,26 @@ def _skill_rows(entry: ExplainerEntry, attribute: str) -> Iterator[list[Any]]:
 
 
 def gaps_csv(findings: Findings) -> str:
-    """One line per model, explainer, metric and attribute: the gap, its null, every measure of it, what may be said."""
+    """One line per model, explainer, metric and attribute: the gap, its null, all measures and its statement."""
     rows = (
-        [model.model, entry.explainer, entry.role, one.metric, one.metric in deciding, *_gap_row(gap)]
+        [model.model, entry.explainer, entry.role, summary.metric, summary.metric in deciding, *_gap_row(gap)]
         for model in findings.models
         for deciding in [layout.deciding_metrics(model, findings.protocol.primary)]
-        for entry, one, gap in _iter_gaps(layout.entries_by_rank(model))
+        for entry, summary, gap in _iter_gaps(layout.entries_by_rank(model))
     )
     return _to_csv(GAP_COLUMNS, rows)
 
 
 def _iter_gaps(entries: Iterable[ExplainerEntry]) -> Iterator[tuple[ExplainerEntry, MetricSummary, Gap]]:
     for entry in entries:
-        for one in entry.metrics:
-            for gap in one.gaps:
-                yield entry, one, gap
+        for summary in entry.metrics:
+            for gap in summary.gaps:
+                yield entry, summary, gap
 
 
 def _gap_row(gap: Gap) -> list[Any]:
     measures = [gap.range, gap.shortfall, gap.mean_pairwise, gap.corrected_sd, gap.worst_group_mean]
-    rest = [
+    outcome = [
         gap.null_mean,
         gap.excess,
         gap.p,
@@ -127,15 +126,15 @@ def _gap_row(gap: Gap) -> list[Any]:
         gap.equivalent,
         wording.gap_sentence(gap.statement),
     ]
-    return [gap.attribute, gap.best_group, gap.worst_group, *_flatten_estimates(measures), *rest]
+    return [gap.attribute, gap.best_group, gap.worst_group, *_flatten_estimates(measures), *outcome]
 
 
 def pairs_csv(findings: Findings) -> str:
     """One line per model, explainer, metric that decides, attribute and two groups: raw, matched and adjusted gap."""
     rows = (
-        [model.model, entry.explainer, entry.role, one.metric, gap.attribute, *_pair_row(pair)]
+        [model.model, entry.explainer, entry.role, summary.metric, gap.attribute, *_pair_row(pair)]
         for model in findings.models
-        for entry, one, gap in _iter_gaps(layout.entries_by_rank(model))
+        for entry, summary, gap in _iter_gaps(layout.entries_by_rank(model))
         for pair in gap.pairs
     )
     return _to_csv(PAIR_COLUMNS, rows)
@@ -147,8 +146,8 @@ def _pair_row(pair: PairGap) -> list[Any]:
 
 
 def _flatten_estimates(estimates: Iterable[Estimate | None]) -> Iterator[Any]:
-    for one in estimates:
-        yield from (None,) * 4 if one is None else (one.mean, one.low, one.high, one.n)
+    for estimate in estimates:
+        yield from (None,) * 4 if estimate is None else (estimate.mean, estimate.low, estimate.high, estimate.n)
 
 
 def _estimate_cells(estimate: Estimate) -> list[Any]:

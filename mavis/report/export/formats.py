@@ -1,4 +1,4 @@
-"""The leaderboard as Markdown, LaTeX and JSON, and the JSON's schema."""
+"""Leaderboard as Markdown, LaTeX and JSON, with the JSON's schema."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def leaderboard_schema() -> dict[str, Any]:
 
 
 def as_json(findings: Findings) -> str:
-    """Everything, unrounded."""
+    """The whole document as JSON, unrounded."""
     return findings.model_dump_json(indent=2) + "\n"
 
 
@@ -43,7 +43,7 @@ def as_markdown(findings: Findings) -> str:
 
 
 def legend(findings: Findings) -> str:
-    """How to read the tables, in one breath."""
+    """Legend of the tables in one line."""
     share = f"{findings.protocol.confidence * 100:g} %"
     return (
         f"Primary metric: {wording.metric_name(findings.protocol.primary)}. Macro means over groups with {share} "
@@ -53,14 +53,14 @@ def legend(findings: Findings) -> str:
 
 
 def _markdown_recommendation(model: ModelFindings) -> list[str]:
-    found = model.recommendation
+    answer = model.recommendation
     name = escape_markdown
-    headline = f"**{name(wording.recommendation_headline(found))}.** {name(wording.answer_sentence(found))}"
-    lines = [f"- **{name(refusal.code)}** {name(wording.refusal_reason(refusal))}" for refusal in found.refusals]
-    lines += [f"{number}. {name(reason)}" for number, reason in enumerate(wording.answer_reasons(found), start=1)]
-    lines += ["", *(f"- By group: {name(sentence)}" for sentence in wording.group_lead_sentences(found))]
-    lines += [f"- Not assessed: {name(line)}" for line in wording.not_assessed_lines(found)]
-    lines += [f"- {name(head.capitalize())}: {name(text)}" for head, text in wording.supporting_lines(found)]
+    headline = f"**{name(wording.recommendation_headline(answer))}.** {name(wording.answer_sentence(answer))}"
+    lines = [f"- **{name(refusal.code)}** {name(wording.refusal_reason(refusal))}" for refusal in answer.refusals]
+    lines += [f"{number}. {name(reason)}" for number, reason in enumerate(wording.answer_reasons(answer), start=1)]
+    lines += ["", *(f"- By group: {name(sentence)}" for sentence in wording.group_lead_sentences(answer))]
+    lines += [f"- Not assessed: {name(line)}" for line in wording.not_assessed_lines(answer)]
+    lines += [f"- {name(head.capitalize())}: {name(text)}" for head, text in wording.supporting_lines(answer)]
     lines += [f"- {name(line)}" for line in model_summary.validity_details(model.validity)]
     return [headline, "", *lines]
 
@@ -69,8 +69,8 @@ def _markdown_table(table: TextTable) -> list[str]:
     def row(cells: Sequence[str]) -> str:
         return f"| {' | '.join(escape_markdown(cell) for cell in cells)} |"
 
-    rest = range(1, len(table.header))
-    rule = f"| --- |{''.join(' --- |' if place in table.text_columns else ' ---: |' for place in rest)}"
+    columns = range(1, len(table.header))
+    rule = f"| --- |{''.join(' --- |' if column in table.text_columns else ' ---: |' for column in columns)}"
     return [f"**{escape_markdown(table.caption)}**", "", row(table.header), rule, *(row(cells) for cells in table.rows)]
 
 
@@ -86,10 +86,10 @@ def as_latex(findings: Findings) -> str:
     for model in findings.models:
         for grid in model_tables(findings, model):
             lines += ["", *_latex_table(grid)]
-        found = model.recommendation
+        answer = model.recommendation
         lines += [
             "",
-            rf"\noindent {name(wording.recommendation_headline(found))}. {name(wording.answer_sentence(found))}",
+            rf"\noindent {name(wording.recommendation_headline(answer))}. {name(wording.answer_sentence(answer))}",
         ]
     between = mean_rank_table(findings)
     lines += ["", *_latex_table(between)] if between else []
@@ -116,7 +116,7 @@ def _latex_table(table: TextTable) -> list[str]:
 
 
 def _column_alignment(table: TextTable) -> str:
-    return "".join("l" if place == 0 or place in table.text_columns else "r" for place in range(len(table.header)))
+    return "".join("l" if column == 0 or column in table.text_columns else "r" for column in range(len(table.header)))
 
 
 def _one_line(text: str) -> str:

@@ -1,10 +1,15 @@
-"""What the page plots of the findings: accuracy, ranking, scores by group."""
+"""Figures of the page: accuracy, ranking, scores by group."""
+
+from collections.abc import Sequence
+from typing import Final
 
 from markupsafe import Markup
 
-from mavis.analysis.findings import Estimate, ExplainerEntry, Findings, ModelFindings
+from mavis.analysis.findings import Estimate, ExplainerEntry, Findings, Gap, ModelFindings
 from mavis.report import layout, numbers, wording
 from mavis.report.html.plots import Dot, Panel, plot_dots
+
+NO_ESTIMATE: Final = Estimate(mean=None, low=None, high=None, n=0)
 
 
 def accuracy_figure(findings: Findings, attribute: str) -> Markup:
@@ -13,51 +18,51 @@ def accuracy_figure(findings: Findings, attribute: str) -> Markup:
         Panel(
             model.model,
             tuple(
-                Dot(layout.display_name(one.group), one.estimate, worst=one.group in model.validity.weak_groups)
-                for one in model.validity.groups
-                if one.attribute == attribute
+                Dot(layout.display_name(row.group), row.estimate, worst=row.group in model.validity.weak_groups)
+                for row in model.validity.groups
+                if row.attribute == attribute
             ),
             chance=model.validity.chance,
         )
         for model in findings.models
     ]
-    told = f"Accuracy of each model by {layout.display_name(attribute)}, with Wilson intervals; numbers in the table"
-    return plot_dots(panels, description=told, n_columns=min(3, len(panels)), x_label="accuracy", x_limits=(0.0, 1.02))
+    description = (
+        f"Accuracy of each model by {layout.display_name(attribute)}, with Wilson intervals; numbers in the table"
+    )
+    return plot_dots(
+        panels, description=description, n_columns=min(3, len(panels)), x_label="accuracy", x_limits=(0.0, 1.02)
+    )
 
 
 def ranking_figure(findings: Findings, model: ModelFindings, attribute: str | None) -> Markup:
     """The overall score where there is one, the primary metric, and its gap beside the gap under shuffled labels."""
     primary = findings.protocol.primary
     rows = [(entry, layout.find_summary(entry, primary)) for entry in layout.entries_by_rank(model)]
-    shown = [(entry, one) for entry, one in rows if one is not None and one.estimate.mean is not None]
+    shown = [(entry, summary) for entry, summary in rows if summary is not None and summary.estimate.mean is not None]
     chosen = model.recommendation.set
     names = [f"{'★ ' if entry.explainer in chosen else ''}{layout.entry_label(entry)}" for entry, _ in shown]
-    scores = tuple(Dot(name, one.estimate) for name, (_, one) in zip(names, shown, strict=True))
-    chance = next((one.chance for _, one in shown), None)
-    blank = Estimate(mean=None, low=None, high=None, n=0)
-    overall = tuple(Dot(name, entry.overall or blank) for name, (entry, _) in zip(names, shown, strict=True))
+    scores = tuple(Dot(name, summary.estimate) for name, (_, summary) in zip(names, shown, strict=True))
+    chance = next((summary.chance for _, summary in shown), None)
+    overall = tuple(Dot(name, entry.overall or NO_ESTIMATE) for name, (entry, _) in zip(names, shown, strict=True))
     skilled = [Panel("overall score", overall, chance=0.0)] if layout.skill_categories(model) else []
     panels = [*skilled, Panel(f"{primary}, macro mean", scores, chance=chance)]
-    gaps = [layout.find_gap(one, attribute) if attribute else None for _, one in shown]
+    gaps = [layout.find_gap(summary, attribute) if attribute else None for _, summary in shown]
     if any(gaps):
-        panels.append(
-            Panel(
-                f"gap by {layout.display_name(attribute or '')}; | = labels shuffled",
-                tuple(
-                    Dot(
-                        "",
-                        blank if gap is None else gap.range,
-                        note=numbers.DASH,
-                        mark=None if gap is None else gap.null_mean,
-                    )
-                    for gap in gaps
-                ),
-                chance=0.0,
-            )
-        )
+        panels.append(_gap_panel(gaps, attribute or ""))
     first = "Overall score and " if skilled else ""
-    told = f"{first}{primary} of every explainer on {model.model}, and its gap between groups; numbers in the tables"
-    return plot_dots(panels, description=told, n_columns=len(panels), share_x=False)
+    description = (
+        f"{first}{primary} of every explainer on {model.model}, and its gap between groups; numbers in the tables"
+    )
+    return plot_dots(panels, description=description, n_columns=len(panels), share_x=False)
+
+
+def _gap_panel(gaps: Sequence[Gap | None], attribute: str) -> Panel:
+    """Gaps with the mean gap under shuffled labels as a mark; a dash where an explainer has no gap."""
+    dots = (
+        Dot("", NO_ESTIMATE, note=numbers.DASH) if gap is None else Dot("", gap.range, mark=gap.null_mean)
+        for gap in gaps
+    )
+    return Panel(f"gap by {layout.display_name(attribute)}; | = labels shuffled", tuple(dots), chance=0.0)
 
 
 def group_figure(findings: Findings, model: ModelFindings, attribute: str) -> Markup:
@@ -72,20 +77,20 @@ def group_figure(findings: Findings, model: ModelFindings, attribute: str) -> Ma
         for entry in shown
         if not wording.missing_reason(entry, findings.protocol.primary)
     ]
-    told = (
+    description = (
         f"{findings.protocol.primary} by {layout.display_name(attribute)} for each explainer on {model.model}; "
         "numbers in the table"
     )
-    return plot_dots(panels, description=told, n_columns=min(3, len(panels)), x_label=findings.protocol.primary)
+    return plot_dots(panels, description=description, n_columns=min(3, len(panels)), x_label=findings.protocol.primary)
 
 
 def _group_panel(findings: Findings, model: ModelFindings, entry: ExplainerEntry, attribute: str) -> Panel:
-    one = layout.find_summary(entry, findings.protocol.primary)
-    gap = layout.find_gap(one, attribute)
+    summary = layout.find_summary(entry, findings.protocol.primary)
+    gap = layout.find_gap(summary, attribute)
     minimum = findings.protocol.min_report
     lines = []
     for group in findings.data.groups[attribute]:
-        value = layout.find_group_value(one, attribute, group)
+        value = layout.find_group_value(summary, attribute, group)
         if value is None:
             continue
         note = f"n<{minimum}" if value.suppressed else numbers.DASH
@@ -93,7 +98,10 @@ def _group_panel(findings: Findings, model: ModelFindings, entry: ExplainerEntry
         hollow = value.estimate.n < findings.protocol.min_claim
         lines.append(Dot(layout.display_name(group), value.estimate, note=note, worst=worst, hollow=hollow))
     star = "★ " if entry.explainer in model.recommendation.set else ""
-    mean = None if one is None else one.estimate.mean
+    mean = None if summary is None else summary.estimate.mean
     return Panel(
-        f"{star}{layout.entry_label(entry)}", tuple(lines), chance=None if one is None else one.chance, mean=mean
+        f"{star}{layout.entry_label(entry)}",
+        tuple(lines),
+        chance=None if summary is None else summary.chance,
+        mean=mean,
     )

@@ -19,7 +19,7 @@ SIGNED_COLOURS, UNSIGNED_COLOURS = "RdBu_r", "turbo"
 
 @dataclass(frozen=True)
 class ColourScale:
-    """How a row of maps becomes colours.
+    """Colour scale of a row of maps.
 
     Attributes:
         low: value of the first colour.
@@ -39,7 +39,7 @@ def shared_scale(maps: Sequence[NDArray[np.float32]]) -> ColourScale:
 
     The ends are at the 99.5th percentile of the absolute values, so that a single pixel does not darken the row.
     """
-    values = np.concatenate([np.ravel(one) for one in maps])
+    values = np.concatenate([np.ravel(values) for values in maps])
     values = values[np.isfinite(values)]
     if not values.size or not values.any():
         return ColourScale(0.0, 1.0, 0.0, UNSIGNED_COLOURS)

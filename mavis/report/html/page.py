@@ -1,4 +1,4 @@
-"""The report as one page that needs no other file and no network."""
+"""Page of the report: one HTML file that needs no other file and no network."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ def add_line_breaks(name: str) -> Markup:
 
 @dataclass(frozen=True)
 class CaptionedFigure:
-    """A figure with the words under it.
+    """A figure with its caption.
 
     Attributes:
         caption: what it shows and how to read it.
@@ -77,7 +77,7 @@ class CaptionedFigure:
 
 @dataclass(frozen=True)
 class GalleryCell:
-    """A map in the gallery, or why there is none.
+    """A map in the gallery, or the reason for an empty cell.
 
     Attributes:
         png: a data URI; empty where there is no map.
@@ -130,7 +130,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class ModelView:
-    """What the page shows of one model beyond its findings; curves per imputer."""
+    """Figures and tables of one model on the page; curves per imputer."""
 
     model: ModelFindings
     ranking: Markup
@@ -158,18 +158,20 @@ def _curve_figures(findings: Findings, model: ModelFindings, curves: pd.DataFram
     """Per imputer every explainer over all images, and the best ranked one per group."""
     mine = curves[curves["model"] == model.model]
     entries = layout.entries_by_rank(model)
-    found = {}
+    figures_by_imputer = {}
     for imputer, rows in mine.groupby("imputer", sort=False):
-        whole = rows[rows["group"] == ""]
-        panels = {layout.entry_label(entry): whole[whole["explainer"] == entry.explainer] for entry in entries}
+        all_images = rows[rows["group"] == ""]
+        panels = {
+            layout.entry_label(entry): all_images[all_images["explainer"] == entry.explainer] for entry in entries
+        }
         caption = f"All images; imputer: {imputer}. {CURVE_LEGEND.capitalize()}. The shaded area is the gain."
         pictures = [
             *_captioned_figures(panels, caption, model),
             *_group_curve_figures(findings, model, rows, str(imputer)),
         ]
         if pictures:
-            found[str(imputer)] = pictures
-    return found
+            figures_by_imputer[str(imputer)] = pictures
+    return figures_by_imputer
 
 
 def _group_curve_figures(
@@ -185,8 +187,8 @@ def _group_curve_figures(
         part = mine[mine["group"] == group]
         if len(part) and part["n"].min() >= findings.protocol.min_report:
             panels[f"{layout.display_name(group)} (n={part['n'].max():.0f})"] = part
-    what = f"{leader} by {layout.display_name(attribute)}, as labelled; imputer: {imputer}."
-    caption = f"{what} {CURVE_LEGEND.capitalize()}."
+    title = f"{leader} by {layout.display_name(attribute)}, as labelled; imputer: {imputer}."
+    caption = f"{title} {CURVE_LEGEND.capitalize()}."
     yield from _captioned_figures(panels, caption, model)
 
 
@@ -235,8 +237,8 @@ def _gallery_row(
 def _gallery_cell(name: str, tile: Tile | None, scale: images.ColourScale) -> GalleryCell:
     if tile is None:
         return GalleryCell("", "no map of this image")
-    told = f"Map of {name} for image {tile.image_id}, labelled {tile.label}, {_value_range(tile)}"
-    return GalleryCell(images.map_uri(tile.map, scale), told)
+    description = f"Map of {name} for image {tile.image_id}, labelled {tile.label}, {_value_range(tile)}"
+    return GalleryCell(images.map_uri(tile.map, scale), description)
 
 
 def _value_range(tile: Tile) -> str:

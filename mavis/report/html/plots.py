@@ -62,7 +62,7 @@ class Dot:
     Attributes:
         label: stands left of it.
         estimate: where it stands.
-        note: stands in its place where there is no mean.
+        note: stands in its index where there is no mean.
         worst: drawn as a diamond.
         hollow: too few images for a claim.
         mark: where a second, vertical mark stands, or None.
@@ -126,8 +126,8 @@ def plot_dots(
         )
         if share_x:
             x_limits = x_limits or _x_limits(panels)
-        for place, (axes, panel) in enumerate(zip(grid.axes, panels, strict=True)):
-            _draw_panel(axes, panel, lines, labelled=place % n_columns == 0)
+        for index, (axes, panel) in enumerate(zip(grid.axes, panels, strict=True)):
+            _draw_panel(axes, panel, lines, labelled=index % n_columns == 0)
             axes.set_xlim(*(x_limits or _x_limits([panel])))
             axes.set_xlabel(x_label)
         return _to_svg(grid.figure, description)
@@ -172,9 +172,10 @@ def _x_limits(panels: Sequence[Panel]) -> tuple[float, float]:
         values += [panel.chance, panel.mean]
         for dot in panel.dots:
             values += [dot.estimate.mean, dot.estimate.low, dot.estimate.high, dot.mark]
-    known = [value for value in values if value is not None]
-    margin = 0.05 * (max(known) - min(known)) or 0.05
-    return min(known) - margin, max(known) + margin
+    present = [value for value in values if value is not None]
+    low, high = min(present), max(present)
+    margin = 0.05 * (high - low) or 0.05
+    return low - margin, high + margin
 
 
 def plot_curves(panels: Mapping[str, pd.DataFrame], *, description: str, y_label: str = "target's output") -> Markup:
@@ -193,12 +194,12 @@ def plot_curves(panels: Mapping[str, pd.DataFrame], *, description: str, y_label
     means = np.concatenate([rows["mean"].to_numpy(dtype=float) for rows in panels.values()])
     with mpl.rc_context(STYLE):
         grid = _axes_grid(len(panels), across, height=1.15, left=0.55, bottom=0.46)
-        for place, (axes, (title, rows)) in enumerate(zip(grid.axes, panels.items(), strict=True)):
+        for index, (axes, (title, rows)) in enumerate(zip(grid.axes, panels.items(), strict=True)):
             _draw_curves(axes, _truncate(title, MAX_TITLE_LENGTH), rows)
             axes.set_xlim(0, 1)
             axes.set_ylim(min(0.0, means.min()), means.max() * 1.05)
             axes.yaxis.set_major_locator(MaxNLocator(3))
-            if place % across:
+            if index % across:
                 axes.set_yticklabels([])
             else:
                 axes.set_ylabel(y_label)
@@ -234,8 +235,8 @@ def _axes_grid(n_panels: int, n_columns: int, *, height: float, left: float, bot
     width = (FIGURE_WIDTH - left - right - between * (n_columns - 1)) / n_columns
     figure = Figure(figsize=(FIGURE_WIDTH, full))
     axes = []
-    for place in range(n_panels):
-        row, column = divmod(place, n_columns)
+    for index in range(n_panels):
+        row, column = divmod(index, n_columns)
         x = left + column * (width + between)
         y = full - (row + 1) * (height + top + bottom) + bottom
         axes.append(figure.add_axes((x / FIGURE_WIDTH, y / full, width / FIGURE_WIDTH, height / full)))

@@ -59,8 +59,8 @@ def answer_sentence(recommendation: Recommendation) -> str:
 def _single_sentence(recommendation: Recommendation) -> str:
     (name,) = recommendation.set
     n_others = len(recommendation.overall) - 1
-    others = "the other method" if n_others == 1 else f"each of the other {n_others} methods"
-    ahead = f", ahead of {others} that passed by more than {recommendation.rope:g}"
+    opponents = "the other method" if n_others == 1 else f"each of the other {n_others} methods"
+    ahead = f", ahead of {opponents} that passed by more than {recommendation.rope:g}"
     return (
         f"Use {name} on this model and data like these: overall score {_mean(recommendation, name):.2f} "
         f"({scale_text(recommendation)}){ahead if n_others else ''}."
@@ -168,7 +168,7 @@ def _pick_sentence(pick: str | None, reason: Note) -> str:
 
 
 def not_assessed_lines(recommendation: Recommendation) -> list[str]:
-    """What the answer does not rest on, a phrase each; what makes it provisional first."""
+    """Phrases on what the answer does not rest on; those that make it provisional come first."""
     return [note_text(note) for note in (*recommendation.provisional, *recommendation.not_assessed)]
 
 

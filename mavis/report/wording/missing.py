@@ -11,7 +11,7 @@ MAX_NAMED = 3
 
 
 def missing_reason(entry: ExplainerEntry | None, metric: str) -> str | None:
-    """Why there is no mean, or None where there is one."""
+    """Reason for a missing mean; None where there is a mean."""
     if entry is None:
         return "not run on this model"
     summary = layout.find_summary(entry, metric)
@@ -23,7 +23,7 @@ def missing_reason(entry: ExplainerEntry | None, metric: str) -> str | None:
 
 
 def group_missing_reason(value: GroupValue | None, *, min_images: int) -> str | None:
-    """Why a group has no mean, or None where it has one.
+    """Reason for a group's missing mean; None where there is a mean.
 
     Args:
         value: the group's value, or None where the metric was not run.
@@ -39,7 +39,7 @@ def group_missing_reason(value: GroupValue | None, *, min_images: int) -> str | 
 
 
 def no_value_reason(n_undefined: int, n_failed: int) -> str:
-    """Why no image has a value."""
+    """Counts of undefined and failed images, where no image has a value."""
     return f"no image has a value ({n_undefined} undefined, {n_failed} failed)"
 
 

@@ -54,11 +54,11 @@ def _no_scale_images(metric: str, explainers: Sequence[str]) -> str:
     return f"no image has {metric} of {' and '.join(explainers)}."
 
 
-def _imputers(fraction: float, kept: Mapping[str, float]) -> str:
-    shares = ", ".join(f"{imputer} {share:.0%}" for imputer, share in kept.items())
+def _imputers(fraction: float, shares: Mapping[str, float]) -> str:
+    imputers = ", ".join(f"{imputer} {share:.0%}" for imputer, share in shares.items())
     return (
         f"no imputer is reliable: with {fraction:.0%} of the cells removed the model keeps its prediction for too few "
-        f"images ({shares}), so removing parts of an image says little."
+        f"images ({imputers}), so removing parts of an image says little."
     )
 
 

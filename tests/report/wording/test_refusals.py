@@ -68,7 +68,7 @@ REASONS = {
         "4 of 4 eligible methods are statistically tied and none leads in half of the draws: no basis to prefer.",
     ),
     "R7.imputers": (
-        {"fraction": 0.1, "kept": {"mean": 0.5, "blur": 0.61}},
+        {"fraction": 0.1, "shares": {"mean": 0.5, "blur": 0.61}},
         (
             "no imputer is reliable: with 10% of the cells removed the model keeps its prediction for too few images "
             "(mean 50%, blur 61%), so removing parts of an image says little."
