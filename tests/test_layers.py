@@ -57,3 +57,10 @@ def test_help_does_not_wait_for_torch() -> None:
     """Neither the package nor the command line imports torch, nor anything else as slow."""
     code = "import sys, mavis, mavis.cli; print(sorted({'torch', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_every_module_has_its_tests_at_the_same_path() -> None:
+    """``mavis/a/b.py`` is tested in ``tests/a/test_b.py``."""
+    modules = [p.relative_to(ROOT) for p in ROOT.rglob("*.py") if p.name not in ("__init__.py", "__main__.py")]
+    tests = Path(__file__).parent
+    assert [m for m in modules if not (tests / m.parent / f"test_{m.name}").is_file()] == []
