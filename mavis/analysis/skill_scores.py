@@ -161,12 +161,10 @@ def measure_skills(
         sign = -1.0 if traits.higher_is_better is False else 1.0
         span = _macro_mean(_group_spans(floor * sign, ceiling * sign, resamples))
         if np.isnan(span[0]):
-            marks = [*dict.fromkeys((scale.floor, scale.ceiling))]
-            absent[metric] = make_note("scale.no_image", metric=metric, explainers=marks)
+            absent[metric] = _no_image_note(metric, scale)
         elif not (span > 0).all():
             flat.add(metric)
-            ends = {"floor": scale.floor, "ceiling": None if traits.perfect is not None else scale.ceiling}
-            absent[metric] = make_note("scale.flat", metric=metric, **ends, span=float(span[0]))
+            absent[metric] = _flat_note(metric, traits, scale, float(span[0]))
         else:
             skills[metric] = _metric_skills(
                 values * sign, floor * sign, ceiling * sign, resamples, protocol.data.n_per_group.min_report
@@ -196,6 +194,16 @@ def _combine(
         unscaled_reasons=absent,
         flat_metrics=frozenset(flat),
     )
+
+
+def _no_image_note(metric: str, scale: SkillScale) -> Note:
+    return make_note("scale.no_image", metric=metric, explainers=[*dict.fromkeys((scale.floor, scale.ceiling))])
+
+
+def _flat_note(metric: str, traits: MetricTraits, scale: SkillScale, span: float) -> Note:
+    """The ceiling is null where it is the metric's perfect value."""
+    ceiling = None if traits.perfect is not None else scale.ceiling
+    return make_note("scale.flat", metric=metric, floor=scale.floor, ceiling=ceiling, span=span)
 
 
 def resample_images(

@@ -113,7 +113,7 @@ def _omission_lines(entries: Sequence[ExplainerEntry], shown: Sequence[Explainer
     if left:
         eligible = sum(entry.eligible for entry in left)
         some_are = f", {eligible} of them eligible" if eligible else ""
-        yield f"{len(left)} methods are left out here{some_are}. The report has them, and everything; so has --all."
+        yield f"{len(left)} methods are left out here{some_are}. The report has them, and everything; so has --full."
 
 
 def _dominance_lines(entries: Sequence[ExplainerEntry]) -> Iterator[str]:

@@ -51,7 +51,7 @@ def _data_line(findings: Findings) -> str:
     data = findings.data
     share = f"{findings.protocol.confidence * 100:g} %"
     images = f"{numbers.format_count(data.images)} images of {data.name} · target {data.target}"
-    primary = wording.metric_name(findings.protocol.primary)
+    primary = wording.metric_title(findings.protocol.primary)
     return f"{images} · primary metric {primary} · ± is the longer arm of the {share} interval"
 
 
@@ -123,7 +123,7 @@ def _print_recommendation(printer: Printer, model: ModelFindings, *, full: bool)
     for number, reason in enumerate(shown, start=1):
         printer.print_text(f"{number}. {reason}", indent=2)
     if len(shown) < len(reasons):
-        printer.print_text(f"and {len(reasons) - len(shown)} more, in the report; --all prints them", "dim", indent=2)
+        printer.print_text(f"and {len(reasons) - len(shown)} more, in the report; --full prints them", "dim", indent=2)
     for sentence in wording.group_lead_sentences(recommendation):
         printer.print_text(f"by group: {sentence}", indent=2)
     for line in wording.not_assessed_lines(recommendation):

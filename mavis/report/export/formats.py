@@ -46,7 +46,7 @@ def legend(findings: Findings) -> str:
     """Legend of the tables in one line."""
     share = f"{findings.protocol.confidence * 100:g} %"
     return (
-        f"Primary metric: {wording.metric_name(findings.protocol.primary)}. Macro means over groups with {share} "
+        f"Primary metric: {wording.metric_title(findings.protocol.primary)}. Macro means over groups with {share} "
         "intervals; ↑ higher is better, ↓ lower is better, ★ recommended set, "
         f"✗ failed gates, {numbers.DASH} no value."
     )

@@ -21,7 +21,7 @@ from mavis.report.wording.gaps import gap_sentence, gap_statements, gap_verdict
 from mavis.report.wording.gates import gate_reason, gate_status, gate_title
 from mavis.report.wording.missing import group_missing_reason, missing_by_reason, missing_reason, skips_by_reason
 from mavis.report.wording.notes import note_text
-from mavis.report.wording.phrases import abbreviate, count_noun, metric_name
+from mavis.report.wording.phrases import abbreviate, count_noun, metric_title
 from mavis.report.wording.refusals import refusal_reason
 from mavis.report.wording.status import is_custom_protocol, protocol_title, status_notices
 
@@ -42,7 +42,7 @@ __all__ = [
     "group_lead_sentences",
     "group_missing_reason",
     "is_custom_protocol",
-    "metric_name",
+    "metric_title",
     "missing_by_reason",
     "missing_reason",
     "not_assessed_lines",

@@ -71,8 +71,9 @@ def _set_sentence(recommendation: Recommendation) -> str:
     tied = recommendation.set
     first, last = (_mean(recommendation, name) for name in (tied[0], tied[-1]))
     return (
-        f"{join_and(tied)} are statistically tied within {recommendation.rope:g} (ROPE): overall score {first:.2f} "
-        f"{'and' if len(tied) == 2 else 'to'} {last:.2f} ({scale_text(recommendation)})."
+        f"{join_and(tied)} are statistically tied: none is shown to be worse by more than {recommendation.rope:g} "
+        f"(ROPE). Overall score {first:.2f} {'and' if len(tied) == 2 else 'to'} {last:.2f} "
+        f"({scale_text(recommendation)})."
     )
 
 

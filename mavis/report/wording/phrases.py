@@ -6,7 +6,7 @@ METRIC_NAMES = {"nsrg": "normalised symmetric relevance gain"}
 """Names of metrics that are spelt out where a report first mentions them."""
 
 
-def metric_name(metric: str) -> str:
+def metric_title(metric: str) -> str:
     """``nsrg (normalised symmetric relevance gain)``; other metrics as they are."""
     return f"{metric} ({METRIC_NAMES[metric]})" if metric in METRIC_NAMES else metric
 

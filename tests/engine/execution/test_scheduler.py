@@ -4,17 +4,16 @@ import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
-import torch
 
 from mavis.core.errors import ModelError
 from mavis.core.registry import explainers, load_plugins
 from mavis.engine.execution import scheduler
 from mavis.engine.execution.scheduler import LocalExecutor, Progress, Worker, execute_blocks
 from mavis.engine.execution.task import build_task, make_task_spec
-from mavis.engine.planning.plan import Block
 from mavis.engine.planning.request import Request
 from mavis.engine.planning.setup import plan_run
 from mavis.engine.provenance import run_identity
@@ -27,27 +26,30 @@ def brightness():
     return lambda model_pass, targets: model_pass.images.mean(1, keepdim=True)
 '''
 
-_worker: Worker | None = None
+# What a worker process runs. With one thread it rounds as the local loop does.
+WORKER = """
+import pickle
+import torch
+from mavis.engine.execution.scheduler import Worker
 
-
-def start_worker(pickled_specs: bytes) -> None:
-    """What a worker process does first; it rounds as this process does with the same number of threads."""
-    global _worker  # noqa: PLW0603
+def start(pickled_specs):
+    global worker
     torch.set_num_threads(1)
-    _worker = Worker(pickle.loads(pickled_specs))
+    worker = Worker(pickle.loads(pickled_specs))
 
-
-def run_in_worker(block: Block):
-    return _worker.run(block)
+def run(block):
+    return worker.run(block)
+"""
 
 
 class PoolExecutor:
     """One spawned process, which inherits nothing from this one."""
 
     def __call__(self, blocks, tasks, started):
+        worker = import_module("scheduler_worker")
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, context, start_worker, (pickle.dumps(tasks),)) as pool:
-            for block, result in zip(blocks, pool.map(run_in_worker, blocks), strict=True):
+        with ProcessPoolExecutor(1, context, worker.start, (pickle.dumps(tasks),)) as pool:
+            for block, result in zip(blocks, pool.map(worker.run, blocks), strict=True):
                 started(block)
                 yield block, result
 
@@ -57,11 +59,14 @@ def planned(tmp_path_factory):
     """A plan in a working folder with a plug-in of its own, its specifications and open tasks."""
     folder = tmp_path_factory.mktemp("work")
     (folder / "scheduler_maps.py").write_text(MY_MAPS)
+    code = tmp_path_factory.mktemp("code")
+    (code / "scheduler_worker.py").write_text(WORKER)
     (folder / "mavis.toml").write_text(
         '[explainer.brightness]\nfactory = "scheduler_maps:brightness"\nneeds = ["forward"]\n'
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.syspath_prepend(code)
         load_plugins()
         request = Request(
             ("race_resnet",), explainers=("saliency", "brightness"), metrics=("nsrg", "gini", "mprt"), limit=7

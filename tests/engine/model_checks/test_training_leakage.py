@@ -72,11 +72,12 @@ def test_nothing_is_looked_at_unless_asked_for() -> None:
 def test_the_shipped_models_know_their_training_images_and_saw_no_other(name: str, recipe: str) -> None:
     """All of the first training images are found; no evaluation image is, nor is any near."""
     made = models[name].create()
-    assert made.seen is not None
+    known = made.training_fingerprints
+    assert known is not None
     train = synthetic_faces(split="train", recipe=recipe)
-    same, _ = Fingerprints.from_images(train.load(list(train.table().index[:50])).images).nearest_distances(made.seen)
+    same, _ = Fingerprints.from_images(train.load(list(train.table().index[:50])).images).nearest_distances(known)
     assert same.all()
-    assert len(made.seen) == made.card["data"]["images"]
+    assert len(known) == made.card["data"]["images"]
     one = found(made)
     assert (one.known, one.exact, one.near, one.excessive) == (True, 0, 0, False)
     assert np.isclose(one.rate, 0)

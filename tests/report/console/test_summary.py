@@ -107,7 +107,7 @@ def test_long_evidence_is_cut_and_counted(findings, monkeypatch):
     text = _printed(long, 100)
     assert "10. method_9 is worse." in text
     assert "method_10 is worse" not in text
-    assert "and 30 more, in the report; --all prints them" in text
+    assert "and 30 more, in the report; --full prints them" in text
     assert "40. method_39 is worse." in _printed(long, 100, everything=True)
 
 

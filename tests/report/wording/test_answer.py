@@ -59,9 +59,10 @@ def test_a_single_method_is_named_with_its_score_and_its_lead(single):
 def test_tied_methods_are_named_with_their_default(tied):
     """Then the groups with another leader, and what makes the answer provisional."""
     assert answer.answer_sentence(tied) == (
-        "integrated_gradients and grad_cam are statistically tied within 0.02 (ROPE): overall score 0.44 and 0.42 "
-        "(normalised score: 0 = random, 1 = oracle or a perfect map). Default: grad_cam (cheapest of the tied "
-        "methods). On images labelled birch, grad_cam is better than integrated_gradients by 0.044, at least 0.021. "
+        "integrated_gradients and grad_cam are statistically tied: none is shown to be worse by more than 0.02 (ROPE). "
+        "Overall score 0.44 and 0.42 (normalised score: 0 = random, 1 = oracle or a perfect map). Default: grad_cam "
+        "(cheapest of the tied methods). On images labelled birch, grad_cam is better than integrated_gradients by "
+        "0.044, at least 0.021. "
         "Provisional, since not assessed: gate G3 for integrated_gradients, grad_cam."
     )
     plain = tied.model_copy(update={"pick": None, "pick_reason": make_note("pick.none")})

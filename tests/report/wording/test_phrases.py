@@ -27,5 +27,5 @@ def test_nouns_have_a_plural():
 
 def test_the_primary_metric_is_spelt_out():
     """Other metrics keep their name."""
-    assert phrases.metric_name("nsrg") == "nsrg (normalised symmetric relevance gain)"
-    assert phrases.metric_name("gini") == "gini"
+    assert phrases.metric_title("nsrg") == "nsrg (normalised symmetric relevance gain)"
+    assert phrases.metric_title("gini") == "gini"
