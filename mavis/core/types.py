@@ -181,6 +181,8 @@ class Model:
         classes: K names, in the order of the logits.
         revision: content hash of architecture and weights.
         cam_layer: dotted name of the module whose output ``(B,C,h,w)`` CAM methods read, or None.
+        image_layers: dotted names of all modules whose output has places of the image, as preparation measures them;
+            None where it has not.
         capabilities: operations that it supports.
         size: side of the square images it was trained on, or None if it takes any size.
         output: output that perturbation curves are computed on: the softmax probability, or the logit itself.
@@ -194,6 +196,7 @@ class Model:
     revision: str
     cam_layer: str | None = None
     capabilities: frozenset[Capability] = WHITE_BOX
+    image_layers: frozenset[str] | None = field(default=None, repr=False, kw_only=True)
     size: int | None = None
     output: Literal["softmax", "logit"] = "softmax"
     card: Mapping[str, Any] = field(default_factory=dict)

@@ -456,10 +456,11 @@ def _record_stages(model_pass: Pass) -> Iterator[_StageRecorder]:
         depth, is_cam = name.count("."), name == model_pass.model.cam_layer
         return lambda _, __, output: stages.record(depth, output, is_cam=is_cam)
 
+    known = model_pass.model.image_layers
     handles = [
         module.register_forward_hook(record_module(name))
         for name, module in model_pass.model.net.named_modules()
-        if name
+        if name and (known is None or name in known or name == model_pass.model.cam_layer)
     ]
     try:
         yield stages

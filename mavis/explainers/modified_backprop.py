@@ -1,6 +1,7 @@
 """Explainers that modify the backward pass, or read it at every layer: guided backpropagation, DeepLIFT, FullGrad.
 
-They use hooks on modules, which exist only while the method runs: operations outside of modules are not modified.
+They use hooks on modules, which exist only while the method runs. Nonlinear operations outside of modules cannot be
+modified: a model that has them is refused, by `rectifiers` or because the terms do not add up.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
 from mavis.core.registry import explainer
 from mavis.explainers.gradient import check_at_least
+from mavis.explainers.rectifiers import require_relu_modules
 
 ForwardHook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
 
@@ -44,9 +46,17 @@ COMPLETENESS_TOLERANCE = 1e-3
     same_as="saliency",
 )
 def guided_backprop() -> Explainer:
-    """Gradient in which every ReLU passes only positive signals back, where it fired."""
+    """Gradient in which every ReLU passes only positive signals back, where it fired.
+
+    Differs: activations of torch other than ReLU keep their gradient, as in Captum. Captum is silent where a ReLU is no
+    module and keeps its gradient too; here such a model is refused.
+
+    Raises:
+        ModelError: the model rectifies signals outside of modules.
+    """
     return lambda model_pass, targets: model_pass.compute_once(
-        ("guided gradient", *targets.tolist()), lambda: (_gradient_with_relu_hook(model_pass, targets, _guide),)
+        ("guided gradient", *targets.tolist()),
+        lambda: (_gradient_with_relu_hook(model_pass, targets, "guided backpropagation", _guide),),
     )[0]
 
 
@@ -60,8 +70,11 @@ def deconvnet() -> Explainer:
     """Gradient in which every ReLU passes only positive signals back, whether it fired or not.
 
     Differs: starts from the target logit, as Captum does; the paper starts from one activation of an inner layer.
+
+    Raises:
+        ModelError: as `guided_backprop`.
     """
-    return lambda model_pass, targets: _gradient_with_relu_hook(model_pass, targets, _deconvolve)
+    return lambda model_pass, targets: _gradient_with_relu_hook(model_pass, targets, "deconvnet", _deconvolve)
 
 
 @explainer("deeplift", source="Shrikumar et al. 2017, section 3.5.1 (rescale), arXiv 1704.02685", complete=True)
@@ -186,11 +199,12 @@ def _check_completeness(model_pass: Pass, method: str, total: Tensor, expected: 
 # Rectified signals.
 
 
-def _gradient_with_relu_hook(model_pass: Pass, targets: Tensor, hook: ForwardHook) -> Tensor:
+def _gradient_with_relu_hook(model_pass: Pass, targets: Tensor, method: str, hook: ForwardHook) -> Tensor:
     """The gradient of the target logits under a hook on every ReLU; computed once per pass."""
 
     def compute() -> tuple[Tensor, ...]:
-        with _forward_hooks(model_pass.model.net, (nn.ReLU,), hook):
+        net = model_pass.model.net
+        with _forward_hooks(net, (nn.ReLU,), hook), require_relu_modules(net, method):
             return (model_pass.gradient(model_pass.images, targets),)
 
     return model_pass.compute_once(("gradient under", hook, tuple(targets.tolist())), compute)[0]

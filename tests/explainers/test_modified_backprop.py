@@ -502,3 +502,21 @@ def test_no_hook_stays_behind_an_error(name: str) -> None:
     with pytest.raises(ValueError, match="broken"):
         explain(name, model_pass)
     assert not any(module._forward_hooks or module._backward_hooks for module in model_pass.model.net.modules())
+
+
+@pytest.mark.parametrize("name", ["guided_backprop", "deconvnet", "guided_gradcam"])
+def test_a_relu_that_is_no_module_is_refused(name: str) -> None:
+    """Its gradient cannot be changed, so the map would be half the method and half the plain gradient."""
+
+    class Clamped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.relu, self.last = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.last(self.first(self.relu(images - 0.5)).clamp(min=0)).mean((2, 3))
+
+    torch.manual_seed(0)
+    model_pass = make_pass(make_model(Clamped(), cam_layer="first"), random_images(2))
+    with pytest.raises(ModelError, match=r"outside of torch's activation modules \(Clamp\)"):
+        explain(name, model_pass)

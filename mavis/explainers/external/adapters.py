@@ -7,6 +7,7 @@ explainer, so that ``mavis register explainer NAME --factory captum.attr:Salienc
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +18,7 @@ from mavis.core.errors import MavisError, ModelError
 from mavis.core.metric_types import Explainer
 from mavis.core.registry import explainers
 from mavis.explainers.external.isolation import ExternalCall, explainer_of
+from mavis.explainers.rectifiers import require_relu_modules
 
 ExplainerFactory = Callable[..., Explainer]
 
@@ -25,6 +27,9 @@ MODEL_PARAMETERS = frozenset({"classifier", "forward_func", "model", "net", "net
 
 CAPTUM_EXCLUDED_PARAMETERS = frozenset({"additional_forward_args", "inputs", "return_convergence_delta", "target"})
 """Parameters of Captum's methods that users cannot set."""
+
+CAPTUM_MODULE_RULES = ("ModifiedReluGradientAttribution", "GuidedGradCam", "DeepLift", "LRP")
+"""Captum's methods that change the gradient of modules, and pass over the same operation outside of a module."""
 
 
 def as_explainer_factory(registered: Callable[..., Any]) -> ExplainerFactory:
@@ -63,6 +68,7 @@ def captum(attribution: type) -> ExplainerFactory:
         )
     takes_layer = any(parameter.name == "layer" for parameter in init_parameters)
     is_layer_method = _inherits(attribution, "captum.", "LayerAttribution")
+    has_rules = any(_inherits(attribution, "captum.", name) for name in CAPTUM_MODULE_RULES)
     init_settings = [parameter for parameter in init_parameters[1:] if parameter.name != "layer"]
     call_settings = [
         _make_optional(parameter, "baselines")
@@ -76,12 +82,14 @@ def captum(attribution: type) -> ExplainerFactory:
             {name: _lists_to_tuples(value) for name, value in params.items()}, init_settings
         )
         method = attribution(call.net, *([call.cam_layer] if takes_layer else []), **init_params)
+        modules_only = require_relu_modules(call.net, attribution.__name__) if has_rules else nullcontext()
         defaults = {
             "target": call.targets,
             "baselines": _mean_colour_baselines(call, attribute_parameters),
             **_batch_sizes(call),
         }
-        attributions = method.attribute(call.images.requires_grad_(), **_select(accepted, defaults) | call_params)
+        with modules_only:
+            attributions = method.attribute(call.images.requires_grad_(), **_select(accepted, defaults) | call_params)
         return _upsample_layer_attributions(attributions, call.images) if is_layer_method else attributions
 
     return _make_factory(attribution, attribute, [*init_settings, *call_settings])

@@ -100,11 +100,17 @@ def prepare_model(model: Model, device: torch.device, size: int = NOISE_SIZE) ->
     _convert_to_logits(preparation)
     _check_logits(model, preparation.outputs(), images)
     capabilities = model.capabilities - _missing_capabilities(preparation)
-    layer = _find_cam_layer(preparation) if "activations" in capabilities else None
+    layer, image_layers = _find_cam_layer(preparation) if "activations" in capabilities else (None, None)
     if device.type == "cpu":
         preparation.net = preparation.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # missing from torch's stubs
     capabilities = capabilities if layer else capabilities - {"activations"}
-    prepared = replace(model, net=preparation.net.to(device), capabilities=capabilities, cam_layer=layer)
+    prepared = replace(
+        model,
+        net=preparation.net.to(device),
+        capabilities=capabilities,
+        cam_layer=layer,
+        image_layers=image_layers,
+    )
     return prepared, tuple(preparation.changes)
 
 
@@ -209,16 +215,19 @@ def _missing_capabilities(preparation: _Preparation) -> set[str]:
     return set()
 
 
-def _find_cam_layer(preparation: _Preparation) -> str | None:
-    """Name of a layer that CAM methods can read: the model's own, else a chosen one."""
+def _find_cam_layer(preparation: _Preparation) -> tuple[str | None, frozenset[str]]:
+    """Name of a layer that CAM methods can read, the model's own or else a chosen one; and of all that have places."""
     model, net = preparation.model, preparation.net
+    outputs = cam_layer.layer_outputs(net, preparation.images)
+    image_layers = frozenset(output.layer.name for output in outputs if not output.layer.is_item)
     if model.cam_layer is not None:
-        return cam_layer.check_layer(net, preparation.images, model.cam_layer, model.name).name
-    layer = cam_layer.choose_layer(net, preparation.images, len(model.classes))
-    if layer is None:
-        return None
-    preparation.changes.append(f"CAM layer chosen: {layer.name} ({layer.layout})")
-    return layer.name
+        layer = cam_layer.check_layer(net, outputs, model.cam_layer, model.name)
+        return cam_layer.tap_layer(net, layer), image_layers
+    chosen = cam_layer.choose_layer(net, preparation.images, outputs, len(model.classes))
+    if chosen is None:
+        return None, image_layers
+    preparation.changes.append(f"CAM layer chosen: {chosen.name} ({chosen.layout})")
+    return cam_layer.tap_layer(net, chosen), image_layers
 
 
 def _is_close(first: Tensor, second: Tensor) -> bool:

@@ -420,3 +420,21 @@ def test_a_zennit_composite_is_our_rule() -> None:
     expected = explain("lrp", model_pass, 1, rule="epsilon_plus").float()
     maps = map_of(composites.EpsilonPlus, model_pass, 1)
     assert (maps - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("kind", ["GuidedBackprop", "Deconvolution", "GuidedGradCam", "DeepLift"])
+def test_a_captum_method_with_rules_for_modules_refuses_other_relus(kind: str) -> None:
+    """Captum is silent and gives a map that is half the plain gradient."""
+
+    class Clamped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.relu, self.last = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.last(self.first(self.relu(images - 0.5)).clamp(min=0)).mean((2, 3))
+
+    torch.manual_seed(0)
+    model_pass = make_pass(make_model(Clamped(), cam_layer="first"), random_images(2))
+    with pytest.raises(ModelError, match=rf"\(Clamp\), for which {kind} has no rule"):
+        map_of(getattr(captum.attr, kind), model_pass)
