@@ -38,14 +38,6 @@ def resolve(choice: str) -> torch.device:
     return torch.device(choice)
 
 
-def use_deterministic_float32() -> None:
-    """Full float32 everywhere: TF32 off, cuDNN deterministic. Scores are compared to 1e-5."""
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-
-
 def synchronise(device: torch.device) -> None:
     """Waits until the device has finished its queue, so that a clock read next includes that work."""
     if device.type == "cuda":

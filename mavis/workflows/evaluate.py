@@ -13,6 +13,7 @@ from rich.console import Console
 from mavis.analysis.findings import Findings
 from mavis.core.devices import resolve
 from mavis.core.errors import MavisError
+from mavis.core.process_state import standard_settings
 from mavis.core.types import Dataset
 from mavis.datasets.loading.open import DEFAULT_DATA
 from mavis.engine.planning import request as request_
@@ -53,6 +54,7 @@ class Evaluation:
         return f'<iframe title="MAVIS report" style="width:100%;height:80vh;border:0" srcdoc="{escape(page)}"></iframe>'
 
 
+@standard_settings()
 def evaluate(
     model: ModelLike | Sequence[ModelLike],
     data: str | Dataset = DEFAULT_DATA,

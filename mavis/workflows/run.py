@@ -11,6 +11,7 @@ from mavis.analysis import model_validity
 from mavis.analysis.findings import Findings
 from mavis.analysis.groups import bootstrap_settings
 from mavis.core import devices
+from mavis.core.process_state import standard_settings
 from mavis.core.types import Dataset, Model
 from mavis.engine.execution.scheduler import SILENT, LocalExecutor, Progress, execute_blocks
 from mavis.engine.execution.task import build_task, make_task_spec
@@ -33,6 +34,7 @@ MODEL_CHECKS: Mapping[ModelCheck, Callable[[Model, Sample, Protocol, int], pd.Da
 """Measured of every model before any map is made."""
 
 
+@standard_settings()
 def run_benchmark(
     request: Request, folder: Path, progress: Progress = SILENT, *, loaded: tuple[LoadedModels, Dataset] | None = None
 ) -> Findings:
@@ -85,6 +87,7 @@ def execute_run(plan: RunPlan, store: Store, progress: Progress) -> None:
     )
 
 
+@standard_settings()
 def write_report(folder: Path) -> Findings:
     """Findings of a run, finished or not, and its report in the same folder."""
     store = Store.open_existing(folder)

@@ -17,6 +17,7 @@ from scipy import stats
 from mavis.analysis.groups import macro_means, pivot_scores
 from mavis.core.errors import ProtocolError
 from mavis.core.group_attributes import group_labels
+from mavis.core.process_state import standard_settings
 from mavis.core.registry import explainers, metrics
 from mavis.engine.execution.scheduler import SILENT, Progress
 from mavis.engine.planning import setup
@@ -66,6 +67,7 @@ class Stability:
     stable: bool | None
 
 
+@standard_settings()
 def run_sensitivity(request: Request, folder: Path, progress: Progress = SILENT) -> tuple[Stability, ...]:
     """Runs every setting and compares the rankings; one run directory per grid, each continued where it stopped.
 

@@ -1,7 +1,6 @@
 """The device is the one asked for, chunks fit, a full memory is known as such, and peaks are measured."""
 
 import sys
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -117,26 +116,6 @@ def test_every_way_of_saying_it_is_known(error: BaseException) -> None:
 def test_other_errors_are_not_blamed_on_memory(error: BaseException) -> None:
     """Halving the batch would not help against these."""
     assert not is_out_of_memory(error)
-
-
-@pytest.fixture
-def settings() -> Iterator[None]:
-    """Puts torch's global switches back."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
-    yield
-    matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before
-
-
-def test_exact_switches_every_shortcut_off(settings: None) -> None:
-    """After `use_deterministic_float32` nothing is rounded to TF32 and no kernel is chosen by a race."""
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = True
-    devices.use_deterministic_float32()
-    assert not torch.backends.cuda.matmul.allow_tf32
-    assert not torch.backends.cudnn.allow_tf32
-    assert torch.backends.cudnn.deterministic
-    assert not torch.backends.cudnn.benchmark
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's high-water mark in /proc")

@@ -1,5 +1,7 @@
 """The notebook's way in: the same run from Python."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -49,3 +51,41 @@ def test_a_network_of_other_classes_is_refused():
         mavis.evaluate(net, "synthetic_faces", **SMALL)
     with pytest.raises(MavisError, match="at least one model"):
         mavis.evaluate([])
+
+
+def scored(net: nn.Module) -> pd.DataFrame:
+    result = mavis.evaluate(net, explainers=["saliency", "gradcam"], metrics=["nsrg", "gini"], groups=["race"], limit=7)
+    key = ["image", "explainer", "metric"]
+    return result.to_frame().set_index(key)[["value", "status", "probability"]].sort_index()
+
+
+def small_net() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Conv2d(3, 8, 5, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 7))
+
+
+def test_the_caller_s_context_changes_nothing_and_is_not_changed(monkeypatch):
+    """Under inference mode, autocast, double precision and NumPy's errors the scores are the same."""
+    net = small_net()
+    plain = scored(net)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode(), torch.autocast("cpu"), torch.device("meta"), np.errstate(all="raise"):
+            random_state = torch.get_rng_state()
+            assert scored(net).equals(plain)
+            assert torch.get_rng_state().equal(random_state)
+            assert torch.is_inference_mode_enabled()
+            assert torch.is_autocast_enabled("cpu")
+            assert np.geterr()["over"] == "raise"
+        assert torch.backends.cudnn.benchmark
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_network_made_in_inference_mode_is_explained():
+    """Its copy has ordinary weights, so that gradients are found."""
+    plain = scored(small_net())
+    with torch.inference_mode():
+        net = small_net()
+    assert scored(net).equals(plain)

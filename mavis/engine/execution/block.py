@@ -17,6 +17,7 @@ from mavis.core import devices, metric_types
 from mavis.core.attribution_maps import Maps
 from mavis.core.compute import Cost
 from mavis.core.model_pass import Pass
+from mavis.core.process_state import standard_settings
 from mavis.engine.execution import map_agreement
 from mavis.engine.execution.explain import ExplainedBatch, MapProducer, ModelTask
 from mavis.engine.execution.re_explain import VariantScorer
@@ -29,6 +30,7 @@ from mavis.engine.store import BlockLog, BlockResult
 T = TypeVar("T")
 
 
+@standard_settings()
 def run_block(task: ModelTask, block: Block) -> BlockResult:
     """All scores of one block.
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mavis.core import devices
 from mavis.core.errors import ModelError
+from mavis.core.process_state import standard_settings
 from mavis.core.types import Dataset, Model
 from mavis.datasets.loading.open import open_data
 from mavis.engine.execution.explain import ModelTask
@@ -141,7 +142,12 @@ def open_task(spec: TaskSpec) -> ModelTask:
         MavisError: a name is not found here, or the model is another one than the one that was planned.
     """
     os.chdir(spec.folder)
-    devices.use_deterministic_float32()
+    return _open_task_here(spec)
+
+
+@standard_settings()
+def _open_task_here(spec: TaskSpec) -> ModelTask:
+    """See `open_task`."""
     components = build_components(spec.explainers, spec.metrics)
     data = open_data(spec.data, target=spec.target, split=spec.split, size=spec.image_size)
     models, _ = open_models([spec.model], devices.resolve(spec.device), data, target=spec.target, split=spec.split)

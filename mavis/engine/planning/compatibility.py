@@ -19,6 +19,7 @@ from mavis.core.compute import Cost, Meter
 from mavis.core.errors import MavisError
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
+from mavis.core.process_state import standard_settings
 from mavis.core.registry import explainers
 from mavis.core.traits import ExplainerTraits
 from mavis.core.types import Batch, Dataset, Model, ReferenceImages
@@ -153,6 +154,7 @@ def check_explainers(
     return CompatibilityReport(devices.halve_until_it_fits(chunk, supports), Cost(meter.forwards, meter.backwards))
 
 
+@standard_settings()
 def compatibility_matrix(
     model_name: str, data: str | Dataset = DEFAULT_DATA, *, device: torch.device, protocol: str = "quick"
 ) -> CompatibilityMatrix:

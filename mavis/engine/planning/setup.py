@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from mavis.core import devices
+from mavis.core.process_state import standard_settings
 from mavis.core.types import Batch, Dataset, Model
 from mavis.engine.model_checks import imputer_reliability, part_reliance
 from mavis.engine.planning import compatibility
@@ -76,6 +77,7 @@ class RunPlan:
         return tuple(block for plan in self.by_model.values() for block in plan.blocks)
 
 
+@standard_settings()
 def plan_run(request: Request, loaded: tuple[LoadedModels, Dataset] | None = None) -> RunPlan:
     """Checks every name and parameter, opens models and data, draws the sample, lays out cells and blocks.
 
@@ -86,7 +88,6 @@ def plan_run(request: Request, loaded: tuple[LoadedModels, Dataset] | None = Non
     Raises:
         MavisError: a name, a parameter, a model or the data do not hold.
     """
-    devices.use_deterministic_float32()
     protocol = resolve_protocol(request)
     requested = resolve_components(protocol, request.explainers, allow_known_faulty=request.allow_known_faulty)
     device = devices.resolve(request.device)

@@ -114,6 +114,7 @@ def prepare_model(model: Model, device: torch.device, size: int = NOISE_SIZE) ->
     return prepared, tuple(preparation.changes)
 
 
+@torch.no_grad()  # torch refuses to look at weights that were made in inference mode otherwise
 def _check_finite_weights(model: Model) -> None:
     for name, tensor in (*model.net.named_parameters(), *model.net.named_buffers()):
         if tensor.is_floating_point() and not tensor.isfinite().all():
@@ -247,9 +248,10 @@ def _evaluate_network(model: Model, net: nn.Module, images: Tensor) -> Tensor:
         with torch.no_grad():
             outputs = net(images.clone())
     except Exception as error:
-        raise ModelError(
-            f"'{model.name}' cannot be evaluated on images {tuple(images.shape)}: {type(error).__name__}: {error}"
-        ) from error
+        is_double = any(parameter.dtype == torch.float64 for parameter in net.parameters())
+        advice = " Its weights are float64; hand over model.float()." if is_double else ""
+        reason = f"{type(error).__name__}: {error}{advice}"
+        raise ModelError(f"'{model.name}' cannot be evaluated on images {tuple(images.shape)}: {reason}") from error
     if not isinstance(outputs, Tensor):
         raise ModelError(_shape_message(model, images, type(outputs).__name__))
     return outputs

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from mavis.core.errors import BadParameter, DataError, ModelError
+from mavis.core.process_state import standard_settings
 from mavis.core.seeding import make_generator
 from mavis.core.types import Dataset
 from mavis.models.loading import checkpoint
@@ -82,6 +83,7 @@ class Epoch:
         return row
 
 
+@standard_settings()
 def fit(
     net: nn.Module,
     train: Dataset,

@@ -1,12 +1,14 @@
 """Plots as SVG for inside the page: dots with intervals, and curves; their colours follow light and dark.
 
-Drawn with matplotlib's objects alone: nothing here touches pyplot or keeps a figure.
+Drawn with matplotlib's objects alone, from its own defaults: nothing here touches pyplot, keeps a figure, or reads what
+a matplotlibrc file or the caller has set.
 """
 
 import io
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +118,7 @@ def plot_dots(
         return Markup("")
     lines = max(len(panel.dots) for panel in panels)
     labels = [_truncate(dot.label) for panel in panels for dot in panel.dots]
-    with mpl.rc_context(STYLE):
+    with _style():
         grid = _axes_grid(
             len(panels),
             n_columns,
@@ -131,6 +133,12 @@ def plot_dots(
             axes.set_xlim(*(x_limits or _x_limits([panel])))
             axes.set_xlabel(x_label)
         return _to_svg(grid.figure, description)
+
+
+def _style() -> AbstractContextManager[None]:
+    """Matplotlib's defaults with `STYLE` on top; the backend stays, since changing it closes the caller's figures."""
+    defaults = {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")}
+    return mpl.rc_context({**defaults, **STYLE})
 
 
 def _draw_panel(axes: Axes, panel: Panel, lines: int, *, labelled: bool) -> None:
@@ -192,7 +200,7 @@ def plot_curves(panels: Mapping[str, pd.DataFrame], *, description: str, y_label
         return Markup("")
     across = min(4, len(panels))
     means = np.concatenate([rows["mean"].to_numpy(dtype=float) for rows in panels.values()])
-    with mpl.rc_context(STYLE):
+    with _style():
         grid = _axes_grid(len(panels), across, height=1.15, left=0.55, bottom=0.46)
         for index, (axes, (title, rows)) in enumerate(zip(grid.axes, panels.items(), strict=True)):
             _draw_curves(axes, _truncate(title, MAX_TITLE_LENGTH), rows)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from mavis.core.process_state import standard_settings
 from mavis.protocol import demotions as verified
 from mavis.protocol.schema import Protocol
 from mavis.workflows.meta_evaluation import (
@@ -39,6 +40,7 @@ REQUIRED_TESTS = ("M0", "M1", "M2", "M3", "M4", "M7", "M8", "M9", "M10", "M13")
 """Tests whose failure is an error, unless it is on record as a demotion."""
 
 
+@standard_settings()
 def meta_evaluate(
     protocol: Protocol,
     *,

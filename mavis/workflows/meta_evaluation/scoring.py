@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 
 from mavis.analysis.statistics.bootstrap import Floats
-from mavis.core import devices
 from mavis.core.errors import MavisError
 from mavis.core.model_pass import Pass
 from mavis.core.registry import datasets, metric_name, metrics
@@ -144,7 +143,6 @@ def score_maps(
         grid: cells per side.
         variants: also compute metrics that explain again.
     """
-    devices.use_deterministic_float32()
     components = [_metric_component(label, params) for label, params in metric_params.items()]
     targets = dict(zip(subject.ids, (int(k) for k in subject.predictions["predicted"]), strict=True))
     task = explain.ModelTask(

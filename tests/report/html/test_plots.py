@@ -2,7 +2,9 @@
 
 import xml.etree.ElementTree as ET
 
+import matplotlib as mpl
 import pandas as pd
+import pytest
 
 from mavis.analysis.findings import Estimate
 from mavis.report.html import plots
@@ -39,3 +41,24 @@ def test_nothing_to_draw_is_nothing():
     assert plots.plot_dots([], description="x", n_columns=1) == ""
     empty = pd.DataFrame({"order": [], "x": [], "mean": []})
     assert plots.plot_curves({"a": empty}, description="x") == ""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"text.usetex": True},
+        {"savefig.bbox": "tight", "savefig.pad_inches": 2.0},
+        {"savefig.transparent": True, "figure.dpi": 300},
+        {"font.family": "serif", "axes.grid": True, "figure.autolayout": True},
+        {"svg.fonttype": "path", "axes.unicode_minus": False, "lines.linewidth": 9.0},
+        {"axes.formatter.use_locale": True, "xtick.labelsize": 30.0, "path.sketch": (3.0, 100.0, 2.0)},
+    ],
+)
+def test_the_caller_s_matplotlib_settings_do_not_reach_the_plots(settings):
+    """Whatever an rc file or the caller sets, the drawing is the same, and the caller's settings stay."""
+    panel = Panel("gini", (Dot("saliency", Estimate(mean=-0.4, low=-0.5, high=0.5, n=9)),))
+    expected = plots.plot_dots([panel], description="x", n_columns=1)
+    with mpl.rc_context(settings):
+        before = dict(mpl.rcParams)
+        assert plots.plot_dots([panel], description="x", n_columns=1) == expected
+        assert dict(mpl.rcParams) == before
