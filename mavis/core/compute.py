@@ -35,17 +35,20 @@ class Meter:
     def __init__(self) -> None:
         self.forwards = 0
         self.backwards = 0
-        self._n_attached = 0
+        self._attached: set[int] = set()  # identities: a network is copied with its hooks, and must not bring others
 
     @contextmanager
     def attach(self, net: nn.Module) -> Iterator["Meter"]:
-        """Counts while the context is open; leaves no hook behind."""
+        """Counts while the context is open; leaves no hook behind. A network that is counted already adds nothing."""
+        if any(id(module) in self._attached for module in net.modules()):
+            yield self
+            return
         handle = net.register_forward_hook(self._count)
-        self._n_attached += 1
+        self._attached.add(id(net))
         try:
             yield self
         finally:
-            self._n_attached -= 1
+            self._attached.remove(id(net))
             handle.remove()
 
     def read(self) -> Cost:
@@ -60,7 +63,7 @@ class Meter:
 
     def subtract_padding(self, n_samples: int, output: Tensor) -> None:
         """Subtracts samples that only padded a batch, and their backward when it comes, while the meter is attached."""
-        if not self._n_attached:
+        if not self._attached:
             return
         self.forwards -= n_samples
         if output.requires_grad:

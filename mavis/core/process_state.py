@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -57,15 +57,18 @@ def standard_settings() -> Iterator[None]:
 
 
 @contextmanager
-def preserve_process() -> Iterator[None]:
+def preserve_process(*, but_not: Collection[str] = ()) -> Iterator[None]:
     """Leaves the process as it was, whatever the enclosed code sets.
 
     Kept are random states, torch's modes, flags, threads and global hooks, NumPy's error handling and print options,
     Matplotlib's settings, warnings, logging, streams, signal handlers, the import path, the recursion limit, the
     environment and the working folder.
+
+    Args:
+        but_not: names of settings that the enclosed code may change for good.
     """
     is_grad_enabled = torch.is_grad_enabled()
-    saved = [(setting, _read(setting)) for setting in _SETTINGS.values()]
+    saved = [(setting, _read(setting)) for name, setting in _SETTINGS.items() if name not in but_not]
     with warnings.catch_warnings(), torch.inference_mode(torch.is_inference_mode_enabled()):  # keeps the grad mode too
         torch.set_grad_enabled(is_grad_enabled)
         try:

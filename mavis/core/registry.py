@@ -14,6 +14,7 @@ import inspect
 import pkgutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property, partial
 from importlib.metadata import entry_points
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mavis.core.errors import BadParameter, MavisError, UnknownName
+from mavis.core.foreign_code import call_foreign, restore_functions
 from mavis.core.traits import (
     DATASET_OPTIONS,
     Category,
@@ -49,6 +51,11 @@ class Entry:
     traits: Any
     origin: str
     adapt: Adapter = lambda registered: registered
+
+    @property
+    def is_foreign(self) -> bool:
+        """True for what is not MAVIS's own."""
+        return self.origin != "mavis"
 
     @cached_property
     def factory(self) -> Callable[..., Any]:
@@ -87,6 +94,8 @@ class Entry:
         params = dict(params or {})
         self.check(params)
         try:
+            if self.is_foreign and isinstance(self.traits, ExplainerTraits | MetricTraits):
+                return call_foreign(self.name, partial(self.factory, **params))
             return self.factory(**params)
         except (TypeError, ValueError) as error:
             arguments = ", ".join(f"{k}={v!r}" for k, v in params.items())
@@ -314,7 +323,9 @@ def register_plugin(
     if kind not in REGISTRIES:
         raise UnknownName("kind of plug-in", kind, REGISTRIES)
     registry, values = REGISTRIES[kind], dict(traits or {})
-    adapted = registry.adapt(import_factory(factory, folder))
+    may_replace = kind not in ("explainer", "metric")  # a model's package may have to change functions of torch
+    with nullcontext() if may_replace else restore_functions(name):
+        adapted = registry.adapt(import_factory(factory, folder))
     parsed = _dataset_traits(name, adapted, values) if kind == "dataset" else _parse_traits(kind, name, values)
     registry.add(name, adapted, parsed, origin)
 

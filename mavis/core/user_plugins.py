@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mavis.core.errors import MavisError, UnknownName
+from mavis.core.foreign_code import contain_exits
+from mavis.core.process_state import preserve_process
 
 
 def read_user_plugins(path: Path, kinds: Collection[str]) -> list[tuple[str, str, str, dict[str, Any]]]:
@@ -39,21 +41,22 @@ def read_user_plugins(path: Path, kinds: Collection[str]) -> list[tuple[str, str
 
 
 def import_factory(path: str, folder: Path | None = None) -> Callable[..., Any]:
-    """The object at ``package.module:name``.
+    """The object at ``package.module:name``. What its module sets, the import path and environment apart, is undone.
 
     Args:
         path: module and name.
         folder: searched first, by default the working folder.
 
     Raises:
-        MavisError: the path has another form, the module does not import, or the name is not in it.
+        MavisError: the path has another form, the module does not import or ends the process, or the name is not in it.
     """
     module_name, colon, name = path.partition(":")
     if not colon or not module_name or not name:
         raise MavisError(f"A factory is written 'package.module:function', got '{path}'.")
-    with _first_on_path(folder or Path.cwd()):
+    with _first_on_path(folder or Path.cwd()), preserve_process(but_not=("import path", "environment")):
         try:
-            module = importlib.import_module(module_name)
+            with contain_exits(module_name):
+                module = importlib.import_module(module_name)
         except Exception as error:
             raise MavisError(f"Cannot import '{module_name}': {type(error).__name__}: {error}") from error
     if not hasattr(module, name):
@@ -72,4 +75,5 @@ def _first_on_path(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(entry)
+        if entry in sys.path:  # the module may have set it anew
+            sys.path.remove(entry)

@@ -1,7 +1,7 @@
 """Block -> results: the loops over batches, explainers and metrics, and what they share.
 
 A failing metric costs its cell, a failing explainer its cells; everything else goes on. Out of memory halves the
-batch and starts the block again; the scores do not depend on it.
+batch and starts the block again, which changes no score; what fails with one sample at a time is a failure as any.
 """
 
 import functools
@@ -35,7 +35,7 @@ def run_block(task: ModelTask, block: Block) -> BlockResult:
     """All scores of one block.
 
     Raises:
-        OutOfMemoryError: one image alone does not fit.
+        OutOfMemoryError: an image alone does not fit, before any map is made.
     """
     while True:
         try:
@@ -51,7 +51,7 @@ class _BlockRunner:
 
     def __init__(self, task: ModelTask, block: Block) -> None:
         self.task, self.block = task, block
-        self.records = BlockRecords(block, task.components)
+        self.records = BlockRecords(block, task.components, task.chunk)
         self.producer = MapProducer(task)
 
     def run(self) -> BlockResult:

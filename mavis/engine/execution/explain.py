@@ -1,10 +1,9 @@
 """Attribution maps of a batch: model passes, explainers run and checked, model calls counted."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mavis.core.attribution_maps import Maps, pool_channels
 from mavis.core.compute import Meter
@@ -135,17 +134,12 @@ class MapProducer:
             raise ContractError(f"'{component.name}' changed the images it was given; work on a copy.")
         return pool_channels(raw, model_pass.images, component.traits.pooling)
 
-    def count_calls(self, net: nn.Module) -> AbstractContextManager[object]:
-        """Counts what passes a network, unless the model itself is inside it and counts already."""
-        inside = any(module is self.task.model.net for module in net.modules())
-        return nullcontext() if inside else self.meter.attach(net)
-
     def as_function(self, component: Component) -> Callable[[Model, Tensor, Tensor], Tensor]:
         """An explainer as a function of model, images and targets; these images have no truth and no names."""
 
         def explain(model: Model, images: Tensor, targets: Tensor) -> Tensor:
             ids = tuple(str(row) for row in range(len(images)))
-            with self.count_calls(model.net):
+            with self.meter.attach(model.net):
                 return self.pixel_values(component, self.make_pass(model, Batch(images, targets, ids), "free"), targets)
 
         return explain

@@ -93,7 +93,7 @@ class VariantScorer:
                 job.variant_models.get(variant, job.model, job.seed),
                 variant.targets(shot.model_pass, shot.targets),
             )
-            with self.producer.count_calls(model.net):
+            with self.producer.meter.attach(model.net):
                 for batch in variant.batches(shot.model_pass):
                     yield self._pass(variant, model, batch), targets
 
@@ -129,7 +129,7 @@ class VariantScorer:
         for reader, metric in self._readers_of(variant, component.name):
             with (
                 self._guard("metric", [(reader, metric)], component.name),
-                self.producer.count_calls(total.model_pass.model.net),
+                self.producer.meter.attach(total.model_pass.model.net),
             ):
                 if metric.base_variant is not None and metric.base_variant.key == variant.key:
                     self._base_maps[component.name, variant.key] = after

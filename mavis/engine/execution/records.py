@@ -50,10 +50,12 @@ class BlockRecords:
     Attributes:
         block: whose.
         components: explainers and metrics of the run.
+        chunk: maximum number of samples in one model call.
     """
 
     block: Block
     components: Components
+    chunk: int = 1
     rows: Columns = field(default_factory=dict)
     curves: Columns = field(default_factory=dict)
     agreement: Columns = field(default_factory=dict)
@@ -97,10 +99,13 @@ class BlockRecords:
             cost: what the model was asked for these scores alone: in sum, or the forwards of each image ``(B,)``.
 
         Raises:
-            ContractError: values of another shape.
+            ContractError: values of another kind or shape.
         """
         if not self.should_score(explainer, metric):
             return
+        if not isinstance(values, Tensor) or values.is_complex():
+            kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
+            raise ContractError(f"A metric must return a tensor of real numbers, got {kind}.")
         if values.shape != (len(image_ids),):
             raise ContractError(f"A metric must return (B,) = ({len(image_ids)},), got {tuple(values.shape)}.")
         numbers = values.detach().cpu().double().numpy()
@@ -124,14 +129,14 @@ class BlockRecords:
         """Turns an exception into a failure record, and an error row for every cell that it costs.
 
         Raises:
-            OutOfMemoryError: where that is what happened.
+            OutOfMemoryError: where that is what happened, and less samples in a call are left to try.
         """
         try:
             yield
         except OutOfMemoryError:
             raise
         except Exception as error:
-            if devices.is_out_of_memory(error):
+            if devices.is_out_of_memory(error) and self.chunk > 1:
                 raise OutOfMemoryError(str(error)) from error
             self._record_failure(scope, error)
             self._mark_failed(scope, f"{scope.stage}: {type(error).__name__}: {error}")

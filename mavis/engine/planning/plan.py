@@ -11,6 +11,7 @@ from typing import Any
 
 from mavis.core import hashing, metric_types
 from mavis.core.errors import UnknownName
+from mavis.core.guarded_plugins import GuardedExplainer, guard_metric
 from mavis.core.perturbation.imputers import get_imputer
 from mavis.core.registry import Entry, datasets, explainers, imputers, metric_name, metrics, models
 from mavis.core.traits import ExplainerTraits, MetricTraits
@@ -24,12 +25,26 @@ BLOCK_SIZE = 32  # images; small enough to lose little when killed, large enough
 
 @dataclass(frozen=True)
 class Component:
-    """One explainer or metric with its parameters, made and ready."""
+    """One explainer or metric with its parameters, made and ready.
+
+    Attributes:
+        name: of an explainer; label of a metric.
+        params: of its factory.
+        traits: as declared.
+        plugin: what its factory returned; of a foreign one behind a guard.
+        origin: where it was registered: ``mavis``, or else.
+    """
 
     name: str
     params: Mapping[str, Any]
     traits: Any
     plugin: Any
+    origin: str = "mavis"
+
+    @property
+    def is_foreign(self) -> bool:
+        """True for what is not MAVIS's own."""
+        return self.origin != "mavis"
 
 
 @dataclass(frozen=True)
@@ -229,18 +244,21 @@ def _truth_settings(protocol: Protocol) -> list[Any]:
 
 
 def _make_explainer(entry: Entry, params: Mapping[str, Any]) -> Component:
-    return Component(entry.name, dict(params), entry.traits, entry.create(params))
+    plugin = entry.create(params)
+    if entry.is_foreign:
+        plugin = GuardedExplainer(entry.name, plugin)
+    return Component(entry.name, dict(params), entry.traits, plugin, entry.origin)
 
 
 def _make_metric(label: str, params: Mapping[str, Any]) -> Component:
     """A metric under its label, ``name`` or ``name@label``; its imputers are looked up too, and what they need."""
     entry = metrics[metric_name(label)]
-    plugin = entry.create(params)
+    plugin = guard_metric(label, entry.create(params)) if entry.is_foreign else entry.create(params)
     specs = imputer_specs(plugin)
     for spec in specs:
         get_imputer(spec)
     needs_rerender = entry.traits.rerender or any(imputers[spec.partition(":")[0]].traits.rerender for spec in specs)
-    return Component(label, dict(params), replace(entry.traits, rerender=needs_rerender), plugin)
+    return Component(label, dict(params), replace(entry.traits, rerender=needs_rerender), plugin, entry.origin)
 
 
 def imputer_specs(metric: metric_types.Metric) -> list[str]:

@@ -1,5 +1,7 @@
 """Rows, failures and kept maps of a block: an exception costs the cells of its scope and nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -70,11 +72,28 @@ def test_the_next_batch_is_tried_again() -> None:
 
 def test_full_memory_is_no_failure_of_a_cell() -> None:
     """It ends the block, which begins again with a smaller batch."""
-    block = records()
+    block = replace(records(), chunk=2)
     with pytest.raises(OutOfMemoryError), block.guard(FailureScope("explain", IDS, ("saliency",))):
         raise RuntimeError("CUDA out of memory")
     assert not block.failures
     assert not block.rows
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("full"), MemoryError(), RuntimeError("not enough memory")])
+def test_full_memory_with_one_sample_at_a_time_costs_the_cells(error: Exception) -> None:
+    """Nothing is left to halve: the explainer fails, and the others go on."""
+    block = replace(records(), chunk=1)
+    with block.guard(FailureScope("explain", IDS, ("saliency",))):
+        raise error
+    assert [failure["type"] for failure in block.failures.values()] == [type(error).__name__]
+    assert block.should_score("sobel", metric("gini"))
+
+
+@pytest.mark.parametrize("values", [np.ones(2), [1.0, 2.0], torch.ones(2) * 1j])
+def test_values_of_another_kind_are_refused(values: object) -> None:
+    """An array, a list and complex numbers are no scores."""
+    with pytest.raises(ContractError, match="A metric must return a tensor of real numbers, got"):
+        records().record("saliency", metric("gini"), IDS, values)
 
 
 def test_variant_metrics_are_scored_where_there_are_variants() -> None:

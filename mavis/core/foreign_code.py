@@ -1,0 +1,181 @@
+"""Calls of code that is not MAVIS's own: what it raises, sets and replaces stays its own matter.
+
+One door for plug-ins' functions, `call_foreign`. Not held back: a crash, a hang, and what is changed deep inside
+objects; against these the engine gives plug-ins a process of their own (`mavis.engine.execution.isolation`).
+"""
+
+import builtins
+import math
+import operator
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from mavis.core.errors import ContractError
+from mavis.core.process_state import preserve_process
+
+T = TypeVar("T")
+
+SHARED_MODULES = (
+    *(builtins, math, random, np, np.linalg, np.random),
+    *(torch, torch.linalg, torch.autograd, torch.nn.functional),
+)
+"""Modules whose functions everybody calls; the classes of ``torch.nn``, tensors and all of MAVIS are watched too."""
+
+
+def call_foreign(name: str, function: Callable[..., T], *arguments: Any) -> T:
+    """Calls a function of a plug-in.
+
+    Settings of the process are as before afterwards (`preserve_process`), streams cannot be closed, and functions that
+    it replaced are put back.
+
+    Args:
+        name: of the plug-in, for errors.
+        function: its code.
+        arguments: handed over as they are; copies, where it must not write into them.
+
+    Raises:
+        ContractError: it ended the process (``sys.exit`` and the like), raised MemoryError, or replaced a function.
+        KeyboardInterrupt: the user pressed Ctrl-C, also where the function swallowed it.
+        Exception: what the function raises.
+    """
+    with contain_exits(name), restore_functions(name), preserve_process(), _unclosable_streams():
+        return function(*arguments)
+
+
+@contextmanager
+def contain_exits(name: str) -> Iterator[None]:
+    """Turns what would end or starve the process into an error of the plug-in.
+
+    Raises:
+        ContractError: SystemExit, GeneratorExit, MemoryError, or a KeyboardInterrupt that nobody typed.
+    """
+    typed: list[int] = []
+    with _noted_interrupts(typed):
+        try:
+            yield
+        except (MemoryError, KeyboardInterrupt, GeneratorExit, SystemExit) as error:
+            if not typed:
+                text = f"{type(error).__name__}{f': {error}' if str(error) else ''}"
+                raise ContractError(f"'{name}' raised {text}; a plug-in must return.") from error
+    if typed:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _noted_interrupts(typed: list[int]) -> Iterator[None]:
+    """Notes every Ctrl-C; only the main thread gets any."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+
+    def note(number: int, frame: Any) -> None:
+        typed.append(number)
+        handler(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+class _Unclosable:
+    """A stream without a way to close it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def close(self) -> None:
+        """Does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _unclosable_streams() -> Iterator[None]:
+    names = ("stdout", "stderr", "__stdout__", "__stderr__")
+    streams = {name: getattr(sys, name) for name in names}
+    for name, stream in streams.items():
+        setattr(sys, name, None if stream is None else _Unclosable(stream))
+    try:
+        yield
+    finally:
+        for name, stream in streams.items():
+            setattr(sys, name, stream)
+
+
+@contextmanager
+def restore_functions(name: str) -> Iterator[None]:
+    """Puts back functions and classes of shared modules that the enclosed code replaces.
+
+    Raises:
+        ContractError: it replaced any, and raised nothing itself.
+    """
+    saved = [(owner, dict(vars(owner))) for owner in _shared_namespaces(len(sys.modules))]
+    replaced: list[str] = []
+    try:
+        yield
+    finally:
+        for owner, members in saved:
+            replaced += _put_back(owner, members)
+    if replaced:
+        names = ", ".join(replaced[:3])
+        raise ContractError(f"'{name}' replaced {names}, which others use too; it was put back. Work on a subclass.")
+
+
+def _put_back(owner: Any, members: dict[str, Any]) -> list[str]:
+    """Names of functions and classes that are not what they were, after these were set again."""
+    now = dict(vars(owner))
+    if len(now) == len(members) and all(map(operator.is_, now.values(), members.values())):
+        return []
+    names = [name for name, member in members.items() if now.get(name) is not member and callable(member)]
+    if isinstance(owner, type):  # a new member may hide an inherited one
+        names += [name for name in now.keys() - members.keys() if callable(getattr(owner.__base__, name, None))]
+    replaced = [name for name in names if not _is_own_code(owner, now.get(name))]
+    for name in replaced:
+        if name in members:
+            setattr(owner, name, members[name])
+        else:
+            delattr(owner, name)
+    return [f"{_qualified_name(owner)}.{name}" for name in replaced]
+
+
+def _qualified_name(owner: Any) -> str:
+    return str(owner.__name__) if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__name__}"
+
+
+def _is_own_code(owner: Any, member: Any) -> bool:
+    """True for a function from the files of the owner's own package: torch replaces some of its own at first use."""
+    package = _qualified_name(owner).partition(".")[0]
+    code = getattr(member, "__code__", None)
+    file = getattr(sys.modules.get(package), "__file__", None)
+    return (
+        package != "mavis"
+        and code is not None
+        and file is not None
+        and Path(code.co_filename).is_relative_to(Path(file).parent)
+    )
+
+
+@lru_cache(maxsize=1)
+def _shared_namespaces(n_modules: int) -> list[Any]:  # noqa: ARG001 (listed anew when modules have been imported)
+    """Modules and classes whose functions MAVIS calls."""
+    own = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == "mavis"]
+    classes = [torch.Tensor, *(member for member in vars(torch.nn).values() if isinstance(member, type))]
+    for module in own:
+        members = [member for member in vars(module).values() if isinstance(member, type)]
+        classes += [member for member in members if member.__module__ == module.__name__]
+    return [*SHARED_MODULES, *own, *classes]

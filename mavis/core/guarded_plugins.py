@@ -1,0 +1,181 @@
+"""Explainers and metrics that are not MAVIS's own: each gets copies of everything that it could write into.
+
+The copies are of images, face parts, maps, classes, curves and the network with its hooks, weights and modes; what is
+returned is copied as well, since a plug-in may keep it. Calls go through `foreign_code.call_foreign`.
+"""
+
+import copy
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mavis.core import metric_types, seeding
+from mavis.core.attribution_maps import Maps
+from mavis.core.errors import ContractError
+from mavis.core.foreign_code import call_foreign
+from mavis.core.model_pass import Pass
+from mavis.core.types import Batch, Model
+
+
+@dataclass(frozen=True)
+class GuardedExplainer:
+    """A foreign explainer.
+
+    Attributes:
+        name: as registered.
+        explain: its code.
+    """
+
+    name: str
+    explain: metric_types.Explainer
+
+    def __call__(self, model_pass: Pass, targets: Tensor) -> Tensor:
+        """Its attributions, from a pass of its own; global generators are seeded by the first image.
+
+        Raises:
+            ContractError: it changed the images, or see `call_foreign`.
+        """
+        own_pass = _copy_pass(model_pass)
+        with own_pass.meter.attach(own_pass.model.net):
+            raw = call_foreign(self.name, self._explain_seeded, own_pass, targets.clone())
+        if not own_pass.images.equal(model_pass.images):
+            raise ContractError(f"'{self.name}' changed the images it was given; work on a copy.")
+        return _plain(raw)
+
+    def _explain_seeded(self, model_pass: Pass, targets: Tensor) -> Tensor:
+        """Seeds the global generators, which the caller restores."""
+        seed = seeding.derive_seed(model_pass.seed, model_pass.ids[0], self.name)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        return self.explain(model_pass, targets)
+
+
+def guard_metric(name: str, metric: metric_types.Metric) -> metric_types.Metric:
+    """A foreign metric of the same kind whose functions get copies.
+
+    Args:
+        name: as registered.
+        metric: what its factory returned.
+
+    Raises:
+        ContractError: it is no metric.
+    """
+    call = partial(call_foreign, name)
+    match metric:
+        case metric_types.MapMetric(score=of_maps):
+            return metric_types.MapMetric(
+                lambda maps, batch: _plain(call(of_maps, _copy_maps(maps), _copy_batch(batch)))
+            )
+        case metric_types.SweepMetric(score=of_curves):
+            return replace(metric, score=lambda curves: _plain(call(of_curves, copy.deepcopy(dict(curves)))))
+        case metric_types.ProbeMetric():
+            return _guard_probe_metric(call, metric)
+        case metric_types.VariantMetric():
+            return _guard_variant_metric(call, metric)
+        case metric_types.CustomMetric(score=of_explanation):
+            return metric_types.CustomMetric(partial(_score_explanation, call, of_explanation))
+        case metric_types.CostMetric(score=of_cost):
+            return metric_types.CostMetric(lambda cost, mib, n: call(of_cost, replace(cost), mib, n))
+    raise ContractError(f"'{name}' must be a metric, e.g. mavis.MapMetric(score), got {type(metric).__name__}.")
+
+
+Call = Callable[..., Any]
+
+
+def _guard_probe_metric(call: Call, metric: metric_types.ProbeMetric) -> metric_types.ProbeMetric:
+    def guard_masks(probe: metric_types.MaskProbe) -> metric_types.MaskProbe:
+        masks = probe.masks
+        return replace(probe, masks=lambda model_pass, n: _plain(call(masks, _copy_pass(model_pass), n)))
+
+    score = metric.score
+    probes = tuple(guard_masks(p) if isinstance(p, metric_types.MaskProbe) else p for p in metric.probes)
+    return metric_types.ProbeMetric(
+        probes, lambda maps, outputs: _plain(call(score, _copy_maps(maps), _copy_outputs(outputs)))
+    )
+
+
+def _copy_outputs(outputs: Any) -> dict[Any, metric_types.ProbeOutputs]:
+    return {probe: copy.deepcopy(values) for probe, values in outputs.items()}
+
+
+def _guard_variant_metric(call: Call, metric: metric_types.VariantMetric) -> metric_types.VariantMetric:
+    def compare(before: metric_types.Explanation, after: metric_types.Explanation) -> Tensor:
+        own_before, own_after = _copy_explanation(before), _copy_explanation(after)
+        with (
+            own_before.model_pass.meter.attach(own_before.model_pass.model.net),
+            own_after.model_pass.meter.attach(own_after.model_pass.model.net),
+        ):
+            return _plain(call(metric.compare, own_before, own_after))
+
+    variants = metric.variants
+    if callable(variants):
+        list_variants = variants
+        return replace(metric, compare=compare, variants=lambda model: call(list_variants, _copy_model(model)))
+    return replace(metric, compare=compare)
+
+
+def _score_explanation(
+    call: Call,
+    score: Callable[[metric_types.Explanation, metric_types.ExplainFunction], Tensor],
+    explanation: metric_types.Explanation,
+    explain: metric_types.ExplainFunction,
+) -> Tensor:
+    own = _copy_explanation(explanation)
+    with own.model_pass.meter.attach(own.model_pass.model.net):
+        return _plain(call(score, own, explain))
+
+
+def _plain(values: Tensor) -> Tensor:
+    """A copy of a returned tensor, without graph and of torch's own class; what is none is left to later checks."""
+    return values.detach().as_subclass(Tensor).clone() if isinstance(values, Tensor) else values
+
+
+def _copy_explanation(explanation: metric_types.Explanation) -> metric_types.Explanation:
+    return metric_types.Explanation(
+        _copy_maps(explanation.maps), _copy_pass(explanation.model_pass), explanation.targets.clone()
+    )
+
+
+def _copy_pass(model_pass: Pass) -> Pass:
+    """A pass with nothing computed, of copies of images and network; it counts with the same meter."""
+    reference = model_pass.reference
+    return replace(
+        model_pass,
+        model=_copy_model(model_pass.model),
+        batch=_copy_batch(model_pass.batch),
+        mean=model_pass.mean.clone(),
+        reference=reference and replace(reference, images=reference.images.clone()),
+        _computed={},
+        _used=set(),
+    )
+
+
+def _copy_model(model: Model) -> Model:
+    return replace(model, net=copy.deepcopy(model.net), card=dict(model.card))
+
+
+def _copy_maps(maps: Maps) -> Maps:
+    return Maps(maps.values.clone(), maps.valid.clone(), maps.grid)
+
+
+def _copy_batch(batch: Batch) -> Batch:
+    def copied(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor.clone()
+
+    rerender = batch.rerender
+    return replace(
+        batch,
+        images=batch.images.clone(),
+        labels=batch.labels.clone(),
+        groups=dict(batch.groups),
+        parts=copied(batch.parts),
+        regions=copied(batch.regions),
+        rerender=None if rerender is None else lambda part, draw: rerender(part, draw).clone(),
+    )
