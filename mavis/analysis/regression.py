@@ -6,15 +6,21 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mavis.analysis.groups import BootstrapSettings, macro_draws, macro_means
+from mavis.analysis.score_origin import ScoreOrigin
 from mavis.analysis.statistics import bootstrap
+from mavis.core import files
 from mavis.core.errors import StoreError
 from mavis.core.group_attributes import group_labels
 from mavis.core.registry import metric_name, metrics
 
 KEY_COLUMNS = ["model", "explainer", "metric", "image"]
 EXCLUDED_CATEGORIES = ("cost", "hygiene")
+ORIGIN_KEY = b"mavis.origin"
+"""Key of the file's metadata under which the origin of the scores stands."""
 
 ChangeVerdict = Literal["worse", "better", "same", "missing"]
 
@@ -32,7 +38,8 @@ class ScoreChange:
         difference: current minus baseline, in the direction of the metric: positive is better.
         low: lower end of its interval.
         high: upper end.
-        verdict: worse if the interval lies below −margin, better if above the margin; missing if a value is gone.
+        verdict: worse if the interval lies below −margin; else missing if a value is gone; else better if the interval
+            lies above the margin.
     """
 
     model: str
@@ -46,39 +53,80 @@ class ScoreChange:
     verdict: ChangeVerdict
 
 
-def write_baseline(scores: pd.DataFrame, path: Path) -> None:
-    """Writes the per-image scores of a run to one parquet file, to be committed."""
-    rows = scores.loc[scores["status"] == "ok", [*KEY_COLUMNS, "value"]].sort_values(KEY_COLUMNS)
-    rows = rows[~rows["metric"].map(_is_excluded)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows.to_parquet(path, index=False, compression="zstd")
+@dataclass(frozen=True)
+class Baseline:
+    """Scores that a run is compared with.
+
+    Attributes:
+        scores: ``model, explainer, metric, image, value``, one row per value.
+        origin: what they belong to; None in the files of older versions.
+    """
+
+    scores: pd.DataFrame
+    origin: ScoreOrigin | None
 
 
-def read_baseline(path: Path) -> pd.DataFrame:
+def write_baseline(scores: pd.DataFrame, path: Path, origin: ScoreOrigin) -> None:
+    """Writes the per-image scores of a run and their origin to one parquet file, to be committed.
+
+    Raises:
+        StoreError: no score can be compared later.
+        FileError: the file cannot be written.
+    """
+    rows = comparable_scores(scores).sort_values(KEY_COLUMNS)
+    if rows.empty:
+        raise StoreError(f"This run has no score that a later one can be compared with: {_names_excluded(scores)}.")
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), ORIGIN_KEY: origin.to_json().encode()})
+    files.make_folder(path.parent)
+    files.write_file(path, lambda file: pq.write_table(table, file, compression="zstd"))
+
+
+def read_baseline(path: Path) -> Baseline:
     """Reads a baseline file.
 
     Raises:
         StoreError: the file does not exist, or is no baseline.
     """
     try:
-        baseline = pd.read_parquet(path)
+        scores, metadata = pd.read_parquet(path), pq.read_schema(path).metadata or {}
     except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path} is no baseline; mavis check RUN --save-baseline {path} makes one. ({error})"
-        ) from error
-    if missing := sorted({*KEY_COLUMNS, "value"} - set(baseline.columns)):
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        text = f"{path} is no baseline; mavis check RUN --save-baseline {path} makes one."
+        raise StoreError(f"{text} ({' '.join(reason.split())})") from error
+    if missing := sorted({*KEY_COLUMNS, "value"} - set(scores.columns)):
         raise StoreError(f"{path} is no baseline: it has no column {', '.join(missing)}.")
-    return baseline
+    if not pd.api.types.is_numeric_dtype(scores["value"]):
+        raise StoreError(f"{path} is no baseline: its values are not numbers.")
+    return Baseline(scores, ScoreOrigin.from_json(metadata[ORIGIN_KEY]) if ORIGIN_KEY in metadata else None)
+
+
+def comparable_scores(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a value, of metrics with a direction that are neither costs nor checks of the maps.
+
+    Args:
+        scores: ``model, explainer, metric, image, value``, and ``status`` where there are rows without a value.
+    """
+    if not len(scores):
+        return pd.DataFrame(columns=[*KEY_COLUMNS, "value"])
+    rows = scores[scores["status"] == "ok"] if "status" in scores else scores
+    rows = rows.loc[~rows["metric"].map(_is_excluded).astype(bool), [*KEY_COLUMNS, "value"]].dropna(subset=["value"])
+    return rows.drop_duplicates(KEY_COLUMNS)
+
+
+def why_nothing_compares(baseline: pd.DataFrame) -> str:
+    """The reason why no score of a baseline can be compared, and what to do."""
+    return f"Nothing to compare: {_names_excluded(baseline)}. Save a baseline of a run with other metrics."
 
 
 def compare_to_baseline(
     baseline: pd.DataFrame, scores: pd.DataFrame, images: pd.DataFrame, *, margin: float, settings: BootstrapSettings
 ) -> list[ScoreChange]:
-    """Changes of every explainer and metric of the baseline, paired per image, for models that the run has too.
+    """Changes of every model, explainer and metric of the baseline, paired per image.
 
     Args:
-        baseline: ``model, explainer, metric, image, value``.
-        scores: the same columns of the run, with ``status``.
+        baseline: see `comparable_scores`.
+        scores: those of the run; what they lack is missing.
         images: images of the run: ``image`` and the attributes.
         margin: largest difference without a verdict, in the metric's own unit.
         settings: settings of means.
@@ -86,19 +134,17 @@ def compare_to_baseline(
     Raises:
         StoreError: the run and the baseline have no image in common.
     """
-    if not set(baseline["image"]) & set(scores["image"]):
+    current = comparable_scores(scores)
+    if len(current) and not set(baseline["image"]) & set(current["image"]):
         raise StoreError(
             "The run and the baseline have no image in common; was the seed, the data or the size another?"
         )
     groups = group_labels(images.drop_duplicates("image").set_index("image"), settings.attributes[0])
-    current = scores[scores["status"] == "ok"].set_index(KEY_COLUMNS)["value"]
-    current = current[~current.index.duplicated()]
+    values = current.set_index(KEY_COLUMNS)["value"]
     changes = []
-    baseline = baseline[baseline["model"].isin(set(scores["model"]))]
-    for (model, explainer, metric), rows in baseline.groupby(KEY_COLUMNS[:3], sort=True):
-        if not _is_excluded(str(metric)):
-            pair = rows.set_index(KEY_COLUMNS)["value"].to_frame("before").assign(now=current)
-            changes.append(_score_change((str(model), str(explainer), str(metric)), pair, groups, margin, settings))
+    for (model, explainer, metric), rows in comparable_scores(baseline).groupby(KEY_COLUMNS[:3], sort=True):
+        pair = rows.set_index(KEY_COLUMNS)["value"].to_frame("before").assign(now=values)
+        changes.append(_score_change((str(model), str(explainer), str(metric)), pair, groups, margin, settings))
     return changes
 
 
@@ -116,10 +162,28 @@ def _score_change(
     low, high = bootstrap.percentile_interval(macro_draws(gains, strata, settings)[:, 0], settings.confidence)
     before = float(macro_means(common[["before"]].to_numpy(dtype=np.float64), strata)[0])
     mean = float(macro_means(gains, strata)[0])
+    has_interval = bool(np.isfinite([low, high]).all())
     verdict: ChangeVerdict = (
-        "worse" if high < -margin else "better" if low > margin else "missing" if n_missing else "same"
+        "worse"
+        if high < -margin
+        else "missing"
+        if n_missing or not has_interval
+        else "better"
+        if low > margin
+        else "same"
     )
     return ScoreChange(*names, len(common), before, mean, float(low), float(high), verdict)
+
+
+def _names_excluded(scores: pd.DataFrame) -> str:
+    """The metrics of scores none of which can be compared, or that there are none."""
+    names = sorted(set(scores["metric"])) if len(scores) else []
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return (
+        f"{', '.join(names[:3])}{more} only check maps, count costs, describe, or have no value"
+        if names
+        else "there are no scores"
+    )
 
 
 def _is_excluded(metric: str) -> bool:

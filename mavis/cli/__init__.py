@@ -1,38 +1,18 @@
 """The command ``mavis``: one file per command, which parses options, calls a workflow and prints its result.
 
-`options` are the options that several commands share, `progress` shows a run while it goes on. torch is imported
-inside the commands only, so that ``mavis --help`` is quick. Open `run` first.
+`options` are the options that several commands share, `progress` shows a run while it goes on. `entry` is the door:
+it looks at the arguments and makes every error one line; `streams` takes care of the console. Everything is printed by
+`mavis.report.console.terminal.Printer`. torch is imported inside the commands only, so that ``mavis --help`` is quick.
+Open `run` first.
 """
 
-import sys
-from typing import Any
-
 import typer
-from typer.core import TyperGroup
 
 from mavis.cli import check, doctor, list_, plan, protocol, register, report, run, sensitivity, train, verify
-from mavis.core.errors import MavisError
-
-EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
-
-
-class _OneLineErrors(TyperGroup):
-    """Command group that prints a MavisError as one line (exit code 2), and a hint on Ctrl-C (exit code 130)."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except MavisError as error:
-            typer.secho(f"mavis: {error}", err=True, fg=typer.colors.RED)
-            sys.exit(EXIT_BAD_INPUT)
-        except KeyboardInterrupt:
-            typer.echo("mavis: interrupted; repeat the command to go on where it stopped.", err=True)
-            sys.exit(EXIT_INTERRUPTED)
-
+from mavis.cli.entry import CommandGroup
 
 app = typer.Typer(
-    cls=_OneLineErrors,
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",

@@ -1,6 +1,7 @@
 """mavis check: a regression gate for continuous integration."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,9 +10,9 @@ import typer
 from mavis.core.errors import MavisError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from mavis.analysis.regression import ScoreChange
+    from mavis.analysis.regression import Baseline, ScoreChange
+    from mavis.engine.store import Store
+    from mavis.report.console.terminal import Printer
 
 EXIT_REGRESSION = 1
 VERDICTS = ("worse", "missing", "better", "same")
@@ -26,58 +27,98 @@ def check_command(
         typer.Option("--save-baseline", "--write", help="Save this run's scores as a baseline file and stop."),
     ] = None,
 ) -> None:
-    """Compare a run with a baseline, paired per image; exit code 1 if a metric got worse or is missing.
+    """Compare a run with a baseline, paired per image.
+
+    Exit code 1: a metric got worse, or is missing, or there is nothing to compare.
 
     Worse means: the whole interval of the mean paired difference lies beyond the margin, in the metric's bad direction.
     """
     from mavis.analysis import regression
-    from mavis.analysis.groups import bootstrap_settings
+    from mavis.analysis.score_origin import origin_of_run
     from mavis.engine.store import Store
-    from mavis.protocol import loading
+    from mavis.report.console.terminal import open_printer
 
-    store = Store.open_existing(folder)
+    printer, store = open_printer(), Store.open_existing(folder)
     if save_baseline is not None:
-        regression.write_baseline(store.scores(), save_baseline)
-        typer.echo(f"Wrote {save_baseline}; compare with: mavis check RUN --baseline {save_baseline}")
+        regression.write_baseline(store.scores(), save_baseline, origin_of_run(store.identity()))
+        command = f"mavis check RUN --baseline {printer.quote(save_baseline)}"
+        printer.print_line(f"Wrote {save_baseline}; compare with: {command}")
         return
     if baseline is None:
         raise MavisError("mavis check needs --baseline FILE, or --save-baseline FILE to make one from this run.")
-    baseline_scores, scores = _read_scores(baseline), store.scores()
-    settings = bootstrap_settings(loading.parse_protocol(store.identity()["protocol"], str(folder)))
-    for model in sorted(set(baseline_scores["model"]) - set(scores["model"])):
-        typer.echo(f"{model} is not in this run and is not compared.")
-    changes = regression.compare_to_baseline(baseline_scores, scores, store.images(), margin=margin, settings=settings)
-    _print_changes(changes, margin)
+    if not math.isfinite(margin):
+        raise MavisError(f"--margin must be a number of at least 0, got {margin}.")
+    reference = _read_baseline(baseline)
+    if regression.comparable_scores(reference.scores).empty:
+        printer.print_text(regression.why_nothing_compares(reference.scores), "red")
+        raise typer.Exit(EXIT_REGRESSION)
+    _check_origins(printer, reference, store)
+    changes = _compare(reference, store, margin)
+    _print_changes(printer, changes, set(store.identity()["models"]), margin)
     if any(change.verdict in ("worse", "missing") for change in changes):
         raise typer.Exit(EXIT_REGRESSION)
 
 
-def _read_scores(baseline: Path) -> "pd.DataFrame":
-    """Scores of a baseline file or of a run directory; only images that have a value."""
+def _read_baseline(path: Path) -> "Baseline":
+    """The baseline in a file, or the scores of a run directory."""
     from mavis.analysis import regression
+    from mavis.analysis.score_origin import origin_of_run
     from mavis.engine.store import Store
 
-    if not baseline.is_dir():
-        return regression.read_baseline(baseline)
-    table = Store.open_existing(baseline).scores()
-    return table[table["status"] == "ok"]
+    if not path.is_dir():
+        return regression.read_baseline(path)
+    store = Store.open_existing(path)
+    return regression.Baseline(store.scores(), origin_of_run(store.identity()))
 
 
-def _print_changes(changes: "Sequence[ScoreChange]", margin: float) -> None:
-    """A table of everything that changed, and a line with the number of comparisons per verdict."""
-    from rich.console import Console
-    from rich.table import Table
+def _check_origins(printer: "Printer", baseline: "Baseline", store: "Store") -> None:
+    """Refuses scores of other settings, and prints what else differs between the baseline and the run."""
+    from mavis.analysis import score_origin
 
-    table = Table(title=f"{len(changes)} comparisons, margin {margin:g}; positive is better")
-    for heading in ("verdict", "model", "explainer", "metric", "n", "baseline", "difference", "interval"):
-        table.add_column(heading, justify="right" if heading in ("n", "baseline", "difference") else "left")
-    for change in changes:
-        if change.verdict != "same":
-            table.add_row(*_change_cells(change))
-    if table.row_count:
-        Console().print(table)
+    if baseline.origin is None:
+        printer.print_text(
+            "This baseline was saved by an older MAVIS and does not name its settings, data and weights; it is "
+            "compared as it is. --save-baseline makes one that does.",
+            "yellow",
+        )
+        return
+    now = score_origin.origin_of_run(store.identity())
+    compared = {
+        "metrics": set(baseline.scores["metric"]) & set(now.metrics),
+        "explainers": set(baseline.scores["explainer"]) & set(now.explainers),
+    }
+    score_origin.check_same_rules(baseline.origin, now, compared=compared)
+    for remark in score_origin.origin_remarks(baseline.origin, now):
+        printer.print_text(remark, "yellow")
+
+
+def _compare(baseline: "Baseline", store: "Store", margin: float) -> "list[ScoreChange]":
+    from mavis.analysis import regression
+    from mavis.analysis.groups import bootstrap_settings
+    from mavis.protocol import loading
+
+    settings = bootstrap_settings(loading.parse_protocol(store.identity()["protocol"], str(store.folder)))
+    return regression.compare_to_baseline(
+        baseline.scores, store.scores(), store.images(), margin=margin, settings=settings
+    )
+
+
+def _print_changes(
+    printer: "Printer", changes: "Sequence[ScoreChange]", models: Collection[str], margin: float
+) -> None:
+    """A table of everything that changed, a line per model that is gone, and the number of comparisons per verdict."""
+    from mavis.report.console.terminal import Listing
+
+    rows = [_change_cells(change) for change in changes if change.verdict != "same" and change.model in models]
+    if rows:
+        headings = ("verdict", "model", "explainer", "metric", "n", "baseline", "difference", "interval")
+        title = f"{len(changes)} comparisons, margin {margin:g}; positive is better"
+        printer.print_listing(Listing(headings, rows, title=title, numeric=frozenset({"n", "baseline", "difference"})))
+    for model in sorted({change.model for change in changes} - set(models)):
+        n = sum(change.model == model for change in changes)
+        printer.print_text(f"missing: {model} is in the baseline and not in this run ({n} comparisons).", "red")
     counts = {verdict: sum(change.verdict == verdict for change in changes) for verdict in VERDICTS}
-    typer.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".")
+    printer.print_line(", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".")
 
 
 def _change_cells(change: "ScoreChange") -> tuple[str, ...]:

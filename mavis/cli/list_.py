@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from mavis.core.registry import Entry
     from mavis.engine.planning.compatibility import CompatibilityReport
+    from mavis.report.console.terminal import Listing, Printer
 
 Row = dict[str, Any]
 
@@ -40,67 +37,62 @@ def list_command(
     ] = None,
 ) -> None:
     """List models, datasets, explainers, metrics, imputers or protocols, built in and registered."""
-    from rich.console import Console
+    from mavis.report.console.terminal import open_printer
 
+    printer = open_printer()
     if model is not None:
-        _print_compatibility(kind, model, as_json=as_json)
+        _print_compatibility(printer, kind, model, as_json=as_json)
         return
     rows = _protocol_rows() if kind is Kind.protocols else _plugin_rows(kind)
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-        return
-    console = Console()
-    if kind is Kind.metrics:
-        _print_metrics(console, rows)
+        printer.print_document(json.dumps(rows, indent=2))
+    elif kind is Kind.metrics:
+        _print_metrics(printer, rows)
     else:
         has_external = any(row.get("from", "mavis") != "mavis" for row in rows)
-        console.print(_plugin_table(rows, hidden_columns=() if has_external else ("from",)))
+        printer.print_listing(_plugin_listing(rows, hidden_columns=() if has_external else ("from",)))
 
 
-def _print_compatibility(kind: Kind, model: str, *, as_json: bool) -> None:
+def _print_compatibility(printer: "Printer", kind: Kind, model: str, *, as_json: bool) -> None:
     import torch
-    from rich.console import Console
 
     from mavis.core.errors import BadParameter
     from mavis.engine.planning.compatibility import compatibility_matrix
 
     if kind is not Kind.explainers:
-        raise BadParameter(f"--model goes with explainers: mavis list explainers --model {model}.")
+        raise BadParameter(f"--model goes with explainers: mavis list explainers --model {printer.quote(model)}.")
     report = compatibility_matrix(model, device=torch.device("cpu")).report
     if as_json:
-        typer.echo(json.dumps(report.as_json(), indent=2))
+        printer.print_document(json.dumps(report.as_json(), indent=2))
         return
-    Console().print(compatibility_table(report))
+    printer.print_listing(compatibility_listing(report))
 
 
-def compatibility_table(report: "CompatibilityReport") -> "Table":
+def compatibility_listing(report: "CompatibilityReport") -> "Listing":
     """Explainers with their status on a model, and the reason where one does not work."""
-    from rich.table import Table
-    from rich.text import Text
+    from mavis.report.console.terminal import Listing
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("explainer", "status", "completeness\nerror", "reason"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("explainer", "status"))
+    rows = []
     for name, compatibility in report.explainers.items():
         error = compatibility.figures.get("completeness")
-        table.add_row(name, compatibility.status, "" if error is None else f"{error:g}", Text(compatibility.reason))
-    return table
+        rows.append((name, compatibility.status, "" if error is None else f"{error:g}", compatibility.reason))
+    headings = ("explainer", "status", "completeness\nerror", "reason")
+    return Listing(headings, rows, unbroken=frozenset({"explainer", "status"}))
 
 
-def _print_metrics(console: "Console", rows: Sequence[Row]) -> None:
+def _print_metrics(printer: "Printer", rows: Sequence[Row]) -> None:
     """Metrics by category, those of Quantus last: name and direction, a line of traits, and a description."""
-    from rich.padding import Padding
-
     for is_quantus in (False, True):
         for category in dict.fromkeys(row["category"] for row in rows):
             members = [row for row in rows if row["category"] == category and _is_quantus(row) == is_quantus]
             if members:
-                console.rule(f"{category}{', of Quantus' if is_quantus else ''}", align="left", style="dim")
+                printer.print_heading(f"{category}{', of Quantus' if is_quantus else ''}")
             for row in members:
-                console.print(f"{row['name']} {row['better']}", style="bold", highlight=False, end="")
-                console.print(f"  {_traits_line(row)}", highlight=False, markup=False, soft_wrap=True)
-                console.print(Padding(_description(row), (0, 0, 0, 4)), highlight=False, markup=False)
-    console.print("\nRefused metrics run only with --include-faulty. Parameters: --json.", highlight=False)
+                printer.print_line(f"{row['name']} {row['better']}", "bold", end="")
+                printer.print_line(f"  {_traits_line(row)}")
+                printer.print_text(_description(row), indent=4)
+    printer.print_line()
+    printer.print_text("Refused metrics run only with --include-faulty. Parameters: --json.")
 
 
 def _traits_line(row: Row) -> str:
@@ -111,27 +103,20 @@ def _traits_line(row: Row) -> str:
     return " · ".join(filter(None, (row["range"], chance, needs, cost, origin)))
 
 
-def _description(row: Row) -> "Text":
+def _description(row: Row) -> str:
     """One line on a metric and its source; of a faulty one its fault and a replacement."""
-    from rich.text import Text
-
     traits = row["traits"]
     if traits["faulty"]:
-        return Text(f"refused: {traits['faulty']}")
-    return Text(f"{row['about']} [{traits['source']}]")
+        return f"refused: {traits['faulty']}"
+    return f"{row['about']} [{traits['source']}]"
 
 
-def _plugin_table(rows: Sequence[Row], hidden_columns: Sequence[str]) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
+def _plugin_listing(rows: Sequence[Row], hidden_columns: Sequence[str]) -> "Listing":
+    from mavis.report.console.terminal import Listing
 
-    table = Table(box=None, pad_edge=False)
     columns = [name for name in rows[0] if name not in ("parameters", "traits", *hidden_columns)] if rows else []
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column != "about")
-    for row in rows:
-        table.add_row(*(Text(str(row[column])) for column in columns))
-    return table
+    cells = [[str(row[column]) for column in columns] for row in rows]
+    return Listing(columns, cells, unbroken=frozenset(columns) - {"about"})
 
 
 def _is_quantus(row: Row) -> bool:

@@ -10,6 +10,10 @@ from mavis.core.errors import MavisError
 if TYPE_CHECKING:
     from mavis.engine.planning.request import Request
 
+MAX_BATCH_SIZE = 65536
+MAX_SHOWN = 40
+"""Characters of a wrong value that its error line shows."""
+
 Models = Annotated[
     list[str],
     typer.Option("--model", "-m", help="Model: registered name, folder or spec; repeat to compare models."),
@@ -70,9 +74,9 @@ def build_request(
         data=data,
         target=target,
         split=split,
-        explainers=split_names(explainers) or ("all",),
-        metrics=split_names(metrics),
-        groups=split_names(groups),
+        explainers=split_names("--explainers", explainers),
+        metrics=None if metrics is None else split_names("--metrics", metrics),
+        groups=None if groups is None else split_names("--groups", groups),
         protocol=protocol,
         limit=limit,
         seed=seed,
@@ -83,27 +87,49 @@ def build_request(
     )
 
 
-def split_names(text: str | None) -> tuple[str, ...] | None:
-    """Names of a comma-separated list; None without text."""
-    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else None
+def split_names(option: str, text: str) -> tuple[str, ...]:
+    """Names of a comma-separated list.
+
+    Raises:
+        MavisError: there is no name in it.
+    """
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise MavisError(f"{option} must be names separated by commas, got '{text}'; name one, or leave it out.")
+    return names
 
 
 def default_folder(models: list[str], data: str, protocol: str) -> Path:
     """The default run directory. It is named after model, data and protocol, so the same command continues the run."""
-    names = [*(Path(model).name for model in models), data.partition(":")[0], Path(protocol).stem]
+    names = [*map(_folder_name, models), data.partition(":")[0], Path(protocol).stem]
     return Path("mavis-runs") / "_".join(names)
+
+
+def _folder_name(model: str) -> str:
+    """The last part of a model's name; of ``.`` and ``..`` that of the folder that they stand for."""
+    name = Path(model).name
+    return Path(model).resolve().name if name in ("", "..") else name
 
 
 def _parse_batch_size(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) < 1:
-        raise MavisError(f"--batch-size must be 'auto' or a number of at least 1, got '{text}'.")
-    return int(text)
+    size = _parse_count(text)
+    if size is None or size > MAX_BATCH_SIZE:
+        expected = f"'auto' or a number from 1 to {MAX_BATCH_SIZE}"
+        raise MavisError(f"--batch-size must be {expected}, got '{text[:MAX_SHOWN]}'.")
+    return size
 
 
 def _parse_shard(text: str) -> tuple[int, int]:
     shard, slash, n_shards = text.partition("/")
-    if not (slash and shard.isdigit() and n_shards.isdigit() and 1 <= int(shard) <= int(n_shards)):
-        raise MavisError(f"--shard must be K/N with 1 <= K <= N, e.g. 1/2, got '{text}'.")
-    return int(shard), int(n_shards)
+    k, n = _parse_count(shard), _parse_count(n_shards)
+    if not slash or k is None or n is None or k > n:
+        raise MavisError(f"--shard must be K/N with 1 <= K <= N, e.g. 1/2, got '{text[:MAX_SHOWN]}'.")
+    return k, n
+
+
+def _parse_count(text: str) -> int | None:
+    """A number from 1 in plain digits; None for anything else, such as ``²``."""
+    is_count = text.isascii() and text.isdigit() and len(text) <= MAX_SHOWN and int(text) > 0
+    return int(text) if is_count else None

@@ -3,17 +3,14 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import typer
-
 from mavis.cli import options
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mavis.core.compute import Cost
     from mavis.engine.planning.cost_estimate import CostEstimate
     from mavis.engine.planning.plan import Cell
     from mavis.engine.planning.setup import RunPlan
+    from mavis.report.console.terminal import Listing
 
 SecondsPerSample = tuple[float, float]
 """Seconds of one model sample, forward and backward."""
@@ -57,42 +54,42 @@ def plan_command(
 
 def _print_plan(plan: "RunPlan") -> None:
     """Per model a table of costs and the skipped explainers and metrics; last the estimated time of the whole run."""
-    from rich.console import Console
-
     from mavis.engine.planning import cost_estimate
+    from mavis.report.console.terminal import open_printer
 
-    console = Console()
+    printer = open_printer()
     total_seconds = 0.0
     side = plan.sample.data.load(plan.sample.ids[:1]).images.shape[2]
     for name, model_plan in plan.by_model.items():
         per_sample = cost_estimate.seconds_per_sample(plan.models[name][0], side, plan.chunk)
         total_seconds += _seconds(model_plan.cost.total, per_sample)
-        console.print(_cost_table(name, model_plan.cost, per_sample))
+        printer.print_listing(_cost_listing(name, model_plan.cost, per_sample))
         for explainer, error in model_plan.cost.unknown.items():
-            console.print(f"cost not known: {explainer}: {error}", highlight=False, markup=False)
+            printer.print_text(f"cost not known: {explainer}: {error}")
         for reason, skipped in _skips_by_reason(model_plan.cells).items():
-            console.print(f"skipped: {', '.join(skipped)}: {reason.removesuffix('.')}.", highlight=False)
-    typer.echo(
+            printer.print_text(f"skipped: {', '.join(skipped)}: {reason.removesuffix('.')}.")
+    printer.print_text(
         f"{len(plan.blocks)} blocks; about {total_seconds:.0f} s of model time on {plan.device}, if nothing is shared "
         "between explainers."
     )
 
 
-def _cost_table(model: str, estimate: "CostEstimate", per_sample: SecondsPerSample) -> "Table":
+def _cost_listing(model: str, estimate: "CostEstimate", per_sample: SecondsPerSample) -> "Listing":
     """Forwards, backwards and seconds per explainer, of the work that all explainers share, and in total."""
-    from rich.table import Table
+    from mavis.report.console.terminal import Listing
 
     n_images, n_variant_images = estimate.n_images
-    table = Table(title=f"{model}: {n_images} images, {n_variant_images} of them also under variants")
-    for heading in ("explainer", "forwards", "backwards", "seconds"):
-        table.add_column(heading, justify="left" if heading == "explainer" else "right")
-    for explainer in estimate.maps:
-        table.add_row(explainer, *_cost_cells(estimate.for_explainer(explainer), per_sample))
-    table.add_section()
-    table.add_row("shared by all", *_cost_cells(estimate.shared, per_sample))
-    table.add_section()
-    table.add_row("total", *_cost_cells(estimate.total, per_sample))
-    return table
+    costs = {explainer: estimate.for_explainer(explainer) for explainer in estimate.maps}
+    rows = [(name, *_cost_cells(cost, per_sample)) for name, cost in costs.items()]
+    rows.append(("shared by all", *_cost_cells(estimate.shared, per_sample)))
+    rows.append(("total", *_cost_cells(estimate.total, per_sample)))
+    return Listing(
+        ("explainer", "forwards", "backwards", "seconds"),
+        rows,
+        title=f"{model}: {n_images} images, {n_variant_images} of them also under variants",
+        numeric=frozenset({"forwards", "backwards", "seconds"}),
+        section_ends=frozenset({len(costs) - 1, len(costs)}),
+    )
 
 
 def _cost_cells(cost: "Cost", per_sample: SecondsPerSample) -> tuple[str, str, str]:

@@ -36,14 +36,16 @@ def list_protocols(
 def show_protocol(name: ProtocolArgument) -> None:
     """Print the complete rules as YAML: extended protocols merged, every default filled in."""
     from mavis.protocol import loading
+    from mavis.report.console.terminal import open_printer
 
     protocol = loading.load_protocol(name)
-    typer.echo(
+    printer = open_printer()
+    printer.print_line(
         f"# All rules of {protocol.protocol}. Parameters of metrics and explainers that are not listed have their"
     )
-    typer.echo("# defaults: mavis list metrics --json")
-    typer.echo(f"# sha256 {protocol.sha256()}")
-    typer.echo(loading.to_yaml(protocol), nl=False)
+    printer.print_line("# defaults: mavis list metrics --json")
+    printer.print_line(f"# sha256 {protocol.sha256()}")
+    printer.print_document(loading.to_yaml(protocol, ascii_only=printer.ascii).rstrip("\n"))
 
 
 @app.command("validate")
@@ -56,40 +58,45 @@ def validate_protocol(
     Exit code 2: the protocol is not valid; one line per problem, with the field's path.
     """
     from mavis.protocol import loading
+    from mavis.report.console.terminal import open_printer
 
+    printer = open_printer()
     body = loading.resolve_extends(loading.find_protocol_file(file))
     problems = loading.validation_errors(body)
     with_defaults = body if problems else loading.parse_protocol(body, file).model_dump(mode="json", by_alias=True)
     problems += _name_problems(with_defaults, include_faulty=include_faulty)
     for problem in dict.fromkeys(problems):
-        typer.echo(f"{file}: {problem.removesuffix('.')}")
+        printer.print_line(f"{file}: {problem.removesuffix('.')}")
     if problems:
         raise typer.Exit(EXIT_INVALID)
-    typer.echo(f"valid {loading.parse_protocol(body, file).sha256()}")
+    printer.print_line(f"valid {loading.parse_protocol(body, file).sha256()}")
 
 
 @app.command("diff")
 def compare_protocols(a: ProtocolArgument, b: ProtocolArgument) -> None:
     """Print every field in which two protocols differ; exit code 0 if there is none, else 1."""
     from mavis.protocol import loading
+    from mavis.report.console.terminal import open_printer
 
+    printer = open_printer()
     first, second = (
         loading.load_protocol(name).model_dump(mode="json", by_alias=True, exclude={"overrides"}) for name in (a, b)
     )
     differences = list(_differences(first, second))
     for path, a_value, b_value in differences:
-        typer.echo(f"{path}: {_value_text(a_value)} → {_value_text(b_value)}")
+        printer.print_line(f"{path}: {_value_text(a_value)} → {_value_text(b_value)}")
     if differences:
         raise typer.Exit(EXIT_DIFFERENT)
-    typer.echo("No difference.")
+    printer.print_line("No difference.")
 
 
 @app.command("schema")
 def print_schema() -> None:
     """Print the JSON Schema of a protocol file, for editors and other programs."""
     from mavis.protocol import loading
+    from mavis.report.console.terminal import open_printer
 
-    typer.echo(json.dumps(loading.json_schema(), indent=2))
+    open_printer().print_document(json.dumps(loading.json_schema(), indent=2))
 
 
 _ABSENT = object()

@@ -21,7 +21,8 @@ def register_command(
     ] = None,
 ) -> None:
     """Register a model, dataset, explainer, metric or imputer under a name, in the working folder."""
-    from mavis.core import registry
+    from mavis.core import files, registry
+    from mavis.report.console.terminal import open_printer
 
     traits = dict(_parse_trait(text) for text in trait or [])
     registry.load_plugins()
@@ -31,9 +32,9 @@ def register_command(
     path = Path.cwd() / registry.USER_FILE
     lines = [f"[{kind}.{name}]", f"factory = {json.dumps(factory)}"]
     lines += [f"{key} = {json.dumps(value)}" for key, value in traits.items()]
-    content = path.read_text(encoding="utf-8") if path.is_file() else ""
-    path.write_text(content + ("\n" if content else "") + "\n".join(lines) + "\n", encoding="utf-8")
-    typer.echo(f"Registered the {kind} '{name}' in {path.name}; mavis list {kind}s shows it.")
+    content = files.read_text(path) if path.is_file() else ""
+    files.write_text(path, content + ("\n" if content else "") + "\n".join(lines) + "\n")
+    open_printer().print_line(f"Registered the {kind} '{name}' in {path.name}; mavis list {kind}s shows it.")
 
 
 def _parse_trait(text: str) -> tuple[str, object]:

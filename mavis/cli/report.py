@@ -22,17 +22,17 @@ def report_command(
     """
     from mavis.core.errors import MavisError
     from mavis.report import leaderboard_schema
+    from mavis.report.console.terminal import open_printer
 
+    printer = open_printer()
     if schema:
-        typer.echo(json.dumps(leaderboard_schema(), indent=2))
+        printer.print_document(json.dumps(leaderboard_schema(), indent=2))
         return
     if folder is None:
         raise MavisError("mavis report needs a run directory, e.g. mavis report mavis-runs/…; mavis run writes one.")
-    from rich.console import Console
-
     from mavis.report.console.summary import print_summary
     from mavis.workflows import run
 
-    console = Console()
-    print_summary(console, run.write_report(folder), full=full)
-    console.print(f"\nReport: {folder / 'report' / 'index.html'}", soft_wrap=True, highlight=False)
+    print_summary(printer.console, run.write_report(folder), full=full)
+    printer.print_line()
+    printer.print_line(f"Report: {folder / 'report' / 'index.html'}")

@@ -1,13 +1,15 @@
 """mavis run: explains, measures and recommends; the main command."""
 
-import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mavis.cli import options
+
+if TYPE_CHECKING:
+    from mavis.report.console.terminal import Printer
 
 EXIT_FAILED_CELLS = 3
 
@@ -37,10 +39,9 @@ def run_command(
     Results are stored block by block: repeat the command to continue after an interruption.
     Exit code 3: some cells failed; they are listed, and all other results are complete.
     """
-    from rich.console import Console
-
     from mavis.cli.progress import progress_display
     from mavis.report.console.summary import print_summary
+    from mavis.report.console.terminal import open_printer
     from mavis.workflows import run as pipeline
 
     request = options.build_request(
@@ -60,25 +61,26 @@ def run_command(
         shard=shard,
     )
     folder = out or options.default_folder(models, data, protocol)
-    console = Console()
-    with progress_display(Console(stderr=True)) as progress:
+    printer = open_printer()
+    with progress_display(open_printer(stderr=True)) as progress:
         findings = pipeline.run_benchmark(request, folder, progress)
-    print_summary(console, findings, full=full)
-    console.print(f"\nReport: {folder / 'report' / 'index.html'}", soft_wrap=True, highlight=False)
-    console.print(f"Next:   {_next_command(findings.protocol.name, folder)}", soft_wrap=True, highlight=False)
+    print_summary(printer.console, findings, full=full)
+    printer.print_line()
+    printer.print_line(f"Report: {folder / 'report' / 'index.html'}")
+    printer.print_line(f"Next:   {_next_command(printer, findings.protocol.name, folder)}")
     if findings.failures:
         raise typer.Exit(EXIT_FAILED_CELLS)
 
 
-def _next_command(protocol: str, folder: Path) -> str:
+def _next_command(printer: "Printer", protocol: str, folder: Path) -> str:
     """The command to run next: the full protocol after a preview, else `mavis check`."""
     if protocol == "quick":
-        arguments = _arguments_to_repeat(sys.argv[2:])
+        arguments = " ".join(map(printer.quote, _arguments_to_repeat(sys.argv[2:])))
         return f"mavis run {arguments} --protocol best_practices_v1   (confirms this preview; hours, resumable)"
-    return f"mavis check {shlex.quote(str(folder))} --baseline {shlex.quote(str(folder))}"
+    return f"mavis check {printer.quote(folder)} --baseline {printer.quote(folder)}"
 
 
-def _arguments_to_repeat(arguments: list[str]) -> str:
+def _arguments_to_repeat(arguments: list[str]) -> list[str]:
     """The arguments of this run without those that set the protocol, the folder, the number of images or the shard."""
     repeated: list[str] = []
     is_value = False  # of an option that is left out
@@ -89,4 +91,4 @@ def _arguments_to_repeat(arguments: list[str]) -> str:
             is_value = "=" not in argument
         else:
             repeated.append(argument)
-    return shlex.join(repeated)
+    return repeated

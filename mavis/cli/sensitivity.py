@@ -8,8 +8,7 @@ import typer
 from mavis.cli import options
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from mavis.report.console.terminal import Printer
     from mavis.workflows.sensitivity import Stability
 
 
@@ -36,9 +35,8 @@ def sensitivity_command(
 
     Repeat the command to continue after an interruption.
     """
-    from rich.console import Console
-
     from mavis.cli.progress import progress_display
+    from mavis.report.console.terminal import open_printer
     from mavis.workflows.sensitivity import run_sensitivity
 
     request = options.build_request(
@@ -48,33 +46,34 @@ def sensitivity_command(
     folder = out or options.default_folder(models, data, protocol).with_name(
         f"{options.default_folder(models, data, protocol).name}_sensitivity"
     )
-    with progress_display(Console(stderr=True)) as progress:
+    with progress_display(open_printer(stderr=True)) as progress:
         stabilities = run_sensitivity(request, folder, progress)
-    console = Console()
+    printer = open_printer()
     for stability in stabilities:
-        _print_stability(console, stability)
-    console.print(f"\nAll means: {folder / 'sensitivity.json'}", soft_wrap=True, highlight=False)
+        _print_stability(printer, stability)
+    printer.print_line()
+    printer.print_line(f"All means: {folder / 'sensitivity.json'}")
 
 
 def _value_text(value: object) -> str:
     return " + ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _print_stability(console: "Console", stability: "Stability") -> None:
+def _print_stability(printer: "Printer", stability: "Stability") -> None:
     """A row per setting with its two best methods, under the mean Kendall tau over all pairs of settings."""
-    from rich.table import Table
+    from mavis.report.console.terminal import Listing
 
     tau = "unknown" if stability.tau is None else f"{stability.tau:.2f}"
     verdict = {True: "stable", False: "not stable: report it, do not decide by it", None: "not assessed"}[
         stability.stable
     ]
-    table = Table(title=f"{stability.model}, {stability.metric}: mean Kendall tau {tau}, {verdict}")
-    for heading in ("cells", "settings", "leader", "runner-up"):
-        table.add_column(heading)
+    rows = []
     for setting in stability.settings:
         means = {name: mean for name, mean in setting.means.items() if mean is not None}
         top_two = sorted(means, key=means.__getitem__, reverse=stability.higher_is_better)[:2]
         params = ", ".join(f"{name} {_value_text(value)}" for name, value in setting.params.items())
-        table.add_row(f"{setting.grid} × {setting.grid}", params, *(f"{name} {means[name]:.3f}" for name in top_two))
-    console.print(table)
-    console.print(f"Leads under some setting: {', '.join(stability.winners) or 'none'}", highlight=False)
+        leaders = [f"{name} {means[name]:.3f}" for name in top_two]
+        rows.append([f"{setting.grid} × {setting.grid}", params, *leaders, *[""] * (2 - len(leaders))])
+    title = f"{stability.model}, {stability.metric}: mean Kendall tau {tau}, {verdict}"
+    printer.print_listing(Listing(("cells", "settings", "leader", "runner-up"), rows, title=title))
+    printer.print_text(f"Leads under some setting: {', '.join(stability.winners) or 'none'}")

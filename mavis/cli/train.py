@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 if TYPE_CHECKING:
     from mavis.models.training.loop import Epoch
+    from mavis.report.console.terminal import Listing, Printer
 
 
 def train_command(
@@ -45,8 +43,9 @@ def train_command(
     from mavis.datasets.loading.open import open_data
     from mavis.models.loading import checkpoint
     from mavis.models.training.loop import LOG_FILE, TrainingSettings, fit
+    from mavis.report.console.terminal import open_printer
 
-    console = Console()
+    printer = open_printer()
     splits = [
         open_data(data, target=target, split=split, size=size, recipe=training_recipe) for split in ("train", "val")
     ]
@@ -54,10 +53,10 @@ def train_command(
         warnings.simplefilter("always")
         net = checkpoint.build_network(arch, len(splits[0].classes), size, seed=seed, pretrained=pretrained or True)
     for warning in caught:
-        console.print(escape(str(warning.message)), style="yellow")
+        printer.print_text(str(warning.message), "yellow")
     card: dict[str, Any] = {"architecture": arch, "size": size, "seed": seed, "recipe": training_recipe}
     card["pretrained"] = getattr(net, "pretrained", None)
-    with progress_bar(console) as (on_step, on_epoch):
+    with progress_bar(printer) as (on_step, on_epoch):
         best = fit(
             net,
             splits[0],
@@ -70,40 +69,43 @@ def train_command(
             on_step=on_step,
             on_epoch=on_epoch,
         )
-    console.print(accuracy_table(best))
-    console.print(f"Best epoch {best.number}; the model is in {escape(str(out))}, its history in {LOG_FILE}.")
-    console.print(f"Next: mavis run --model {escape(str(out))} --data {escape(data)}", soft_wrap=True)
+    printer.print_listing(accuracy_listing(best))
+    printer.print_line(f"Best epoch {best.number}; the model is in {out}, its history in {LOG_FILE}.")
+    printer.print_line(f"Next: mavis run --model {printer.quote(out)} --data {printer.quote(data)}")
 
 
 @contextmanager
-def progress_bar(console: Console) -> Iterator[tuple[Any, Any]]:
+def progress_bar(printer: "Printer") -> Iterator[tuple[Any, Any]]:
     """A progress bar, as the two callbacks that advance it: per step and per epoch."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=printer.console) as progress:
         bar = progress.add_task("loading images", total=None)
 
         def on_step(done: int, total: int) -> None:
             progress.update(bar, description="training", completed=done, total=total)
 
         def on_epoch(epoch: "Epoch") -> None:
-            progress.console.print(
+            printer.print_text(
                 f"epoch {epoch.number}: loss {epoch.train_loss:.3f}, validation loss {epoch.validation.loss:.3f}, "
                 f"accuracy {epoch.validation.accuracy:.1%}, balanced "
-                f"{epoch.validation.balanced_accuracy:.1%}{', best' if epoch.is_best else ''}",
-                highlight=False,
+                f"{epoch.validation.balanced_accuracy:.1%}{', best' if epoch.is_best else ''}"
             )
 
         yield on_step, on_epoch
 
 
-def accuracy_table(epoch: "Epoch") -> Table:
+def accuracy_listing(epoch: "Epoch") -> "Listing":
     """Validation accuracy of every group, with its number of images."""
-    table = Table("attribute", "group", "n", "accuracy", title="Validation accuracy at the best epoch")
-    for column in table.columns[2:]:
-        column.justify = "right"
-    table.add_row("all", "", str(epoch.validation.n_images), f"{epoch.validation.accuracy:.1%}", end_section=True)
+    from mavis.report.console.terminal import Listing
+
+    rows, section_ends = [("all", "", str(epoch.validation.n_images), f"{epoch.validation.accuracy:.1%}")], {0}
     for attribute, groups in epoch.validation.groups.items():
-        for group, (accuracy, n) in groups.items():
-            is_last = group == list(groups)[-1]
-            table.add_row(attribute, escape(group), str(n), f"{accuracy:.1%}" if n else "", end_section=is_last)
-    return table
+        rows += [(attribute, group, str(n), f"{accuracy:.1%}" if n else "") for group, (accuracy, n) in groups.items()]
+        section_ends.add(len(rows) - 1)
+    return Listing(
+        ("attribute", "group", "n", "accuracy"),
+        rows,
+        title="Validation accuracy at the best epoch",
+        numeric=frozenset({"n", "accuracy"}),
+        section_ends=frozenset(section_ends),
+    )

@@ -7,6 +7,7 @@ MavisError            expected, got, what to do; the command line prints it as o
 ├── DataError         data that cannot be read or do not fit
 ├── ModelError        a model that cannot be loaded or evaluated
 ├── ContractError     a plug-in whose return value breaks its contract
+├── FileError         a file or folder that the system does not let us read or write
 └── StoreError        a run directory that belongs to another run, or is damaged
 """
 
@@ -52,6 +53,10 @@ class ModelError(MavisError):
 
 class ContractError(MavisError):
     """A plug-in whose return value breaks its contract."""
+
+
+class FileError(MavisError):
+    """A file or folder that the system does not let MAVIS read or write."""
 
 
 class StoreError(MavisError):

@@ -120,10 +120,15 @@ def validation_errors(body: Any) -> list[str]:
     return []
 
 
-def to_yaml(protocol: Protocol) -> str:
-    """A protocol as YAML with every default filled in; a file of this text has the same hash."""
+def to_yaml(protocol: Protocol, *, ascii_only: bool = False) -> str:
+    """A protocol as YAML with every default filled in; a file of this text has the same hash.
+
+    Args:
+        protocol: the protocol.
+        ascii_only: write other letters as escapes, for a console that lacks them.
+    """
     body = protocol.model_dump(mode="json", by_alias=True, exclude={"overrides"})
-    return yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    return yaml.safe_dump(body, sort_keys=False, allow_unicode=not ascii_only, width=120, default_flow_style=None)
 
 
 def json_schema() -> dict[str, Any]:

@@ -6,13 +6,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mavis.analysis.regression import ScoreChange, compare_to_baseline, read_baseline, write_baseline
+from mavis.analysis.regression import (
+    ScoreChange,
+    compare_to_baseline,
+    read_baseline,
+    why_nothing_compares,
+    write_baseline,
+)
+from mavis.analysis.score_origin import ScoreOrigin
 from mavis.core.errors import StoreError
 
 from ..tables import BOOTSTRAP, make_images, score_rows, values_with_mean
 
 TABLE = make_images()
 RUN = TABLE.reset_index()
+ORIGIN = ScoreOrigin(
+    "1.0", "quick", "abc", {"seed": 0}, {"nsrg": {"points": 10}}, {"rise": {}}, {"name": "faces"}, {"m": "1"}
+)
 PLANTED = {
     ("rise", "nsrg"): values_with_mean(TABLE, 0.4, seed=1),
     ("rise", "avg_sensitivity"): values_with_mean(TABLE, 0.3, seed=2),
@@ -108,15 +118,17 @@ def test_a_baseline_comes_back(tmp_path: Path) -> None:
     rows = score_rows(TABLE, PLANTED)
     rows.loc[0, ["value", "status"]] = [np.nan, "undefined"]
     path = tmp_path / "deep" / "baseline.parquet"
-    write_baseline(rows.sample(frac=1, random_state=0), path)
-    baseline = read_baseline(path)
+    write_baseline(rows.sample(frac=1, random_state=0), path, ORIGIN)
+    read = read_baseline(path)
+    baseline = read.scores
+    assert read.origin == ORIGIN
     assert set(baseline["metric"]) == {"nsrg", "avg_sensitivity"}
     assert len(baseline) == 3 * len(TABLE) - 1
     expected = rows[rows["status"] == "ok"].set_index(["explainer", "metric", "image"])["value"]
     keys = pd.MultiIndex.from_frame(baseline[["explainer", "metric", "image"]])
     np.testing.assert_array_equal(baseline["value"], expected.loc[keys])
     first = path.read_bytes()
-    write_baseline(rows, path)
+    write_baseline(rows, path, ORIGIN)
     assert path.read_bytes() == first
     assert {c.verdict for c in compare_to_baseline(baseline, rows, RUN, margin=0.0, settings=BOOTSTRAP)} == {"same"}
 
@@ -150,10 +162,50 @@ def test_no_image_in_common_is_refused() -> None:
         compare_to_baseline(before, score_rows(TABLE, PLANTED), RUN, margin=0.02, settings=BOOTSTRAP)
 
 
-def test_a_model_that_the_run_has_not_is_not_compared() -> None:
-    """A baseline of two models serves a run of one of them."""
+def test_a_model_that_the_run_has_not_is_missing() -> None:
+    """A baseline of two models and a run of one of them: every score of the other is missing."""
     rows = score_rows(TABLE, PLANTED)
     two_models = pd.concat([rows, rows.assign(model="another")])
-    assert {c.model for c in compare_to_baseline(two_models, rows, RUN, margin=0.02, settings=BOOTSTRAP)} == set(
-        rows["model"]
+    found_changes = compare_to_baseline(two_models, rows, RUN, margin=0.02, settings=BOOTSTRAP)
+    assert {(c.model, c.verdict) for c in found_changes} == {("m", "same"), ("another", "missing")}
+
+
+def test_missing_outweighs_better() -> None:
+    """One lost value is told although the others got better; so is a column whose values are all undefined."""
+    column = moved(("rise", "nsrg"), 0.1)
+    column[4] = np.nan
+    assert changes({("rise", "nsrg"): column})["rise", "nsrg"].verdict == "missing"
+    assert changes({("rise", "nsrg"): np.full(len(TABLE), np.nan)})["rise", "nsrg"].verdict == "missing"
+
+
+def test_a_run_without_any_score_misses_everything() -> None:
+    """An empty table of scores is no success."""
+    before = score_rows(TABLE, PLANTED)
+    empty = pd.DataFrame()
+    assert {c.verdict for c in compare_to_baseline(before, empty, RUN, margin=0.02, settings=BOOTSTRAP)} == {"missing"}
+
+
+@pytest.mark.parametrize("metrics", [["valid"], ["forwards"], ["valid", "forwards"], []])
+def test_scores_that_cannot_be_compared_make_no_baseline(tmp_path: Path, metrics: list[str]) -> None:
+    """Checks of the maps and costs alone are refused by name, and no file is written."""
+    rows = score_rows(TABLE, PLANTED)
+    path = tmp_path / "baseline.parquet"
+    with pytest.raises(
+        StoreError, match=f"no score that a later one can be compared with: {', '.join(sorted(metrics))}"
+    ):
+        write_baseline(rows[rows["metric"].isin(metrics)], path, ORIGIN)
+    assert not path.exists()
+    assert why_nothing_compares(rows[rows["metric"].isin(metrics)]).startswith("Nothing to compare: ")
+
+
+def test_repeated_rows_of_a_baseline_count_once() -> None:
+    """A baseline whose rows stand twice gives the interval of one that has them once."""
+    before, now = (
+        score_rows(TABLE, PLANTED),
+        score_rows(TABLE, PLANTED | {("rise", "nsrg"): moved(("rise", "nsrg"), -0.03, 0.1)}),
     )
+    once, twice = (
+        compare_to_baseline(table, now, RUN, margin=0.02, settings=BOOTSTRAP)
+        for table in (before, pd.concat([before] * 2))
+    )
+    assert once == twice

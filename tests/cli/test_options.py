@@ -40,20 +40,22 @@ def test_numbers_are_read() -> None:
     assert (request.batch_size, request.shard, request.allow_known_faulty) == (64, (2, 3), True)
 
 
-def test_no_explainer_means_all() -> None:
-    """An empty text, or commas alone, as the default."""
-    for text in ("", ",", " , "):
-        assert options.build_request(**TEXTS | {"explainers": text}).explainers == ("all",)
+@pytest.mark.parametrize("option", ["explainers", "metrics", "groups"])
+@pytest.mark.parametrize("text", ["", ",", " , "])
+def test_a_list_without_a_name_is_refused(option: str, text: str) -> None:
+    """An empty text or commas alone name nothing; they do not mean all."""
+    with pytest.raises(MavisError, match=rf"--{option} must be names separated by commas, got '{text}'"):
+        options.build_request(**TEXTS | {option: text})
 
 
-@pytest.mark.parametrize("text", ["many", "0", "-1", "1.5", ""])
+@pytest.mark.parametrize("text", ["many", "0", "-1", "1.5", "", "²", "٣", "1_000", "65537", "9" * 39])
 def test_a_batch_size_is_a_count(text: str) -> None:
-    """Anything but 'auto' or a number from 1 is refused."""
-    with pytest.raises(MavisError, match=rf"--batch-size must be 'auto' or a number of at least 1, got '{text}'"):
+    """Anything but 'auto' or a number in plain digits is refused."""
+    with pytest.raises(MavisError, match=rf"--batch-size must be 'auto' or a number from 1 to 65536, got '{text}'"):
         options.build_request(**TEXTS | {"batch_size": text})
 
 
-@pytest.mark.parametrize("text", ["3/2", "0/2", "1", "1/", "/2", "a/b", "1/2/3", ""])
+@pytest.mark.parametrize("text", ["3/2", "0/2", "1", "1/", "/2", "a/b", "1/2/3", "", "¹/2", "1/²"])
 def test_a_shard_is_k_of_n(text: str) -> None:
     """K lies between 1 and N."""
     with pytest.raises(MavisError, match="--shard must be K/N"):
@@ -64,6 +66,16 @@ def test_the_default_folder_is_named_after_the_run() -> None:
     """Models, data and protocol, each without its path, so that the same command continues the run."""
     folder = options.default_folder(["race_resnet", "models/mine"], "fairface:/data/FairFace", "rules/my.yaml")
     assert folder == Path("mavis-runs") / "race_resnet_mine_fairface_my"
+
+
+@pytest.mark.parametrize(("name", "part"), [(".", "inner"), ("..", "outer"), ("./", "inner"), ("../inner/", "inner")])
+def test_a_folder_of_dots_has_the_name_that_it_stands_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, part: str
+) -> None:
+    """``--model .`` names the run after the working folder."""
+    (tmp_path / "outer" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "outer" / "inner")
+    assert options.default_folder([name], "synthetic_faces", "quick").name == f"{part}_synthetic_faces_quick"
 
 
 @pytest.mark.parametrize(

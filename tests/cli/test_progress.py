@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from mavis.cli import progress
+from mavis.report.console.terminal import Printer
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_time_left_is_judged_by_what_is_done_now(clock: list[float]) -> None:
     """Half was done before; a quarter takes 20 s, so the last quarter takes 20 s more. Below 1 % nothing is said."""
     out = io.StringIO()
-    with progress.progress_display(Console(file=out, width=80)) as told:
+    with progress.progress_display(Printer(Console(file=out, width=80))) as told:
         clock[0] = 100
         told.begin(1000, 500, 4, 2)
         told.block("m", 3, 32, 250)
@@ -36,8 +37,9 @@ def test_time_left_is_judged_by_what_is_done_now(clock: list[float]) -> None:
 
 def test_bars_start_at_what_was_done_before() -> None:
     """On a terminal the bar of the whole begins where the run was left."""
-    bars = progress._make_bars(Console(file=io.StringIO(), force_terminal=True))
-    told = progress._bar_progress(bars)
+    printer = Printer(Console(file=io.StringIO(), force_terminal=True))
+    bars = progress._make_bars(printer)
+    told = progress._bar_progress(printer, bars)
     told.begin(1000, 500, 4, 2)
     assert (bars.tasks[0].percentage, bars.tasks[0].speed) == (50, None)
     told.work(250)

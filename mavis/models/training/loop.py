@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from mavis.core.errors import BadParameter, DataError, ModelError
+from mavis.core.printable import spreadsheet_cell
 from mavis.core.process_state import standard_settings
 from mavis.core.seeding import make_generator
 from mavis.core.types import Dataset
@@ -243,6 +244,6 @@ def _training_facts(cache: ImageCache, settings: TrainingSettings) -> dict[str, 
 def _write_log(path: Path, epochs: list[Epoch]) -> None:
     rows = [epoch.row() for epoch in epochs]
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(file)
+        writer.writerow(map(spreadsheet_cell, rows[0]))
+        writer.writerows([spreadsheet_cell(value) for value in row.values()] for row in rows)

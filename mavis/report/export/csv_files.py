@@ -1,4 +1,7 @@
-"""CSV files of the findings, unrounded: scores, skills, gaps between groups, and the pairs of groups behind them."""
+"""CSV files of the findings, unrounded: scores, skills, gaps between groups, and the pairs of groups behind them.
+
+A name that a spreadsheet would run as a formula has an apostrophe in front.
+"""
 
 import csv
 import io
@@ -6,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from mavis.analysis.findings import Estimate, ExplainerEntry, Findings, Gap, MetricSummary, PairGap
+from mavis.core.printable import spreadsheet_cell
 from mavis.report import layout, wording
 
 ESTIMATE_COLUMNS = ("n", "mean", "low", "high")
@@ -158,5 +162,5 @@ def _to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)
-    table.writerows(rows)
+    table.writerows([spreadsheet_cell(value) for value in row] for row in rows)
     return text.getvalue()
