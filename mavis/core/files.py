@@ -5,6 +5,7 @@ folder, flushed to disk and renamed. A device or a pipe is written to as it is.
 """
 
 import errno
+import io
 import os
 import tempfile
 from collections.abc import Callable
@@ -35,18 +36,19 @@ def write_file(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
 
     Args:
         path: in a folder that exists; a file of this name is replaced, at the end of a link the file that it leads to.
-        fill: writes the content to an open file.
+        fill: writes the content into memory, from where it goes to the disk.
 
     Raises:
         FileError: the system refuses, e.g. on a full disk; what was there before is unchanged.
     """
+    memory = io.BytesIO()
+    fill(memory)
     try:
         target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file() and not target.is_dir():
-            with target.open("wb") as device:
-                fill(device)
+            target.write_bytes(memory.getbuffer())
         else:
-            _replace(target, fill)
+            _replace(target, memory.getbuffer())
     except OSError as error:
         raise FileError(f"Cannot write {path}: {describe(error)}.") from error
 
@@ -87,6 +89,30 @@ def read_text(path: Path) -> str:
         raise FileError(f"Cannot read {path}: {describe(error)}.") from error
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        FileError: the system refuses.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FileError(f"Cannot read {path}: {describe(error)}.") from error
+
+
+def is_file(path: Path) -> bool:
+    """True for a file.
+
+    Raises:
+        FileError: the system refuses to tell, e.g. because the name is too long.
+    """
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise FileError(f"Cannot read {path}: {describe(error)}.") from error
+
+
 def expand_user(path: str | Path) -> Path:
     """The path with ``~`` and ``~name`` replaced by the home folder.
 
@@ -106,11 +132,11 @@ def describe(error: OSError) -> str:
     return f"{text}; {advice}" if advice else text
 
 
-def _replace(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
+def _replace(path: Path, content: memoryview) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            fill(file)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)

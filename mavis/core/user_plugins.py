@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mavis.core.errors import MavisError, UnknownName
+from mavis.core.files import read_bytes
 from mavis.core.foreign_code import contain_exits
 from mavis.core.process_state import preserve_process
 
@@ -24,7 +25,7 @@ def read_user_plugins(path: Path, kinds: Collection[str]) -> list[tuple[str, str
         MavisError: the file is no TOML, or a table has another shape or lacks its ``factory``.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(read_bytes(path).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MavisError(f"{path} is not valid TOML: {error}") from error
     lines = []

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from mavis.core.errors import DataError
+from mavis.core.files import expand_user
 from mavis.core.registry import dataset
 from mavis.datasets.loading.image_files import LabelledImages, check_size, is_companion
 
@@ -58,7 +59,7 @@ def fairface(root: str | Path, target: str = "race", split: str = "val", size: i
     _check_choice("target", target, ATTRIBUTES)
     _check_choice("split", split, SPLITS)
     check_size(size)
-    folder = Path(root).expanduser()
+    folder = expand_user(root)
     path = _table_path(folder, split)
     raw_rows = _read_rows(path)
     unique_rows = _drop_duplicates(path, raw_rows)

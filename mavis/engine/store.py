@@ -10,15 +10,14 @@
     parts/BLOCK.agreement.parquet  how far its methods agree
     parts/BLOCK.maps.npz        a few of its maps, for the gallery
 
-Every file is written under a temporary name, flushed and renamed; a block's scores come last. Several processes may
-write into one directory.
+Every file is written whole or not at all (`mavis.core.files`); a block's scores come last. Several processes may write
+into one directory. What the disk refuses is a `StoreError` that says what is kept and what to do.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -27,10 +26,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mavis.core.errors import StoreError
+from mavis.core import files
+from mavis.core.errors import FileError, StoreError
 
 IDENTITY_KEYS = ("protocol_sha256", "overrides", "models", "data", "explainers", "seed", "mavis", "versions", "format")
 FORMAT = 2
+
+IDENTITY_TYPES = {
+    **dict.fromkeys(("protocol", "models", "data", "explainers", "skipped", "versions"), dict),
+    **dict.fromkeys(("overrides", "blocks"), list),
+    **dict.fromkeys(("protocol_sha256", "mavis", "device"), str),
+    "seed": int,
+}
+"""What a report reads in ``run.json``."""
 
 ModelCheck = Literal["reliability", "leak", "reliance"]
 """What is measured of models and images before any map is made."""
@@ -88,7 +96,7 @@ class Store:
         store = cls(folder)
         path = folder / "run.json"
         new_identity = json.loads(json.dumps({**identity, "format": FORMAT}, default=str))
-        if path.is_file():
+        if files.is_file(path):
             stored = store.identity()
             differing = [key for key in IDENTITY_KEYS if stored.get(key) != new_identity.get(key)]
             if differing:
@@ -99,8 +107,10 @@ class Store:
         elif folder.exists() and _holds_other_files(folder):
             raise StoreError(f"{folder} is no empty folder and holds no run; give another --out.")
         else:
-            (folder / "parts").mkdir(parents=True, exist_ok=True)
-            _write_atomically(path, lambda file: file.write(json.dumps(new_identity, indent=2).encode()))
+            files.make_folder(folder / "parts")
+            store._write(path, lambda file: file.write(json.dumps(new_identity, indent=2).encode()))
+        for part in store._score_files():
+            store._check_block(part)
         return store
 
     @classmethod
@@ -108,28 +118,40 @@ class Store:
         """Opens a directory to read.
 
         Raises:
-            StoreError: there is no run in it.
+            StoreError: there is no run in it, or its ``run.json`` is damaged.
         """
-        if not (folder / "run.json").is_file():
+        if not files.is_file(folder / "run.json"):
             raise StoreError(f"{folder} holds no run (no run.json); mavis run writes one.")
         store = cls(folder)
-        if store.identity().get("format") != FORMAT:
+        identity = store.identity()
+        if identity.get("format") != FORMAT:
             raise StoreError(f"{folder} was written by another version of MAVIS; repeat the run in another folder.")
+        for key, kind in IDENTITY_TYPES.items():
+            if not isinstance(identity.get(key), kind):
+                raise store._unreadable_identity(f"'{key}' is missing or of another kind")
         return store
 
     def identity(self) -> dict[str, Any]:
         """The content of ``run.json``."""
         try:
             identity: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{self.folder / 'run.json'} cannot be read: {error}") from error
+        except OSError as error:
+            raise self._unreadable_identity(files.describe(error)) from error
+        except ValueError as error:
+            raise self._unreadable_identity(str(error)) from error
         if not isinstance(identity, dict):
-            raise StoreError(f"{self.folder / 'run.json'} holds no run: expected keys and values.")
+            raise self._unreadable_identity("expected keys and values")
         return identity
+
+    def _unreadable_identity(self, reason: str) -> StoreError:
+        return StoreError(
+            f"{self.folder / 'run.json'} cannot be read: {reason}. {self._kept()}, but only this file tells what they "
+            "belong to: restore it from a copy, or give another --out to begin anew."
+        )
 
     def write_images(self, images: pd.DataFrame) -> None:
         """The table of images, one row per model and image."""
-        _write_atomically(self.folder / "images.parquet", lambda file: images.to_parquet(file, index=False))
+        self._write(self.folder / "images.parquet", lambda file: images.to_parquet(file, index=False))
 
     def images(self) -> pd.DataFrame:
         """The table of images."""
@@ -140,7 +162,7 @@ class Store:
 
     def write_check(self, check: ModelCheck, table: pd.DataFrame) -> None:
         """A table of what was measured before any map was made."""
-        _write_atomically(self.folder / f"{check}.parquet", lambda file: table.to_parquet(file, index=False))
+        self._write(self.folder / f"{check}.parquet", lambda file: table.to_parquet(file, index=False))
 
     def has_check(self, check: ModelCheck) -> bool:
         """True where a check is stored."""
@@ -156,26 +178,24 @@ class Store:
 
     def write_block(self, block_id: str, result: BlockResult) -> None:
         """A block's results; its scores last, since they say that it is done."""
-        (self.folder / "parts").mkdir(exist_ok=True)
-        _write_atomically(
-            self._block_file(block_id, ".curves.parquet"), lambda file: result.curves.to_parquet(file, index=False)
-        )
-        _write_atomically(
-            self._block_file(block_id, ".agreement.parquet"),
-            lambda file: result.agreement.to_parquet(file, index=False),
-        )
-        _write_atomically(
+        files.make_folder(self.folder / "parts")
+        for suffix, companion in ((".curves.parquet", result.curves), (".agreement.parquet", result.agreement)):
+            self._write(self._block_file(block_id, suffix), partial(companion.to_parquet, index=False))
+        self._write(
             self._block_file(block_id, ".maps.npz"),
             lambda file: np.savez_compressed(file, **result.maps),  # type: ignore[arg-type]
         )
         table = pa.Table.from_pandas(result.scores, preserve_index=False)
-        log = json.dumps(result.log.__dict__).encode()
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"mavis.log": log})
-        _write_atomically(self._block_file(block_id), lambda file: pq.write_table(table, file))
+        facts = {b"mavis.log": json.dumps(result.log.__dict__).encode(), b"mavis.block": block_id.encode()}
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **facts})
+        self._write(self._block_file(block_id), lambda file: pq.write_table(table, file))
 
     def scores(self) -> pd.DataFrame:
         """All scores so far."""
-        return self._concatenate(self._score_files())
+        paths = self._score_files()
+        for path in paths:
+            self._check_block(path)
+        return self._concatenate(paths)
 
     def curves(self) -> pd.DataFrame:
         """All curves so far."""
@@ -203,12 +223,51 @@ class Store:
         return self.folder / "parts" / f"{block_id}{suffix}"
 
     def _score_files(self) -> list[Path]:
-        return sorted(p for p in (self.folder / "parts").glob("*.parquet") if p.name.count(".") == 1)
+        """The files of the finished blocks; raises StoreError for one that is no block of this run."""
+        paths = self._finished_files()
+        planned = self.identity().get("blocks")
+        foreign = [] if planned is None else [path for path in paths if path.stem not in planned]
+        if foreign:
+            raise StoreError(
+                f"{self.folder / 'parts'} holds {len(foreign)} of {len(paths)} files of scores that are not of this "
+                f"run, first {foreign[0].name}; move them away. The others are kept, and the same command goes on."
+            )
+        return paths
+
+    def _finished_files(self) -> list[Path]:
+        paths = (self.folder / "parts").glob("*.parquet")
+        return sorted(path for path in paths if path.name.count(".") == 1 and path.is_file())
+
+    def _kept(self) -> str:
+        """How many finished blocks there are, for messages."""
+        n = len(self._finished_files())
+        return f"{n} finished block{' is' if n == 1 else 's are'} kept"
+
+    def _write(self, path: Path, fill: Callable[[BinaryIO], Any]) -> None:
+        try:
+            files.write_file(path, fill)
+        except FileError as error:
+            raise StoreError(f"{error} {self._kept()}; the same command goes on from there.") from error
+
+    def _check_block(self, path: Path) -> None:
+        """Raises StoreError for scores that were written under another block's name."""
+        block_id = self._read_metadata(path).get(b"mavis.block", path.stem.encode()).decode()
+        if block_id != path.stem:
+            raise StoreError(
+                f"{path} holds the scores of another block, {block_id}; delete it and repeat the command, which "
+                "measures the block again."
+            )
+
+    def _read_metadata(self, path: Path) -> dict[bytes, bytes]:
+        try:
+            return pq.read_schema(path).metadata or {}
+        except Exception as error:
+            raise _damage_error(path, error) from error
 
     def _read_log(self, path: Path) -> BlockLog:
         try:
-            return BlockLog(**json.loads(pq.read_schema(path).metadata[b"mavis.log"]))
-        except Exception as error:
+            return BlockLog(**json.loads(self._read_metadata(path)[b"mavis.log"]))
+        except (KeyError, ValueError, TypeError) as error:
             raise _damage_error(path, error) from error
 
     def _read_arrays(self, path: Path) -> dict[str, np.ndarray]:
@@ -232,8 +291,13 @@ class Store:
 def _damage_error(path: Path, error: Exception) -> StoreError:
     """The error for a file that cannot be read; damaged bytes make the readers raise almost anything.
 
-    Without its scores a block is done again, so these are what to delete, whichever of its files is damaged.
+    Without its scores a block is done again, so these are what to delete, whichever of its files is damaged. Where the
+    system refuses to read a file nothing is to be deleted.
     """
+    if isinstance(error, MemoryError):
+        return StoreError(f"There is not enough memory to read {path}; everything is kept.")
+    if isinstance(error, OSError) and error.errno and not isinstance(error, FileNotFoundError):
+        return StoreError(f"Cannot read {path}: {files.describe(error)}. Everything is kept.")
     scores = path.with_name(path.name.split(".", 1)[0] + ".parquet")
     return StoreError(f"{path} is damaged ({type(error).__name__}); delete {scores} and repeat the command.")
 
@@ -242,19 +306,8 @@ def _holds_other_files(folder: Path) -> bool:
     """True for a folder with files of something else than a run that is about to begin."""
     if not folder.is_dir():
         return True
-    return any(p.name != "parts" and not p.name.startswith(".run.json.") for p in folder.iterdir())
-
-
-def _write_atomically(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
-    """Writes under a temporary name in the same folder, flushes to disk, renames."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise FileError(f"Cannot read {folder}: {files.describe(error)}.") from error
+    return any(p.name != "parts" and not p.name.startswith(".run.json.") for p in entries)

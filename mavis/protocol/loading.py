@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from mavis.core.errors import ProtocolError, UnknownName
+from mavis.core.files import is_file, read_text
 from mavis.protocol.schema import Params, Protocol, Section
 
 METADATA_KEYS = ("protocol", "schema", "status", "about")
@@ -38,7 +39,7 @@ def find_protocol_file(name: str) -> Path:
     path = Path(name) if name.endswith((".yaml", ".yml")) else shipped_protocols().get(name)
     if path is None:
         raise UnknownName("protocol", name, shipped_protocols())
-    if not path.is_file():
+    if not is_file(path):
         raise ProtocolError(f"There is no protocol file {path}.")
     return path
 
@@ -175,8 +176,8 @@ class _StrictLoader(yaml.SafeLoader):
 
 def _read_yaml(path: Path) -> Any:
     try:
-        return _StrictLoader(path.read_text(encoding="utf-8")).get_single_data()
-    except (yaml.YAMLError, ValueError) as error:
+        return _StrictLoader(read_text(path)).get_single_data()
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ProtocolError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
 
 

@@ -3,13 +3,15 @@
 Importing this is cheap: figures are drawn by matplotlib, which is imported when a page is written.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from mavis.analysis.findings import Findings
+from mavis.core import files
+from mavis.core.errors import FileError
+from mavis.core.printable import shell_quote
 from mavis.report.export import csv_files, formats
 from mavis.report.export.formats import leaderboard_schema
 from mavis.report.html.gallery import Tile
@@ -32,30 +34,26 @@ def write_report(folder: Path, findings: Findings, curves: pd.DataFrame, tiles: 
 
     Returns:
         The path of ``index.html``, a page that needs no other file and no network.
+
+    Raises:
+        FileError: a file cannot be written.
     """
     from mavis.report.html.page import render_page
 
-    folder.mkdir(parents=True, exist_ok=True)
-    page = render_page(findings, curves, tiles)
-    _write_atomically(folder / "leaderboard.json", formats.as_json(findings))
-    _write_atomically(folder / "leaderboard.csv", csv_files.scores_csv(findings))
-    _write_atomically(folder / "skills.csv", csv_files.skills_csv(findings))
-    _write_atomically(folder / "gaps.csv", csv_files.gaps_csv(findings))
-    _write_atomically(folder / "pairs.csv", csv_files.pairs_csv(findings))
-    _write_atomically(folder / "leaderboard.md", formats.as_markdown(findings))
-    _write_atomically(folder / "leaderboard.tex", formats.as_latex(findings))
-    _write_atomically(folder / "index.html", page)
-    return folder / "index.html"
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """A reader sees the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    texts = {
+        "leaderboard.json": formats.as_json(findings),
+        "leaderboard.csv": csv_files.scores_csv(findings),
+        "skills.csv": csv_files.skills_csv(findings),
+        "gaps.csv": csv_files.gaps_csv(findings),
+        "pairs.csv": csv_files.pairs_csv(findings),
+        "leaderboard.md": formats.as_markdown(findings),
+        "leaderboard.tex": formats.as_latex(findings),
+        "index.html": render_page(findings, curves, tiles),
+    }
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        for name, text in texts.items():
+            files.write_text(folder / name, text)
+    except FileError as error:
+        command = f"mavis report {shell_quote(folder.parent)}"
+        raise FileError(f"{error} All scores are kept; {command} writes the report.") from error
+    return folder / "index.html"

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from mavis.analysis.groups import macro_means, pivot_scores
+from mavis.core import files
 from mavis.core.errors import ProtocolError
 from mavis.core.group_attributes import group_labels
 from mavis.core.process_state import standard_settings
@@ -90,9 +91,8 @@ def run_sensitivity(request: Request, folder: Path, progress: Progress = SILENT)
         _stability(model, metric, [s for table in tables for s in table[model, metric]], protocol.sensitivity)
         for model, metric in tables[0]
     )
-    (folder / "sensitivity.json").write_text(
-        json.dumps([asdict(stability) for stability in stabilities], indent=2), encoding="utf-8"
-    )
+    text = json.dumps([asdict(stability) for stability in stabilities], indent=2)
+    files.write_text(folder / "sensitivity.json", text)
     return stabilities
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mavis.core.errors import FileError
 from mavis.report import write_report
 
 FILES = [
@@ -48,7 +49,7 @@ def test_a_failure_leaves_the_old_file(tmp_path, findings, curves, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(FileError, match=r"No space left on device.* All scores are kept; mavis report \S+ writes"):
         write_report(tmp_path, findings.model_copy(update={"models": ()}), curves, [])
     assert (tmp_path / "leaderboard.json").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES

@@ -1,6 +1,7 @@
 """Opening of data sets: ``NAME`` or ``NAME:PATH`` with the user's options becomes a `Dataset`."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from mavis.core.errors import BadParameter, ModelError
@@ -48,7 +49,7 @@ def open_data(
     name, _, root = spec.partition(":")
     entry = datasets[name]
     values = {
-        "root": root or None,
+        "root": _plain_path(root) if root else None,
         "target": target or (model.card.get("target") if model else None),
         "split": split,
         "size": model.size if model and model.size else size,
@@ -60,6 +61,11 @@ def open_data(
     if model is not None:
         _check_classes(model, data)
     return data
+
+
+def _plain_path(root: str) -> str:
+    """The path without ``./`` and a slash at its end, so that one folder has one name; an address stays as it is."""
+    return root if "://" in root else str(Path(root))
 
 
 def complete_dataset(data: Any) -> Dataset:

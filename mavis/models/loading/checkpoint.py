@@ -1,7 +1,6 @@
 """A model on disk: weights as safetensors, a card as JSON, and fingerprints of the training images."""
 
 import json
-import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors.torch import load as read_tensors
 from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 
+from mavis.core import files
 from mavis.core.errors import ModelError, UnknownName
 from mavis.core.hashing import canonical_json, digest
 from mavis.core.perceptual_hash import Fingerprints
@@ -35,6 +35,8 @@ def file_paths(path: Path | str) -> tuple[Path, Path]:
             ``STEM.safetensors`` and ``STEM.json``, where there is such a pair.
     """
     path = Path(path)
+    if path.name in ("", ".."):  # the working folder, the one above it, or the root
+        return path / WEIGHTS_FILE, path / CARD_FILE
     weights, card = path.with_name(path.name + ".safetensors"), path.with_name(path.name + ".json")
     if not path.is_dir() and (weights.exists() or card.exists()):
         return weights, card
@@ -67,7 +69,7 @@ def save(
     path = Path(path)
     stem = (path.with_name(path.name + ".safetensors"), path.with_name(path.name + ".json"))
     weights, card_path = stem if as_pair else (path / WEIGHTS_FILE, path / CARD_FILE)
-    weights.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(weights.parent)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     content = tensor_bytes(state)
     complete = {**card, "weights_hash": digest(content), "versions": _library_versions()}
@@ -102,7 +104,7 @@ def load(path: Path | str, *, name: str | None = None) -> Model:
                 "missing."
             )
     card = read_card(card_path)
-    content = weights.read_bytes()
+    content = files.read_bytes(weights)
     if digest(content) != card["weights_hash"]:
         raise ModelError(
             f"'{weights}' is not the file that '{card_path.name}' describes: expected the hash "
@@ -112,7 +114,7 @@ def load(path: Path | str, *, name: str | None = None) -> Model:
     load_safetensors(net, content, weights)
     to_channels_last(net.eval())
     return Model(
-        name=name or Path(path).name,
+        name=name or _folder_name(Path(path)),
         net=net,
         classes=tuple(card["classes"]),
         revision=digest(canonical_json({key: card[key] for key in REQUIRED_FIELDS}))[:32],
@@ -125,6 +127,11 @@ def load(path: Path | str, *, name: str | None = None) -> Model:
     )
 
 
+def _folder_name(path: Path) -> str:
+    """The name of a folder, also of ``.`` and ``..``."""
+    return path.resolve().name if path.name in ("", "..") else path.name
+
+
 def read_card(path: Path) -> dict[str, Any]:
     """The card, with all fields that loading needs.
 
@@ -132,8 +139,8 @@ def read_card(path: Path) -> dict[str, Any]:
         ModelError: the file is no JSON object, or lacks a field, or a field is of the wrong kind.
     """
     try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        card: dict[str, Any] = json.loads(files.read_bytes(path))
+    except ValueError as error:
         raise ModelError(f"'{path}' is not a model card: {error}.") from error
     missing = [key for key in REQUIRED_FIELDS if not isinstance(card, dict) or key not in card]
     if missing:
@@ -210,12 +217,7 @@ def _check_finite(name: str, tensor: Tensor, path: Path) -> None:
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    files.write_file(path, lambda file: file.write(content))
 
 
 def _library_versions() -> dict[str, str]:

@@ -69,7 +69,7 @@ def open_models(
     else:
         dataset = complete_dataset(data)
     models = [model if isinstance(model, Model) else model.build(tuple(dataset.classes)) for model in candidates]
-    _check_same_task(models)
+    _check_same_task(models, [model_name(request) for request in requested])
     side = None if all(model.size for model in models) else _image_size(dataset)
     loaded = {model.name: prepare.prepare_model(model, device, side or prepare.NOISE_SIZE) for model in models}
     return loaded, dataset
@@ -98,11 +98,16 @@ def model_name(model: ModelLike) -> str:
     return model.name if isinstance(model, Model) else str(getattr(model, "__name__", type(model).__name__))
 
 
-def _check_same_task(models: Sequence[Model]) -> None:
+def _check_same_task(models: Sequence[Model], requested: Sequence[str]) -> None:
+    """Raises ModelError for other classes, another size, or one name twice; ``requested`` is what the user wrote."""
     names = [model.name for model in models]
     for name in names:
         if names.count(name) > 1:
-            raise ModelError(f"Two models are named '{name}'; rename one of the folders.")
+            written = [text for text, model in zip(requested, models, strict=True) if model.name == name]
+            raise ModelError(
+                f"Two models are named '{name}': {' and '.join(written)}; name each once. Of two folders rename one, "
+                "of two functions register one: mavis register model NAME --factory pkg.mod:function."
+            )
     first = models[0]
     for model in models[1:]:
         if model.classes != first.classes or (first.size and model.size and model.size != first.size):

@@ -1,6 +1,7 @@
 """The training loop: trains a net on one data set, chooses the best epoch on another, and writes a model folder."""
 
 import csv
+import io
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from mavis.core import files
 from mavis.core.errors import BadParameter, DataError, ModelError
 from mavis.core.printable import spreadsheet_cell
 from mavis.core.process_state import standard_settings
@@ -218,10 +220,7 @@ def _check_arguments(train: Dataset, val: Dataset, settings: TrainingSettings) -
 
 def _make_folder(folder: Path) -> None:
     """Creates the folder before the training, so that a wrong path does not cost hours."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"The model's folder '{folder}' cannot be made: {error.strerror}.") from error
+    files.make_folder(folder)
 
 
 def _training_facts(cache: ImageCache, settings: TrainingSettings) -> dict[str, Any]:
@@ -243,7 +242,8 @@ def _training_facts(cache: ImageCache, settings: TrainingSettings) -> dict[str, 
 
 def _write_log(path: Path, epochs: list[Epoch]) -> None:
     rows = [epoch.row() for epoch in epochs]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(map(spreadsheet_cell, rows[0]))
-        writer.writerows([spreadsheet_cell(value) for value in row.values()] for row in rows)
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(map(spreadsheet_cell, rows[0]))
+    writer.writerows([spreadsheet_cell(value) for value in row.values()] for row in rows)
+    files.write_text(path, table.getvalue())
