@@ -113,6 +113,22 @@ def is_file(path: Path) -> bool:
         raise FileError(f"Cannot read {path}: {describe(error)}.") from error
 
 
+def exists(path: str | Path) -> bool:
+    """True for a file or folder; False also for what no file can be called, e.g. a name that is too long."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: str | Path) -> bool:
+    """True for a folder; False also for what no folder can be called."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def expand_user(path: str | Path) -> Path:
     """The path with ``~`` and ``~name`` replaced by the home folder.
 

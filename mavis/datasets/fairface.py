@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from mavis.core.errors import DataError
-from mavis.core.files import expand_user
+from mavis.core.files import expand_user, is_folder
 from mavis.core.registry import dataset
 from mavis.datasets.loading.image_files import LabelledImages, check_size, is_companion
 
@@ -92,7 +92,7 @@ def _suggestion(word: str, choices: Iterable[str], cutoff: float = 0.6) -> str:
 
 
 def _table_path(folder: Path, split: str) -> Path:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise DataError(f"There is no folder '{folder}'; expected one with fairface_label_{split}.csv and {split}/.")
     path = folder / f"fairface_label_{split}.csv"
     if not path.is_file():

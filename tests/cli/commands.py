@@ -7,7 +7,7 @@ from typer.testing import CliRunner, Result
 from mavis.cli import app
 
 
-def call(*arguments: object, width: int = 80) -> Result:
+def call(*arguments: object, width: int | str = 80) -> Result:
     """One command in this process; its exit code, standard output and standard error."""
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": str(width)})
 

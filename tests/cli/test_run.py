@@ -1,21 +1,27 @@
 """mavis run: tables, answer and next command; exit codes; one line for each kind of bad input."""
 
+import io
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from mavis.cli.run import _arguments_to_repeat, _next_command
 from mavis.core import hashing, registry
 from mavis.models.loading import checkpoint
 from mavis.models.loading.open import open_model
+from mavis.report.console.terminal import Printer
 
 from .commands import call, error_line, joined
 
 pytestmark = pytest.mark.usefixtures("working_folder")
+
+PRINTER = Printer(Console(file=io.StringIO(), width=80))
 
 QUICK = ["--explainers", "saliency,gradcam", "--metrics", "nsrg,mprt,valid,gini", "--limit", "70"]
 
@@ -35,18 +41,33 @@ def test_a_preview_is_confirmed_and_another_run_is_guarded(monkeypatch):
     """After quick the same command under the full protocol; after another protocol a check against this run."""
     argv = ["mavis", "run", "--model", "my model", "--limit", "7", "--protocol=quick", "--full", "--out", "x"]
     monkeypatch.setattr("sys.argv", argv)
-    confirm = _next_command("quick", Path("x"))
+    confirm = _next_command(PRINTER, "quick", Path("x"))
     assert confirm.startswith("mavis run --model 'my model' --full --protocol best_practices_v1 ")
-    assert _next_command("best_practices_v1", Path("a run")) == "mavis check 'a run' --baseline 'a run'"
+    assert _next_command(PRINTER, "best_practices_v1", Path("a run")) == "mavis check 'a run' --baseline 'a run'"
+
+
+@pytest.mark.parametrize("name", ["my faces [v2]", "faces[/old]", "it's", "a;b", "x\ny", "é"])
+def test_the_next_command_can_be_copied(monkeypatch, name):
+    """Every argument is one word of a shell, on one line, also on a console of few letters."""
+    monkeypatch.setattr("sys.argv", ["mavis", "run", "--data", f"fairface:{name}"])
+    for encoding in ("utf-8", "ascii"):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        printer = Printer(Console(file=stream, width=80))
+        printer.print_line(_next_command(printer, "quick", Path("x")))
+        stream.seek(0)
+        (line,) = stream.read().splitlines()
+        script = f"printf %s {line.removeprefix('mavis run --data ').partition(' --protocol ')[0]}"
+        shown = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout
+        assert shown.decode() == f"fairface:{name}"
 
 
 @pytest.mark.parametrize(
     ("arguments", "repeated"),
     [
-        (["--model", "m", "--limit", "7", "--seed", "1"], "--model m --seed 1"),
-        (["--limit=7", "--model", "m", "--shard=1/2"], "--model m"),
-        (["--out", "x", "-e", "all"], "-e all"),
-        (["--protocol", "quick"], ""),
+        (["--model", "m", "--limit", "7", "--seed", "1"], ["--model", "m", "--seed", "1"]),
+        (["--limit=7", "--model", "m", "--shard=1/2"], ["--model", "m"]),
+        (["--out", "x", "-e", "all"], ["-e", "all"]),
+        (["--protocol", "quick"], []),
     ],
 )
 def test_what_sets_the_size_of_a_run_is_not_repeated(arguments, repeated):

@@ -1,8 +1,10 @@
 """The run directory: nothing is done before its data are there, nothing of another run is taken for this one."""
 
+import errno
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mavis.core.errors import StoreError
+from mavis.core.errors import MavisError, StoreError
 from mavis.engine.store import FORMAT, BlockLog, BlockResult, Store
 
 IDENTITY: dict[str, Any] = {
@@ -248,6 +250,102 @@ def test_a_table_that_is_no_part_is_damaged(store: Store) -> None:
     pd.DataFrame({"a": [1]}).to_parquet(store.folder / "parts" / "b1.parquet")
     with pytest.raises(StoreError, match=r"b1\.parquet is damaged"):
         store.logs()
+
+
+def test_a_part_of_another_run_is_named(store: Store, tmp_path: Path) -> None:
+    """A file of scores that the plan does not have is refused, by every reader and when the run goes on."""
+    store.write_block("b1", result("a"))
+    other = Store.open_or_create(tmp_path / "other", IDENTITY | {"seed": 8, "blocks": ["c1"]})
+    other.write_block("c1", result("a", value=0.9))
+    foreign = store.folder / "parts" / "c1.parquet"
+    shutil.copy(other.folder / "parts" / "c1.parquet", foreign)
+    for read in (store.scores, store.logs, store.maps, lambda: Store.open_or_create(store.folder, IDENTITY)):
+        with pytest.raises(
+            StoreError, match=r"parts holds 1 of 2 files .* not of this run, first c1\.parquet; move them"
+        ):
+            read()
+    foreign.unlink()
+    assert list(Store.open_or_create(store.folder, IDENTITY).scores()["value"]) == [0.5]
+
+
+def test_a_part_under_another_name_is_named(store: Store) -> None:
+    """Scores of one block are not taken for those of another, nor counted twice."""
+    store.write_block("b1", result("a"))
+    for suffix in (".parquet", ".curves.parquet", ".agreement.parquet", ".maps.npz"):
+        shutil.copy(store.folder / "parts" / f"b1{suffix}", store.folder / "parts" / f"b2{suffix}")
+    for read in (store.scores, lambda: Store.open_or_create(store.folder, IDENTITY)):
+        with pytest.raises(StoreError, match=r"b2\.parquet holds the scores of another block, b1; delete it"):
+            read()
+    (store.folder / "parts" / "b2.parquet").unlink()
+    assert len(store.scores()) == 1
+
+
+def test_a_damaged_part_is_named_before_the_run_goes_on(store: Store) -> None:
+    """An empty file of scores is found when the run is continued, not after hours; without it the run goes on."""
+    store.write_block("b1", result("a"))
+    part = store.folder / "parts" / "b1.parquet"
+    part.write_bytes(b"")
+    with pytest.raises(StoreError, match=r"b1\.parquet is damaged .*; delete \S*b1\.parquet and repeat"):
+        Store.open_or_create(store.folder, IDENTITY)
+    part.unlink()
+    assert not Store.open_or_create(store.folder, IDENTITY).has_block("b1")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_a_full_disk_is_one_line_with_what_is_kept(store: Store, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """The finished block is counted and kept; with space again the same command goes on."""
+    store.write_block("b1", result("a"))
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        message = rf"Cannot write \S*: {os.strerror(code)}.* 1 finished block is kept; the same command goes on"
+        for write in (
+            lambda: store.write_block("b2", result("b")),
+            lambda: store.write_images(pd.DataFrame({"a": [1]})),
+        ):
+            with pytest.raises(StoreError, match=message):
+                write()
+    assert len(Store.open_or_create(store.folder, IDENTITY).scores()) == 1
+    store.write_block("b2", result("b"))
+    assert len(store.scores()) == 2
+
+
+def test_a_file_that_may_not_be_read_is_not_to_be_deleted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Missing rights and missing memory are no damage."""
+    store.write_block("b1", result("a"))
+    for error, text in (
+        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied; change the rights"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (MemoryError(), "not enough memory"),
+    ):
+
+        def refuse(*_: Any, error: BaseException = error, **__: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(pd, "read_parquet", refuse)
+        with pytest.raises(StoreError, match=text) as caught:
+            store.curves()
+        assert "delete" not in str(caught.value)
+
+
+def test_a_folder_in_the_place_of_a_file_is_one_line(store: Store) -> None:
+    """It is no finished block, and what to do is said when the block is to be written."""
+    (store.folder / "parts" / "b1.parquet").mkdir()
+    assert not store.has_block("b1")
+    assert len(store.scores()) == 0
+    with pytest.raises(StoreError, match=r"b1\.parquet: .*a folder has this name; rename it"):
+        store.write_block("b1", result("a"))
+
+
+@pytest.mark.parametrize("name", ["o" * 300, "file/run"])
+def test_an_impossible_run_directory_is_one_line(tmp_path: Path, name: str) -> None:
+    """A name that is too long, and a folder below a file."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MavisError, match=r"give a shorter name|give another (path|--out)"):
+        Store.open_or_create(tmp_path / name, IDENTITY)
 
 
 def test_a_run_of_another_version_is_not_read(store: Store) -> None:

@@ -6,10 +6,9 @@ images, the unit of scheduling, retry and distribution.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from mavis.core import hashing, metric_types
+from mavis.core import files, hashing, metric_types
 from mavis.core.errors import UnknownName
 from mavis.core.guarded_plugins import GuardedExplainer, guard_metric
 from mavis.core.perturbation.imputers import get_imputer
@@ -176,7 +175,7 @@ def with_reference(components: Components, protocol: Protocol, *, has_truth: boo
 def check_names(model_names: Sequence[str], data_name: str) -> None:
     """Raises UnknownName for a model or data set that is neither registered, nor a path, nor of a family."""
     for name in model_names:
-        path = Path(name).exists() or "/" in name or "\\" in name
+        path = files.exists(name) or "/" in name or "\\" in name
         if name not in models and not path and specs_.split_family(name) is None:
             raise UnknownName("model", name, models.names())
     if data_name.partition(":")[0] not in datasets:

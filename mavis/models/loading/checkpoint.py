@@ -38,7 +38,7 @@ def file_paths(path: Path | str) -> tuple[Path, Path]:
     if path.name in ("", ".."):  # the working folder, the one above it, or the root
         return path / WEIGHTS_FILE, path / CARD_FILE
     weights, card = path.with_name(path.name + ".safetensors"), path.with_name(path.name + ".json")
-    if not path.is_dir() and (weights.exists() or card.exists()):
+    if not files.is_folder(path) and (files.exists(weights) or files.exists(card)):
         return weights, card
     return path / WEIGHTS_FILE, path / CARD_FILE
 
@@ -98,7 +98,7 @@ def load(path: Path | str, *, name: str | None = None) -> Model:
     """
     weights, card_path = file_paths(path)
     for file in (weights, card_path):
-        if not file.is_file():
+        if not files.is_file(file):
             raise ModelError(
                 f"A model is a folder with {WEIGHTS_FILE} and {CARD_FILE}, as `mavis train` writes; '{file}' is "
                 "missing."

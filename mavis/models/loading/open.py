@@ -1,12 +1,12 @@
 """Opening of models: a name, a folder, a spec or an object becomes a prepared `Model`, with the data of the run."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mavis.core import files
 from mavis.core.errors import ModelError, UnknownName
 from mavis.core.registry import datasets, models
 from mavis.core.types import Dataset, Model
@@ -84,7 +84,7 @@ def _resolve_name(name: str) -> Model | DeferredModel:
         raise ModelError(f"'{name}' is a family of models: {models[name].traits.about}; write --model {name}:NAME.")
     elif name in models:
         model = models[name].create()
-    elif "/" in name or "\\" in name or Path(name).exists():
+    elif "/" in name or "\\" in name or files.exists(name):
         model = checkpoint.load(name)
     else:
         raise UnknownName("model", name, [*models.names(), "a folder written by mavis train (./FOLDER)"])

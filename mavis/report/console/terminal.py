@@ -20,6 +20,9 @@ ASCII_BOX = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 GUTTER = 2
 """Blank columns between two columns: one of padding, one of the box."""
 
+MAX_PARTS = 8
+"""Parts of a table that is cut; beyond these the first ones and the last one are printed."""
+
 MIN_FOLDED = 8
 MAX_UNBROKEN = 30
 """Letters on a line of a folded cell at least, and of a cell that is folded last at most."""
@@ -165,13 +168,17 @@ class Printer:
         self.console.print(Rule(Text(self.to_plain(text), style="bold"), align="left", characters=line, style="dim"))
 
     def print_table(self, table: ConsoleTable) -> None:
-        """Prints as many columns as fit beside the names, and further columns below."""
-        for part, columns in enumerate(split_columns(table, self.console.width)):
+        """Prints as many columns as fit beside the names, and further columns below; of very many some are counted."""
+        parts = list(split_columns(table, self.console.width))
+        left_out = parts[MAX_PARTS - 1 : -1]
+        for part, columns in enumerate(part for part in parts if part not in left_out):
             title = f"{table.title} (continued)" if part and table.title else table.title
             self.console.print()
             if title:
                 self.print_text(title, "bold")
             self.console.print(self._build_table(table, columns))
+        if left_out:
+            self.print_text(f"{sum(map(len, left_out))} further columns are left out here; the report has them.", "dim")
 
     def _build_table(self, rows: ConsoleTable, columns: Sequence[ConsoleColumn]) -> Table:
         box = ASCII_BOX if self.ascii else SIMPLE_HEAD

@@ -1,11 +1,23 @@
 """Texts and tables on a console of any width, with any encoding."""
 
+import ast
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from mavis.report.console.terminal import ConsoleColumn, ConsoleTable, Printer, split_columns
+import mavis
+from mavis.report.console.terminal import ConsoleColumn, ConsoleTable, Listing, Printer, split_columns
+
+PRINTS = ("Console", "echo", "secho", "print", "from_markup", "render_str")
+"""Functions that print, and such as read markup, beside the methods of a `Printer`."""
+
+EXCEPTIONS = {
+    "report/console/terminal.py": "is the one place that prints",
+    "workflows/evaluate.py": "prints into a text",
+    "models/training/shipped_models.py": "trains the shipped models; no command calls it",
+}
 
 NAMES = ConsoleColumn("", ("saliency", "lime"))
 
@@ -61,3 +73,72 @@ def test_other_letters_have_ascii_substitutes():
     assert "x G3 - 0.5 + 0.1 ---" in text
     assert text.rstrip().endswith("?")
     assert _printer(40)[0].to_plain("✗ é") == "✗ é"
+
+
+def test_nothing_else_prints():
+    """No other file opens a console, prints by itself or reads markup."""
+    package = Path(mavis.__file__).parent
+    calls = {
+        (str(path.relative_to(package)), node.lineno)
+        for path in package.rglob("*.py")
+        if str(path.relative_to(package)) not in EXCEPTIONS
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and _is_print(node.func)
+    }
+    assert calls == set()
+
+
+def _is_print(function):
+    """True for ``Console``, ``print``, ``typer.echo``, ``console.print`` and their like."""
+    if isinstance(function, ast.Name):
+        return function.id in PRINTS
+    owner = ast.unparse(function.value) if isinstance(function, ast.Attribute) else ""
+    return bool(owner) and function.attr in PRINTS
+
+
+NAMES_OF_STRANGERS = ("[/old]", "[bold]x[/bold]", ":smile:", "a\nb", "x\x1b[31m", "r\u202ex", "$5_$10", "東", "\udcff")
+
+
+@pytest.mark.parametrize("name", NAMES_OF_STRANGERS)
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+def test_a_name_is_a_text_everywhere(name, encoding):
+    """In a paragraph, a line, a heading, a table and a listing: no markup, no control characters, no error."""
+    printer, stream = _printer(60, encoding=encoding)
+    printer.print_text(name)
+    printer.print_line(name)
+    printer.print_heading(name)
+    printer.print_table(ConsoleTable(name, ConsoleColumn("", (name,)), (ConsoleColumn("n", (name,)),)))
+    printer.print_listing(Listing(("n",), [(name,)], title=name))
+    text = stream.getvalue().decode(encoding)
+    assert text.count(printer.to_plain(name)) == 8
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
+
+
+@pytest.mark.parametrize("width", [10, 30, 40, 60, 100])
+def test_a_listing_loses_nothing_on_a_narrow_console(width):
+    """Where the columns do not fit, each cell has a line of its own."""
+    printer, stream = _printer(width)
+    row = ("best_practices_v1", "frozen", "All rules of the decision", "a062b56b1924")
+    headings = ("name", "status", "about", "sha256")
+    printer.print_listing(Listing(headings, [row], unbroken=frozenset({"name", "status", "sha256"})))
+    shown = stream.getvalue().decode().replace("\n", "").replace(" ", "")
+    assert all(word in shown for word in ("frozen", "a062b56b1924", "best_practices_v1"))
+
+
+def test_a_path_is_never_wrapped():
+    """Neither a path nor a command is broken into lines."""
+    printer, stream = _printer(40)
+    printer.print_line("mavis run --model " + "x" * 100)
+    assert stream.getvalue().decode() == "mavis run --model " + "x" * 100 + "\n"
+
+
+def test_a_table_of_a_thousand_groups_is_cut():
+    """The first parts and the last one are printed, the others counted."""
+    printer, stream = _printer(80)
+    columns = tuple(_column(f"group {k}\nn=3", ".125", ".25") for k in range(1000))
+    printer.print_table(ConsoleTable("Scores", NAMES, columns))
+    text = stream.getvalue().decode()
+    assert "group 0" in text
+    assert "group 999" in text
+    assert len(text.splitlines()) < 80
+    assert "further columns are left out here; the report has them." in text

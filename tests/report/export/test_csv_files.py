@@ -119,3 +119,15 @@ def test_pairs_hold_raw_matched_and_adjusted(hostile):
     assert pd.isna(mine.iloc[1]["matched"])
     assert pd.isna(mine.iloc[1]["p"])
     assert mine.iloc[1]["matched_n"] == 0
+
+
+def test_names_are_no_formulas(build_findings):
+    """A model that a spreadsheet would run stands there as a text in every file; numbers stay numbers."""
+    findings = build_findings()
+    first = findings.models[0].model_copy(update={"model": "=1+1"})
+    renamed = findings.model_copy(update={"models": (first, *findings.models[1:])})
+    for write in (csv_files.scores_csv, csv_files.skills_csv, csv_files.gaps_csv, csv_files.pairs_csv):
+        table, plain = _read(write(renamed)), _read(write(findings))
+        assert "'=1+1" in set(table["model"])
+        assert "=1+1" not in set(table["model"])
+        pd.testing.assert_frame_equal(table.drop(columns="model"), plain.drop(columns="model"))
