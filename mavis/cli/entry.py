@@ -102,10 +102,10 @@ def _code_of_fault(error: Exception) -> int:
             "w", prefix="mavis-fault-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
         ) as file:
             file.writelines(traceback.format_exception(error))
-        place = f"with {file.name}"
+        attachment = f"with {file.name}"
     except OSError as failure:
-        place = f"with its traceback, which could not be saved ({failure.strerror})"
-    print_error(f"unexpected {text[:300].rstrip('.')}. This is a fault of MAVIS: please report it {place}.")
+        attachment = f"with its traceback, which could not be saved ({failure.strerror})"
+    print_error(f"unexpected {text[:300].rstrip('.')}. This is a fault of MAVIS: please report it {attachment}.")
     return EXIT_FAULT
 
 

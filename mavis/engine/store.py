@@ -145,7 +145,7 @@ class Store:
 
     def _unreadable_identity(self, reason: str) -> StoreError:
         return StoreError(
-            f"{self.folder / 'run.json'} cannot be read: {reason}. {self._kept()}, but only this file tells what they "
+            f"{self.folder / 'run.json'} cannot be read: {reason}. {self._finished_text()}, but only this file tells what they "
             "belong to: restore it from a copy, or give another --out to begin anew."
         )
 
@@ -238,7 +238,7 @@ class Store:
         paths = (self.folder / "parts").glob("*.parquet")
         return sorted(path for path in paths if path.name.count(".") == 1 and path.is_file())
 
-    def _kept(self) -> str:
+    def _finished_text(self) -> str:
         """How many finished blocks there are, for messages."""
         n = len(self._finished_files())
         return f"{n} finished block{' is' if n == 1 else 's are'} kept"
@@ -247,7 +247,7 @@ class Store:
         try:
             files.write_file(path, fill)
         except FileError as error:
-            raise StoreError(f"{error} {self._kept()}; the same command goes on from there.") from error
+            raise StoreError(f"{error} {self._finished_text()}; the same command goes on from there.") from error
 
     def _check_block(self, path: Path) -> None:
         """Raises StoreError for scores that were written under another block's name."""
