@@ -13,6 +13,11 @@ from mavis.core.perceptual_hash import Fingerprints
 Capability = Literal["forward", "gradient", "activations", "weights"]
 """Operations that a model may support."""
 
+OutputKind = Literal[
+    "logits", "log_probabilities", "probabilities", "percent", "one_logit", "one_probability", "sigmoids"
+]
+"""Meanings of a network's outputs: one number per class, or one for the second of two classes."""
+
 WHITE_BOX: frozenset[Capability] = frozenset({"forward", "gradient", "activations", "weights"})
 
 PART_CODES: Mapping[str, int] = {
@@ -185,7 +190,9 @@ class Model:
             None where it has not.
         capabilities: operations that it supports.
         size: side of the square images it was trained on, or None if it takes any size.
-        output: output that perturbation curves are computed on: the softmax probability, or the logit itself.
+        output: output that perturbation curves are computed on: the softmax probability, or the logit itself, which
+            then is taken as it is.
+        output_kind: meaning of what ``net`` returns; None: it is measured before a run, and logits are made of it.
         card: model card: recipe, seed, training data, accuracy per group.
         training_fingerprints: fingerprints of its training images, or None if unknown.
     """
@@ -199,6 +206,7 @@ class Model:
     image_layers: frozenset[str] | None = field(default=None, repr=False, kw_only=True)
     size: int | None = None
     output: Literal["softmax", "logit"] = "softmax"
+    output_kind: OutputKind | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
     training_fingerprints: Fingerprints | None = field(default=None, repr=False, compare=False)
 

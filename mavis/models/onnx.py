@@ -14,6 +14,7 @@ from mavis.core.errors import ModelError
 from mavis.core.registry import model
 from mavis.core.types import Model
 from mavis.models.loading import wrappers
+from mavis.models.preparation.isolation import BlackBox
 
 
 @model("onnx", about="onnx:FILE[@SIZE], with the extra onnx; black box: predictions only")
@@ -44,7 +45,7 @@ def _split_spec(spec: str) -> tuple[Path, int | None]:
 def _build_model(session: "_Session", path: Path, size: int, classes: tuple[str, ...]) -> Model:
     return Model(
         name=path.stem,
-        net=wrappers.BlackBox(session),
+        net=BlackBox(session),
         classes=classes,
         revision=hashing.digest_file(path)[:32],
         capabilities=frozenset({"forward"}),

@@ -14,6 +14,7 @@ from mavis.datasets.loading.open import DEFAULT_DATA, complete_dataset, open_dat
 from mavis.models.loading import checkpoint, specs, wrappers
 from mavis.models.loading.wrappers import DeferredModel
 from mavis.models.preparation import prepare
+from mavis.models.preparation.probe_images import NOISE_SIZE
 
 ModelLike = str | Model | nn.Module | Callable[[Tensor], Any]
 """A model as a user names it or hands it over."""
@@ -71,7 +72,7 @@ def open_models(
     models = [model if isinstance(model, Model) else model.build(tuple(dataset.classes)) for model in candidates]
     _check_same_task(models, [model_name(request) for request in requested])
     side = None if all(model.size for model in models) else _image_size(dataset)
-    loaded = {model.name: prepare.prepare_model(model, device, side or prepare.NOISE_SIZE) for model in models}
+    loaded = {model.name: prepare.prepare_model(model, device, side or NOISE_SIZE) for model in models}
     return loaded, dataset
 
 

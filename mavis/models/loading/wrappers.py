@@ -12,6 +12,7 @@ from mavis.core import hashing
 from mavis.core.errors import ModelError
 from mavis.core.types import Capability, Model
 from mavis.models.loading.weights import SEED
+from mavis.models.preparation.isolation import BlackBox
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -61,30 +62,6 @@ class Normalised(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images ``(B,3,H,W)`` in [0,1] -> logits ``(B,K)``."""
         return self.net((images - self.mean) / self.deviation)  # type: ignore[no-any-return]
-
-
-class BlackBox(nn.Module):
-    """Any callable as a network without gradient; a copy shares the callable.
-
-    Args:
-        function: images ``(N,3,H,W)`` float32 in [0,1] -> logits ``(N,K)``, a tensor or an array.
-    """
-
-    device_marker: Tensor
-
-    def __init__(self, function: Callable[[Tensor], Any]) -> None:
-        super().__init__()
-        self.function = function
-        # A network without weights has no device; this buffer moves with `to` and tells the device for the images.
-        self.register_buffer("device_marker", torch.zeros(()), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images ``(N,3,H,W)`` -> logits ``(N,K)`` float32, on the device of the images."""
-        with torch.no_grad():
-            return torch.as_tensor(self.function(images)).to(images.device, torch.float32)
-
-    def __deepcopy__(self, _: dict[int, Any]) -> "BlackBox":
-        return BlackBox(self.function)
 
 
 def as_model(model_like: Any, name: str, size: int | None = None) -> Model | DeferredModel:

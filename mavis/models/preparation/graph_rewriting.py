@@ -377,12 +377,11 @@ def remove_final_probabilities(net: nn.Module, images: Tensor, is_correct: Calla
     if not candidates:
         return False
     last = candidates[-1]
-    undo = (
-        _bypass_module(net, last.callee)
-        if isinstance(last.callee, str)
-        else _bypass_last_function(net.get_submodule(last.caller))
-    )
-    if _succeeds(is_correct):
+    if isinstance(last.callee, str):
+        undo, is_removed = _bypass_module(net, last.callee), True
+    else:
+        undo, is_removed = _bypass_last_function(net.get_submodule(last.caller))
+    if is_removed and _succeeds(is_correct):
         return True
     undo()
     return False
@@ -403,8 +402,8 @@ def _bypass_module(net: nn.Module, name: str) -> Undo:
     return lambda: net.set_submodule(name, original)
 
 
-def _bypass_last_function(caller: nn.Module) -> Undo:
-    """Leaves the last softmax or sigmoid out of a module's ``forward``."""
+def _bypass_last_function(caller: nn.Module) -> tuple[Undo, bool]:
+    """Leaves the last softmax or sigmoid out of a module's ``forward``; False where that cannot be traced."""
 
     def edit(graph: fx.Graph, _: nn.Module) -> list[str]:
         node = [node for node in graph.nodes if _is_probability_node(node)][-1]
@@ -412,7 +411,8 @@ def _bypass_last_function(caller: nn.Module) -> Undo:
         graph.erase_node(node)
         return ["cut"]
 
-    return _rewrite_forward(caller, edit)[0]
+    undo, notes = _rewrite_forward(caller, edit)
+    return undo, notes is not None
 
 
 def _is_probability_node(node: fx.Node) -> bool:

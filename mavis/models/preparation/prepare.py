@@ -1,7 +1,6 @@
 """Preparation of a model for explainers, on a copy, with a note on every change."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,42 +8,11 @@ from torch import Tensor, nn
 
 from mavis.core.errors import ModelError
 from mavis.core.types import Model
-from mavis.models.preparation import cam_layer, graph_rewriting
-
-TOLERANCE = 1e-5
-"""Largest change of a logit, as a share of the largest logit where that is above one."""
-
-NOISE_SIZE = 64
-"""Side of the images of noise for a model that takes any size."""
-
-
-class BinaryLogits(nn.Module):
-    """One logit z of the second of two classes as the two logits (−z/2, z/2): their softmax is z's sigmoid.
-
-    A gradient or relevance of one class is exactly the negative of that of the other.
-    """
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, images: Tensor) -> Tensor:
-        """``(B,3,H,W)`` -> ``(B,2)``."""
-        half = self.net(images) / 2
-        return torch.cat([-half, half], dim=1)
-
-
-class LogProbabilities(nn.Module):
-    """Logarithm of a network's probabilities, whose softmax is these probabilities."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, images: Tensor) -> Tensor:
-        """``(B,3,H,W)`` -> ``(B,K)``."""
-        probabilities: Tensor = self.net(images)
-        return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
+from mavis.models.preparation import cam_layer, graph_rewriting, probe_images, promises
+from mavis.models.preparation.answers import check_outputs, evaluate_network, is_close
+from mavis.models.preparation.isolation import is_own_network, isolate_network
+from mavis.models.preparation.logits import convert_to_logits
+from mavis.models.preparation.probe_images import NOISE_SIZE
 
 
 @dataclass
@@ -65,15 +33,16 @@ class _Preparation:
 
     def outputs(self) -> Tensor:
         """Outputs of the copy for the images."""
-        return _evaluate_network(self.model, self.net, self.images)
+        return evaluate_network(self.model, self.net, self.images)
 
 
 def prepare_model(model: Model, device: torch.device, size: int = NOISE_SIZE) -> tuple[Model, tuple[str, ...]]:
     """A copy of a model on the device on which every explainer can run, and a note on each change.
 
-    The copy is in evaluation mode and frozen; every activation is a module of its own and works on a copy; outputs are
-    logits, not probabilities, and two of them where there was one; its CAM layer was tested on noise. Its predictions
-    are those of the original.
+    The copy is in evaluation mode and frozen, and can neither change nor keep what it is handed (`isolation`); every
+    activation is a module of its own and works on a copy; outputs are logits, not probabilities, and two of them where
+    there was one (`outputs`); it answers the same for an image in any batch (`promises`); its CAM layer was tested on
+    noise. Its predictions are those of the original.
 
     Args:
         model: any.
@@ -82,11 +51,12 @@ def prepare_model(model: Model, device: torch.device, size: int = NOISE_SIZE) ->
 
     Raises:
         ModelError: weights that are not finite, a CAM layer that is not there, a net without one logit for each of
-            the classes, or outputs that the changes altered or that differ between two calls.
+            the classes, outputs that are not what the option ``output`` says, or outputs that the changes altered or
+            that differ between two calls or two batches.
     """
     _check_finite_weights(model)
     size = model.size or size
-    images = torch.rand((2, 3, size, size), generator=torch.Generator().manual_seed(0)).to(model.device)
+    images = probe_images.noise(2, size).to(model.device)
     with torch.no_grad():  # a scripted network is copied by cloning its weights
         preparation = _Preparation(model, copy.deepcopy(model.net).eval(), images, [])
     for parameter in preparation.net.parameters():
@@ -96,9 +66,11 @@ def prepare_model(model: Model, device: torch.device, size: int = NOISE_SIZE) ->
     if graph_rewriting.is_scripted(preparation.net):
         preparation.changes.append("a scripted network: nobody can look inside it")
         preparation.net = nn.Sequential(preparation.net)
+    preparation.net = isolate_network(preparation.net)
     _separate_activations(preparation)
+    check_outputs(model, preparation.outputs(), images)
     _convert_to_logits(preparation)
-    _check_logits(model, preparation.outputs(), images)
+    check_outputs(model, preparation.outputs(), images)
     capabilities = model.capabilities - _missing_capabilities(preparation)
     layer, image_layers = _find_cam_layer(preparation) if "activations" in capabilities else (None, None)
     if device.type == "cpu":
@@ -110,6 +82,7 @@ def prepare_model(model: Model, device: torch.device, size: int = NOISE_SIZE) ->
         capabilities=capabilities,
         cam_layer=layer,
         image_layers=image_layers,
+        output_kind="logits",
     )
     return prepared, tuple(preparation.changes)
 
@@ -128,75 +101,37 @@ def _separate_activations(preparation: _Preparation) -> None:
     and only the outputs afterwards must repeat.
     """
     before = preparation.outputs()
-    is_deterministic = _is_close(before, preparation.outputs())
+    is_deterministic = is_close(before, preparation.outputs())
     preparation.changes += graph_rewriting.disable_in_place(preparation.net)
     if "gradient" in preparation.model.capabilities:
         preparation.changes += graph_rewriting.separate_activations(
             preparation.net,
             preparation.images,
-            lambda: not is_deterministic or _is_close(before, preparation.outputs()),
+            lambda: not is_deterministic or is_close(before, preparation.outputs()),
         )
     after = preparation.outputs()
-    if not _is_close(after, preparation.outputs()):
+    if not is_close(after, preparation.outputs()):
         raise ModelError(f"'{preparation.model.name}' gives another answer each time; switch off what is random in it.")
-    if is_deterministic and not _is_close(before, after):
+    if is_deterministic and not is_close(before, after):
         raise ModelError(
             f"'{preparation.model.name}' answers differently after being made explainable; please report this."
         )
 
 
 def _convert_to_logits(preparation: _Preparation) -> None:
-    """Replaces probabilities by logits, and one logit by two."""
-    if preparation.model.output == "logit":
-        return
-    outputs = preparation.outputs()
-    if outputs.dim() == 2 and outputs.shape[1] == 1 and len(preparation.model.classes) == 2:
-        _make_binary_logits(preparation, outputs)
-    elif _are_probabilities(outputs):
-        _remove_softmax(preparation, outputs, lambda logits: logits.softmax(1))
-    elif (outputs <= 0).all() and _are_probabilities(outputs.exp()):
-        _remove_softmax(preparation, outputs, lambda logits: logits.log_softmax(1))
-
-
-def _are_probabilities(outputs: Tensor) -> bool:
-    is_candidate = outputs.dim() == 2 and outputs.shape[1] > 1 and bool((outputs >= 0).all())
-    return is_candidate and bool(((outputs.sum(1) - 1).abs() < 1e-4).all())
-
-
-def _remove_softmax(preparation: _Preparation, before: Tensor, to_probabilities: Callable[[Tensor], Tensor]) -> None:
-    """Removes the softmax; where it cannot be found, the logarithm of the probabilities is taken as logits.
-
-    Logits, because a saturated softmax has gradients near zero and couples the classes.
-    """
-    if graph_rewriting.remove_final_probabilities(
-        preparation.net, preparation.images, lambda: _is_close(to_probabilities(preparation.outputs()), before)
-    ):
-        preparation.changes.append("softmax at the end removed: its input are the logits")
-    elif (before >= 0).all():
-        _wrap_network(preparation, LogProbabilities(preparation.net))
-        preparation.changes.append("the softmax at the end cannot be removed: log-probabilities are taken as logits")
+    """Asks whether the network keeps what MAVIS promises, and makes logits of its outputs."""
+    model, net = preparation.model, preparation.net
+    if is_own_network(net):  # its tests hold the promises
+        images, answers = preparation.images, preparation.outputs()
     else:
-        preparation.changes.append(
-            "the log-softmax at the end cannot be removed: log-probabilities are taken as logits"
-        )
-
-
-def _make_binary_logits(preparation: _Preparation, before: Tensor) -> None:
-    """Replaces one output by two logits; a sigmoid at its end is removed first."""
-    if ((before >= 0) & (before <= 1)).all() and graph_rewriting.remove_final_probabilities(
-        preparation.net, preparation.images, lambda: _is_close(preparation.outputs().sigmoid(), before)
-    ):
-        preparation.changes.append("sigmoid at the end removed: its input is the logit")
-    _wrap_network(preparation, BinaryLogits(preparation.net))
-    first, second = preparation.model.classes
-    preparation.changes.append(f"one logit z made two: −z/2 for '{first}', z/2 for '{second}'")
-
-
-def _wrap_network(preparation: _Preparation, wrapper: nn.Module) -> None:
-    """Puts a module around the network, whose inner modules are then named ``net.…``."""
-    preparation.net = wrapper
-    if preparation.model.cam_layer is not None:
-        preparation.model = replace(preparation.model, cam_layer=f"net.{preparation.model.cam_layer}")
+        images = probe_images.varied_images(preparation.images.shape[3]).to(preparation.images.device)
+        answers, notes = promises.check_promises(model, net, images)
+        preparation.changes += notes
+    conversion = convert_to_logits(model, net, images, answers)
+    preparation.net = conversion.net
+    preparation.changes += conversion.notes
+    if model.cam_layer is not None:
+        preparation.model = replace(model, cam_layer=conversion.prefix + model.cam_layer)
 
 
 def _missing_capabilities(preparation: _Preparation) -> set[str]:
@@ -229,44 +164,3 @@ def _find_cam_layer(preparation: _Preparation) -> tuple[str | None, frozenset[st
         return None, image_layers
     preparation.changes.append(f"CAM layer chosen: {chosen.name} ({chosen.layout})")
     return cam_layer.tap_layer(net, chosen), image_layers
-
-
-def _is_close(first: Tensor, second: Tensor) -> bool:
-    if first.shape != second.shape:
-        return False
-    scale = second.abs().max().clamp_min(1) if second.numel() else torch.ones(())
-    return not bool(((first - second).abs() > TOLERANCE * scale).any())
-
-
-def _evaluate_network(model: Model, net: nn.Module, images: Tensor) -> Tensor:
-    """Outputs of a network for images.
-
-    Raises:
-        ModelError: the network raises, or returns no tensor.
-    """
-    try:
-        with torch.no_grad():
-            outputs = net(images.clone())
-    except Exception as error:
-        is_double = any(parameter.dtype == torch.float64 for parameter in net.parameters())
-        advice = " Its weights are float64; hand over model.float()." if is_double else ""
-        reason = f"{type(error).__name__}: {error}{advice}"
-        raise ModelError(f"'{model.name}' cannot be evaluated on images {tuple(images.shape)}: {reason}") from error
-    if not isinstance(outputs, Tensor):
-        raise ModelError(_shape_message(model, images, type(outputs).__name__))
-    return outputs
-
-
-def _check_logits(model: Model, logits: Tensor, images: Tensor) -> None:
-    if logits.shape != (len(images), len(model.classes)):
-        raise ModelError(_shape_message(model, images, str(tuple(logits.shape))))
-    if not logits.isfinite().all():
-        raise ModelError(f"'{model.name}' returns NaN or infinite logits.")
-
-
-def _shape_message(model: Model, images: Tensor, got: str) -> str:
-    count, classes = len(images), len(model.classes)
-    return (
-        f"'{model.name}' must return logits (B,{classes}) = ({count},{classes}), one per class, for images "
-        f"{tuple(images.shape)}, got {got}."
-    )

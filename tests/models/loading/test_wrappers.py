@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mavis.core.errors import ModelError
 from mavis.core.registry import models
-from mavis.models.loading.wrappers import BlackBox, DeferredModel, Normalised, as_model, network_hash, wrap_network
+from mavis.models.loading.wrappers import DeferredModel, Normalised, as_model, network_hash, wrap_network
 
 CLASSES = ("a", "b", "c")
 
@@ -26,24 +26,6 @@ def test_images_are_normalised() -> None:
     torch.testing.assert_close(normalised.flatten(), torch.tensor([0.4, 0.15, 0.05]))
     assert not list(net.parameters())
     assert set(net.state_dict()) == {"mean", "deviation"}
-
-
-def test_a_black_box_returns_a_tensor_without_gradient() -> None:
-    """An array of float64 becomes a tensor of float32; a copy shares the callable."""
-    net = BlackBox(channel_means)
-    images = torch.rand(2, 3, 4, 4, requires_grad=True)
-    logits = net(images)
-    assert logits.dtype == torch.float32
-    assert not logits.requires_grad
-    torch.testing.assert_close(logits, images.detach().mean((2, 3)))
-    assert copy.deepcopy(net).function is channel_means
-
-
-def test_a_black_box_has_a_device_but_no_weights() -> None:
-    """Its buffer tells the device and is in no checkpoint."""
-    net = BlackBox(channel_means)
-    assert [buffer.device.type for buffer in net.buffers()] == ["cpu"]
-    assert net.state_dict() == {}
 
 
 def test_a_model_stays_a_model() -> None:

@@ -88,7 +88,7 @@ class _Answering(nn.Module):
     [
         (lambda x: x.new_zeros(len(x), 3), r"must return logits \(B,2\) = \(2,2\).* got \(2, 3\)"),
         (lambda x: x.new_zeros(len(x)), r"got \(2,\)"),
-        (lambda x: (x.new_zeros(len(x), 2),), "got tuple"),
+        (lambda x: (x.new_zeros(len(x), 2),), r"got tuple of 1; wrap it so that forward returns output\[0\]"),
         (lambda x: x.new_full((len(x), 2), float("nan")), "NaN or infinite logits"),
         (lambda x: x @ x.new_zeros(5, 5), r"cannot be evaluated on images \(2, 3, 32, 32\): RuntimeError"),
     ],
