@@ -14,11 +14,11 @@ from mavis.analysis.findings import Findings
 from mavis.core.devices import resolve
 from mavis.core.errors import MavisError
 from mavis.core.process_state import standard_settings
-from mavis.core.types import Dataset
+from mavis.core.types import Dataset, OutputKind
 from mavis.datasets.loading.open import DEFAULT_DATA
 from mavis.engine.planning import request as request_
 from mavis.engine.store import Store
-from mavis.models.loading.open import ModelLike, model_name, open_models
+from mavis.models.loading.open import ModelLike, model_name, open_models, with_output
 from mavis.report.console.summary import print_summary
 from mavis.workflows import run
 
@@ -62,6 +62,7 @@ def evaluate(
     explainers: Sequence[str] = ("all",),
     metrics: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
+    output: OutputKind | None = None,
     target: str | None = None,
     split: str | None = None,
     protocol: str = "quick",
@@ -82,6 +83,8 @@ def evaluate(
         explainers: names, or ``("all",)``; the protocol's controls always join.
         metrics: names; by default the protocol's.
         groups: attributes; ``race*gender`` is an intersection.
+        output: meaning of what the models return, one of ``logits``, ``log_probabilities``, ``probabilities``,
+            ``percent``, ``one_logit``, ``one_probability`` and ``sigmoids``; by default it is measured.
         target: the label; by default the model's own.
         split: part of the data.
         protocol: name or YAML file.
@@ -98,6 +101,7 @@ def evaluate(
     models: list[ModelLike] = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
     if not models:
         raise MavisError("evaluate needs at least one model.")
+    models = [with_output(requested, output) for requested in models]
     request = request_.Request(
         models=tuple(map(model_name, models)),
         data=data if isinstance(data, str) else data.name,

@@ -174,7 +174,8 @@ def with_reference(components: Components, protocol: Protocol, *, has_truth: boo
 
 def check_names(model_names: Sequence[str], data_name: str) -> None:
     """Raises UnknownName for a model or data set that is neither registered, nor a path, nor of a family."""
-    for name in model_names:
+    for full_name in model_names:
+        name, _ = specs_.split_options(full_name)
         path = files.exists(name) or "/" in name or "\\" in name
         if name not in models and not path and specs_.split_family(name) is None:
             raise UnknownName("model", name, models.names())

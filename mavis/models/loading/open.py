@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from mavis.core import files
 from mavis.core.errors import ModelError, UnknownName
 from mavis.core.registry import datasets, models
-from mavis.core.types import Dataset, Model
+from mavis.core.types import Dataset, Model, OutputKind
 from mavis.datasets.loading.open import DEFAULT_DATA, complete_dataset, open_data
-from mavis.models.loading import checkpoint, specs, wrappers
+from mavis.models.loading import checkpoint, options, specs, wrappers
 from mavis.models.loading.wrappers import DeferredModel
 from mavis.models.preparation import prepare
 from mavis.models.preparation.probe_images import NOISE_SIZE
 
-ModelLike = str | Model | nn.Module | Callable[[Tensor], Any]
+ModelLike = str | Model | DeferredModel | nn.Module | Callable[[Tensor], Any]
 """A model as a user names it or hands it over."""
 
 
@@ -30,7 +30,7 @@ def open_model(
     """A registered model, a model folder or a spec, prepared for explainers; and the changes that preparation made.
 
     Args:
-        name: ``NAME``, ``./FOLDER``, ``FAMILY:REST`` or ``pkg.mod:fn``.
+        name: ``NAME``, ``./FOLDER``, ``FAMILY:REST`` or ``pkg.mod:fn``, with options behind a question mark.
         device: for the copy that is explained.
         classes: for a model that names none; by default those of `DEFAULT_DATA`.
 
@@ -77,7 +77,12 @@ def open_models(
 
 
 def _resolve_name(name: str) -> Model | DeferredModel:
-    """The model that a name stands for."""
+    """The model that a name stands for, with the options behind it."""
+    name, values = specs.split_options(name)
+    return options.apply_options(_resolve_plain_name(name), values)
+
+
+def _resolve_plain_name(name: str) -> Model | DeferredModel:
     family = specs.split_family(name)
     if family is not None:
         model = models[family[0]].create({"spec": family[1]})
@@ -96,7 +101,24 @@ def model_name(model: ModelLike) -> str:
     """Name of a model: as the user wrote it, else that of its class or function."""
     if isinstance(model, str):
         return model
-    return model.name if isinstance(model, Model) else str(getattr(model, "__name__", type(model).__name__))
+    return (
+        model.name
+        if isinstance(model, Model | DeferredModel)
+        else str(getattr(model, "__name__", type(model).__name__))
+    )
+
+
+def with_output(model: ModelLike, output: OutputKind | None) -> ModelLike:
+    """The model with the option ``output`` set, under the name that says so; as it is for None.
+
+    Raises:
+        BadParameter: there is no such kind of output.
+    """
+    if output is None:
+        return model
+    if isinstance(model, str):
+        return f"{model}{'&' if specs.split_options(model)[1] else '?'}output={output}"
+    return options.apply_options(wrappers.as_model(model, model_name(model)), {"output": output})
 
 
 def _check_same_task(models: Sequence[Model], requested: Sequence[str]) -> None:

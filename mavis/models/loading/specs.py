@@ -1,6 +1,7 @@
 """Specs: the text ``FAMILY:NAME[@SIZE][:WEIGHTS]`` that names a model of a library or a user's function.
 
 The families are the model plug-ins with a parameter ``spec``. ``pkg.mod:fn`` alone belongs to the family ``factory``.
+Behind any name of a model may stand options, ``?KEY=VALUE&KEY=VALUE`` (`mavis.models.loading.options`).
 """
 
 import difflib
@@ -13,6 +14,7 @@ from mavis.core.registry import models
 
 SPEC_PATTERN = re.compile(r"(?P<name>[^@:]+)(?:@(?P<size>\d+))?(?::(?P<weights>.+))?")
 FUNCTION_PATTERN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(@\d+)?(:.+)?")
+OPTIONS_PATTERN = re.compile(r"(?P<name>[^?]+)\?(?P<options>[a-z_]+=[^?&]*(&[a-z_]+=[^?&]*)*)")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,14 @@ class Spec:
         """Name of the model: its name in the family, with size and weights where they are given."""
         size = f"@{self.size}" if self.size else ""
         return self.name + size + (f":{self.weights.stem}" if self.weights else "")
+
+
+def split_options(name: str) -> tuple[str, dict[str, str]]:
+    """A model's name without its options, and these by key; no options where there is a file of the whole name."""
+    match = None if Path(name).exists() else OPTIONS_PATTERN.fullmatch(name)
+    if match is None:
+        return name, {}
+    return match["name"], dict(option.split("=", 1) for option in match["options"].split("&"))
 
 
 def split_family(name: str) -> tuple[str, str] | None:

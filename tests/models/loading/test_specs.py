@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mavis.core.errors import BadParameter
-from mavis.models.loading.specs import Spec, parse_spec, split_family
+from mavis.models.loading.specs import Spec, parse_spec, split_family, split_options
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,26 @@ def test_a_family_is_split_off(name: str, family: tuple[str, str]) -> None:
 def test_a_path_or_a_plain_name_has_no_family(name: str) -> None:
     """A model without specs, a Windows path, a folder with a colon, a typing error, half a spec."""
     assert split_family(name) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "options"),
+    [
+        ("onnx:a/b.onnx?output=percent", "onnx:a/b.onnx", {"output": "percent"}),
+        ("timm:x@96:w.pt?output=logits&mean=0,1", "timm:x@96:w.pt", {"output": "logits", "mean": "0,1"}),
+        ("./folder?output=", "./folder", {"output": ""}),
+        ("race_resnet", "race_resnet", {}),
+        ("what?.onnx", "what?.onnx", {}),
+        ("?output=logits", "?output=logits", {}),
+    ],
+)
+def test_options_are_split_off(text: str, name: str, options: dict[str, str]) -> None:
+    """Behind a question mark, by key; a question mark in a file's name is none."""
+    assert split_options(text) == (name, options)
+
+
+def test_a_file_of_the_whole_name_has_no_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there, so it is meant."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net?output=logits").touch()
+    assert split_options("net?output=logits") == ("net?output=logits", {})

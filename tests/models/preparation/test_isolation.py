@@ -90,7 +90,8 @@ class Hostile(nn.Module):
         self.function = function
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.as_tensor(self.function(images if images.max() < 1e9 else images[:0])).float()
+        answer = self.function(images if images.max() < 1e9 else images[:0])
+        return answer if isinstance(answer, Tensor) else torch.from_numpy(answer.astype(np.float32, copy=False))
 
 
 @pytest.mark.parametrize("wrap", [BlackBox, lambda function: isolate_network(Hostile(function))])
@@ -99,8 +100,6 @@ def test_neither_images_nor_earlier_answers_change(
     function: Callable[[Tensor], Any], wrap: Callable[[Callable[[Tensor], Any]], nn.Module]
 ) -> None:
     """A batch of eight, which the engine does not fill up; constant images, so that every function is the mean."""
-    if function is reverse_array and wrap is not BlackBox:
-        pytest.skip("torch refuses such arrays")
     net = wrap(function)
     images = torch.rand(8, 3, 1, 1).expand(-1, -1, 4, 4).contiguous()
     before = images.clone()
