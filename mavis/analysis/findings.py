@@ -167,6 +167,10 @@ class GroupAccuracy(_Strict):
     group: str
     correct: int
     estimate: Estimate
+    weak: bool = Field(default=False, description="the model is not shown to beat chance in this group")
+    calibration_error: float | None = Field(
+        default=None, description="expected calibration error; null below the smallest number of images to report"
+    )
 
 
 class Leak(_Strict):
@@ -196,7 +200,6 @@ class Validity(_Strict):
     chance: float = Field(description="what the balanced accuracy is compared with: 1 / number of classes")
     better_than_chance: bool
     groups: tuple[GroupAccuracy, ...]
-    weak_groups: tuple[str, ...] = Field(description="groups in which the model is not shown to beat chance")
     cue: dict[str, float] = Field(
         description="accuracy where the injected cue agrees and where it disagrees with the label; empty without cue"
     )
@@ -204,7 +207,6 @@ class Validity(_Strict):
     calibration_error: float | None = Field(
         default=None, description="expected calibration error, 10 bins of equal count"
     )
-    group_calibration: dict[str, float] = Field(default_factory=dict, description="the same per group that is reported")
     recall: tuple[GroupAccuracy, ...] = Field(default=(), description="per class; attribute 'label'")
     leak: Leak | None = Field(default=None, description="null where the protocol does not ask for it")
     reliance: tuple[Reliance, ...] = Field(default=(), description="empty where it was not measured")
@@ -213,6 +215,17 @@ class Validity(_Strict):
         description="localisation is scored against the parts that the model was shown to use; null where that was not "
         "measured, false where it uses none of them, or all",
     )
+
+    @property
+    def weak_groups(self) -> tuple[tuple[str, str], ...]:
+        """Attribute and name of each group in which the model is not shown to beat chance."""
+        return tuple((row.attribute, row.group) for row in self.groups if row.weak)
+
+    @property
+    def group_calibration(self) -> dict[tuple[str, str], float]:
+        """Calibration error by attribute and group, of the groups that are large enough to report."""
+        errors = {(row.attribute, row.group): row.calibration_error for row in self.groups}
+        return {key: error for key, error in errors.items() if error is not None}
 
 
 class CrossChecks(_Strict):

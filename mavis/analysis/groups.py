@@ -11,7 +11,7 @@ from mavis.analysis.findings import Estimate, GroupValue
 from mavis.analysis.statistics import bootstrap as stats
 from mavis.analysis.statistics import dispersion
 from mavis.core.errors import BadParameter
-from mavis.core.group_attributes import group_labels
+from mavis.core.group_attributes import NO_GROUP, find_column, group_labels
 from mavis.protocol.schema import Protocol
 
 MIN_STANDARD_ERROR = 1e-12
@@ -181,7 +181,9 @@ def _group_values(
     missing_counts: Mapping[tuple[str, str, str, str, str], int],
     settings: BootstrapSettings,
 ) -> list[list[GroupValue]]:
-    """Values of every group of one attribute, per column."""
+    """Values of every group of one attribute, per column; images without a group are in none."""
+    has_group = (groups != NO_GROUP).to_numpy()
+    values, groups, settings = values[has_group], groups[has_group], settings.for_images(has_group)
     draws = bootstrap_stratum_means(values, groups.tolist(), settings)
     by_column: list[list[GroupValue]] = [[] for _ in columns]
     pooled = _partial_pooled_means(values, groups, draws, settings) if "*" in attribute else {}
@@ -267,8 +269,9 @@ def bootstrap_settings(protocol: Protocol, images: pd.DataFrame | None = None) -
             every image is drawn by itself.
     """
     person, identities = protocol.data.identity, None
-    if images is not None and person is not None and person in images:
-        identities = tuple(images.sort_index()[person].astype(str))
+    column = None if images is None or person is None else find_column(images, person)
+    if images is not None and column is not None:
+        identities = tuple(images.sort_index()[column].astype(str))
     return BootstrapSettings(
         attributes=protocol.data.groups,
         min_report=protocol.data.n_per_group.min_report,

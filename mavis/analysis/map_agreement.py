@@ -8,7 +8,7 @@ import pandas as pd
 
 from mavis.analysis.findings import Agreement
 from mavis.analysis.groups import BootstrapSettings
-from mavis.core.group_attributes import group_labels
+from mavis.core.group_attributes import NO_GROUP, group_labels
 
 MEASURES = ("feature", "rank", "sign", "spearman")
 """``feature``, ``rank``, ``sign``: share of the k cells with the largest absolute values that are in both maps; at the
@@ -45,6 +45,7 @@ def summarise_agreement(
 def _group_means(rows: pd.DataFrame, names: pd.Series, min_count: int) -> dict[str, dict[str, float]]:
     """Mean of each measure per group with enough images."""
     group = rows["image"].map(names)
+    rows, group = rows[group != NO_GROUP], group[group != NO_GROUP]
     means = rows.groupby([group, "measure"])["value"].agg(["mean", "count"])
     by_group: dict[str, dict[str, float]] = {}
     for row in means.rename_axis(["group", "measure"]).reset_index().to_dict("records"):

@@ -17,7 +17,7 @@ from mavis.analysis.findings import (
 )
 from mavis.analysis.groups import BootstrapSettings, bootstrap_stratum_means, macro_draws, macro_means, to_estimate
 from mavis.analysis.statistics import bootstrap
-from mavis.core.group_attributes import group_labels
+from mavis.core.group_attributes import NO_GROUP, group_labels
 from mavis.protocol.schema import LeakRules, ReliabilityRules, RelianceRules
 
 
@@ -43,18 +43,21 @@ def assess_validity(images: pd.DataFrame, classes: tuple[str, ...], settings: Bo
     balanced = float(np.mean([recall[images["label"] == k].mean() for k in sorted(images["label"].unique())]))
     low, high = bootstrap.percentile_interval(draws, settings.confidence)
     chance = 1 / len(per_class)
-    groups = [g for a in settings.attributes if "*" not in a for g in _group_accuracies(images, right, a, settings)]
+    plain_attributes = [attribute for attribute in settings.attributes if "*" not in attribute]
+    groups = [
+        _assess_group(group, images, right, len(classes), settings)
+        for attribute in plain_attributes
+        for group in _group_accuracies(images, right, attribute, settings)
+    ]
     return Validity(
         accuracy=_wilson_estimate(right, settings.confidence),
         balanced_accuracy=to_estimate(balanced, float(low), float(high), len(right)),
         chance=chance,
         better_than_chance=bool(float(low) > chance),
         groups=tuple(groups),
-        weak_groups=tuple(g.group for g in groups if _is_at_chance(g, images, len(classes), settings)),
         cue=_cue_accuracies(images, right),
         remarks=(*_weak_model_remarks(balanced, chance), *_never_predicted_remarks(images, classes)),
         calibration_error=_calibration_if_known(images, right),
-        group_calibration=dict(_group_calibrations(images, right, settings)),
         recall=tuple(_class_recalls(images, right, classes, settings)),
     )
 
@@ -64,7 +67,7 @@ def _group_accuracies(
 ) -> list[GroupAccuracy]:
     names = group_labels(images, attribute).to_numpy()
     accuracies = []
-    for name in sorted(set(names)):
+    for name in sorted(set(names) - {NO_GROUP}):
         hits = right[names == name]
         share = _wilson_estimate(hits, settings.confidence)
         accuracies.append(GroupAccuracy(attribute=attribute, group=str(name), correct=int(hits.sum()), estimate=share))
@@ -76,11 +79,23 @@ def _wilson_estimate(hits: np.ndarray, confidence: float) -> Estimate:
     return to_estimate(float(np.mean(hits)), low, high, len(hits))
 
 
-def _is_at_chance(group: GroupAccuracy, images: pd.DataFrame, classes: int, settings: BootstrapSettings) -> bool:
-    """True for a group that is large enough to report and whose interval reaches down to chance."""
-    if group.estimate.n < settings.min_report or group.estimate.low is None:
+def _assess_group(
+    group: GroupAccuracy, images: pd.DataFrame, right: np.ndarray, classes: int, settings: BootstrapSettings
+) -> GroupAccuracy:
+    """The group's row with what else is known of the model on its images, if they are enough to report."""
+    if group.estimate.n < settings.min_report:
+        return group
+    in_group = (group_labels(images, group.attribute) == group.group).to_numpy()
+    error = _calibration_if_known(images[in_group], right[in_group])
+    return group.model_copy(
+        update={"weak": _is_at_chance(group, images.loc[in_group, "label"], classes), "calibration_error": error}
+    )
+
+
+def _is_at_chance(group: GroupAccuracy, labels: pd.Series, classes: int) -> bool:
+    """True for a group whose interval reaches down to chance, given its images' labels."""
+    if group.estimate.low is None:
         return False
-    labels = images.loc[group_labels(images, group.attribute) == group.group, "label"]
     common = float(labels.value_counts(normalize=True).iloc[0])
     return group.estimate.low <= (1 / classes if common == 1 else common)
 
@@ -123,17 +138,6 @@ def _calibration_if_known(images: pd.DataFrame, right: np.ndarray) -> float | No
     if "probability" not in images:
         return None
     return expected_calibration_error(images["probability"].to_numpy(dtype=np.float64), right)
-
-
-def _group_calibrations(
-    images: pd.DataFrame, right: np.ndarray, settings: BootstrapSettings
-) -> Iterator[tuple[str, float]]:
-    for attribute in settings.attributes:
-        names = group_labels(images, attribute).to_numpy()
-        for name in sorted(set(names)) if "*" not in attribute else ():
-            error = _calibration_if_known(images[names == name], right[names == name])
-            if error is not None and (names == name).sum() >= settings.min_report:
-                yield str(name), error
 
 
 def expected_calibration_error(probability: np.ndarray, right: np.ndarray, bins: int = 10) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mavis.analysis.findings import Estimate, Note, make_note
 from mavis.analysis.groups import pivot_scores
 from mavis.analysis.statistics import bootstrap
-from mavis.core.group_attributes import group_labels
+from mavis.core.group_attributes import find_column, group_labels
 from mavis.core.traits import MetricTraits
 from mavis.protocol.schema import Protocol, ReferenceRules
 
@@ -224,8 +224,8 @@ def resample_images(
     metrics_of_image = pairs.sort_values(["image", "metric"]).groupby("image")["metric"].agg("\x1f".join)
     groups = group_labels(images, protocol.data.groups[0])
     strata = groups + "\x1e" + metrics_of_image.reindex(images.index).fillna("")
-    column = protocol.data.identity
-    persons = images[column].astype(str).tolist() if column and column in images else None
+    column = find_column(images, protocol.data.identity or "")
+    persons = None if column is None else images[column].astype(str).tolist()
     weights = bootstrap.bootstrap_weights(strata.tolist(), persons, protocol.aggregate.bootstrap, protocol.seed)
     names, group = np.unique(groups.to_numpy(dtype=str), return_inverse=True)
     all_images = np.ones((1, len(images)))

@@ -5,6 +5,7 @@ MavisError            expected, got, what to do; the command line prints it as o
 ├── BadParameter      a parameter that a factory does not take, or of the wrong kind
 ├── ProtocolError     a protocol file that is not valid, with the field's path
 ├── DataError         data that cannot be read or do not fit
+│   └── UnreadableImage   an image that cannot be loaded
 ├── ModelError        a model that cannot be loaded or evaluated
 ├── ContractError     a plug-in whose return value breaks its contract
 ├── FileError         a file or folder that the system does not let us read or write
@@ -45,6 +46,10 @@ class ProtocolError(MavisError):
 
 class DataError(MavisError):
     """Data that cannot be read or do not fit."""
+
+
+class UnreadableImage(DataError):  # noqa: N818
+    """An image that cannot be loaded."""
 
 
 class ModelError(MavisError):

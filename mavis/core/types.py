@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from mavis.core.hashing import digest
 from mavis.core.perceptual_hash import Fingerprints
 
 Capability = Literal["forward", "gradient", "activations", "weights"]
@@ -129,7 +130,7 @@ class Dataset(Protocol):
     """Labelled images with group annotations.
 
     The members without a default are required. A subclass inherits the defaults of the others; a data set that is no
-    subclass gets them where MAVIS opens it (`mavis.datasets.loading.open.complete_dataset`).
+    subclass gets them where MAVIS opens it (`mavis.datasets.loading.checked_data`), which also checks all of them.
 
     Attributes:
         name: as registered, with its options if any.
@@ -156,7 +157,10 @@ class Dataset(Protocol):
     has_parts: bool = False
 
     def table(self) -> pd.DataFrame:
-        """One row per image: ``id`` (index), ``label`` (int), a column per group attribute. Decodes nothing."""
+        """One row per image: ``id`` (index, unique texts), ``label`` (int), a column per group attribute.
+
+        A group is a text, or becomes one; None, NaN or a blank says that the image has none. Decodes nothing.
+        """
         ...
 
     def load(self, ids: Sequence[str]) -> Batch:
@@ -174,6 +178,10 @@ class Dataset(Protocol):
     def cues(self, ids: Sequence[str]) -> Sequence[int] | None:  # noqa: ARG002
         """Per image the class that its planted cue speaks for, -1 without one; None where the data carry no cues."""
         return None
+
+    def content_hashes(self, ids: Sequence[str]) -> Sequence[str]:
+        """Per image a hash by which equal images under several ids are noticed; by default of the pixels."""
+        return [digest(image.numpy().tobytes()) for image in self.load(ids).images.cpu()]
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,16 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 
 from mavis.core.errors import DataError
 from mavis.core.files import expand_user, is_folder
 from mavis.core.registry import dataset
-from mavis.datasets.loading.image_files import LabelledImages, check_size, is_companion
+from mavis.datasets.loading.image_files import LabelledImages, check_size
+from mavis.datasets.loading.image_folder import FolderFile, ImageFolder, same_file
 
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "race": ("White", "Black", "Latino_Hispanic", "East Asian", "Southeast Asian", "Indian", "Middle Eastern"),
@@ -61,22 +62,34 @@ def fairface(root: str | Path, target: str = "race", split: str = "val", size: i
     check_size(size)
     folder = expand_user(root)
     path = _table_path(folder, split)
-    raw_rows = _read_rows(path)
-    unique_rows = _drop_duplicates(path, raw_rows)
-    rows = _rows_with_images(folder, path, unique_rows)
-    groups = pd.DataFrame([row.groups for row in rows], index=pd.Index([row.file for row in rows], name="id"))
-    notes = tuple(_notes(path, raw_rows, unique_rows, rows))
+    images = ImageFolder(folder)
+    raw_rows = [replace(row, image=images.find(row.file)) for row in _read_rows(path)]
+    unique_rows = _drop_duplicates(path, raw_rows, folder)
+    rows = [row for row in unique_rows if row.image is not None]
+    if not rows:
+        raise DataError(f"None of the {len(unique_rows)} images of {path} is there: {_why_none(images, unique_rows)}.")
+    groups = pd.DataFrame([row.groups for row in rows], index=pd.Index([row.id for row in rows], name="id"))
+    notes = (*_notes(path, raw_rows, unique_rows, rows), *_missing_notes(path, unique_rows, images))
     return LabelledImages(f"fairface:{root}:{split}", target, ATTRIBUTES, PROVENANCE, folder, groups, size, notes)
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One line of the table, with its age repaired; ``groups`` has the keys of `ATTRIBUTES`, in their order."""
+    """One line of the table, with its age repaired; ``groups`` has the keys of `ATTRIBUTES`, in their order.
+
+    ``file`` is as the table spells it, ``image`` the file that it names, if there is one.
+    """
 
     line: int
     file: str
     groups: Mapping[str, str]
     raw_age: str
+    image: FolderFile | None = None
+
+    @property
+    def id(self) -> str:
+        """The path in the folder, as the folder spells it."""
+        return self.file if self.image is None else self.image.name
 
 
 def _check_choice(option: str, value: str, choices: Iterable[str]) -> None:
@@ -149,18 +162,24 @@ def _repair_age(text: str) -> str:
     return DATE_AGES.get((month, int(day)), text)
 
 
-def _drop_duplicates(path: Path, rows: list[_Row]) -> list[_Row]:
-    """The rows, each file once.
+def _drop_duplicates(path: Path, rows: list[_Row], folder: Path) -> list[_Row]:
+    """The rows, each file once, under whatever names.
 
     Raises:
         DataError: two rows of one file have different groups.
     """
-    row_of_file: dict[str, _Row] = {}
+    row_of_file: dict[object, _Row] = {}
     for row in rows:
-        first = row_of_file.setdefault(row.file, row)
+        key: object = row.file if row.image is None else row.image.identity
+        first = row_of_file.setdefault(key, row)
+        if first.image and row.image and not same_file(folder, first.image, row.image):
+            first = row_of_file.setdefault((key, row.id), row)
         if first.groups != row.groups:
+            names = (
+                f"'{row.file}'" if first.file == row.file else f"'{first.file}' and '{row.file}', which are one file"
+            )
             labels = f"{_group_names(first)} (line {first.line}) and {_group_names(row)} (line {row.line})"
-            raise DataError(f"{path} contradicts itself on '{row.file}': {labels}; remove one of the two rows.")
+            raise DataError(f"{path} contradicts itself on {names}: {labels}; remove one of the two rows.")
     return list(row_of_file.values())
 
 
@@ -168,30 +187,38 @@ def _group_names(row: _Row) -> str:
     return " / ".join(row.groups.values())
 
 
-def _rows_with_images(folder: Path, path: Path, rows: list[_Row]) -> list[_Row]:
-    files = _existing_files(folder, {str(PurePosixPath(row.file).parent) for row in rows})
-    rows_with_file = [row for row in rows if row.file in files]
-    if not rows_with_file:
-        reason = f"the first, '{rows[0].file}', is not in '{folder}'" if rows else "the table has no rows"
-        raise DataError(f"None of the {len(rows)} images of {path} is there: {reason}.")
-    return rows_with_file
-
-
-def _existing_files(folder: Path, parents: Iterable[str]) -> set[str]:
-    """Paths below ``folder`` of the files in these sub-folders; one listing is faster than a query per image."""
-    folders = [PurePosixPath(parent) for parent in parents if (folder / parent).is_dir()]
-    names = [parent / file.name for parent in folders for file in (folder / parent).iterdir()]
-    return {str(name) for name in names if not is_companion(name.name)}
+def _why_none(images: ImageFolder, rows: list[_Row]) -> str:
+    """The reason why the table's first image is not there."""
+    if not rows:
+        return "the table has no rows"
+    name = rows[0].file
+    if images.is_outside(name):
+        return f"the first, '{name}', lies outside '{images.root}'"
+    similar = images.similar(name)
+    return f"the first, '{name}', is not in '{images.root}'{f', where it is written {similar!r}' if similar else ''}"
 
 
 def _notes(path: Path, raw_rows: list[_Row], unique_rows: list[_Row], rows: list[_Row]) -> Iterator[str]:
-    """One sentence each on repaired ages, repeated rows and rows without an image."""
+    """One sentence each on repaired ages and repeated rows."""
     ages = Counter((row.raw_age, row.groups["age"]) for row in rows if row.raw_age != row.groups["age"])
     if ages:
         repairs = ", ".join(f"'{raw_age}' read as '{age}' ({n})" for (raw_age, age), n in sorted(ages.items()))
         yield f"Ages repaired in {path.name}: {repairs}."
     if len(raw_rows) > len(unique_rows):
         yield f"Rows of {path.name} left out because they repeat an earlier one: {len(raw_rows) - len(unique_rows)}."
-    if len(unique_rows) > len(rows):
-        missing = len(unique_rows) - len(rows)
-        yield f"Rows of {path.name} left out because their image is not there: {missing} of {len(unique_rows)}."
+
+
+def _missing_notes(path: Path, rows: list[_Row], images: ImageFolder) -> Iterator[str]:
+    """A sentence per reason for which rows without an image are left out."""
+    missing = [row.file for row in rows if row.image is None]
+    outside = [name for name in missing if images.is_outside(name)]
+    similar = {name: images.similar(name) for name in missing if name not in set(outside)}
+    spelled = [f"'{name}' for '{other}'" for name, other in similar.items() if other is not None]
+    absent = len(missing) - len(outside) - len(spelled)
+    subject, n_rows = f"Rows of {path.name} left out because", len(rows)
+    if absent:
+        yield f"{subject} their image is not there: {absent} of {n_rows}."
+    if spelled:
+        yield f"{subject} the name is written otherwise in the folder: {len(spelled)} of {n_rows}, as {spelled[0]}."
+    if outside:
+        yield f"{subject} their path leads out of the folder: {len(outside)} of {n_rows}, as '{outside[0]}'."

@@ -90,7 +90,7 @@ def _weak_model(validity: Validity, protocol: Protocol) -> Iterator[Refusal]:
     weak = [
         {"group": group.group, "correct": group.correct, "n": group.estimate.n}
         for group in validity.groups
-        if group.attribute == attribute and group.group in validity.weak_groups
+        if group.attribute == attribute and group.weak
     ]
     if weak:
         yield _refusal(code="R1", kind="R1.groups", attribute=attribute, groups=weak)

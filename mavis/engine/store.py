@@ -1,7 +1,8 @@
 """The run directory: the state of a run. The only file that writes results.
 
     run.json           protocol, hashes of models and data, seeds, versions: what the numbers belong to
-    images.parquet     per model and image: label, groups, prediction, probability, how it looks, what it stands for
+    images.parquet     per model and image: label, the data set's columns (``data:NAME``), prediction, probability, how
+                       it looks, what it stands for
     reliability.parquet  per model, image and imputer: whether the prediction stays without random cells
     leak.parquet         per model and image: how far the nearest training image is
     reliance.parquet     per model, image and face part: how far the logit moves when the part is drawn anew
@@ -28,6 +29,7 @@ import pyarrow.parquet as pq
 
 from mavis.core import files
 from mavis.core.errors import FileError, StoreError
+from mavis.core.group_attributes import OWN_COLUMNS, PREFIX, with_data_columns
 
 IDENTITY_KEYS = ("protocol_sha256", "overrides", "models", "data", "explainers", "seed", "mavis", "versions", "format")
 FORMAT = 2
@@ -154,11 +156,13 @@ class Store:
         self._write(self.folder / "images.parquet", lambda file: images.to_parquet(file, index=False))
 
     def images(self) -> pd.DataFrame:
-        """The table of images."""
+        """The table of images; the data set's columns are called `data_column`, in runs of older versions too."""
         path = self.folder / "images.parquet"
         if not path.is_file():
             raise StoreError(f"{self.folder} holds no images.parquet; the run stopped before it began.")
-        return self._read_table(path)
+        images = self._read_table(path)
+        is_older = not any(str(name).startswith(PREFIX) for name in images.columns)
+        return with_data_columns(images, OWN_COLUMNS) if is_older else images
 
     def write_check(self, check: ModelCheck, table: pd.DataFrame) -> None:
         """A table of what was measured before any map was made."""

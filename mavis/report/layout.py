@@ -12,6 +12,7 @@ from mavis.analysis.findings import (
     MetricSummary,
     ModelFindings,
 )
+from mavis.core.group_attributes import intersection_parts
 from mavis.report import numbers
 
 N_LEADING = 5
@@ -155,9 +156,14 @@ def first_attribute(findings: Findings) -> str | None:
     return next(iter(findings.data.groups), None)
 
 
-def display_name(name: str) -> str:
-    """An attribute or a group of an intersection with a × between its parts."""
-    return name.replace("*", " × ")
+def display_name(attribute: str) -> str:
+    """An attribute; an intersection with a × between its parts."""
+    return attribute.replace("*", " × ")
+
+
+def group_name(attribute: str, group: str) -> str:
+    """A group of this attribute; of an intersection with a × between its parts."""
+    return " × ".join(intersection_parts(group)) if "*" in attribute else group
 
 
 def direction_arrow(column: MetricColumn) -> str:

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 
 from mavis.analysis.findings import Leak, ModelFindings, Reliance, Validity
-from mavis.report import layout, numbers, wording
+from mavis.report import numbers, wording
 
 UNKNOWN_TRAINING = "whether evaluated images were trained on is not known"
+MAX_NAMES = 3
+"""Weak groups that are named; the table of accuracies has them all."""
+
 CUE_CONDITIONS = {"agrees": "agrees", "disagrees": "disagrees", "absent": "is absent"}
 
 
@@ -18,10 +21,8 @@ def model_headline(model: ModelFindings) -> str:
         f"{model.model}: accuracy {numbers.format_plus_minus(validity.accuracy)}",
         f"balanced {numbers.format_plus_minus(validity.balanced_accuracy)}, chance {chance}: {verdict}",
     ]
-    if validity.weak_groups:
-        parts.append(
-            f"weak on images labelled {', '.join(layout.display_name(group) for group in validity.weak_groups)}"
-        )
+    if weak := weak_labels(validity):
+        parts.append(f"weak on images labelled {wording.abbreviate(weak, MAX_NAMES)}")
     parts.extend(wording.note_text(remark) for remark in validity.remarks)
     if validity.cue:
         parts.append(
@@ -58,8 +59,20 @@ def _recall_range(validity: Validity) -> str:
 def _worst_calibration(validity: Validity) -> str:
     if not validity.group_calibration:
         return ""
-    group, error = max(validity.group_calibration.items(), key=lambda item: item[1])
-    return f", highest on images labelled {layout.display_name(group)} {numbers.format_number(error)}"
+    key, error = max(validity.group_calibration.items(), key=lambda item: item[1])
+    return f", highest on images labelled {_label(key, validity)} {numbers.format_number(error)}"
+
+
+def weak_labels(validity: Validity) -> list[str]:
+    """The groups in which the model is not shown to beat chance."""
+    return [_label(key, validity) for key in validity.weak_groups]
+
+
+def _label(key: tuple[str, str], validity: Validity) -> str:
+    """The name of a group; with its attribute where a group of another attribute has the same name."""
+    attribute, group = key
+    is_shared = sum(row.group == group for row in validity.groups) > 1
+    return f"{attribute}={group}" if is_shared else group
 
 
 def leak_sentence(leak: Leak) -> str:

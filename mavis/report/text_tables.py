@@ -85,7 +85,7 @@ def metric_skill_table(findings: Findings, model: ModelFindings) -> TextTable | 
         "category",
         "normalised score",
         "images",
-        *(layout.display_name(group) for group in groups),
+        *(layout.group_name(attribute or "", group) for group in groups),
     )
     return TextTable(f"{model.model}: normalised scores of the metrics that decide", head, rows, frozenset({1, 2}))
 
@@ -146,7 +146,7 @@ def _gap_measure_cells(gap: Gap) -> tuple[str, ...]:
         *(numbers.format_number(value) for value in (gap.null_mean, gap.excess, gap.p, gap.ratio)),
         *(_optional_estimate(value) for value in (gap.shortfall, gap.mean_pairwise, gap.corrected_sd)),
         wording.gap_verdict(gap),
-        wording.gap_sentence(gap.statement),
+        wording.gap_sentence(gap.statement, gap.attribute),
     )
 
 
@@ -157,7 +157,7 @@ def pair_table(
     rows = tuple(
         (
             layout.entry_label(entry),
-            f"{layout.display_name(pair.first)} − {layout.display_name(pair.second)}",
+            f"{layout.group_name(attribute, pair.first)} − {layout.group_name(attribute, pair.second)}",
             *(numbers.format_estimate(value) for value in (pair.raw, pair.matched, pair.adjusted)),
             numbers.format_number(pair.matched_share),
             numbers.format_number(pair.p),
@@ -188,7 +188,7 @@ def reliance_table(model: ModelFindings) -> TextTable | None:
 def recall_table(model: ModelFindings) -> TextTable | None:
     """Recall per class; None where it was not computed."""
     rows = tuple(
-        (layout.display_name(row.group), str(row.correct), str(row.estimate.n), numbers.format_estimate(row.estimate))
+        (row.group, str(row.correct), str(row.estimate.n), numbers.format_estimate(row.estimate))
         for row in model.validity.recall
     )
     head = ("class", "correct", "n", "recall")
@@ -250,7 +250,7 @@ def group_table(findings: Findings, model: ModelFindings) -> TextTable | None:
         f"{model.model}: {primary} by {layout.display_name(attribute)}, as labelled",
         (
             "explainer",
-            *(f"{layout.display_name(group)} (n={n})" for group, n in sizes.items()),
+            *(f"{layout.group_name(attribute, group)} (n={n})" for group, n in sizes.items()),
             "gap",
             "null",
             "rule",
@@ -291,7 +291,7 @@ def reliability_table(findings: Findings, model: ModelFindings) -> TextTable | N
 
 def _group_range(reliability: Reliability, attribute: str | None, min_images: int) -> str:
     groups = [g for g in reliability.groups if g.attribute == attribute and g.estimate.n >= min_images]
-    shares = sorted((g.estimate.mean, layout.display_name(g.group)) for g in groups if g.estimate.mean is not None)
+    shares = sorted((g.estimate.mean, g.group) for g in groups if g.estimate.mean is not None)
     if not shares:
         return numbers.DASH
     (low, first), (high, last) = shares[0], shares[-1]
@@ -345,7 +345,7 @@ def _gap_cells(summary: MetricSummary | None, attribute: str) -> tuple[str, ...]
     gap = layout.find_gap(summary, attribute)
     if gap is None:
         return (numbers.DASH,) * 4
-    worst = layout.display_name(gap.worst_group)
+    worst = layout.group_name(attribute, gap.worst_group)
     return numbers.format_estimate(gap.range), numbers.format_number(gap.null_mean), wording.gap_verdict(gap), worst
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from mavis.analysis.findings import Findings
 from mavis.core.devices import resolve
 from mavis.core.errors import MavisError
+from mavis.core.group_attributes import with_plain_columns
 from mavis.core.process_state import standard_settings
 from mavis.core.types import Dataset, OutputKind
 from mavis.datasets.loading.open import DEFAULT_DATA
@@ -36,9 +37,13 @@ class Evaluation:
     folder: Path
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per model, image, explainer and metric: value, status, reason, cost, and the image's groups."""
+        """One row per model, image, explainer and metric: value, status, reason, cost, and the image's groups.
+
+        An attribute is a column of its own name, or ``data:NAME`` where MAVIS has a column of that name.
+        """
         store = Store.open_existing(self.folder)
-        return store.scores().merge(store.images(), on=["model", "image"], validate="many_to_one")
+        table = store.scores().merge(store.images(), on=["model", "image"], validate="many_to_one")
+        return with_plain_columns(table)
 
     def summary(self) -> str:
         """Leaderboard, groups and recommendation as plain text."""
@@ -102,9 +107,10 @@ def evaluate(
     if not models:
         raise MavisError("evaluate needs at least one model.")
     models = [with_output(requested, output) for requested in models]
+    loaded = open_models(models, resolve(device), data, target=target, split=split)
     request = request_.Request(
         models=tuple(map(model_name, models)),
-        data=data if isinstance(data, str) else data.name,
+        data=data if isinstance(data, str) else loaded[1].name,
         target=target,
         split=split,
         explainers=tuple(explainers),
@@ -118,5 +124,4 @@ def evaluate(
         allow_known_faulty=allow_known_faulty,
     )
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="mavis-"))
-    loaded = open_models(models, resolve(device), data, target=target, split=split)
     return Evaluation(run.run_benchmark(request, folder, loaded=loaded), folder)

@@ -21,7 +21,7 @@ from mavis.analysis.findings import (
 )
 from mavis.analysis.groups import bootstrap_settings
 from mavis.core.errors import MavisError, StoreError
-from mavis.core.group_attributes import group_labels
+from mavis.core.group_attributes import NO_GROUP, group_labels
 from mavis.core.registry import Registry, explainers, metric_name, metrics
 from mavis.core.traits import ExplainerTraits, MetricTraits
 from mavis.decision import leaderboard, overall_score, recommendation
@@ -98,8 +98,10 @@ def gallery_tiles(store: Store) -> list[Tile]:
     identity, maps = store.identity(), store.maps()
     protocol = parse_protocol(identity["protocol"], str(store.folder))
     classes = identity["data"]["classes"]
-    tiles = []
-    for row in store.images().to_dict("records"):
+    tiles, images = [], store.images()
+    plain_attributes = [attribute for attribute in protocol.data.groups if "*" not in attribute]
+    labels = pd.DataFrame({attribute: group_labels(images, attribute) for attribute in plain_attributes})
+    for row, groups in zip(images.to_dict("records"), labels.to_dict("records"), strict=True):
         image = maps.get((row["model"], "", row["image"]))
         for explainer in identity["explainers"]:
             values = maps.get((row["model"], explainer, row["image"]))
@@ -110,7 +112,7 @@ def gallery_tiles(store: Store) -> list[Tile]:
                         explainer=explainer,
                         role=explainers[explainer].traits.role,
                         image_id=row["image"],
-                        groups={a: str(row[a]) for a in protocol.data.groups if "*" not in a},
+                        groups={str(a): group for a, group in groups.items() if group != NO_GROUP},
                         label=classes[row["label"]],
                         predicted=classes[row["predicted"]],
                         probability=float(row["probability"]),
@@ -260,7 +262,7 @@ def _protocol_stamp(identity: Mapping[str, Any], protocol: Protocol) -> Protocol
 def _data_stamp(identity: Mapping[str, Any], protocol: Protocol, images: pd.DataFrame) -> DataStamp:
     data, once = identity["data"], images.drop_duplicates("image")
     counts = {
-        a: {str(k): int(v) for k, v in group_labels(once, a).value_counts(sort=False).items()}
+        a: {str(k): int(v) for k, v in group_labels(once, a).value_counts(sort=False).items() if k != NO_GROUP}
         for a in protocol.data.groups
     }
     return DataStamp(

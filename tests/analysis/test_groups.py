@@ -222,3 +222,17 @@ def test_cells_without_noise_keep_their_means() -> None:
     groups = summarise_scores(score_rows(table, {PAIR: column}), table, BOTH).groups[0]
     cells = [g for g in groups if g.attribute == "race*gender"]
     assert [g.partial_pooled_mean for g in cells] == pytest.approx([g.estimate.mean for g in cells])
+
+
+def test_images_without_a_group_are_in_none() -> None:
+    """They count in the macro mean, which is over another attribute, and bear no name; no other group moves."""
+    table = make_images({"alder": 20, "birch": 20})
+    scores = score_rows(table, {PAIR: values_with_mean(table, 0.5, seed=1)})
+    holed = table.assign(gender=table["gender"].where(table["gender"] != "form_b"))
+    whole, partial = summarise_scores(scores, table, BOTH), summarise_scores(scores, holed, BOTH)
+    shown = {(g.attribute, g.group): g.estimate for g in whole.groups[0]}
+    left = {(g.attribute, g.group): g.estimate for g in partial.groups[0]}
+    lost = {"form_b", "alder*form_b", "birch*form_b"}
+    assert {group for _, group in set(shown) - set(left)} == lost
+    assert all(left[key] == shown[key] for key in left)
+    assert partial.macro == whole.macro

@@ -68,7 +68,7 @@ def test_weak_groups_are_named() -> None:
     """A group of one label is weak where its accuracy may be 1/3; too small a group is not judged."""
     table = make_images({"alder": 40, "birch": 40, "cedar": 9})
     table.loc[table["race"].isin(["birch", "cedar"]), "predicted"] = 0
-    assert assess_validity(table, CLASSES, BOOTSTRAP).weak_groups == ("birch",)
+    assert assess_validity(table, CLASSES, BOOTSTRAP).weak_groups == (("race", "birch"),)
 
 
 def test_a_group_of_several_labels_must_beat_its_commonest() -> None:
@@ -76,10 +76,10 @@ def test_a_group_of_several_labels_must_beat_its_commonest() -> None:
     rules = BootstrapSettings(("race", "gender", "race*gender"), 10, 200, 0.95, 0)
     validity = assess_validity(make_images().assign(predicted=0), CLASSES, rules)
     assert validity.weak_groups == (
-        "birch",
-        "cedar",
-        "form_a",
-        "form_b",
+        ("race", "birch"),
+        ("race", "cedar"),
+        ("gender", "form_a"),
+        ("gender", "form_b"),
     )
     assert {g.attribute for g in validity.groups} == {"race", "gender"}
     assert assess_validity(make_images(), CLASSES, rules).weak_groups == ()
@@ -90,7 +90,7 @@ def test_a_group_is_compared_with_its_own_commonest_label() -> None:
     table = make_images({"alder": 80, "birch": 40}).assign(district="north", predicted=0)
     validity = assess_validity(table, CLASSES[:2], BootstrapSettings(("district",), 10, 200, 0.95, 0))
     assert validity.groups[0].estimate.mean == pytest.approx(2 / 3)
-    assert validity.weak_groups == ("north",)
+    assert validity.weak_groups == (("district", "north"),)
 
 
 def test_accuracy_is_split_by_the_cue() -> None:
@@ -157,13 +157,37 @@ def test_a_calibrated_model_errs_less_than_one_that_is_too_sure() -> None:
     right = generator.random(len(table)) < np.where(sure, 0.6, probability)
     table = table.assign(probability=probability, predicted=np.where(right, table["label"], (table["label"] + 1) % 3))
     validity = assess_validity(table, CLASSES, BOOTSTRAP)
-    assert set(validity.group_calibration) == {"alder", "birch"}
-    assert validity.group_calibration["alder"] < 0.1
-    assert validity.group_calibration["birch"] == pytest.approx(0.3, abs=0.08)
-    assert validity.group_calibration["alder"] < validity.calibration_error < validity.group_calibration["birch"]
+    alder, birch = validity.group_calibration["race", "alder"], validity.group_calibration["race", "birch"]
+    assert len(validity.group_calibration) == 2
+    assert alder < 0.1
+    assert birch == pytest.approx(0.3, abs=0.08)
+    assert alder < validity.calibration_error < birch
 
 
 def test_without_probabilities_there_is_no_calibration() -> None:
     """Null, not 0."""
     validity = assess_validity(make_images(), CLASSES, BOOTSTRAP)
     assert (validity.calibration_error, validity.group_calibration) == (None, {})
+
+
+def test_groups_of_one_name_are_each_their_own() -> None:
+    """As glasses and hat, both yes or no: weak and calibrated are the groups of one attribute."""
+    table = make_images({"alder": 60, "birch": 60}).assign(probability=0.9)
+    table["glasses"] = ["yes" if k < 30 else "no" for k in range(120)]
+    table["hat"] = ["yes" if 30 <= k < 60 else "no" for k in range(120)]
+    table.loc[table["hat"] == "yes", "predicted"] = 2
+    validity = assess_validity(table, CLASSES, BootstrapSettings(("glasses", "hat"), 10, 200, 0.95, 0))
+    assert ("hat", "yes") in validity.weak_groups
+    assert ("glasses", "yes") not in validity.weak_groups
+    assert validity.group_calibration["glasses", "yes"] == pytest.approx(0.1)
+    assert validity.group_calibration["hat", "yes"] == pytest.approx(0.9)
+    assert len(validity.group_calibration) == 4
+
+
+def test_images_without_a_group_are_in_no_group() -> None:
+    """Neither in accuracy nor in calibration; they count in the whole."""
+    table = make_images({"alder": 30, "birch": 30}).assign(probability=0.9)
+    table["hat"] = ["yes" if k % 3 else None for k in range(60)]
+    validity = assess_validity(table, CLASSES, BootstrapSettings(("race", "hat"), 10, 200, 0.95, 0))
+    assert [(g.group, g.estimate.n) for g in validity.groups if g.attribute == "hat"] == [("yes", 40)]
+    assert validity.accuracy.n == 60

@@ -1,5 +1,6 @@
 """FairFace folders as they are met: complete, partial, damaged by spreadsheets, and wrong."""
 
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -275,6 +276,84 @@ def test_revision_follows_labels_and_repairs(write: Write) -> None:
     ]
     assert revisions[0] == revisions[1]
     assert revisions[0] != revisions[2]
+
+
+def half_renamed(root: Path, change: Callable[[str], str]) -> Path:
+    """Every second row of the folder's val table names its file in another way."""
+    path = root / "fairface_label_val.csv"
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    cells = [row.split(",") for row in rows]
+    renamed = [",".join([change(c[0]) if k % 2 else c[0], *c[1:]]) for k, c in enumerate(cells)]
+    path.write_text("\n".join([header, *renamed]) + "\n", encoding="utf-8")
+    return root
+
+
+SPELLINGS: dict[str, Callable[[Path, str], str]] = {
+    "./": lambda root, name: f"./{name}",
+    "backslash": lambda root, name: name.replace("/", "\\"),
+    "up and down": lambda root, name: f"val/../{name}",
+    "absolute": lambda root, name: str(root.resolve() / name),
+    "slashes": lambda root, name: name.replace("/", "//"),
+}
+
+
+@pytest.mark.parametrize("case", SPELLINGS)
+def test_a_file_is_found_however_it_is_spelled(fairface_folder: Path, case: str) -> None:
+    """With the same ids, and so the same sample, as for the plain names."""
+    plain = fairface(fairface_folder).table()
+    data = fairface(half_renamed(fairface_folder, lambda name: SPELLINGS[case](fairface_folder, name)))
+    assert data.table().equals(plain)
+    assert data.notes == ()
+
+
+def test_normal_forms_of_unicode_are_one_name(write: Write, fairface_folder: Path) -> None:
+    """A table from Linux beside files from macOS."""
+    (fairface_folder / "val" / "1.jpg").rename(fairface_folder / "val" / unicodedata.normalize("NFD", "é.jpg"))
+    data = fairface(write(HEADER, unicodedata.normalize("NFC", "val/é.jpg") + ",3-9,Male,White,True"))
+    assert len(data.load(list(data.table().index))) == 1
+
+
+ONE_FILE = ("val/../val/1.jpg", "./val/1.jpg", "val\\1.jpg", "ABSOLUTE", "val/link.jpg", "val/hard.jpg")
+
+
+@pytest.mark.parametrize("name", ONE_FILE)
+def test_one_file_under_two_names_is_a_repetition(write: Write, fairface_folder: Path, name: str) -> None:
+    """Kept once where the rows agree, refused where they do not, as for the plain name."""
+    (fairface_folder / "val" / "link.jpg").symlink_to("1.jpg")
+    (fairface_folder / "val" / "hard.jpg").hardlink_to(fairface_folder / "val" / "1.jpg")
+    name = str(fairface_folder / "val" / "1.jpg") if name == "ABSOLUTE" else name
+    data = fairface(write(HEADER, "val/1.jpg,3-9,Male,White,True", f"{name},3-9,Male,White,True"))
+    assert data.table().index.tolist() == ["val/1.jpg"]
+    assert data.notes == ("Rows of fairface_label_val.csv left out because they repeat an earlier one: 1.",)
+    write(HEADER, "val/1.jpg,3-9,Male,White,True", f"{name},3-9,Female,White,True")
+    with pytest.raises(DataError, match=r"contradicts itself on 'val/1\.jpg' and '.*', which are one file: White / M"):
+        fairface(fairface_folder)
+
+
+def test_names_that_are_written_otherwise_are_told(fairface_folder: Path) -> None:
+    """Not as images that are not there."""
+    data = fairface(half_renamed(fairface_folder, lambda name: name.replace(".jpg", ".JPG")))
+    (note,) = data.notes
+    assert note.endswith("the name is written otherwise in the folder: 7 of 14, as 'val/2.JPG' for 'val/2.jpg'.")
+
+
+def test_nothing_outside_the_folder_is_read(write: Write, fairface_folder: Path) -> None:
+    """A name that leads out is told; so it is where every name does."""
+    (fairface_folder.parent / "1.jpg").write_bytes((fairface_folder / "val" / "1.jpg").read_bytes())
+    row = "../1.jpg,3-9,Male,White,True"
+    data = fairface(write(HEADER, "val/1.jpg,3-9,Male,White,True", row))
+    assert data.table().index.tolist() == ["val/1.jpg"]
+    assert data.notes == (
+        "Rows of fairface_label_val.csv left out because their path leads out of the folder: 1 of 2, as '../1.jpg'.",
+    )
+    with pytest.raises(DataError, match=r"the first, '\.\./1\.jpg', lies outside"):
+        fairface(write(HEADER, row))
+
+
+def test_no_name_as_it_is_written(write: Write) -> None:
+    """The refusal names the file that is meant."""
+    with pytest.raises(DataError, match=r"the first, 'val/1\.png', is not in .*, where it is written 'val/1\.jpg'"):
+        fairface(write(HEADER, "val/1.png,3-9,Male,White,True"))
 
 
 @pytest.mark.data

@@ -218,7 +218,9 @@ def test_another_explainer_changes_no_gap_between_groups() -> None:
     many = make_leaderboard(score_rows(table, planted), table, WHO, rules)
     for name in ("nsrg", "deletion"):
         one, other = (next(m for m in found[0].metrics if m.metric == name).gaps[0] for found in (few, many))
-        assert wording.gap_sentence(one.statement) == wording.gap_sentence(other.statement)
+        assert wording.gap_sentence(one.statement, one.attribute) == wording.gap_sentence(
+            other.statement, other.attribute
+        )
         assert [p.p for p in one.pairs] == pytest.approx([p.p for p in other.pairs])
     assert few[0].explainer == many[0].explainer == "rise"
 

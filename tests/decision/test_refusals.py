@@ -56,15 +56,19 @@ def test_r1_a_model_no_better_than_chance() -> None:
 def test_r1_in_a_group() -> None:
     """A group of the first attribute has equal weight in every mean, so the model must know it too; others are said."""
     weak = [
-        GroupAccuracy(attribute=attribute, group=name, correct=40, estimate=groups.to_estimate(0.4, 0.3, 0.5, 100))
+        GroupAccuracy(
+            attribute=attribute, group=name, correct=40, estimate=groups.to_estimate(0.4, 0.3, 0.5, 100), weak=True
+        )
         for attribute, name in (("race", "g1"), ("gender", "form_a"))
     ]
-    valid = VALIDITY.model_copy(update={"groups": tuple(weak), "weak_groups": ("g1", "form_a")})
+    valid = VALIDITY.model_copy(update={"groups": tuple(weak)})
     assert only("R1.groups", replace(GOOD, validity=valid)) == {
         "attribute": "race",
         "groups": [{"group": "g1", "correct": 40, "n": 100}],
     }
-    other = VALIDITY.model_copy(update={"groups": tuple(weak), "weak_groups": ("form_a",)})
+    strong = weak[0].model_copy(update={"weak": False})
+    same_name = weak[1].model_copy(update={"group": "g1"})
+    other = VALIDITY.model_copy(update={"groups": (strong, weak[1], same_name)})
     assert refused(replace(GOOD, validity=other)) == []
 
 

@@ -82,9 +82,16 @@ def test_the_table_of_images_comes_back(store: Store) -> None:
     """One row per model and image; without it the run has not begun."""
     with pytest.raises(StoreError, match=r"no images\.parquet"):
         store.images()
-    table = pd.DataFrame({"model": ["m"], "image": ["a"], "race": ["alder"], "probability": [0.25]})
+    table = pd.DataFrame({"model": ["m"], "image": ["a"], "data:race": ["alder"], "probability": [0.25]})
     store.write_images(table)
     pd.testing.assert_frame_equal(store.images(), table)
+
+
+def test_a_table_of_an_older_version_has_its_columns_apart(store: Store) -> None:
+    """The data's columns are called as they are now; MAVIS's own keep their names."""
+    own = {"model": ["m"], "image": ["a"], "label": [0], "predicted": [0], "probability": [0.25], "brightness": [0.5]}
+    store.write_images(pd.DataFrame({**own, "race": ["alder"], "person": ["p1"]}))
+    assert set(store.images().columns) == {*own, "data:race", "data:person"}
 
 
 @pytest.mark.parametrize("survivors", [0, 1, 2])

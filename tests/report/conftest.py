@@ -243,16 +243,16 @@ def _validity(draw: random.Random, sizes: dict[str, int], level: float, cue: boo
         correct = round(share * n)
         groups.append(
             GroupAccuracy(attribute="race", group=group, correct=correct,
-                          estimate=Estimate(mean=correct / n, low=correct / n - 0.07, high=correct / n + 0.05, n=n))
+                          estimate=Estimate(mean=correct / n, low=correct / n - 0.07, high=correct / n + 0.05, n=n),
+                          weak=cue and len(groups) == 2, calibration_error=0.02 + 0.01 * len(groups))
         )  # fmt: skip
-    weak = (list(sizes)[2],) if cue else ()
     return Validity(
         accuracy=Estimate(mean=level, low=level - 0.02, high=level + 0.02, n=sum(sizes.values())),
         balanced_accuracy=Estimate(mean=level - 0.011, low=level - 0.031, high=level + 0.012, n=sum(sizes.values())),
-        chance=1 / 7, better_than_chance=True, groups=tuple(groups), weak_groups=weak,
+        chance=1 / 7, better_than_chance=True, groups=tuple(groups),
         cue={"agrees": 0.953, "disagrees": 0.214} if cue else {},
         remarks=(make_note("remark.never_predicted", classes=["<elm>"]),),
-        calibration_error=0.043, group_calibration={group: 0.02 + 0.01 * at for at, group in enumerate(sizes)},
+        calibration_error=0.043,
         recall=tuple(
             GroupAccuracy(attribute="label", group=group, correct=n // 2 + at,
                           estimate=Estimate(mean=(n // 2 + at) / n, low=0.401, high=0.677, n=n))

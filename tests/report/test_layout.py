@@ -46,3 +46,10 @@ def test_failures_alike_are_one(findings):
         ("ValueError", 35, 840),
         ("ContractError", 1, 840),
     ]
+
+
+def test_groups_of_intersections_are_shown_by_their_parts():
+    """A star in a name is one of its letters."""
+    assert layout.group_name("race*gender", "cedar*form_a") == "cedar × form_a"
+    assert layout.group_name("a*b", "x\\*y*z") == "x*y × z"
+    assert layout.group_name("a", "*y*") == "*y*"

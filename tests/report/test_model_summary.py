@@ -35,3 +35,24 @@ def test_parts_may_all_be_used_or_none(findings):
     assert model_summary.reliance_sentence(used) == "relies on eyes 3.417, mouth <b> 1.253, brows .211"
     none = tuple(one.model_copy(update={"used": False}) for one in found)
     assert model_summary.reliance_sentence(none) == "not shown to rely on any part"
+
+
+def test_groups_of_one_name_are_told_apart(findings):
+    """The attribute is named where a group of another attribute has the same name; three of many are named."""
+    row = findings.models[0].validity.groups[0]
+    keys = [("glasses", "yes"), ("hat", "yes"), ("hat", "no"), *((f"a{k}", f"g{k}") for k in range(7))]
+    rows = [
+        row.model_copy(
+            update={"attribute": a, "group": g, "weak": a != "glasses", "calibration_error": 0.1 + (a == "hat")}
+        )
+        for a, g in keys
+    ]
+    model = findings.models[0].model_copy(
+        update={"validity": findings.models[0].validity.model_copy(update={"groups": tuple(rows)})}
+    )
+    assert model.validity.weak_groups == tuple(keys[1:])
+    assert model.validity.group_calibration["glasses", "yes"] == 0.1
+    assert "weak on images labelled hat=yes, no, g0 and 6 more" in model_summary.model_headline(model)
+    assert any(
+        "highest on images labelled hat=yes 1.100" in line for line in model_summary.validity_details(model.validity)
+    )

@@ -17,7 +17,7 @@ from mavis.analysis.findings import Gap, GroupValue
 from mavis.analysis.groups import BootstrapSettings, bootstrap_stratum_means, to_estimate
 from mavis.analysis.statistics import bootstrap, dispersion, permutation
 from mavis.analysis.statistics.bootstrap import Floats
-from mavis.core.group_attributes import group_labels
+from mavis.core.group_attributes import group_labels, with_plain_columns
 from mavis.protocol.schema import DisparityRules
 
 MAX_CHUNK_DRAWS = 2**23
@@ -103,7 +103,8 @@ def group_gaps(
     Returns:
         Per column the gap; None if fewer than two groups are large enough to report.
     """
-    images, labels = with_correct(images), group_labels(images, attribute).to_numpy(dtype=str)
+    labels = group_labels(images, attribute).to_numpy(dtype=str)
+    images = with_correct(with_plain_columns(images))
     gaps: list[Gap | None] = [None] * len(columns)
     for mask, indices in _columns_by_images(values, labels, groups):
         table, names = images.loc[mask], tuple(labels[mask].tolist())

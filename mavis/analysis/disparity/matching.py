@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mavis.analysis.disparity import estimators
 from mavis.analysis.statistics.bootstrap import Floats
+from mavis.core.group_attributes import OWN_COLUMNS
 from mavis.protocol.schema import DisparityRules
 
 PREDICTED = "predicted"
@@ -72,7 +73,8 @@ def choose_matching(table: pd.DataFrame, groups: Sequence[str], attribute: str, 
         rules: covariates of the protocol.
     """
     separates = _labels_separate_groups(table, groups)
-    excluded = {*attribute.split("*"), *([PREDICTED] if separates else [])}
+    own_values = set(attribute.split("*")) - set(OWN_COLUMNS)  # an attribute called brightness is not the brightness
+    excluded = {*own_values, *([PREDICTED] if separates else [])}
     complete = {name for name in table.columns if table[name].notna().all()}
     matched = [name for name in (*rules.exact, *rules.quantiles) if name not in excluded]
     adjusted = [name for name in rules.adjust if name not in excluded]

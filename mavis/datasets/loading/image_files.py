@@ -4,6 +4,7 @@ Every image goes the same way: Pillow decodes it, its EXIF orientation is applie
 is cut out, and torchvision resizes that, as uint8 and with antialiasing, to the requested size.
 """
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -128,13 +129,45 @@ class LabelledImages(Dataset):
 
     def __post_init__(self) -> None:
         check_size(self.size)
+        self._check_groups()
+        self._check_paths()
         self.classes = self.attributes[self.target]
+
+    def _check_groups(self) -> None:
+        """Raises DataError unless every attribute has its column and every image one of the target's groups."""
+        missing = [name for name in dict.fromkeys([*self.attributes, self.target]) if name not in self.groups.columns]
+        if missing or self.target not in self.attributes:
+            columns = ", ".join(map(str, self.groups.columns)) or "none"
+            raise DataError(
+                f"'{self.name}': expected a column and group names of '{missing[0] if missing else self.target}', got "
+                f"the columns {columns} and group names of {', '.join(self.attributes) or 'nothing'}."
+            )
+        is_known = self.groups[self.target].isin(self.attributes[self.target])
+        if not is_known.all():
+            first = self.groups.index[~is_known.to_numpy()][0]
+            raise DataError(
+                f"'{self.name}': {int((~is_known).sum())} images have no known {self.target}; the first is '{first}' "
+                f"with {self.groups.loc[first, self.target]!r}. Leave them out, or add the value to its groups."
+            )
+
+    def _check_paths(self) -> None:
+        """Raises DataError for an id that leads out of the folder, and for two ids that are one path."""
+        first_id: dict[str, str] = {}
+        for name in map(str, self.groups.index):
+            path = os.path.normpath(name)
+            if Path(path).is_absolute() or Path(path).parts[0] == os.pardir:
+                raise DataError(f"'{self.name}': the id '{name}' leads out of {self.root}; give paths in this folder.")
+            other = first_id.setdefault(path, name)
+            if other != name:
+                raise DataError(
+                    f"'{self.name}': the ids '{other}' and '{name}' are one file; leave out one of the two."
+                )
 
     def table(self) -> pd.DataFrame:
         """One row per image: ``id`` (index), ``label`` (int), a column per group attribute."""
-        table = self.groups.copy()
+        table = self.groups.drop(columns="label", errors="ignore")  # an attribute of this name is the label
         index = {name: label for label, name in enumerate(self.classes)}
-        table.insert(0, "label", table[self.target].map(index).astype("int64"))
+        table.insert(0, "label", self.groups[self.target].map(index).astype("int64"))
         return table
 
     def load(self, ids: Sequence[str]) -> Batch:
@@ -156,6 +189,10 @@ class LabelledImages(Dataset):
         self._select_rows(ids)
         reasons = {name: decoding_error(self.root / name) for name in ids}
         return {name: reason for name, reason in reasons.items() if reason is not None}
+
+    def content_hashes(self, ids: Sequence[str]) -> list[str]:
+        """Hashes of the files' bytes."""
+        return [digest(_read_bytes(self.root / name)) for name in ids]
 
     def revision(self, ids: Sequence[str]) -> str:
         """Hash over these images' bytes, their groups, the classes and the size; their order does not matter.

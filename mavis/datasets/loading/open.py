@@ -1,22 +1,18 @@
 """Opening of data sets: ``NAME`` or ``NAME:PATH`` with the user's options becomes a `Dataset`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from mavis.core.errors import BadParameter, ModelError
 from mavis.core.registry import Entry, datasets
 from mavis.core.types import Dataset, Model
+from mavis.datasets.loading.checked_data import complete_dataset
 
 DEFAULT_DATA = "synthetic_faces"
 
-OPTIONAL_MEMBERS: Mapping[str, Callable[[Any], Any]] = {
-    "notes": lambda _: Dataset.notes,
-    "identity": lambda _: Dataset.identity,
-    "has_parts": lambda data: data.load([str(data.table().index[0])]).parts is not None,
-    "cues": lambda _: lambda _: None,
-}
-"""The members of `Dataset` that have a default: ``data set without the member -> the member``."""
+MAX_NAMES = 10
+"""Classes that are named in a message."""
 
 
 def open_data(
@@ -68,33 +64,6 @@ def _plain_path(root: str) -> str:
     return root if "://" in root else str(Path(root))
 
 
-def complete_dataset(data: Any) -> Dataset:
-    """A data set with every member of `Dataset`.
-
-    One that has them all, as a subclass of `Dataset` does, is returned as it is. A user's class need not be a
-    subclass: what it leaves out of the optional members gets their defaults here, so that no other place in MAVIS has
-    to ask whether a member exists.
-    """
-    if isinstance(data, _CompletedDataset) or all(hasattr(data, name) for name in OPTIONAL_MEMBERS):
-        return cast("Dataset", data)
-    return cast("Dataset", _CompletedDataset(data))
-
-
-class _CompletedDataset:
-    """A data set with defaults for the optional members that it lacks; everything else is its own."""
-
-    def __init__(self, data: Any) -> None:
-        self._data = data
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # copying and pickling look for hooks of this class, not of the data set
-            raise AttributeError(name)
-        data = vars(self)["_data"]
-        if name in OPTIONAL_MEMBERS and not hasattr(data, name):
-            return OPTIONAL_MEMBERS[name](data)
-        return getattr(data, name)
-
-
 def _check_options(entry: Entry, values: Mapping[str, Any]) -> None:
     """Raises BadParameter for a value of an option that is not declared, and for a folder that is missing."""
     name, options = entry.name, entry.traits.options
@@ -115,7 +84,13 @@ def _is_required(entry: Entry, option: str) -> bool:
 def _check_classes(model: Model, data: Dataset) -> None:
     if tuple(model.classes) != tuple(data.classes):
         raise ModelError(
-            f"'{model.name}' tells {len(model.classes)} classes apart ({', '.join(model.classes)}), but "
-            f"'{data.target}' of {data.name} has {len(data.classes)} ({', '.join(data.classes)}); choose another "
+            f"'{model.name}' tells {len(model.classes)} classes apart ({_class_list(model.classes)}), but "
+            f"'{data.target}' of {data.name} has {len(data.classes)} ({_class_list(data.classes)}); choose another "
             f"--target or --data."
         )
+
+
+def _class_list(classes: Sequence[str]) -> str:
+    """The classes' names; of many the first ones and a count."""
+    more = f" and {len(classes) - MAX_NAMES} more" if len(classes) > MAX_NAMES else ""
+    return ", ".join(classes[:MAX_NAMES]) + more

@@ -23,6 +23,7 @@ from mavis.core.process_state import standard_settings
 from mavis.core.registry import explainers
 from mavis.core.traits import ExplainerTraits
 from mavis.core.types import Batch, Dataset, Model, ReferenceImages
+from mavis.datasets.loading.checked_data import readable_ids
 from mavis.datasets.loading.open import DEFAULT_DATA
 from mavis.engine.planning.plan import Component, resolve_components
 from mavis.engine.sample import REFERENCE_SIZE
@@ -168,7 +169,7 @@ def compatibility_matrix(
     """
     models, dataset = open_models([model_name], device, data, target=None, split=None)
     model, changes = next(iter(models.values()))
-    ids = [str(name) for name in dataset.table().index[: N_IMAGES + REFERENCE_SIZE]]
+    ids = readable_ids(dataset, N_IMAGES + REFERENCE_SIZE)
     reference = ReferenceImages(dataset.load(ids[N_IMAGES:]).images.to(model.device), tuple(ids[N_IMAGES:]))
     settings = loading.load_protocol(protocol)
     report = check_explainers(

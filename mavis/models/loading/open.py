@@ -10,7 +10,8 @@ from mavis.core import files
 from mavis.core.errors import ModelError, UnknownName
 from mavis.core.registry import datasets, models
 from mavis.core.types import Dataset, Model, OutputKind
-from mavis.datasets.loading.open import DEFAULT_DATA, complete_dataset, open_data
+from mavis.datasets.loading.checked_data import complete_dataset, readable_ids
+from mavis.datasets.loading.open import DEFAULT_DATA, open_data
 from mavis.models.loading import checkpoint, options, specs, wrappers
 from mavis.models.loading.wrappers import DeferredModel
 from mavis.models.preparation import prepare
@@ -142,7 +143,7 @@ def _check_same_task(models: Sequence[Model], requested: Sequence[str]) -> None:
 
 def _image_size(data: Dataset) -> int:
     """Side of the data's images, in pixels."""
-    return int(data.load([str(data.table().index[0])]).images.shape[2])
+    return int(data.load(readable_ids(data, 1)).images.shape[2])
 
 
 def _describe_classes(model: Model) -> str:

@@ -37,7 +37,7 @@ def _print_accuracies(printer: Printer, findings: Findings, attribute: str) -> N
     columns = []
     for group, n in findings.data.groups[attribute].items():
         cells = tuple(_accuracy_text(model, attribute, group) for model in findings.models)
-        columns.append(ConsoleColumn(f"{layout.display_name(group)}\nn={n}", cells))
+        columns.append(ConsoleColumn(f"{layout.group_name(attribute, group)}\nn={n}", cells))
     names = ConsoleColumn("", tuple(model.model for model in findings.models))
     printer.print_table(ConsoleTable("Accuracy", names, tuple(columns)))
 
@@ -64,7 +64,7 @@ def _print_scores(
         values = (layout.find_group_value(score, attribute, group) for score in scores)
         minimum = findings.protocol.min_report
         cells = tuple(text_tables.group_value_text(value, _mean_text, min_images=minimum) for value in values)
-        columns.append(ConsoleColumn(f"{layout.display_name(group)}\nn={n}", cells))
+        columns.append(ConsoleColumn(f"{layout.group_name(attribute, group)}\nn={n}", cells))
     columns.append(ConsoleColumn("gap\n(null)", tuple(_gap_text(gap) for gap in gaps)))
     columns.append(ConsoleColumn("worst\nlabelled", tuple(_worst_group_text(gap) for gap in gaps)))
     names = ConsoleColumn("", tuple(layout.entry_label(entry) for entry in entries))
@@ -92,7 +92,7 @@ def _gap_text(gap: Gap | None) -> str:
 
 
 def _worst_group_text(gap: Gap | None) -> str:
-    return numbers.DASH if gap is None else layout.display_name(gap.worst_group)
+    return numbers.DASH if gap is None else layout.group_name(gap.attribute, gap.worst_group)
 
 
 def _print_side_by_side(printer: Printer, findings: Findings, attribute: str, *, full: bool) -> None:

@@ -128,7 +128,7 @@ def _gap_row(gap: Gap) -> list[Any]:
         gap.n_sufficient,
         gap.significant,
         gap.equivalent,
-        wording.gap_sentence(gap.statement),
+        wording.gap_sentence(gap.statement, gap.attribute),
     ]
     return [gap.attribute, gap.best_group, gap.worst_group, *_flatten_estimates(measures), *outcome]
 

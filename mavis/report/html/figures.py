@@ -18,7 +18,7 @@ def accuracy_figure(findings: Findings, attribute: str) -> Markup:
         Panel(
             model.model,
             tuple(
-                Dot(layout.display_name(row.group), row.estimate, worst=row.group in model.validity.weak_groups)
+                Dot(row.group, row.estimate, worst=row.weak)
                 for row in model.validity.groups
                 if row.attribute == attribute
             ),
@@ -96,7 +96,7 @@ def _group_panel(findings: Findings, model: ModelFindings, entry: ExplainerEntry
         note = f"n<{minimum}" if value.suppressed else numbers.DASH
         worst = gap is not None and gap.worst_group == group
         hollow = value.estimate.n < findings.protocol.min_claim
-        lines.append(Dot(layout.display_name(group), value.estimate, note=note, worst=worst, hollow=hollow))
+        lines.append(Dot(layout.group_name(attribute, group), value.estimate, note=note, worst=worst, hollow=hollow))
     star = "★ " if entry.explainer in model.recommendation.set else ""
     mean = None if summary is None else summary.estimate.mean
     return Panel(

@@ -186,7 +186,7 @@ def _group_curve_figures(
     for group in findings.data.groups[attribute]:
         part = mine[mine["group"] == group]
         if len(part) and part["n"].min() >= findings.protocol.min_report:
-            panels[f"{layout.display_name(group)} (n={part['n'].max():.0f})"] = part
+            panels[f"{layout.group_name(attribute, group)} (n={part['n'].max():.0f})"] = part
     title = f"{leader} by {layout.display_name(attribute)}, as labelled; imputer: {imputer}."
     caption = f"{title} {CURVE_LEGEND.capitalize()}."
     yield from _captioned_figures(panels, caption, model)
@@ -217,9 +217,7 @@ def _gallery(findings: Findings, model: ModelFindings, tiles: Sequence[Tile]) ->
 
 
 def _gallery_header(tile: Tile) -> GalleryHeader:
-    groups = ", ".join(
-        f"{layout.display_name(name)}: {layout.display_name(group)}" for name, group in tile.groups.items()
-    )
+    groups = ", ".join(f"{attribute}: {group}" for attribute, group in tile.groups.items())
     return GalleryHeader(tile, groups, images.image_uri(tile.image))
 
 

@@ -13,11 +13,11 @@ MAX_NAMED_GROUPS = 3
 UNITS = {"skill": "as a normalised score", "raw": "in raw scores"}
 
 
-def gap_sentence(statement: Note | None) -> str:
-    """The statement in one sentence; empty where none was asked for."""
+def gap_sentence(statement: Note | None, attribute: str) -> str:
+    """The statement on the gap of an attribute in one sentence; empty where none was asked for."""
     if statement is None:
         return ""
-    values = statement.values
+    values = _with_shown_names(statement.values, attribute)
     text = GAP_WORDS[statement.code](**values)
     unheld = values.get("prediction_separates")
     text += "; the predicted class is not held equal: it tells these groups apart" if unheld else ""
@@ -47,7 +47,11 @@ def gap_statements(entries: Iterable[ExplainerEntry], metric: str, main_attribut
         summary = layout.find_summary(entry, metric)
         for gap in () if summary is None else summary.gaps:
             if gap.statement and (gap.attribute == main_attribute or gap.significant):
-                statement = (gap_verdict(gap), layout.display_name(gap.attribute), gap_sentence(gap.statement))
+                statement = (
+                    gap_verdict(gap),
+                    layout.display_name(gap.attribute),
+                    gap_sentence(gap.statement, gap.attribute),
+                )
                 explainers.setdefault(statement, []).append(entry.explainer)
     return [
         f"{f'{verdict}: ' if verdict else ''}{', '.join(names)} by {attribute}: {sentence}"
@@ -55,9 +59,21 @@ def gap_statements(entries: Iterable[ExplainerEntry], metric: str, main_attribut
     ]
 
 
+def _with_shown_names(values: Mapping[str, Any], attribute: str) -> dict[str, Any]:
+    """The values of a statement with its groups as they are shown."""
+    shown = dict(values)
+    for key in ("lower", "higher"):
+        if key in shown:
+            shown[key] = layout.group_name(attribute, shown[key])
+    for key in ("groups", "too_small"):
+        if key in shown:
+            shown[key] = [row | {"group": layout.group_name(attribute, row["group"])} for row in shown[key]]
+    return shown
+
+
 def _small_groups(groups: Any) -> str:
     """The smallest groups with their n, and how many more there are."""
-    names = [f"{layout.display_name(group['group'])} ({group['n']})" for group in groups]
+    names = [f"{group['group']} ({group['n']})" for group in groups]
     return abbreviate(names, MAX_NAMED_GROUPS)
 
 
@@ -99,8 +115,8 @@ def _found(
         n_other_pairs, f"; {n_other_pairs} other pairs of groups differ too"
     )
     return (
-        f"{subject}, {UNITS[unit]}, is lower for images labelled {layout.display_name(lower)} than for images labelled "
-        f"{layout.display_name(higher)} by {size:.3f} [{ends}] at equal {_covariates(covariates) or 'nothing'}; "
+        f"{subject}, {UNITS[unit]}, is lower for images labelled {lower} than for images labelled "
+        f"{higher} by {size:.3f} [{ends}] at equal {_covariates(covariates) or 'nothing'}; "
         f"shuffled labels give a range of {null_mean:.3f}{more}"
     )
 

@@ -4,6 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mavis.analysis.findings import Note
 from mavis.report import layout
+from mavis.report.wording.phrases import abbreviate
+
+MAX_NAMES = 3
+"""Names of classes in a remark; there may be thousands."""
 
 
 def note_text(note: Note) -> str:
@@ -20,6 +24,15 @@ def _joined(template: str, name: str) -> Callable[..., str]:
 
     def text(**values: Sequence[str] | str) -> str:
         return template.format(**{**values, name: ", ".join(values[name])})
+
+    return text
+
+
+def _abbreviated(template: str, name: str) -> Callable[..., str]:
+    """A template of which one value is a list of names that may be long: the first of them and a count."""
+
+    def text(**values: Sequence[str]) -> str:
+        return template.format(**{**values, name: abbreviate(values[name], MAX_NAMES)})
 
     return text
 
@@ -61,7 +74,7 @@ NOTE_WORDS: Mapping[str, Callable[..., str]] = {
     ).format,
     "remark.one_class": "one class occurs in the sample: always answering it would be right".format,
     "remark.weak_model": "a weak model: it reaches {share:.0%} of the way from guessing to always right".format,
-    "remark.never_predicted": _joined("never predicted: {classes}", "classes"),
+    "remark.never_predicted": _abbreviated("never predicted: {classes}", "classes"),
     "caveat.scope": "The scores describe explanations of this model on these images.".format,
     "caveat.fairness": (
         "They do not show that the model is fair, nor that highlighted regions cause the attribute."

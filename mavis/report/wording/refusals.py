@@ -4,7 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mavis.analysis.findings import Refusal
-from mavis.report.wording.phrases import count_noun
+from mavis.report import layout
+from mavis.report.wording.phrases import abbreviate, count_noun
+
+MAX_NAMES = 3
+"""Groups that a reason names; of more it gives the number."""
 
 
 def refusal_reason(refusal: Refusal) -> str:
@@ -25,13 +29,18 @@ def _weak_model(mean: float, low: float, chance: float) -> str:
 
 
 def _weak_groups(attribute: str, groups: Sequence[Mapping[str, Any]]) -> str:
-    names = ", ".join(f"{group['group']} ({group['correct']} of {group['n']} right)" for group in groups)
-    return f"the model is not shown to be better than chance on images of {attribute} labelled {names}."
+    names = [
+        f"{layout.group_name(attribute, group['group'])} ({group['correct']} of {group['n']} right)" for group in groups
+    ]
+    return (
+        f"the model is not shown to be better than chance on images of {attribute} labelled "
+        f"{abbreviate(names, MAX_NAMES)}."
+    )
 
 
 def _small_groups(attribute: str, groups: Sequence[Mapping[str, Any]], min_report: int) -> str:
-    names = ", ".join(f"{group['group']} ({group['n']})" for group in groups)
-    return f"too few images in {attribute} labelled {names}; at least {min_report} are needed."
+    names = [f"{layout.group_name(attribute, group['group'])} ({group['n']})" for group in groups]
+    return f"too few images in {attribute} labelled {abbreviate(names, MAX_NAMES)}; at least {min_report} are needed."
 
 
 def _gate_failures(gates: Sequence[Mapping[str, Any]]) -> str:

@@ -31,7 +31,6 @@ VALIDITY = Validity(
     chance=0.5,
     better_than_chance=True,
     groups=(),
-    weak_groups=(),
     cue={},
     remarks=(),
 )

@@ -340,7 +340,7 @@ def test_columns_do_not_depend_on_each_other() -> None:
             values[:, k], table, "race", summary.groups[k], settings=BOOTSTRAP, limits=LIMITS, column=columns[k]
         )
         assert (alone.p, alone.statement.code) == (together[k].p, together[k].statement.code)
-        assert wording.gap_sentence(alone.statement) == wording.gap_sentence(together[k].statement)
+        assert wording.gap_sentence(alone.statement, "race") == wording.gap_sentence(together[k].statement, "race")
         assert alone.range.mean == pytest.approx(together[k].range.mean)
         for expected, pair in zip(alone.pairs, together[k].pairs, strict=True):
             assert expected.adjusted.low == pytest.approx(pair.adjusted.low)

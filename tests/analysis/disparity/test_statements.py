@@ -94,7 +94,7 @@ def test_why_no_gap_is_found(
     statement = gap_statement(found, column, images)
     assert statement.code == code
     assert {name: statement.values[name] for name in values} == values
-    assert wording.gap_sentence(statement).endswith(".")
+    assert wording.gap_sentence(statement, "race").endswith(".")
 
 
 def test_small_groups_are_listed_by_size() -> None:

@@ -284,3 +284,47 @@ def test_revision_names_a_file_that_is_gone(palette: LabelledImages) -> None:
     (palette.root / "r.png").unlink()
     with pytest.raises(DataError, match=r"r\.png: No such file"):
         palette.revision(["r.png"])
+
+
+def labelled(root: Path, ids: list[str], shades: list[object]) -> LabelledImages:
+    """Image files with one attribute."""
+    groups = pd.DataFrame({"shade": shades}, index=pd.Index(ids, name="id"))
+    return LabelledImages("mine", "shade", {"shade": ("dark", "bright")}, "made up", root, groups)
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../1.png", "val/../../1.png", ".."])
+def test_ids_that_lead_out_of_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+    """Nothing outside is read."""
+    with pytest.raises(DataError, match="leads out of"):
+        labelled(tmp_path, ["val/1.png", name], ["dark", "bright"])
+
+
+def test_two_ids_of_one_path_are_refused(tmp_path: Path) -> None:
+    """However they are spelled."""
+    with pytest.raises(DataError, match=r"'val/1\.png' and '\./val/1\.png' are one file"):
+        labelled(tmp_path, ["val/1.png", "./val/1.png"], ["dark", "bright"])
+
+
+@pytest.mark.parametrize("value", ["grey", None, float("nan"), 1])
+def test_a_value_that_is_no_class_is_refused(tmp_path: Path, value: object) -> None:
+    """The first image that has it is named."""
+    with pytest.raises(DataError, match=r"1 images have no known shade; the first is 'b\.png' with"):
+        labelled(tmp_path, ["a.png", "b.png"], ["dark", value])
+
+
+def test_hashes_are_those_of_the_files(tmp_path: Path) -> None:
+    """Equal for a copy."""
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
+    Image.new("RGB", (20, 20), GREEN).save(tmp_path / "c.png")
+    hashes = labelled(tmp_path, ["a.png", "b.png", "c.png"], ["dark", "dark", "bright"]).content_hashes(
+        ["a.png", "b.png", "c.png"]
+    )
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_an_attribute_called_label_is_the_label(tmp_path: Path) -> None:
+    """The table keeps the codes under that name."""
+    groups = pd.DataFrame({"label": ["bright", "dark"]}, index=pd.Index(["a.png", "b.png"], name="id"))
+    data = LabelledImages("mine", "label", {"label": ("dark", "bright")}, "made up", tmp_path, groups)
+    assert data.table()["label"].tolist() == [1, 0]

@@ -1,10 +1,7 @@
 """Opening of data sets: declared options reach the factory, others are refused, optional members are completed."""
 
-import copy
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -16,7 +13,8 @@ from mavis.core import registry
 from mavis.core.errors import BadParameter, DataError, ModelError, UnknownName
 from mavis.core.registry import datasets, models
 from mavis.core.types import Batch, Dataset, Model
-from mavis.datasets.loading.open import OPTIONAL_MEMBERS, complete_dataset, open_data
+from mavis.datasets.loading.checked_data import complete_dataset
+from mavis.datasets.loading.open import open_data
 
 EMBEDDED = ("planted_parts", "planted_square", "synthetic_faces")
 
@@ -136,10 +134,9 @@ def test_the_embedded_data_declare_their_options() -> None:
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
-def test_embedded_data_are_complete_and_returned_as_they_are(name: str) -> None:
+def test_embedded_data_are_complete(name: str) -> None:
     """They subclass `Dataset`; their declared parts are those of their batches."""
-    data = datasets[name].create({"size": 32, "count": 4})
-    assert complete_dataset(data) is data
+    data = complete_dataset(datasets[name].create({"size": 32, "count": 4}))
     batch = data.load(list(data.table().index))
     assert data.has_parts == (batch.parts is not None)
     assert data.notes == ()
@@ -155,71 +152,13 @@ def test_a_folder_of_images_is_complete(tmp_path: Path) -> None:
     lines = ["file,age,gender,race,service_test", "val/1.jpg,3-9,Male,White,True", "val/2.jpg,3-9,Male,White,True"]
     (tmp_path / "fairface_label_val.csv").write_text("\n".join(lines))
     data = open_data(f"fairface:{tmp_path}", target="gender", split=None, size=16)
-    assert complete_dataset(data) is data
     assert "left out because their image is not there: 1 of 2" in data.notes[0]
     assert (data.identity, data.has_parts, data.cues(["val/1.jpg"])) == (None, False, None)
     with pytest.raises(DataError, match="no split 'test'"):
         open_data(f"fairface:{tmp_path}", target=None, split="test")
 
 
-def test_a_subclass_inherits_the_defaults() -> None:
-    """Whatever it sets itself counts."""
-
-    class NewSquares(OldSquares, Dataset):
-        identity = "person"
-
-    data = NewSquares()
-    assert complete_dataset(data) is data
-    assert (data.notes, data.identity, data.has_parts, data.cues(["a"])) == ((), "person", False, None)
-
-
-def test_missing_members_get_their_defaults() -> None:
-    """The required ones are those of the user's object, bit for bit."""
-    old = OldSquares()
-    data = complete_dataset(old)
-    assert (data.notes, data.identity, data.has_parts, data.cues(["a", "b"])) == ((), None, False, None)
-    assert (data.name, data.classes, data.target) == (old.name, old.classes, old.target)
-    assert data.table().equals(old.table())
-    assert data.load(["b"]).images.equal(old.load(["b"]).images)
-    assert complete_dataset(data) is data
-
-
-def test_members_that_are_there_are_kept() -> None:
-    """Also those that `Dataset` does not know."""
-
-    class Noted(OldSquares):
-        notes = ("one row left out",)
-        size = 32
-
-        def cues(self, ids: Sequence[str]) -> list[int]:
-            return [-1] * len(ids)
-
-    data = complete_dataset(Noted())
-    assert (data.notes, data.cues(["a", "b"]), data.size, data.identity) == (("one row left out",), [-1, -1], 32, None)
-
-
-def test_parts_that_are_not_declared_are_seen_in_the_first_image() -> None:
-    """An older data set with face parts says nothing of them outside its batches."""
-    old = OldSquares()
-    old.parts = torch.zeros(1, 32, 32, dtype=torch.uint8)
-    assert complete_dataset(old).has_parts
-
-
-def test_an_object_that_is_no_data_set_is_not_made_one() -> None:
-    """A required member that is missing is an error of that member."""
-    with pytest.raises(AttributeError, match="table"):
-        complete_dataset(SimpleNamespace(name="x")).table()
-
-
-def test_a_completed_data_set_can_be_copied_and_pickled() -> None:
-    """As a run that is sent to another process does."""
-    data = complete_dataset(OldSquares())
-    for other in (copy.deepcopy(data), copy.copy(data), pickle.loads(pickle.dumps(data))):
-        assert other.notes == ()
-        assert other.table().equals(data.table())
-
-
 def test_opened_data_have_every_member(options: dict[str, object]) -> None:
     """Those of a factory that knows nothing of the optional ones too."""
     data = open_data("recorder", target=None, split=None)
-    assert all(hasattr(data, name) for name in OPTIONAL_MEMBERS)
+    assert (data.notes, data.identity, data.has_parts, data.cues(["a"])) == ((), None, False, None)

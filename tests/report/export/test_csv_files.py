@@ -74,7 +74,9 @@ def test_gaps_hold_every_measure(hostile):
                     assert row["mean_pairwise"] == gap.mean_pairwise.mean
                     assert row["n_sufficient"] == gap.n_sufficient
                     assert pd.isna(row["significant"]) == (gap.significant is None)
-                    assert row["statement"] == wording.gap_sentence(gap.statement) or gap.statement is None
+                    assert (
+                        row["statement"] == wording.gap_sentence(gap.statement, gap.attribute) or gap.statement is None
+                    )
                     assert row["decides"] == (one.metric in {s.metric for e in model.explainers for s in e.skills})
     assert len(table) == expected > 500
 

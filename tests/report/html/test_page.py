@@ -178,7 +178,8 @@ def test_what_was_not_computed_leaves_no_empty_table(findings, curves):
         entry.model_copy(update={"skills": (), "categories": {}, "overall": None, "dominated_by": None})
         for entry in model.explainers
     )
-    empty = {"calibration_error": None, "group_calibration": {}, "recall": (), "leak": None, "reliance": ()}
+    groups = tuple(row.model_copy(update={"calibration_error": None}) for row in model.validity.groups)
+    empty = {"calibration_error": None, "groups": groups, "recall": (), "leak": None, "reliance": ()}
     bare = model.model_copy(
         update={
             "explainers": entries,

@@ -23,7 +23,7 @@ SMALL = [{"group": "cedar*form_a", "n": 3}]
 
 def test_a_gap_that_is_found():
     """The lower and the higher group, the size, its unit, the covariates, and what chance gives in that unit."""
-    assert gaps.gap_sentence(make_note("gap.found", **FOUND)) == (
+    assert gaps.gap_sentence(make_note("gap.found", **FOUND), "race*gender") == (
         "nsrg of saliency, as a normalised score, is lower for images labelled cedar × form_a than for images labelled "
         "rowan by 0.080 [0.030, 0.130] at equal probability, imputation contrast and predicted class; shuffled labels "
         "give a range of 0.050."
@@ -60,16 +60,16 @@ OUTCOMES = {
 @pytest.mark.parametrize(("code", "values", "text"), OUTCOMES.values(), ids=OUTCOMES)
 def test_each_outcome_has_its_words(code, values, text):
     """Every ground has its words and its numbers."""
-    assert text in gaps.gap_sentence(make_note(code, **values))
+    assert text in gaps.gap_sentence(make_note(code, **values), "race*gender")
 
 
 def test_many_small_groups_are_counted():
     """Three are named; nothing is said where nothing was asked."""
     small = [{"group": name, "n": n} for n, name in enumerate("abcde", start=1)]
-    assert gaps.gap_sentence(make_note("gap.too_few_images", groups=small, min_claim=9)) == (
+    assert gaps.gap_sentence(make_note("gap.too_few_images", groups=small, min_claim=9), "race") == (
         "too few images for a claim: a (1), b (2), c (3) and 2 more; two groups need 9 each."
     )
-    assert gaps.gap_sentence(None) == ""
+    assert gaps.gap_sentence(None, "race") == ""
 
 
 def test_statements_of_the_first_attribute_and_of_what_is_found(findings):

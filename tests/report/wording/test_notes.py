@@ -83,3 +83,9 @@ def test_each_code_has_its_text(code):
     assert notes.note_text(make_note(code, **values)) == text
     if "ceiling" in values:
         assert "a perfect map is" in notes.note_text(make_note(code, **{**values, "ceiling": None}))
+
+
+def test_many_classes_are_three_and_a_number():
+    """The line does not grow with the classes."""
+    note = make_note("remark.never_predicted", classes=[f"c{k}" for k in range(1190)])
+    assert notes.note_text(note) == "never predicted: c0, c1, c2 and 1187 more"

@@ -134,3 +134,18 @@ def test_each_kind_has_its_reason(kind):
     begins_with_name = kind in ("R4.oracle", "R10.missing", "R10.uneven")
     sentence = reason if begins_with_name else reason[0].upper() + reason[1:]
     assert refusals.refusal_sentence(refusal) == sentence
+
+
+def test_many_groups_are_three_and_a_number():
+    """An intersection's groups by their parts."""
+    weak = [{"group": f"g{k}*form_a", "correct": 1, "n": 9} for k in range(40)]
+    assert refusals.refusal_reason(
+        Refusal(code="R1", kind="R1.groups", values={"attribute": "race*gender", "groups": weak})
+    ) == (
+        "the model is not shown to be better than chance on images of race*gender labelled g0 × form_a (1 of 9 right), "
+        "g1 × form_a (1 of 9 right), g2 × form_a (1 of 9 right) and 37 more."
+    )
+    few = {"attribute": "race", "groups": [{"group": "x*y", "n": k} for k in range(4)], "min_report": 30}
+    assert "labelled x*y (0), x*y (1), x*y (2) and 1 more; at" in refusals.refusal_reason(
+        Refusal(code="R2", kind="R2.groups", values=few)
+    )

@@ -1,0 +1,244 @@
+"""The door that every data set passes: complete, and looked at before it is believed."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from inspect import getattr_static
+from typing import Any, TypeVar, cast
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mavis.core.devices import is_out_of_memory
+from mavis.core.errors import DataError, MavisError, UnreadableImage
+from mavis.core.types import Batch, Dataset
+from mavis.datasets.loading.batch_checks import check_batch, check_mean
+from mavis.datasets.loading.table_checks import check_table
+
+T = TypeVar("T")
+
+METHODS = ("table", "load", "unreadable", "revision")
+VALUES = ("name", "target", "classes", "attributes", "provenance", "mean")
+
+OPTIONAL_MEMBERS: Mapping[str, Callable[[Any], Any]] = {
+    "notes": lambda _: Dataset.notes,
+    "identity": lambda _: Dataset.identity,
+    "has_parts": lambda data: data.load(readable_ids(data, 1)).parts is not None,
+}
+"""The members of `Dataset` that have a default: ``data set without the member -> the member``."""
+
+N_PROBES = 64
+"""Places at which an image that is loaded again is compared with what it was."""
+
+PROBE_TOLERANCE = 1e-3
+
+
+class CheckedDataset:
+    """A data set with every member of `Dataset`, each checked when it is asked for; no image is loaded before.
+
+    Where something is not as `Dataset` and `Batch` promise, the member raises a DataError that says what was met and
+    what to write. Members that `Dataset` does not know are the data set's own.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+        self._probes: dict[str, Tensor] = {}
+        self._shape: tuple[int, ...] | None = None
+        _check_members(data)
+        self.name, self.target, self.provenance = (
+            str(getattr(data, name)) for name in ("name", "target", "provenance")
+        )
+        self.classes = _check_classes(data.classes, self.name)
+        self.attributes = _check_attributes(data.attributes, self.name)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # copying and pickling look for hooks of this class, not of the data set
+            raise AttributeError(name)
+        data = vars(self)["_data"]
+        if name in OPTIONAL_MEMBERS and not hasattr(data, name):
+            return OPTIONAL_MEMBERS[name](self)
+        return getattr(data, name)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One sentence each on rows that were repaired or left out."""
+        notes = getattr(self._data, "notes", ())
+        return (notes,) if isinstance(notes, str) else tuple(map(str, notes))
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """``(3,)`` float32 in [0,1]."""
+        return check_mean(self._ask("mean", lambda: self._data.mean), self.name)
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        return check_table(self._ask("table()", self._data.table), self.name, self.classes, self.attributes)
+
+    @cached_property
+    def _labels(self) -> dict[str, int]:
+        return dict(zip(self._table.index, self._table["label"].tolist(), strict=True))
+
+    def table(self) -> pd.DataFrame:
+        """One row per image: ``id`` (index), ``label`` (int64), a column per group attribute."""
+        return self._table
+
+    def load(self, ids: Sequence[str]) -> Batch:
+        """The images of these ids, in this order, as they were when they were loaded first.
+
+        Raises:
+            UnreadableImage: the data set cannot load one of them.
+            DataError: the batch is not as `Batch` promises.
+        """
+        loaded = self._ask("load()", lambda: self._data.load(ids), UnreadableImage)
+        batch = check_batch(loaded, self.name, ids, [self._labels.get(name, -1) for name in ids])
+        self._compare_with_first(batch)
+        return batch
+
+    def _ask(self, member: str, answer: Callable[[], T], kind: type[DataError] = DataError) -> T:
+        """What the data set answers; whatever it raises becomes one line, but for a full memory."""
+        try:
+            return answer()
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            own_words = isinstance(error, MavisError)
+            text = str(error) if own_words else f"'{self.name}': {member} failed: {type(error).__name__}: {error}"
+            raise kind(" ".join(text.split())) from error
+
+    def _compare_with_first(self, batch: Batch) -> None:
+        """Raises DataError where images have another size than before, or an image is not what it was."""
+        shape = tuple(batch.images.shape[2:])
+        if self._shape not in (None, shape):
+            raise DataError(
+                f"'{self.name}': all images must have one size, got {self._shape} before and {shape} now; resize them."
+            )
+        self._shape = shape
+        pixels = batch.images.detach().flatten(1)
+        places = torch.linspace(0, pixels.shape[1] - 1, N_PROBES).long()
+        for name, values in zip(batch.ids, pixels[:, places].cpu(), strict=True):
+            first = self._probes.setdefault(name, values.clone())
+            if not torch.allclose(first, values, rtol=0, atol=PROBE_TOLERANCE):
+                raise DataError(
+                    f"'{self.name}': load() must give the same image each time and in any batch, but '{name}' changed; "
+                    "leave out random augmentation, and whatever depends on the other images or on their order."
+                )
+
+    def unreadable(self, ids: Sequence[str]) -> dict[str, str]:
+        """The ids that cannot be loaded, each with its reason."""
+        reasons = self._ask("unreadable()", lambda: self._data.unreadable(ids))
+        if not isinstance(reasons, Mapping):
+            raise DataError(f"'{self.name}': unreadable() must return a mapping, id to reason, got {reasons!r:.80}.")
+        return {name: str(reasons[name]) for name in ids if name in reasons}
+
+    def revision(self, ids: Sequence[str]) -> str:
+        """Hash of the content of these images."""
+        revision = self._ask("revision()", lambda: self._data.revision(ids))
+        if not isinstance(revision, str) or not revision:
+            raise DataError(
+                f"'{self.name}': revision() must return a text, a hash of the content, got {revision!r:.80}."
+            )
+        return revision
+
+    def cues(self, ids: Sequence[str]) -> list[int] | None:
+        """Per image the class that its planted cue speaks for, -1 without one; None where the data carry no cues."""
+        own = getattr(self._data, "cues", None)
+        cues = None if own is None else self._ask("cues()", lambda: own(ids))
+        if cues is None:
+            return None
+        codes = [int(cue) for cue in cues if float(cue).is_integer() and -1 <= cue < len(self.classes)]
+        if len(codes) != len(ids) or len(cues) != len(ids):
+            raise DataError(
+                f"'{self.name}': cues() must give one whole number per id, from -1 to {len(self.classes) - 1}, got "
+                f"{len(cues)} for {len(ids)} ids: {list(cues)!r:.80}."
+            )
+        return codes
+
+    def content_hashes(self, ids: Sequence[str]) -> list[str]:
+        """Per image a hash by which equal images under several ids are noticed; by default of the pixels."""
+        own = getattr(self._data, "content_hashes", None)
+        if own is None or getattr(own, "__func__", None) is Dataset.content_hashes:
+            return list(Dataset.content_hashes(cast("Dataset", self), ids))
+        hashes = [str(value) for value in self._ask("content_hashes()", lambda: own(ids), UnreadableImage)]
+        if len(hashes) != len(ids):
+            raise DataError(f"'{self.name}': content_hashes() must give one per id, got {len(hashes)} for {len(ids)}.")
+        return hashes
+
+
+def complete_dataset(data: Any) -> Dataset:
+    """The data set as every other place in MAVIS gets it: see `CheckedDataset`.
+
+    A user's class need not be a subclass of `Dataset`: what it leaves out of the optional members gets their defaults
+    here.
+
+    Raises:
+        DataError: a required member is missing, or a name, the classes or the attributes are not as promised.
+    """
+    return cast("Dataset", data if isinstance(data, CheckedDataset) else CheckedDataset(data))
+
+
+def readable_ids(data: Dataset, count: int) -> list[str]:
+    """The first images of the table that can be read, at most ``count``.
+
+    Raises:
+        DataError: none can be read.
+    """
+    ids: list[str] = []
+    reason = ""
+    for name in map(str, data.table().index):
+        bad = data.unreadable([name])
+        reason = reason or f"{name}: {bad[name]}" if bad else reason
+        ids += [] if bad else [name]
+        if len(ids) == count:
+            break
+    if not ids:
+        raise DataError(f"None of the {len(data.table())} images of '{data.name}' can be read; the first is {reason}.")
+    return ids
+
+
+def _check_members(data: Any) -> None:
+    """Raises DataError unless the required members are there; none of them is computed."""
+    missing = [f"{name}()" for name in METHODS if not callable(getattr(data, name, None))]
+    missing += [name for name in VALUES if getattr_static(data, name, None) is None and not hasattr(data, name)]
+    if missing:
+        raise DataError(
+            f"A data set is a name, NAME:FOLDER, or an object with the members of mavis.Dataset; this "
+            f"{type(data).__name__} has no {', '.join(missing)}."
+        )
+
+
+def _check_classes(classes: Any, name: str) -> tuple[str, ...]:
+    """The classes as a tuple of names.
+
+    Raises:
+        DataError: they are no sequence of different texts, or none.
+    """
+    if isinstance(classes, str) or not isinstance(classes, Sequence) or not classes:
+        raise DataError(f"'{name}': classes must be a tuple of names, got {classes!r:.80}.")
+    wrong = next((label for label in classes if not isinstance(label, str)), None)
+    if wrong is not None:
+        raise DataError(f"'{name}': classes must be names, got {wrong!r}; write tuple(map(str, classes)).")
+    if not all(label.strip() for label in classes):
+        raise DataError(f"'{name}': a class has no name; leave out the images without a label, or give it one.")
+    repeated = [label for label, n in Counter(classes).items() if n > 1]
+    if repeated:
+        raise DataError(f"'{name}': every class needs a name of its own, '{repeated[0]}' occurs more than once.")
+    return tuple(classes)
+
+
+def _check_attributes(attributes: Any, name: str) -> dict[str, tuple[str, ...]]:
+    """The attributes with their groups as tuples of names.
+
+    Raises:
+        DataError: they are no mapping of names to names, or a name has a ``*``.
+    """
+    if not isinstance(attributes, Mapping):
+        raise DataError(f"'{name}': attributes must be a mapping, attribute to group names, got {attributes!r:.80}.")
+    for attribute, groups in attributes.items():
+        if not isinstance(attribute, str) or not attribute.strip() or "*" in attribute:
+            raise DataError(
+                f"'{name}': {attribute!r} cannot name an attribute; write a text without *, which marks intersections."
+            )
+        if isinstance(groups, str):
+            raise DataError(f"'{name}': the groups of '{attribute}' must be a tuple of names, got {groups!r:.80}.")
+    return {attribute: tuple(map(str, groups)) for attribute, groups in attributes.items()}
