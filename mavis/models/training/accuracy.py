@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from mavis.core.group_attributes import group_labels
 from mavis.models.training.image_cache import ImageCache
 
 BATCH_SIZE = 128
@@ -60,7 +61,8 @@ def evaluate_accuracy(net: nn.Module, cache: ImageCache, device: torch.device | 
     present = [value for value, n in classes if n]
     groups = {
         attribute: {
-            name: _share(is_correct[torch.tensor((cache.table[attribute] == name).to_numpy())]) for name in names
+            name: _share(is_correct[torch.tensor((group_labels(cache.table, attribute) == name).to_numpy())])
+            for name in names
         }
         for attribute, names in cache.dataset.attributes.items()
     }

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from mavis.models.training.augmentation import Augmentation
 from mavis.models.training.image_cache import ImageCache
 
 LOG_FILE = "epochs.csv"
+
+MAX_NAMES = 3
+"""Classes that a warning names; of more it gives the number."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def fit(
     max_images: int | None = None,
     on_step: Callable[[int, int], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> Epoch:
     """Trains a net and keeps its best state by balanced validation accuracy.
 
@@ -117,6 +121,7 @@ def fit(
         max_images: at most this many images of each data set, drawn by the seed.
         on_step: called with the number of finished and of all steps.
         on_epoch: called after every epoch.
+        on_warning: called before the training with each line of `missing_class_warnings`.
 
     Returns:
         The best epoch.
@@ -129,6 +134,8 @@ def fit(
     _check_arguments(train, val, settings)
     train_images = ImageCache.from_dataset(train, max_images=max_images, seed=settings.seed)
     val_images = ImageCache.from_dataset(val, max_images=max_images, seed=settings.seed)
+    for warning in missing_class_warnings(train_images, val_images):
+        on_warning(warning)
     facts, fingerprints = {**card, **_training_facts(train_images, settings)}, train_images.fingerprints()
     _make_folder(folder)
     step = _TrainingStep(checkpoint.to_channels_last(net).to(device), settings, len(train_images), device, on_step)
@@ -146,6 +153,20 @@ def fit(
         if on_epoch is not None:
             on_epoch(epochs[-1])
     return [epoch for epoch in epochs if epoch.is_best][-1]
+
+
+def missing_class_warnings(train: ImageCache, val: ImageCache) -> Iterator[str]:
+    """A line on the classes without an image to learn from, and one on those without an image to be judged by."""
+    for cache, word, consequence in (
+        (train, "training", "the model cannot learn them"),
+        (val, "validation", "the accuracies leave them out"),
+    ):
+        present = set(cache.labels.tolist())
+        missing = [name for code, name in enumerate(cache.dataset.classes) if code not in present]
+        if missing:
+            more = f" and {len(missing) - MAX_NAMES} more" if len(missing) > MAX_NAMES else ""
+            names = ", ".join(missing[:MAX_NAMES]) + more
+            yield f"No {word} image is labelled {names} (target {cache.dataset.target}): {consequence}."
 
 
 class _TrainingStep:

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from mavis.core.types import Dataset
 from mavis.datasets.synthetic_faces import SyntheticFaces, synthetic_faces
 from mavis.models.loading import checkpoint
 from mavis.models.training.augmentation import Augmentation
-from mavis.models.training.loop import LOG_FILE, Epoch, TrainingSettings, fit
+from mavis.models.training.image_cache import ImageCache
+from mavis.models.training.loop import LOG_FILE, Epoch, TrainingSettings, fit, missing_class_warnings
 
 TINY = TrainingSettings(epochs=3, batch_size=8, augmentation=Augmentation(drop=0.0))
 
@@ -177,3 +179,32 @@ def test_the_model_knows_what_it_was_trained_on(tmp_path: Path) -> None:
     assert same.sum() == 10
     val = faces("val")
     assert not Fingerprints.from_images(val.load(list(val.table().index)).images).nearest_distances(seen)[0].any()
+
+
+def images_of(target: str, *labels: int) -> ImageCache:
+    """A cache of faces with these labels only."""
+    cache = ImageCache.from_dataset(faces("train", target=target))
+    return replace(cache, table=cache.table[cache.table["label"].isin(labels)], cached_images=None)
+
+
+def test_classes_without_an_image_are_told() -> None:
+    """Of the training and of the validation images; of many three and a number, of none nothing."""
+    both, one = images_of("gender", 0, 1), images_of("gender", 1)
+    assert list(missing_class_warnings(both, both)) == []
+    assert list(missing_class_warnings(one, both)) == [
+        "No training image is labelled form_a (target gender): the model cannot learn them."
+    ]
+    assert list(missing_class_warnings(both, one)) == [
+        "No validation image is labelled form_a (target gender): the accuracies leave them out."
+    ]
+    (ages,) = missing_class_warnings(images_of("age", 0), images_of("age", *range(9)))
+    assert ages.count(",") == 2
+    assert "and 5 more (target age)" in ages
+
+
+def test_a_training_without_a_class_warns(tmp_path: Path) -> None:
+    """Before it begins."""
+    lines: list[str] = []
+    run(tmp_path, train=faces("train", count=1), settings=TrainingSettings(epochs=1), on_warning=lines.append)
+    assert len(lines) == 1
+    assert lines[0].startswith("No training image is labelled form_")
