@@ -68,7 +68,7 @@ def train_command(
             max_images=limit,
             on_step=on_step,
             on_epoch=on_epoch,
-            on_warning=lambda text: console.print(escape(text), style="yellow"),
+            on_warning=lambda text: printer.print_text(text, "yellow"),
         )
     printer.print_listing(accuracy_listing(best))
     printer.print_line(f"Best epoch {best.number}; the model is in {out}, its history in {LOG_FILE}.")

@@ -147,8 +147,8 @@ class Store:
 
     def _unreadable_identity(self, reason: str) -> StoreError:
         return StoreError(
-            f"{self.folder / 'run.json'} cannot be read: {reason}. {self._finished_text()}, but only this file tells what they "
-            "belong to: restore it from a copy, or give another --out to begin anew."
+            f"{self.folder / 'run.json'} cannot be read: {reason}. {self._finished_text()}, but only this file tells "
+            "what they belong to: restore it from a copy, or give another --out to begin anew."
         )
 
     def write_images(self, images: pd.DataFrame) -> None:
