@@ -72,12 +72,22 @@ def random_network(build: Callable[[], nn.Module], size: int) -> nn.Module:
     Args:
         build: makes the network, normalisation inside.
         size: side of the random images.
+
+    Raises:
+        ModelError: the network takes no images of this size.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         net = build().eval()
-        with torch.no_grad():
-            _calibrate_outputs(net, size)
+        try:
+            with torch.no_grad():
+                _calibrate_outputs(net, size)
+        except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            reason = next(iter(str(error).strip().splitlines()), "no reason given")
+            raise ModelError(
+                f"The network takes no images of {size} × {size} px ({type(error).__name__}: {reason}); write the size "
+                "that it takes behind its name: NAME@SIZE."
+            ) from error
     return net
 
 
