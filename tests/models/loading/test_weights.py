@@ -119,6 +119,6 @@ def test_batch_normalisation_has_the_statistics_of_the_random_images() -> None:
 @pytest.mark.parametrize("layers", [[nn.Conv2d(3, 2, 9)], [nn.Flatten(), nn.Linear(5, 2)], [nn.Unflatten(1, (2, 2))]])
 def test_a_size_that_the_network_does_not_take_is_one_line(layers: list[nn.Module]) -> None:
     """Whatever it raises, with what to write."""
-    with pytest.raises(ModelError, match=r"takes no images of 8 × 8 px \(.*\); write the size .* NAME@SIZE\.$") as caught:
+    with pytest.raises(ModelError, match=r"no images of 8 × 8 px \(.*\); write the size .* NAME@SIZE\.$") as caught:
         random_network(lambda: nn.Sequential(*layers), 8)
     assert "\n" not in str(caught.value)
