@@ -17,18 +17,26 @@ from mavis.models.loading import checkpoint
 from mavis.models.loading.open import open_model
 from mavis.report.console.terminal import Printer
 
+from ..light import write_light_protocol
 from .commands import call, error_line, joined
 
 pytestmark = pytest.mark.usefixtures("working_folder")
 
 PRINTER = Printer(Console(file=io.StringIO(), width=80))
 
-QUICK = ["--explainers", "saliency,gradcam", "--metrics", "nsrg,mprt,valid,gini", "--limit", "70"]
+SMALL = ["--explainers", "saliency,gradcam", "--metrics", "nsrg,mprt,valid,gini", "--limit", "14"]
 
 
-def test_tables_answer_report_and_next_command_are_printed(tmp_path):
+@pytest.fixture
+def light(working_folder):
+    """Options for a small run under a light protocol, which shows groups of two images."""
+    counts = {"n_per_group": {"target": 2, "min_report": 2, "min_claim": 2}}
+    return [*SMALL, "--protocol", write_light_protocol(working_folder, data=counts)]
+
+
+def test_tables_answer_report_and_next_command_are_printed(tmp_path, light):
     """A newcomer sees: validity of the model, leaderboard, groups, answer, where the report is, and what to do next."""
-    result = call("run", "--model", "race_resnet", *QUICK, "--out", tmp_path / "run")
+    result = call("run", "--model", "race_resnet", *light, "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     for text in ("preview", "saliency", "random (control)", "alder", "Answer"):
         assert text in result.stdout
@@ -75,13 +83,13 @@ def test_what_sets_the_size_of_a_run_is_not_repeated(arguments, repeated):
     assert _arguments_to_repeat(arguments) == repeated
 
 
-def test_failed_cells_give_exit_code_3(tmp_path, monkeypatch):
+def test_failed_cells_give_exit_code_3(tmp_path, light, monkeypatch):
     """A run in which a cell failed ends with 3, its tables shown and the failure listed."""
     entry = registry.explainers["gradcam"]
     traits = replace(entry.traits, needs=frozenset({"forward"}))  # so that it is not tried before the run
     wrong = replace(entry, registered=lambda: lambda model_pass, targets: 1, traits=traits)
     monkeypatch.setitem(registry.explainers.entries, "gradcam", wrong)
-    result = call("run", "--model", "race_resnet", *QUICK, "--out", tmp_path / "run")
+    result = call("run", "--model", "race_resnet", *light, "--out", tmp_path / "run")
     assert result.exit_code == 3
     assert "An explainer must return a tensor" in joined(result.stdout)
 
@@ -149,9 +157,7 @@ def test_unreadable_images_are_named_and_counted(fairface_folder, tmp_path):
     gender_model(tmp_path / "model")
     broken = sorted((fairface_folder / "val").glob("*.jpg"))
     broken[0].write_bytes(broken[0].read_bytes()[:200])
-    rules = tmp_path / "lenient.yaml"
-    text = (Path(__file__).parents[2] / "protocols" / "quick.yaml").read_text()
-    rules.write_text(text.replace("max_unreadable: 0.05", "max_unreadable: 0.2").replace("race*gender", "age"))
+    rules = write_light_protocol(tmp_path, data={"groups": ["race", "gender", "age"], "max_unreadable": 0.2})
     command = [
         "run",
         "--model",
@@ -178,8 +184,9 @@ def test_training_and_running_on_real_faces(real_faces, tmp_path):
     data = f"fairface:{real_faces}"
     train = ["train", "--arch", "race_resnet", "--data", data, "--target", "gender", "--epochs", 1, "--limit", 40]
     assert call(*train, "--out", tmp_path / "model").exit_code == 0
-    command = ["run", "--model", tmp_path / "model", "--data", data, "--explainers", "saliency", "--limit", 84]
-    result = call(*command, "--metrics", "nsrg,mprt,valid", "--out", tmp_path / "run")
+    command = ["run", "--model", tmp_path / "model", "--data", data, "--explainers", "saliency", "--limit", 28]
+    command += ["--metrics", "nsrg,mprt,valid", "--protocol", write_light_protocol(tmp_path)]
+    result = call(*command, "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     model = json.loads((tmp_path / "run" / "report" / "leaderboard.json").read_text())["models"][0]
     assert not model["validity"]["better_than_chance"]

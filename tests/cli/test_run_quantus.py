@@ -8,12 +8,19 @@ import pytest
 from mavis import evaluate
 from mavis.core.errors import BadParameter
 
+from ..light import write_light_protocol
 from .commands import call
 
 pytestmark = pytest.mark.usefixtures("working_folder")
 
 SMALL = ["--model", "race_resnet", "--explainers", "saliency", "--limit", "7"]
 FAULTY = ["--metrics", "nsrg,mprt,valid,quantus:PointingGame"]
+
+
+@pytest.fixture
+def light(tmp_path):
+    """The path of a light protocol."""
+    return str(write_light_protocol(tmp_path))
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])
@@ -34,9 +41,9 @@ def test_a_label_of_its_own_does_not_hide_a_faulty_metric(tmp_path):
     assert "'quantus:PointingGame@again'" in result.stderr
 
 
-def test_the_flag_runs_it_and_makes_the_protocol_a_custom_one(tmp_path):
+def test_the_flag_runs_it_and_makes_the_protocol_a_custom_one(tmp_path, light):
     """The override stands in the findings and in the report, and the metric has values."""
-    result = call("run", *SMALL, *FAULTY, "--include-faulty", "--out", tmp_path / "run")
+    result = call("run", *SMALL, *FAULTY, "--include-faulty", "--protocol", light, "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     document = json.loads((tmp_path / "run" / "report" / "leaderboard.json").read_text())
     assert "allow_known_faulty = quantus:PointingGame" in document["protocol"]["overrides"]
@@ -45,9 +52,9 @@ def test_the_flag_runs_it_and_makes_the_protocol_a_custom_one(tmp_path):
     assert "quantus" in json.loads((tmp_path / "run" / "run.json").read_text())["versions"]
 
 
-def test_the_flag_without_a_faulty_metric_changes_nothing(tmp_path):
+def test_the_flag_without_a_faulty_metric_changes_nothing(tmp_path, light):
     """A metric of Quantus that is not refused runs without it, and nothing is noted with it."""
-    command = ["run", *SMALL, "--metrics", "nsrg,mprt,valid,quantus:AUC"]
+    command = ["run", *SMALL, "--metrics", "nsrg,mprt,valid,quantus:AUC", "--protocol", light]
     assert call(*command, "--out", tmp_path / "run").exit_code == 0
     assert call(*command, "--include-faulty", "--out", tmp_path / "run").exit_code == 0  # it continues the same run
     document = json.loads((tmp_path / "run" / "report" / "leaderboard.json").read_text())
@@ -59,9 +66,14 @@ def test_plan_takes_the_flag():
     assert call("plan", *SMALL, *FAULTY, "--include-faulty").exit_code == 0
 
 
-def test_evaluate_takes_the_flag(tmp_path):
+def test_evaluate_takes_the_flag(tmp_path, light):
     """In a notebook the same metric is refused, and run if told so."""
-    options = {"explainers": ["saliency"], "metrics": ["nsrg", "mprt", "valid", "quantus:PointingGame"], "limit": 7}
+    options = {
+        "explainers": ["saliency"],
+        "metrics": ["nsrg", "mprt", "valid", "quantus:PointingGame"],
+        "limit": 7,
+        "protocol": light,
+    }
     with pytest.raises(BadParameter, match="--include-faulty"):
         evaluate("race_resnet", **options, out=tmp_path / "run")
     result = evaluate("race_resnet", **options, out=tmp_path / "run", allow_known_faulty=True)

@@ -9,7 +9,9 @@ from torch import nn
 import mavis
 from mavis.core.errors import MavisError, ModelError
 
-SMALL = {"explainers": ["saliency"], "metrics": ["nsrg", "gini", "valid"], "groups": ["race"], "limit": 14}
+from ..light import write_light_protocol
+
+SMALL = {"explainers": ["saliency"], "metrics": ["nsrg", "gini", "valid"], "groups": ["race"], "limit": 7}
 
 
 def test_public_names_are_what_they_say():
@@ -22,22 +24,22 @@ def test_public_names_are_what_they_say():
 
 def test_a_registered_model_gives_tables_summary_and_a_page(tmp_path):
     """The result has one row per image, explainer and metric with its groups, a text and an HTML view."""
-    result = mavis.evaluate("race_resnet", **SMALL, out=tmp_path / "run")
+    result = mavis.evaluate("race_resnet", **SMALL, protocol=str(write_light_protocol(tmp_path)), out=tmp_path / "run")
     frame = result.to_frame()
     assert {"image", "explainer", "metric", "value", "status", "race", "predicted"} <= set(frame.columns)
-    assert len(frame) == 14 * 6 * 3
+    assert len(frame) == 7 * 3 * 3
     assert "saliency" in result.summary()
     assert result._repr_html_().startswith("<iframe")
     assert result.findings.protocol.overrides
 
 
-def test_a_bare_network_is_evaluated_on_the_data_s_classes():
+def test_a_bare_network_is_evaluated_on_the_data_s_classes(tmp_path):
     """A torch module of seven logits is wrapped; what it lacks is said, and its copy alone is changed."""
     torch.manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(3, 8, 5, 4), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 7)
     )
-    result = mavis.evaluate(net, "synthetic_faces", **SMALL)
+    result = mavis.evaluate(net, "synthetic_faces", **SMALL, protocol=str(write_light_protocol(tmp_path)))
     assert result.findings.models[0].model == "Sequential"
     assert result.findings.models[0].recommendation.status == "refused"
     assert net[1].inplace
