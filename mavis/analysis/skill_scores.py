@@ -104,7 +104,7 @@ class _MetricSkills:
 
 def choose_scale(scores: pd.DataFrame, reference: ReferenceRules) -> SkillScale:
     """The protocol's scale: the oracle of the planted truth is the ceiling if it was run, else the other reference."""
-    explainers = set(scores.loc[scores["value"].notna(), "explainer"])
+    explainers = set(scores.loc[scores["value"].notna(), "explainer"].unique())
     return SkillScale(reference.zero, reference.truth if reference.truth in explainers else reference.otherwise)
 
 
@@ -150,7 +150,7 @@ def measure_skills(
     images = images.sort_index()
     rows = scores[scores["metric"].isin(list(metrics))]
     table, resamples = pivot_scores(rows, images), resample_images(rows, images, scale, protocol)
-    names = tuple(sorted({str(name) for name in rows["explainer"]} | {scale.floor}))
+    names = tuple(sorted({str(name) for name in rows["explainer"].unique()} | {scale.floor}))
     skills: dict[str, _MetricSkills] = {}
     absent: dict[str, Note] = {}
     flat: set[str] = set()

@@ -75,7 +75,8 @@ def choose_matching(table: pd.DataFrame, groups: Sequence[str], attribute: str, 
     separates = _labels_separate_groups(table, groups)
     own_values = set(attribute.split("*")) - set(OWN_COLUMNS)  # an attribute called brightness is not the brightness
     excluded = {*own_values, *([PREDICTED] if separates else [])}
-    complete = {name for name in table.columns if table[name].notna().all()}
+    named = {PREDICTED, *rules.exact, *rules.quantiles, *rules.adjust}
+    complete = {name for name in named.intersection(table.columns) if table[name].notna().all()}
     matched = [name for name in (*rules.exact, *rules.quantiles) if name not in excluded]
     adjusted = [name for name in rules.adjust if name not in excluded]
     return Matching(
@@ -100,6 +101,11 @@ def _labels_separate_groups(table: pd.DataFrame, groups: Sequence[str]) -> bool:
     """True if some two groups hardly share a label."""
     if "label" not in table:
         return False
-    shares = pd.crosstab(np.asarray(groups, dtype=str), table["label"].to_numpy(), normalize="index").to_numpy()
+    label_codes, labels = pd.factorize(table["label"])
+    is_known = label_codes >= 0
+    group_names, group_codes = np.unique(np.asarray(groups, dtype=str)[is_known], return_inverse=True)
+    cells = group_codes * len(labels) + label_codes[is_known]
+    counts = np.bincount(cells, minlength=len(group_names) * len(labels)).reshape(len(group_names), len(labels))
+    shares = counts / counts.sum(axis=1, keepdims=True)
     overlap = np.minimum(shares[:, None], shares[None]).sum(axis=2)
     return bool(overlap.min() < MIN_LABEL_OVERLAP)

@@ -107,7 +107,9 @@ class SimulatedLeaderboard:
 
     def scores(self, seed: int) -> pd.DataFrame:
         """One row per image, explainer and metric."""
-        table, parts = self.table, []
+        table, values = self.table, []
+        names = list(self.quality_with_control)
+        in_group = {group: (table["race"] == group).to_numpy() | (group == "") for _, _, group in self.shifts}
         for number, metric in enumerate(METRICS):
             difficulty = np.random.default_rng([seed, 1, number]).normal(0, self.difficulty, len(table))
             for name, quality in self.quality_with_control.items():
@@ -115,9 +117,16 @@ class SimulatedLeaderboard:
                 value = quality + noise + (difficulty if name != "random" else 0)
                 for (method, shifted_metric, group), shift in self.shifts.items():
                     if (method, shifted_metric) == (name, metric):
-                        value = value + shift * ((table["race"] == group) | (group == "")).to_numpy()
-                parts.append(pd.DataFrame({"image": table.index, "explainer": name, "metric": metric, "value": value}))
-        return pd.concat(parts, ignore_index=True).assign(status="ok", model="m")
+                        value = value + shift * in_group[group]
+                values.append(value)
+        size = len(table)
+        columns = {
+            "image": np.tile(table.index.to_numpy(), len(values)),
+            "explainer": np.tile(np.repeat(names, size), len(METRICS)),
+            "metric": np.repeat([*METRICS], size * len(names)),
+            "value": np.concatenate(values),
+        }
+        return pd.DataFrame(columns).assign(status="ok", model="m")
 
 
 def simulate_evidence(
