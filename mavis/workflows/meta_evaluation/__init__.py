@@ -119,7 +119,7 @@ def _quick_checks(bench: Bench) -> Iterator[Check]:
 
 
 def _reduced_protocol(protocol: Protocol) -> Protocol:
-    """The protocol without its slowest imputer and with fewer draws, for the quick form."""
+    """The protocol without its slowest imputer and with fewer draws and points, for the quick form."""
     metrics = {}
     for label, params in protocol.metrics.items():
         reduced = dict(params)
@@ -127,7 +127,7 @@ def _reduced_protocol(protocol: Protocol) -> Protocol:
             reduced["imputers"] = [name for name in reduced["imputers"] if name != "linear"]
         if reduced.get("imputer") == "linear":
             reduced["imputer"] = "mean"
-        metrics[label] = reduced | ({"draws": 3} if "draws" in reduced else {})
+        metrics[label] = reduced | {key: value for key, value in {"draws": 3, "points": 11}.items() if key in reduced}
     imputers = tuple(label for label in protocol.decide.imputers if "linear" not in label)
     settings_of = {**protocol.explainers.settings, "oracle": {"draws": 3}, "integrated_gradients": {"steps": 16}}
     explainers = protocol.explainers.model_copy(update={"settings": settings_of})

@@ -15,6 +15,7 @@ def test_the_decision_is_tested_as_runs_take_it(monkeypatch: pytest.MonkeyPatch)
     bench = fixtures.Bench(PROTOCOL, replace(fixtures.QUICK, simulations=20))
     assert {check.verdict for check in decision_rule.rule_checks(bench)} == {"passed"}
     monkeypatch.setattr(refusals, "find_refusals", lambda *_: [])
+    bench = fixtures.Bench(PROTOCOL, replace(fixtures.QUICK, simulations=4))
     checks = decision_rule.rule_checks(
         bench, lambda *args: replace(simulated_leaderboards.simulate_comparison(*args), leading_set=("d",))
     )

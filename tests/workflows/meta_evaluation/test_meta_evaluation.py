@@ -55,8 +55,8 @@ def test_a_recorded_demotion_is_no_new_failure(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_quick_protocol_is_lighter() -> None:
-    """No linear imputer where there is another one, and three draws; the metrics are the same."""
+    """No linear imputer where there is another one, three draws and eleven points; the metrics are the same."""
     reduced = meta_evaluation._reduced_protocol(PROTOCOL)
     assert list(reduced.metrics) == list(PROTOCOL.metrics)
-    assert reduced.metrics["nsrg"]["imputers"] == ["mean", "blur"]
+    assert (reduced.metrics["nsrg"]["imputers"], reduced.metrics["nsrg"]["points"]) == (["mean", "blur"], 11)
     assert (reduced.metrics["road_gap"]["imputer"], reduced.metrics["part_faithfulness"]["draws"]) == ("mean", 3)
