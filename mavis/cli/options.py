@@ -46,6 +46,10 @@ IncludeFaulty = Annotated[
     ),
 ]
 Full = Annotated[bool, typer.Option("--full", "--all", help="Print the full tables: every method and every metric.")]
+BlockTimeout = Annotated[
+    float,
+    typer.Option(min=1, help="Seconds that a plug-in may take for one block of images before it is given up."),
+]
 BatchSize = Annotated[str, typer.Option(help="Images per model call: 'auto' or a number; scores do not depend on it.")]
 
 
@@ -65,6 +69,7 @@ def build_request(
     batch_size: str,
     shard: str = "1/1",
     include_faulty: bool = False,
+    block_timeout: float = 3600.0,
 ) -> "Request":
     """The request that the options of the command line describe."""
     from mavis.engine.planning.request import Request
@@ -84,6 +89,7 @@ def build_request(
         batch_size=_parse_batch_size(batch_size),
         shard=_parse_shard(shard),
         allow_known_faulty=include_faulty,
+        block_timeout=block_timeout,
     )
 
 

@@ -32,6 +32,7 @@ def run_command(
     shard: Annotated[
         str, typer.Option(help="Shard K/N: every N-th block from the K-th on; run all N shards into the same --out.")
     ] = "1/1",
+    block_timeout: options.BlockTimeout = 3600.0,
     full: options.Full = False,
 ) -> None:
     """Explain, measure, compare per group, and recommend a method, or state why none can be recommended.
@@ -59,6 +60,7 @@ def run_command(
         batch_size=batch_size,
         include_faulty=include_faulty,
         shard=shard,
+        block_timeout=block_timeout,
     )
     folder = out or options.default_folder(models, data, protocol)
     printer = open_printer()

@@ -24,6 +24,7 @@ def sensitivity_command(
     seed: options.Seed = None,
     device: options.Device = "auto",
     batch_size: options.BatchSize = "auto",
+    block_timeout: options.BlockTimeout = 3600.0,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the runs (default: mavis-runs/MODEL_DATA_PROTOCOL_sensitivity).")
     ] = None,
@@ -42,6 +43,7 @@ def sensitivity_command(
     request = options.build_request(
         models=models, data=data, target=target, split=split, explainers=explainers, metrics=None, groups=groups,
         protocol=protocol, limit=limit, seed=seed, device=device, batch_size=batch_size,
+        block_timeout=block_timeout,
     )  # fmt: skip
     folder = out or options.default_folder(models, data, protocol).with_name(
         f"{options.default_folder(models, data, protocol).name}_sensitivity"

@@ -7,7 +7,8 @@ MavisError            expected, got, what to do; the command line prints it as o
 ├── DataError         data that cannot be read or do not fit
 │   └── UnreadableImage   an image that cannot be loaded
 ├── ModelError        a model that cannot be loaded or evaluated
-├── ContractError     a plug-in whose return value breaks its contract
+├── ContractError     a plug-in that breaks its contract, by what it returns, changes or raises
+├── PluginError       a plug-in that is not run on a model, or did not come back
 ├── FileError         a file or folder that the system does not let us read or write
 └── StoreError        a run directory that belongs to another run, or is damaged
 """
@@ -57,7 +58,11 @@ class ModelError(MavisError):
 
 
 class ContractError(MavisError):
-    """A plug-in whose return value breaks its contract."""
+    """A plug-in that breaks its contract, by what it returns, changes or raises."""
+
+
+class PluginError(MavisError):
+    """A plug-in that is not run on a model, or did not come back."""
 
 
 class FileError(MavisError):

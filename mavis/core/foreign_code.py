@@ -61,7 +61,7 @@ def contain_exits(name: str) -> Iterator[None]:
         ContractError: SystemExit, GeneratorExit, MemoryError, or a KeyboardInterrupt that nobody typed.
     """
     typed: list[int] = []
-    with _noted_interrupts(typed):
+    with _note_interrupts(typed):
         try:
             yield
         except (MemoryError, KeyboardInterrupt, GeneratorExit, SystemExit) as error:
@@ -73,7 +73,7 @@ def contain_exits(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _noted_interrupts(typed: list[int]) -> Iterator[None]:
+def _note_interrupts(typed: list[int]) -> Iterator[None]:
     """Notes every Ctrl-C; only the main thread gets any."""
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
@@ -173,9 +173,9 @@ def _is_own_code(owner: Any, member: Any) -> bool:
 @lru_cache(maxsize=1)
 def _shared_namespaces(n_modules: int) -> list[Any]:  # noqa: ARG001 (listed anew when modules have been imported)
     """Modules and classes whose functions MAVIS calls."""
-    own = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == "mavis"]
+    modules = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == "mavis"]
     classes = [torch.Tensor, *(member for member in vars(torch.nn).values() if isinstance(member, type))]
-    for module in own:
+    for module in modules:
         members = [member for member in vars(module).values() if isinstance(member, type)]
         classes += [member for member in members if member.__module__ == module.__name__]
-    return [*SHARED_MODULES, *own, *classes]
+    return [*SHARED_MODULES, *modules, *classes]

@@ -127,9 +127,9 @@ def _score_explanation(
     explanation: metric_types.Explanation,
     explain: metric_types.ExplainFunction,
 ) -> Tensor:
-    own = _copy_explanation(explanation)
-    with own.model_pass.meter.attach(own.model_pass.model.net):
-        return _plain(call(score, own, explain))
+    copied = _copy_explanation(explanation)
+    with copied.model_pass.meter.attach(copied.model_pass.model.net):
+        return _plain(call(score, copied, explain))
 
 
 def _plain(values: Tensor) -> Tensor:

@@ -40,6 +40,8 @@ Factory = TypeVar("Factory", bound=Callable[..., Any])
 Adapter = Callable[[Callable[..., Any]], Callable[..., Any]]
 ENTRY_POINTS = "mavis.plugins"
 USER_FILE = "mavis.toml"
+ENTRY_POINT_ORIGIN = "entry point "
+"""How the origin of an installed package's plug-in begins."""
 
 
 @dataclass(frozen=True)
@@ -293,7 +295,7 @@ def load_plugins(folder: Path | None = None) -> None:
             partial(importlib.import_module, "mavis.core.perturbation.imputers"),
         )
         for point in entry_points(group=ENTRY_POINTS):
-            _load_plugin(point.name, f"entry point {point.value}", point.load)
+            _load_plugin(point.name, f"{ENTRY_POINT_ORIGIN}{point.value}", point.load)
     path = (folder or Path.cwd()).resolve() / USER_FILE
     if str(path) not in _loaded and path.is_file():
         lines = read_user_plugins(path, REGISTRIES)

@@ -77,6 +77,7 @@ def evaluate(
     batch_size: int | None = None,
     out: Path | str | None = None,
     allow_known_faulty: bool = False,
+    block_timeout: float = 3600.0,
 ) -> Evaluation:
     """Runs a benchmark, as ``mavis run`` does.
 
@@ -99,6 +100,8 @@ def evaluate(
         batch_size: model samples per call; by default by the device.
         out: run directory, continued if it holds the same run; by default a new temporary one.
         allow_known_faulty: run metrics that are known to be wrong, as ``quantus:PointingGame``.
+        block_timeout: seconds that a plug-in of another may take for 32 images, where it has a process of its own: if
+            model, data and plug-ins are found by name.
 
     Raises:
         MavisError: a name, parameter, model or data set does not hold; the message says what to do.
@@ -107,10 +110,11 @@ def evaluate(
     if not models:
         raise MavisError("evaluate needs at least one model.")
     models = [with_output(requested, output) for requested in models]
-    loaded = open_models(models, resolve(device), data, target=target, split=split)
+    is_named = isinstance(data, str) and all(isinstance(requested, str) for requested in models)
+    loaded = None if is_named else open_models(models, resolve(device), data, target=target, split=split)
     request = request_.Request(
         models=tuple(map(model_name, models)),
-        data=data if isinstance(data, str) else loaded[1].name,
+        data=str(data) if loaded is None or isinstance(data, str) else loaded[1].name,
         target=target,
         split=split,
         explainers=tuple(explainers),
@@ -122,6 +126,7 @@ def evaluate(
         device=device,
         batch_size=batch_size,
         allow_known_faulty=allow_known_faulty,
+        block_timeout=block_timeout,
     )
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="mavis-"))
     return Evaluation(run.run_benchmark(request, folder, loaded=loaded), folder)

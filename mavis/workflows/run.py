@@ -13,7 +13,9 @@ from mavis.analysis.groups import bootstrap_settings
 from mavis.core import devices
 from mavis.core.process_state import standard_settings
 from mavis.core.types import Dataset, Model
-from mavis.engine.execution.scheduler import SILENT, LocalExecutor, Progress, execute_blocks
+from mavis.engine.execution import isolation
+from mavis.engine.execution.explain import ModelTask
+from mavis.engine.execution.scheduler import SILENT, Executor, LocalExecutor, Progress, execute_blocks
 from mavis.engine.execution.task import build_task, make_task_spec
 from mavis.engine.model_checks import imputer_reliability, part_reliance, training_leakage
 from mavis.engine.planning.plan import shard_blocks
@@ -81,10 +83,18 @@ def execute_run(plan: RunPlan, store: Store, progress: Progress) -> None:
         shard_blocks(plan.blocks, plan.request.shard),
         specs,
         store,
-        LocalExecutor(tasks),
+        _executor(plan, tasks),
         costs={name: of_model.cost for name, of_model in plan.by_model.items()},
         progress=progress,
     )
+
+
+def _executor(plan: RunPlan, tasks: Mapping[str, ModelTask]) -> Executor:
+    """All in this process, but for plug-ins that are not MAVIS's own."""
+    if not isolation.has_foreign(plan.components):
+        return LocalExecutor(tasks)
+    by_name = plan.by_name and isolation.are_loadable(plan.components, Path.cwd())
+    return isolation.IsolatingExecutor(tasks, by_name, plan.request.block_timeout)
 
 
 @standard_settings()

@@ -122,6 +122,7 @@ class _BlockRunner:
         """Agreement between the methods; controls and oracles are left out, since they would only raise it."""
         methods = {part.name for part in self.task.components.explainers if part.traits.role == "method"}
         maps = {name: values for name, values in explained.maps.items() if name in methods}
+        maps |= self.producer.other_maps(explained.model_pass)
         if self.task.agreement_top is not None and len(maps) > 1:
             self.records.record_agreement(
                 explained.model_pass.ids, map_agreement.pairwise_agreement(maps, self.task.agreement_top)

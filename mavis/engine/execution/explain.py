@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from mavis.core.attribution_maps import Maps, pool_channels
@@ -62,6 +64,7 @@ class ModelTask:
             data
             say.
         variant_models: models of variants.
+        other_maps: per explainer that is run elsewhere and image id the map ``(H,W)``; methods are compared with these.
         agreement_top: share of cells that count as top ones where methods are compared with each other; None for not.
         tick: called with the work that was done, in forwards (a backward counts as two).
     """
@@ -79,6 +82,7 @@ class ModelTask:
     reference: ReferenceImages | None = None
     used_parts: tuple[str, ...] | None = None
     variant_models: VariantModelCache = field(default_factory=VariantModelCache)
+    other_maps: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     tick: Callable[[float], None] = lambda _: None
 
 
@@ -133,6 +137,17 @@ class MapProducer:
         if model_pass.images._version != before:
             raise ContractError(f"'{component.name}' changed the images it was given; work on a copy.")
         return pool_channels(raw, model_pass.images, component.traits.pooling)
+
+    def other_maps(self, model_pass: Pass) -> dict[str, Maps]:
+        """Maps of explainers that are run elsewhere, where all images of the batch have one."""
+        return {
+            name: Maps.from_values(
+                torch.stack([torch.from_numpy(maps[i]) for i in model_pass.ids]).to(model_pass.images.device),
+                self.task.grid,
+            )
+            for name, maps in self.task.other_maps.items()
+            if all(i in maps for i in model_pass.ids)
+        }
 
     def as_function(self, component: Component) -> Callable[[Model, Tensor, Tensor], Tensor]:
         """An explainer as a function of model, images and targets; these images have no truth and no names."""

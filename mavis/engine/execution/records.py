@@ -14,7 +14,7 @@ from torch import Tensor
 from mavis.core import devices, metric_types
 from mavis.core.attribution_maps import Maps
 from mavis.core.compute import Cost
-from mavis.core.errors import ContractError
+from mavis.core.errors import ContractError, PluginError
 from mavis.core.types import Batch
 from mavis.engine.planning.plan import Block, Component, Components
 
@@ -138,8 +138,12 @@ class BlockRecords:
         except Exception as error:
             if devices.is_out_of_memory(error) and self.chunk > 1:
                 raise OutOfMemoryError(str(error)) from error
-            self._record_failure(scope, error)
-            self._mark_failed(scope, f"{scope.stage}: {type(error).__name__}: {error}")
+            self.record_failure(scope, error)
+
+    def record_failure(self, scope: FailureScope, error: Exception) -> None:
+        """Keeps a failure, with an error row for every cell that it costs."""
+        self._log_failure(scope, error)
+        self._mark_failed(scope, f"{scope.stage}: {type(error).__name__}: {error}")
 
     def record_maps(self, batch: Batch, maps: Mapping[str, Maps], image_ids: frozenset[str]) -> None:
         """Keeps images and maps of the wanted ids, for the gallery."""
@@ -219,7 +223,7 @@ class BlockRecords:
                     self._add_rows(explainer, metric.name, scope.image_ids, **lost)
                     self._failed_cells.add((explainer, metric.name))
 
-    def _record_failure(self, scope: FailureScope, error: Exception) -> None:
+    def _log_failure(self, scope: FailureScope, error: Exception) -> None:
         explainer = scope.explainers[0] if len(scope.explainers) == 1 else None
         metric = scope.metrics[0] if scope.metrics and len(scope.metrics) == 1 else None
         key = (scope.stage, str(explainer), str(metric), type(error).__name__)
@@ -231,7 +235,7 @@ class BlockRecords:
             "images": 0,
             "type": type(error).__name__,
             "message": str(error),
-            "traceback": "".join(traceback.format_exception(error)),
+            "traceback": "" if isinstance(error, PluginError) else "".join(traceback.format_exception(error)),
         }
         self.failures.setdefault(key, fresh)["images"] += len(scope.image_ids)
 

@@ -63,11 +63,15 @@ class Worker:
         self.specs = specs
         self.tasks = dict(opened or {})
 
+    def open(self, model: str) -> ModelTask:
+        """The task of a model."""
+        if model not in self.tasks:
+            self.tasks[model] = open_task(self.specs[model])
+        return self.tasks[model]
+
     def run(self, block: Block) -> BlockResult:
         """All scores of one block."""
-        if block.model not in self.tasks:
-            self.tasks[block.model] = open_task(self.specs[block.model])
-        return run_block(self.tasks[block.model], block)
+        return run_block(self.open(block.model), block)
 
 
 @dataclass(frozen=True)

@@ -96,9 +96,10 @@ def estimate_cost(
         map_costs: per explainer what one map costs, where that is known from the model itself.
     """
     scored = {cell.explainer for cell in cells if not cell.skipped}
-    variant_metrics = {part.name for part in components.metrics if isinstance(part.plugin, metric_types.VariantMetric)}
+    own_metrics = [part for part in components.metrics if not part.is_foreign]  # planning runs no foreign code
+    variant_metrics = {part.name for part in own_metrics if isinstance(part.plugin, metric_types.VariantMetric)}
     explained_again = {cell.explainer for cell in cells if not cell.skipped and cell.metric in variant_metrics}
-    metrics = [part.plugin for part in components.metrics]
+    metrics = [part.plugin for part in own_metrics]
     curves = [c for m in metrics if isinstance(m, metric_types.SweepMetric) for c in m.curves]
     variants = metric_types.collect_variants([m for m in metrics if isinstance(m, metric_types.VariantMetric)], model)
     probes = {probe for m in metrics if isinstance(m, metric_types.ProbeMetric) for probe in m.probes}
@@ -118,9 +119,12 @@ def estimate_cost(
 def _count_maps(
     explainers: Sequence[Component], model_pass: Pass, known_costs: Mapping[str, Cost]
 ) -> tuple[dict[str, Cost], dict[str, str]]:
-    """Per explainer the cost of one map, and the error of those that the stand-in cannot run: they count as free."""
+    """Per explainer the cost of one map, and the reason where it is not known; what the stand-in cannot run is free."""
     costs, errors = {}, {}
     for explainer in explainers:
+        if explainer.is_foreign:
+            costs[explainer.name], errors[explainer.name] = Cost(1, 1), "a plug-in, which is not run while planning"
+            continue
         try:
             costs[explainer.name] = known_costs.get(explainer.name) or _cost_of_one_map(explainer.plugin, model_pass)
         except Exception as error:

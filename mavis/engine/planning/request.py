@@ -25,6 +25,7 @@ class Request:
         batch_size: maximum number of samples in one model call.
         shard: this process's share of the blocks, ``(k, n)`` with k from 1.
         allow_known_faulty: run metrics of other libraries that are known to be wrong.
+        block_timeout: seconds that a plug-in with a process of its own may take for one block.
     """
 
     models: tuple[str, ...]
@@ -41,3 +42,4 @@ class Request:
     batch_size: int | None = None
     shard: tuple[int, int] = (1, 1)
     allow_known_faulty: bool = False
+    block_timeout: float = 3600.0

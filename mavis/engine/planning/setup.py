@@ -9,7 +9,7 @@ from mavis.core.process_state import standard_settings
 from mavis.core.types import Batch, Dataset, Model
 from mavis.engine.model_checks import imputer_reliability, part_reliance
 from mavis.engine.planning import compatibility
-from mavis.engine.planning.compatibility import CompatibilityReport
+from mavis.engine.planning.compatibility import Compatibility, CompatibilityReport
 from mavis.engine.planning.cost_estimate import CostEstimate, estimate_cost
 from mavis.engine.planning.plan import (
     Block,
@@ -60,6 +60,7 @@ class RunPlan:
         chunk: maximum number of samples in one model call.
         device: of all models.
         request: what the user asked for.
+        by_name: whether models and data were opened by the names in the request.
     """
 
     protocol: Protocol
@@ -70,6 +71,7 @@ class RunPlan:
     chunk: int
     device: torch.device
     request: Request = field(repr=False)
+    by_name: bool = True
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -99,7 +101,7 @@ def plan_run(request: Request, loaded: tuple[LoadedModels, Dataset] | None = Non
     by_model = {
         name: _plan_model(model, components, sample, protocol, image, chunk) for name, (model, _) in models.items()
     }
-    return RunPlan(protocol, components, models, sample, by_model, chunk, device, request)
+    return RunPlan(protocol, components, models, sample, by_model, chunk, device, request, loaded is None)
 
 
 def _open_subjects(request: Request, device: torch.device) -> tuple[LoadedModels, Dataset]:
@@ -144,9 +146,9 @@ def _setup_forwards(sample: Sample, protocol: Protocol) -> int:
 def _check_compatibility(
     components: Components, model: Model, sample: Sample, protocol: Protocol, chunk: int
 ) -> CompatibilityReport:
-    """Every explainer of the run tried on the first images of the sample."""
-    return compatibility.check_explainers(
-        components.explainers,
+    """MAVIS's own explainers tried on the first images; foreign ones are asked before their first block."""
+    report = compatibility.check_explainers(
+        [part for part in components.explainers if not part.is_foreign],
         model,
         sample.data.load(sample.ids[: compatibility.N_IMAGES]).to(model.device),
         sample.data.mean.to(model.device),
@@ -154,6 +156,8 @@ def _check_compatibility(
         chunk=chunk,
         reference=load_reference(sample.data, sample.reference_ids, model.device),
     )
+    untried = Compatibility("supported")
+    return replace(report, explainers={p.name: report.explainers.get(p.name, untried) for p in components.explainers})
 
 
 def resolve_protocol(request: Request) -> Protocol:

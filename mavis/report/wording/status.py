@@ -2,6 +2,9 @@
 
 from mavis.analysis.findings import Findings
 
+PLUGIN_STAGES = ("plug-in check", "plug-in process")
+"""Stages of failures that concern a foreign plug-in as a whole."""
+
 
 def is_custom_protocol(findings: Findings) -> bool:
     """The command line changed the protocol."""
@@ -27,7 +30,14 @@ def status_notices(findings: Findings) -> list[str]:
     if is_custom_protocol(findings):
         changes = ", ".join(findings.protocol.overrides)
         notices.append(f"This is a custom protocol: {protocol} was changed by {changes}.")
+    notices += _plugin_notices(findings)
     if findings.run.blocks_done < findings.run.blocks_planned:
         done, planned = findings.run.blocks_done, findings.run.blocks_planned
         notices.append(f"The run is not complete: {done} of {planned} blocks are done.")
     return notices
+
+
+def _plugin_notices(findings: Findings) -> list[str]:
+    """One sentence for each plug-in that has no scores, or did not come back from a block."""
+    failures = [failure for failure in findings.failures if failure.stage in PLUGIN_STAGES]
+    return list(dict.fromkeys(f"On {failure.model} the plug-in {failure.message.rstrip('.')}." for failure in failures))
