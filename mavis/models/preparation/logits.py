@@ -62,8 +62,6 @@ def convert_to_logits(model: Model, net: nn.Module, images: Tensor, answers: Ten
         ModelError: the outputs are not what the user says.
     """
     conversion = Conversion(model, net, images)
-    if model.output_kind is None and model.output == "logit":
-        return conversion
     recognition = _recognise(conversion, answers)
     undo = _CONVERSIONS.get(recognition.kind)
     if undo is not None:
@@ -81,6 +79,8 @@ def _recognise(conversion: Conversion, answers: Tensor) -> Recognition:
     if model.output_kind is not None:
         conversion.notes.append(f"outputs are read as output={model.output_kind} says")
         return outputs.check_kind(model, answers, model.output_kind)
+    if model.output == "logit":
+        return Recognition("logits" if answers.shape[1] > 1 else "one_logit")
     recognition = outputs.recognise(answers, n_classes)
     if recognition.kind in ("logits", "one_logit") and (answers < 0).any():
         return recognition

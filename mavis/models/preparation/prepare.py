@@ -70,7 +70,6 @@ def prepare_model(model: Model, device: torch.device, size: int = NOISE_SIZE) ->
     _separate_activations(preparation)
     check_outputs(model, preparation.outputs(), images)
     _convert_to_logits(preparation)
-    check_outputs(model, preparation.outputs(), images)
     capabilities = model.capabilities - _missing_capabilities(preparation)
     layer, image_layers = _find_cam_layer(preparation) if "activations" in capabilities else (None, None)
     if device.type == "cpu":
