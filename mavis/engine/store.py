@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from mavis.core import files
 from mavis.core.errors import FileError, StoreError
 from mavis.core.group_attributes import OWN_COLUMNS, PREFIX, with_data_columns
+from mavis.engine import part_files
 
 IDENTITY_KEYS = ("protocol_sha256", "overrides", "models", "data", "explainers", "seed", "mavis", "versions", "format")
 FORMAT = 2
@@ -160,7 +161,7 @@ class Store:
         path = self.folder / "images.parquet"
         if not path.is_file():
             raise StoreError(f"{self.folder} holds no images.parquet; the run stopped before it began.")
-        images = self._read_table(path)
+        images = part_files.read_table(path)
         is_older = not any(str(name).startswith(PREFIX) for name in images.columns)
         return with_data_columns(images, OWN_COLUMNS) if is_older else images
 
@@ -174,7 +175,7 @@ class Store:
 
     def read_check(self, check: ModelCheck) -> pd.DataFrame:
         """The table of what was measured; empty where it was not."""
-        return self._read_table(self.folder / f"{check}.parquet") if self.has_check(check) else pd.DataFrame()
+        return part_files.read_table(self.folder / f"{check}.parquet") if self.has_check(check) else pd.DataFrame()
 
     def has_block(self, block_id: str) -> bool:
         """True where a block's scores are stored."""
@@ -214,7 +215,7 @@ class Store:
         maps = {}
         for path in self._score_files():
             model = self._read_log(path).model
-            for key, values in self._read_arrays(self._block_file(path.stem, ".maps.npz")).items():
+            for key, values in part_files.read_arrays(self._block_file(path.stem, ".maps.npz")).items():
                 explainer, _, image = key.partition("|")
                 maps[model, explainer, image] = values
         return maps
@@ -229,8 +230,8 @@ class Store:
     def _score_files(self) -> list[Path]:
         """The files of the finished blocks; raises StoreError for one that is no block of this run."""
         paths = self._finished_files()
-        planned = self.identity().get("blocks")
-        foreign = [] if planned is None else [path for path in paths if path.stem not in planned]
+        planned = set(self.identity().get("blocks", [path.stem for path in paths]))
+        foreign = [path for path in paths if path.stem not in planned]
         if foreign:
             raise StoreError(
                 f"{self.folder / 'parts'} holds {len(foreign)} of {len(paths)} files of scores that are not of this "
@@ -255,55 +256,22 @@ class Store:
 
     def _check_block(self, path: Path) -> None:
         """Raises StoreError for scores that were written under another block's name."""
-        block_id = self._read_metadata(path).get(b"mavis.block", path.stem.encode()).decode()
+        block_id = part_files.read_metadata(path).get(b"mavis.block", path.stem.encode()).decode()
         if block_id != path.stem:
             raise StoreError(
                 f"{path} holds the scores of another block, {block_id}; delete it and repeat the command, which "
                 "measures the block again."
             )
 
-    def _read_metadata(self, path: Path) -> dict[bytes, bytes]:
-        try:
-            return pq.read_schema(path).metadata or {}
-        except Exception as error:
-            raise _damage_error(path, error) from error
-
     def _read_log(self, path: Path) -> BlockLog:
         try:
-            return BlockLog(**json.loads(self._read_metadata(path)[b"mavis.log"]))
+            return BlockLog(**json.loads(part_files.read_metadata(path)[b"mavis.log"]))
         except (KeyError, ValueError, TypeError) as error:
-            raise _damage_error(path, error) from error
-
-    def _read_arrays(self, path: Path) -> dict[str, np.ndarray]:
-        try:
-            with path.open("rb") as file, np.load(file) as archive:  # np.load leaves a damaged file open
-                return {key: archive[key] for key in archive.files}
-        except Exception as error:
-            raise _damage_error(path, error) from error
-
-    def _read_table(self, path: Path) -> pd.DataFrame:
-        try:
-            return pd.read_parquet(path)
-        except Exception as error:
-            raise _damage_error(path, error) from error
+            raise part_files.damage_error(path, error) from error
 
     def _concatenate(self, paths: list[Path]) -> pd.DataFrame:
-        frames = [frame for frame in map(self._read_table, paths) if len(frame)]
+        frames = [frame for frame in map(part_files.read_table, paths) if len(frame)]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-
-
-def _damage_error(path: Path, error: Exception) -> StoreError:
-    """The error for a file that cannot be read; damaged bytes make the readers raise almost anything.
-
-    Without its scores a block is done again, so these are what to delete, whichever of its files is damaged. Where the
-    system refuses to read a file nothing is to be deleted.
-    """
-    if isinstance(error, MemoryError):
-        return StoreError(f"There is not enough memory to read {path}; everything is kept.")
-    if isinstance(error, OSError) and error.errno and not isinstance(error, FileNotFoundError):
-        return StoreError(f"Cannot read {path}: {files.describe(error)}. Everything is kept.")
-    scores = path.with_name(path.name.split(".", 1)[0] + ".parquet")
-    return StoreError(f"{path} is damaged ({type(error).__name__}); delete {scores} and repeat the command.")
 
 
 def _holds_other_files(folder: Path) -> bool:

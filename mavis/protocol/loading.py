@@ -124,9 +124,7 @@ def validation_errors(body: Any) -> list[str]:
 def to_yaml(protocol: Protocol, *, ascii_only: bool = False) -> str:
     """A protocol as YAML with every default filled in; a file of this text has the same hash.
 
-    Args:
-        protocol: the protocol.
-        ascii_only: write other letters as escapes, for a console that lacks them.
+    With ``ascii_only`` other letters are escapes, for a console that lacks them.
     """
     body = protocol.model_dump(mode="json", by_alias=True, exclude={"overrides"})
     return yaml.safe_dump(body, sort_keys=False, allow_unicode=not ascii_only, width=120, default_flow_style=None)
