@@ -9,6 +9,8 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -153,11 +155,19 @@ def serve(requests: BinaryIO) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     specs, n_threads = pickle.load(requests)
     torch.set_num_threads(n_threads)
     _answer_all(Worker(specs), requests, replies)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Ends the process soon after the one that asks is gone, also while a plug-in hangs."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _answer_all(worker: Worker, requests: BinaryIO, replies: BinaryIO) -> None:
