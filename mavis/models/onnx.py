@@ -16,6 +16,9 @@ from mavis.core.types import Model
 from mavis.models.loading import wrappers
 from mavis.models.preparation.isolation import BlackBox
 
+FLOAT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+"""Types of images and logits in a file, and those of the arrays."""
+
 
 @model("onnx", about="onnx:FILE[@SIZE], with the extra onnx; black box: predictions only")
 def onnx(spec: str) -> wrappers.DeferredModel:
@@ -73,28 +76,50 @@ class _Session:
         except Exception as error:
             raise ModelError(f"'{path}' is not a model that onnxruntime can run: {error}") from error
         inputs = self._session.get_inputs()
+        _check_input(inputs, path)
+        _check_output(self._session.get_outputs()[0], path)
         shape = inputs[0].shape
-        if len(inputs) != 1 or len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3):
-            raise ModelError(
-                f"'{path}' must take images (N,3,H,W), got {[(node.name, node.shape) for node in inputs]}."
-            )
-        self._name = inputs[0].name
+        self._name, self._dtype = inputs[0].name, FLOAT_TYPES[inputs[0].type]
         self.batch_size = shape[0] if isinstance(shape[0], int) else None
         self.size = shape[2] if isinstance(shape[2], int) else None
 
     def __call__(self, images: Tensor) -> np.ndarray:
         """``(N,3,H,W)`` -> ``(N,K)``."""
-        pixels = images.detach().cpu().numpy()
+        pixels = images.detach().cpu().numpy().astype(self._dtype, copy=False)
         step = self.batch_size or len(pixels)
         return np.concatenate(
             [self._predict_batch(pixels[start : start + step], step) for start in range(0, len(pixels), step)]
         )
 
     def _predict_batch(self, pixels: np.ndarray, batch_size: int) -> np.ndarray:
-        """Logits of at most ``batch_size`` images; the last image fills up a shorter batch."""
+        """Outputs for at most ``batch_size`` images; the last image fills up a shorter batch."""
         full = np.concatenate([pixels, np.repeat(pixels[-1:], batch_size - len(pixels), axis=0)])
         logits: np.ndarray = self._session.run(None, {self._name: full})[0]
         return logits[: len(pixels)]
+
+
+def _check_input(inputs: list[Any], path: Path) -> None:
+    """Refuses everything but one input of square images in floating-point numbers."""
+    shape, kind = inputs[0].shape, inputs[0].type
+    if len(inputs) != 1 or len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3):
+        raise ModelError(f"'{path}' must take images (N,3,H,W), got {[(node.name, node.shape) for node in inputs]}.")
+    height, width = shape[2:]
+    if isinstance(height, int) and isinstance(width, int) and height != width:
+        raise ModelError(f"'{path}' must take square images, got {height} x {width} px; put a resize in front of it.")
+    if kind not in FLOAT_TYPES:
+        raise ModelError(
+            f"'{path}' must take images in [0,1] as one of {', '.join(FLOAT_TYPES)}, got {kind}; put the conversion "
+            f"into the file."
+        )
+
+
+def _check_output(output: Any, path: Path) -> None:
+    """Refuses a first output that is no tensor of floating-point numbers, as a label is not."""
+    if output.type not in FLOAT_TYPES:
+        raise ModelError(
+            f"'{path}' must return logits as its first output, got '{output.name}' of {output.type}; export the logits "
+            f"alone or first."
+        )
 
 
 def _import_onnxruntime() -> ModuleType:

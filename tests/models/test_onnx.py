@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,22 +31,50 @@ def head() -> nn.Linear:
     return nn.Linear(3, 7)
 
 
-def write_onnx(path: Path, head: nn.Linear, batch: int | str, side: int | str, channels: int = 3) -> Path:
-    """The network GlobalAveragePool, Flatten, Gemm as a file, put together node by node."""
+def write_onnx(
+    path: Path,
+    head: nn.Linear,
+    batch: int | str,
+    side: int | str,
+    channels: int = 3,
+    *,
+    end: str = "",
+    width: int | str | None = None,
+    image_type: str = "FLOAT",
+) -> Path:
+    """The network GlobalAveragePool, Flatten, Gemm as a file, put together node by node.
+
+    Args:
+        path: of the file.
+        head: weights of Gemm.
+        batch: number of images, or a name for any.
+        side: height of the images in pixels, or a name for any.
+        channels: of the images.
+        end: operation behind Gemm, if any, with its attribute axis=1 where it is ArgMax.
+        width: of the images, by default the height.
+        image_type: type of the images, which are cast to float first.
+    """
     onnx = pytest.importorskip("onnx", reason="onnx is not installed (extra onnx)")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra onnx)")
     from onnx import TensorProto, helper, numpy_helper
 
     weight = head.weight.detach().numpy()[:, :1].repeat(channels, 1) if channels != 3 else head.weight.detach().numpy()
+    axis = {"axis": 1, "keepdims": 0} if end == "ArgMax" else {}
+    last = [helper.make_node(end, ["logits"], ["last"], **axis)] if end else []
+    output_type = TensorProto.INT64 if end == "ArgMax" else TensorProto.FLOAT
+    output_shape = [batch] if end == "ArgMax" else [batch, head.out_features]
+    shape = [batch, channels, side, side if width is None else width]
     graph = helper.make_graph(
         [
-            helper.make_node("GlobalAveragePool", ["images"], ["pooled"]),
+            helper.make_node("Cast", ["images"], ["numbers"], to=TensorProto.FLOAT),
+            helper.make_node("GlobalAveragePool", ["numbers"], ["pooled"]),
             helper.make_node("Flatten", ["pooled"], ["flat"]),
             helper.make_node("Gemm", ["flat", "weight", "bias"], ["logits"], transB=1),
+            *last,
         ],
         "colour",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [batch, channels, side, side])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, 7])],
+        [helper.make_tensor_value_info("images", getattr(TensorProto, image_type), shape)],
+        [helper.make_tensor_value_info("last" if end else "logits", output_type, output_shape)],
         [
             numpy_helper.from_array(np.ascontiguousarray(weight), "weight"),
             numpy_helper.from_array(head.bias.detach().numpy(), "bias"),
@@ -95,6 +124,60 @@ def test_what_is_no_classifier_of_images_is_refused(head: nn.Linear, tmp_path: P
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(ModelError, match="is not a model that onnxruntime can run"):
         open_model(f"onnx:{tmp_path / 'text.onnx'}", CPU)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width": 64}, "must take square images, got 32 x 64 px"),
+        (
+            {"image_type": "UINT8"},
+            r"as one of tensor\(float\), .*, got tensor\(uint8\); put the conversion into the file",
+        ),
+        ({"end": "ArgMax"}, r"must return logits as its first output, got 'last' of tensor\(int64\)"),
+    ],
+)
+def test_another_input_or_output_is_refused(
+    options: dict[str, Any], message: str, head: nn.Linear, tmp_path: Path
+) -> None:
+    """In words of MAVIS: sizes that differ, whole numbers, a label in place of logits."""
+    path = write_onnx(tmp_path / "colour.onnx", head, "N", 32, **options)
+    with pytest.raises(ModelError, match=message):
+        open_model(f"onnx:{path}", CPU)
+
+
+@pytest.mark.parametrize("image_type", ["FLOAT16", "DOUBLE"])
+def test_images_of_another_floating_type_are_converted(image_type: str, head: nn.Linear, tmp_path: Path) -> None:
+    """Half and double precision."""
+    path = write_onnx(tmp_path / "colour.onnx", head, "N", 32, image_type=image_type)
+    images = torch.rand(6, 3, 32, 32)
+    torch.testing.assert_close(
+        open_model(f"onnx:{path}", CPU)[0].net(images), head(images.mean((2, 3))), rtol=0, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(("end", "n_outputs"), [("Sigmoid", 1), ("Sigmoid", 2), ("Softmax", 2), ("LogSoftmax", 2)])
+def test_probabilities_of_a_file_become_logits(end: str, n_outputs: int, tmp_path: Path) -> None:
+    """One sigmoid for two classes, one per class, a softmax, its logarithm: the predictions of the logits."""
+    torch.manual_seed(0)
+    head = nn.Linear(3, n_outputs)
+    path = write_onnx(tmp_path / "colour.onnx", head, "N", 32, end=end)
+    images = torch.rand(6, 3, 32, 32)
+    logits = head(images.mean((2, 3)))
+    expected = torch.cat([torch.zeros_like(logits), logits], 1) if n_outputs == 1 else logits
+    net = open_model(f"onnx:{path}", CPU, ("a", "b"))[0].net
+    torch.testing.assert_close(net(images).softmax(1), expected.softmax(1), rtol=0, atol=1e-5)
+
+
+def test_an_option_says_what_a_file_returns(tmp_path: Path) -> None:
+    """A sigmoid that is meant as a logit."""
+    torch.manual_seed(0)
+    head = nn.Linear(3, 1)
+    path = write_onnx(tmp_path / "colour.onnx", head, "N", 32, end="Sigmoid")
+    model, _ = open_model(f"onnx:{path}?output=one_logit", CPU, ("a", "b"))
+    images = torch.rand(6, 3, 32, 32)
+    torch.testing.assert_close(model.net(images)[:, 1:], head(images.mean((2, 3))).sigmoid() / 2)
+    assert model.name == "colour?output=one_logit"
 
 
 def test_a_file_is_run_as_a_black_box(head: nn.Linear, tmp_path: Path) -> None:
