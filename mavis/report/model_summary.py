@@ -13,7 +13,7 @@ CUE_CONDITIONS = {"agrees": "agrees", "disagrees": "disagrees", "absent": "is ab
 
 
 def model_headline(model: ModelFindings) -> str:
-    """Accuracy, chance, weak groups and remarks in one line."""
+    """Accuracy, chance, weak groups, remarks and doubts about the outputs in one line."""
     validity = model.validity
     verdict = "better than chance" if validity.better_than_chance else "✗ not shown to be better than chance"
     chance = numbers.format_number(validity.chance)
@@ -24,6 +24,7 @@ def model_headline(model: ModelFindings) -> str:
     if weak := weak_labels(validity):
         parts.append(f"weak on images labelled {wording.abbreviate(weak, MAX_NAMES)}")
     parts.extend(wording.note_text(remark) for remark in validity.remarks)
+    parts.extend(str(doubt) for doubt in model.card.get("doubts", ()))
     if validity.cue:
         parts.append(
             "accuracy when the cue "

@@ -56,3 +56,11 @@ def test_groups_of_one_name_are_told_apart(findings):
     assert any(
         "highest on images labelled hat=yes 1.100" in line for line in model_summary.validity_details(model.validity)
     )
+
+
+def test_doubts_about_the_outputs_are_said(findings):
+    """As preparation put them into the card."""
+    model = findings.models[0]
+    doubted = model.model_copy(update={"card": {**model.card, "doubts": ["outputs are taken as sigmoids"]}})
+    assert "outputs are taken as sigmoids" in model_summary.model_headline(doubted)
+    assert "taken as" not in model_summary.model_headline(model)

@@ -23,6 +23,7 @@ class Conversion:
         images: ``(N,3,S,S)``, varied, on which a change is compared with the network before.
         prefix: of the names of the original network's layers, ``net.`` for each module around it.
         notes: on each change, and on what remains open.
+        doubts: the notes on what remains open.
     """
 
     model: Model
@@ -30,10 +31,16 @@ class Conversion:
     images: Tensor
     prefix: str = ""
     notes: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
     def outputs(self) -> Tensor:
         """Outputs of the network for the images."""
         return evaluate_network(self.model, self.net, self.images)
+
+    def doubt(self, note: str) -> None:
+        """Notes something that remains open."""
+        self.notes.append(note)
+        self.doubts.append(note)
 
     def wrap(self, wrapper: nn.Module) -> None:
         """Puts a module around the network, whose inner modules are then named ``net.…``."""
@@ -86,7 +93,7 @@ def _recognise(conversion: Conversion, answers: Tensor) -> Recognition:
         return recognition
     recognition = outputs.recognise(torch.cat([answers, _ask_beyond(conversion)]), n_classes)
     if recognition.kind == "one_logit":
-        conversion.notes.append(
+        conversion.doubt(
             f"one output, {answers.min():.2g} to {answers.max():.2g} on images, is taken as a logit, so positive is "
             f"'{model.classes[1]}'; if it is a probability, write output=one_probability or output=percent"
         )
@@ -136,8 +143,11 @@ def _undo_sigmoids(conversion: Conversion, recognition: Recognition) -> None:
     fact, otherwise = "outputs are taken as one sigmoid per class", "logits"
     if recognition.kind == "one_probability":
         fact, otherwise = f"the output is taken as the probability of '{conversion.model.classes[1]}'", "one_logit"
-    doubt = "" if conversion.model.output_kind else f"; if it is a logit, write output={otherwise}"
-    conversion.notes.append(f"{fact} (0 to {recognition.total:g}), the logit is log(p/(1−p)){doubt}")
+    note = f"{fact} (0 to {recognition.total:g}), the logit is log(p/(1−p))"
+    if conversion.model.output_kind is None:
+        conversion.doubt(f"{note}; if it is a logit, write output={otherwise}")
+    else:
+        conversion.notes.append(note)
 
 
 SOFTMAX_REMOVED = "softmax at the end removed: its input are the logits"

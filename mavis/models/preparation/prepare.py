@@ -1,7 +1,7 @@
 """Preparation of a model for explainers, on a copy, with a note on every change."""
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +24,14 @@ class _Preparation:
         net: the copy.
         images: of noise, ``(2,3,S,S)``.
         changes: a note on each change.
+        doubts: the notes that a reader of the scores must know.
     """
 
     model: Model
     net: nn.Module
     images: Tensor
     changes: list[str]
+    doubts: list[str] = field(default_factory=list)
 
     def outputs(self) -> Tensor:
         """Outputs of the copy for the images."""
@@ -42,7 +44,8 @@ def prepare_model(model: Model, device: torch.device, size: int = NOISE_SIZE) ->
     The copy is in evaluation mode and frozen, and can neither change nor keep what it is handed (`isolation`); every
     activation is a module of its own and works on a copy; outputs are logits, not probabilities, and two of them where
     there was one (`outputs`); it answers the same for an image in any batch (`promises`); its CAM layer was tested on
-    noise. Its predictions are those of the original.
+    noise. Its predictions are those of the original. What remains open about its outputs stands in its card under
+    ``doubts``, which reports print.
 
     Args:
         model: any.
@@ -82,6 +85,7 @@ def prepare_model(model: Model, device: torch.device, size: int = NOISE_SIZE) ->
         cam_layer=layer,
         image_layers=image_layers,
         output_kind="logits",
+        card={**model.card, "doubts": preparation.doubts} if preparation.doubts else model.card,
     )
     return prepared, tuple(preparation.changes)
 
@@ -126,9 +130,11 @@ def _convert_to_logits(preparation: _Preparation) -> None:
         images = probe_images.varied_images(preparation.images.shape[3]).to(preparation.images.device)
         answers, notes = promises.check_promises(model, net, images)
         preparation.changes += notes
+        preparation.doubts += notes
     conversion = convert_to_logits(model, net, images, answers)
     preparation.net = conversion.net
     preparation.changes += conversion.notes
+    preparation.doubts += conversion.doubts
     if model.cam_layer is not None:
         preparation.model = replace(model, cam_layer=conversion.prefix + model.cam_layer)
 

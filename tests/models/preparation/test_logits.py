@@ -86,8 +86,9 @@ def test_logits_in_the_unit_interval_stay_logits() -> None:
 
 def test_one_output_that_is_never_negative_is_doubted() -> None:
     """The note says what it is taken for, and what to write."""
-    _, changes = prepare_model(as_box(lambda images: images.mean((1, 2, 3))[:, None]), CPU)
+    prepared, changes = prepare_model(as_box(lambda images: images.mean((1, 2, 3))[:, None]), CPU)
     assert any("is taken as a logit, so positive is 'b'; if it is a probability, write output=" in c for c in changes)
+    assert set(prepared.card["doubts"]) < set(changes)
 
 
 @pytest.mark.parametrize(
