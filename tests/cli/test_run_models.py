@@ -50,7 +50,10 @@ def cheap_protocol(tiny_vit: str) -> None:
     """A protocol with the least of everything, beside a small transformer, in the working folder."""
     protocol = loading.load_protocol("quick").model_dump(mode="json", by_alias=True)
     protocol |= {"protocol": "cheap", "agreement": None, "reliability": None, "sensitivity": None}
-    protocol["explainers"]["settings"] = LIGHT
+    protocol |= {"reliance": {"draws": 1}, "variants": {"per_group": 1}}
+    protocol["explainers"] |= {"settings": LIGHT, "controls": ["random"]}
+    protocol["gates"]["controls"]["against"] = ["random"]
+    protocol["aggregate"] |= {"bootstrap": 100, "permutations": 100}
     protocol["metrics"] |= {"deletion": {"imputer": "mean", "points": 3}, "nsrg": {"imputers": ["mean"], "points": 3}}
     Path("cheap.yaml").write_text(yaml.safe_dump(protocol), encoding="utf-8")
 

@@ -20,6 +20,8 @@ from mavis.engine.provenance import run_identity
 from mavis.engine.store import Store
 from mavis.workflows.run import measure_models
 
+from ...light import write_light_protocol
+
 MY_MAPS = '''
 def brightness():
     """Brightness of each pixel."""
@@ -69,7 +71,11 @@ def planned(tmp_path_factory):
         patch.syspath_prepend(code)
         load_plugins()
         request = Request(
-            ("race_resnet",), explainers=("saliency", "brightness"), metrics=("nsrg", "gini", "mprt"), limit=7
+            ("race_resnet",),
+            explainers=("saliency", "brightness"),
+            metrics=("nsrg", "gini", "mprt"),
+            protocol=str(write_light_protocol(code)),
+            limit=7,
         )
         plan = plan_run(request)
         store = Store.open_or_create(Path("run"), run_identity(plan))
@@ -95,13 +101,21 @@ def scores(store: Store):
     return store.scores().set_index(key)[["value", "status", "forwards"]].sort_index()
 
 
-def test_a_worker_process_gives_the_scores_of_the_local_loop(planned, tmp_path) -> None:
+@pytest.fixture(scope="module")
+def local(planned, tmp_path_factory) -> Path:
+    """The folder of a run by the local loop."""
+    folder = tmp_path_factory.mktemp("local")
+    execute(planned, folder, LocalExecutor(planned[2]))
+    return folder
+
+
+def test_a_worker_process_gives_the_scores_of_the_local_loop(planned, local, tmp_path) -> None:
     """A spawned process opens model, data and the plug-in of mavis.toml by name; scores are bit-equal."""
-    local = scores(execute(planned, tmp_path / "local", LocalExecutor(planned[2])))
+    here = scores(Store.open_existing(local))
     remote = scores(execute(planned, tmp_path / "remote", PoolExecutor()))
-    assert "brightness" in set(local.index.get_level_values("explainer"))
-    assert len(local) > 0
-    assert remote.equals(local)
+    assert "brightness" in set(here.index.get_level_values("explainer"))
+    assert len(here) > 0
+    assert remote.equals(here)
 
 
 def test_a_specification_holds_names_and_values_only(planned) -> None:
@@ -112,16 +126,15 @@ def test_a_specification_holds_names_and_values_only(planned) -> None:
     assert len(pickled) < 10_000
 
 
-def test_blocks_that_are_stored_are_not_executed_again(planned, tmp_path) -> None:
+def test_blocks_that_are_stored_are_not_executed_again(planned, local) -> None:
     """The second time nothing is left, and all work counts as done before."""
-    execute(planned, tmp_path / "run", LocalExecutor(planned[2]))
     begun = []
 
     def fails(blocks, tasks, started):
         assert not blocks
         return iter(())
 
-    execute(planned, tmp_path / "run", fails, Progress(begin=lambda *values: begun.append(values)))
+    execute(planned, local, fails, Progress(begin=lambda *values: begun.append(values)))
     ((work, done, n_blocks, n_done),) = begun
     assert 0 < work == done
     assert n_blocks == n_done == len(planned[0].blocks)
