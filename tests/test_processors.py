@@ -31,6 +31,7 @@ about: Few samples of everything.
 extends: quick
 variants: {per_group: 1}
 explainers:
+  controls: [random]
   settings:
     integrated_gradients: {steps: 4}
     smoothgrad: {samples: 4}
@@ -42,6 +43,7 @@ metrics:
   avg_sensitivity: {draws: 1}
 reliability: {fractions: [0.3]}
 reliance: {draws: 1}
+gates: {controls: {against: [random]}}
 aggregate: {bootstrap: 100, permutations: 100}
 """
 RUN = """
@@ -49,7 +51,7 @@ import json, sys, torch, mavis
 folder, explainers, metrics = sys.argv[1:]
 torch.set_num_threads(1)
 found = mavis.evaluate("race_resnet", explainers=explainers.split(","), metrics=metrics.split(","),
-                       protocol=f"{folder}/protocol.yaml", limit=14, out=f"{folder}/run")
+                       protocol=f"{folder}/protocol.yaml", limit=7, out=f"{folder}/run")
 found.to_frame().to_parquet(f"{folder}/scores.parquet")
 print(json.dumps(torch.backends.cpu.get_cpu_capability()))
 """
