@@ -23,7 +23,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def read_metadata(path: Path) -> dict[bytes, bytes]:
-    """What a table's file says of it, from its last bytes alone.
+    """The metadata of a table, from the end of its file alone.
 
     Raises:
         StoreError: the file is damaged, or cannot be read.

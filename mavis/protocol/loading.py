@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from mavis.core.errors import ProtocolError, UnknownName
-from mavis.core.files import is_file, read_text
+from mavis.core.files import is_file, read_bytes
 from mavis.protocol.schema import Params, Protocol, Section
 
 METADATA_KEYS = ("protocol", "schema", "status", "about")
@@ -174,7 +174,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 def _read_yaml(path: Path) -> Any:
     try:
-        return _StrictLoader(read_text(path)).get_single_data()
+        return _StrictLoader(read_bytes(path).decode()).get_single_data()
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ProtocolError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mavis.core.errors import BadParameter, DataError, ModelError
+from mavis.core.errors import BadParameter, DataError, FileError, ModelError
 from mavis.core.perceptual_hash import Fingerprints
 from mavis.core.types import Dataset
 from mavis.datasets.synthetic_faces import SyntheticFaces, synthetic_faces
@@ -165,7 +165,7 @@ def test_a_loss_that_is_not_finite_stops(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_refused_before_training(tmp_path: Path) -> None:
     """A file in its place."""
     (tmp_path / "out").write_text("")
-    with pytest.raises(DataError, match="cannot be made"):
+    with pytest.raises(FileError, match=r"Cannot make the folder .*a file has this name; rename it"):
         run(tmp_path / "out", on_step=lambda _done, _total: pytest.fail("trained"))
 
 
