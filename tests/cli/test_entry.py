@@ -72,8 +72,11 @@ def test_a_fault_of_mavis_saves_its_traceback(monkeypatch: pytest.MonkeyPatch, t
 
 
 @pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt, 130), (RecursionError, 1), (MemoryError, 1)])
-def test_every_error_has_its_code(monkeypatch: pytest.MonkeyPatch, raised: type[BaseException], code: int) -> None:
+def test_every_error_has_its_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, raised: type[BaseException], code: int
+) -> None:
     """Ctrl-C is 130, a fault 1; each is one line."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def fail(_: str) -> None:
         raise raised

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from mavis.core import files
 from mavis.core.errors import BadParameter
 from mavis.core.registry import models
 
@@ -40,7 +41,7 @@ class Spec:
 
 def split_options(name: str) -> tuple[str, dict[str, str]]:
     """A model's name without its options, and these by key; no options where there is a file of the whole name."""
-    match = None if Path(name).exists() else OPTIONS_PATTERN.fullmatch(name)
+    match = None if files.exists(name) else OPTIONS_PATTERN.fullmatch(name)
     if match is None:
         return name, {}
     return match["name"], dict(option.split("=", 1) for option in match["options"].split("&"))
