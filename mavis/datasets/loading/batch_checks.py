@@ -27,7 +27,8 @@ def check_batch(batch: Any, name: str, ids: Sequence[str], labels: Sequence[int]
         labels: their labels in the data set's table.
 
     Returns:
-        The batch; its images drawn anew are checked when they are drawn.
+        The batch, its images without a graph, its ids a tuple and its labels int64; images drawn anew are checked when
+        they are drawn.
 
     Raises:
         DataError: it is no batch, or ids, labels, images, parts or regions are not as promised; the message says what
@@ -42,16 +43,23 @@ def check_batch(batch: Any, name: str, ids: Sequence[str], labels: Sequence[int]
         raise DataError(f"'{name}': the groups of a batch are a mapping, attribute to names; got {batch.groups!r:.80}.")
     _check_mask(batch.parts, "parts", torch.uint8, name, batch.images)
     _check_mask(batch.regions, "regions", torch.bool, name, batch.images)
-    draw = batch.rerender
+    plain = _with_plain_types(batch)
+    draw = plain.rerender
     if draw is None:
-        return batch
+        return plain
 
     def checked_draw(part: str, number: int) -> Tensor:
         images = draw(part, number)
         check_images(images, name, len(ids))
         return images
 
-    return replace(batch, rerender=checked_draw)
+    return replace(plain, rerender=checked_draw)
+
+
+def _with_plain_types(batch: Batch) -> Batch:
+    """The batch in the types that it promises."""
+    images = batch.images.detach() if batch.images.requires_grad else batch.images
+    return replace(batch, images=images, labels=torch.as_tensor(batch.labels).to(torch.int64), ids=tuple(batch.ids))
 
 
 def check_images(images: Any, name: str, count: int) -> None:

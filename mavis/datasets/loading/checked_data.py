@@ -178,7 +178,7 @@ def complete_dataset(data: Any) -> Dataset:
 
 
 def readable_ids(data: Dataset, count: int) -> list[str]:
-    """The first images of the table that can be read, at most ``count``.
+    """The first images of the table that can be loaded, at most ``count``; each is tried.
 
     Raises:
         DataError: none can be read.
@@ -186,14 +186,26 @@ def readable_ids(data: Dataset, count: int) -> list[str]:
     ids: list[str] = []
     reason = ""
     for name in map(str, data.table().index):
-        bad = data.unreadable([name])
-        reason = reason or f"{name}: {bad[name]}" if bad else reason
-        ids += [] if bad else [name]
+        fault = _loading_fault(data, name)
+        reason = reason or fault
+        ids += [] if fault else [name]
         if len(ids) == count:
             break
     if not ids:
         raise DataError(f"None of the {len(data.table())} images of '{data.name}' can be read; the first is {reason}.")
     return ids
+
+
+def _loading_fault(data: Dataset, name: str) -> str:
+    """The image with the reason why it cannot be loaded; empty where it can."""
+    reason = data.unreadable([name]).get(name)
+    if reason is not None:
+        return f"{name}: {reason}"
+    try:
+        data.load([name])
+    except UnreadableImage as error:
+        return f"{name}: {error}"
+    return ""
 
 
 def _check_members(data: Any) -> None:

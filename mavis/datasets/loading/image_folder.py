@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from mavis.datasets.loading.image_files import is_companion
@@ -57,26 +58,37 @@ class ImageFolder:
 
     def similar(self, name: str) -> str | None:
         """A file that differs from the name in case, in its ending or in its folder only; None without one."""
-        wanted = PurePosixPath(name.replace("\\", "/"))
+        folder, _, file = name.replace("\\", "/").rpartition("/")
+        stem = _folded(PurePosixPath(file).stem)
+        return self._by_stem.get((_folded(folder), stem)) or (None if folder else self._by_stem.get((None, stem)))
+
+    @cached_property
+    def _by_stem(self) -> dict[tuple[str | None, str], str]:
+        """The files that are listed so far by folder and stem, in any case, and by the stem alone."""
+        paths: dict[tuple[str | None, str], str] = {}
         for folder, files in self._listings.items():
-            if wanted.parent.name and _folded(str(wanted.parent)) != _folded(folder):
-                continue
             for file in files:
-                if _folded(PurePosixPath(file).stem) == _folded(wanted.stem):
-                    return _joined(folder, file)
-        return None
+                stem = _folded(PurePosixPath(file).stem)
+                paths.setdefault((_folded(folder), stem), _joined(folder, file))
+                paths.setdefault((None, stem), _joined(folder, file))
+        return paths
 
     def _paths_below(self, name: str) -> Iterator[PurePosixPath]:
         """The name's path in the folder, in each way in which it may be meant."""
+        if _is_plain(name):
+            yield PurePosixPath(name)
+            return
         for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
-            if PureWindowsPath(spelling).drive and os.name != "nt":
-                continue
             path = Path(os.path.normpath(self._roots[0] / spelling))
-            for candidate in (path, path.parent.resolve() / path.name):
-                root = next((root for root in self._roots if candidate.is_relative_to(root)), None)
-                if root is not None:
-                    yield PurePosixPath(candidate.relative_to(root).as_posix())
-                    break
+            is_of_windows = bool(PureWindowsPath(spelling).drive) and os.name != "nt"
+            below = None if is_of_windows else self._below(path) or self._below(path.parent.resolve() / path.name)
+            if below is not None:
+                yield below
+
+    def _below(self, path: Path) -> PurePosixPath | None:
+        """The path in the folder, None outside it."""
+        root = next((root for root in self._roots if path.is_relative_to(root)), None)
+        return None if root is None else PurePosixPath(path.relative_to(root).as_posix())
 
     def _spelled_as_listed(self, path: PurePosixPath) -> FolderFile | None:
         """The file at this path, each part of which is spelled as its folder spells it."""
@@ -116,6 +128,11 @@ class ImageFolder:
         with suppress(OSError, ValueError):
             return (self.root / name.replace("\\", "/")).samefile(self.root / file.name)
         return False
+
+
+def _is_plain(name: str) -> bool:
+    """True for a path in the folder that is written in one way only."""
+    return "\\" not in name and not {"", ".", ".."} & set(name.split("/")) and not PureWindowsPath(name).drive
 
 
 def same_file(root: Path, first: FolderFile, second: FolderFile) -> bool:

@@ -23,7 +23,16 @@ def test_a_good_batch_passes_untouched() -> None:
     """No pixel is changed, one that rounding carried out of [0,1] neither."""
     batch = good()
     batch.images[0, 0, 0, 0] = 1 + 1e-6
-    assert check_batch(batch, "memory", list(IDS), LABELS) is batch
+    assert check_batch(batch, "memory", list(IDS), LABELS).images is batch.images
+
+
+def test_types_of_one_meaning_are_converted() -> None:
+    """A graph is left behind; ids are a tuple, labels int64."""
+    batch = replace(good(), images=torch.rand(2, 3, 32, 32, requires_grad=True), labels=torch.tensor([0, 1]).int())
+    checked = check_batch(replace(batch, ids=["a", "b"]), "memory", IDS, LABELS)
+    assert not checked.images.requires_grad
+    assert (checked.ids, checked.labels.dtype) == (IDS, torch.int64)
+    assert check_batch(replace(good(), ids=["a", "b"]), "memory", IDS, LABELS).ids == IDS
 
 
 IMAGES = torch.rand(2, 3, 32, 32)

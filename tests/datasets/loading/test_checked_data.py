@@ -230,6 +230,7 @@ def test_the_first_readable_image_stands_for_the_data() -> None:
     data = complete_dataset(MemoryData(broken={"i000"}, unreadable=lambda ids: {i: "cut" for i in ids if i == "i000"}))
     assert readable_ids(data, 2) == ["i001", "i002"]
     assert not data.has_parts
+    assert readable_ids(complete_dataset(MemoryData(broken={"i000", "i002"})), 2) == ["i001", "i003"]
     with pytest.raises(DataError, match="None of the 16 images of 'memory' can be read; the first is i000: cut"):
         readable_ids(complete_dataset(MemoryData(unreadable=lambda ids: dict.fromkeys(ids, "cut"))), 1)
 
