@@ -20,6 +20,7 @@ from mavis.core.attribution_maps import Maps
 from mavis.core.errors import ContractError
 from mavis.core.foreign_code import call_foreign
 from mavis.core.model_pass import Pass
+from mavis.core.network_copy import copy_network
 from mavis.core.types import Batch, Model
 
 
@@ -158,7 +159,7 @@ def _copy_pass(model_pass: Pass) -> Pass:
 
 
 def _copy_model(model: Model) -> Model:
-    return replace(model, net=copy.deepcopy(model.net), card=dict(model.card))
+    return replace(model, net=copy_network(model.net), card=dict(model.card))
 
 
 def _copy_maps(maps: Maps) -> Maps:

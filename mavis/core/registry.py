@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from mavis.core.errors import BadParameter, MavisError, UnknownName
 from mavis.core.foreign_code import call_foreign, restore_functions
+from mavis.core.objects.identity import object_digest
 from mavis.core.traits import (
     DATASET_OPTIONS,
     Category,
@@ -42,6 +43,7 @@ ENTRY_POINTS = "mavis.plugins"
 USER_FILE = "mavis.toml"
 ENTRY_POINT_ORIGIN = "entry point "
 """How the origin of an installed package's plug-in begins."""
+BUILT_IN_ORIGINS = ("mavis", "Quantus")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,21 @@ class Entry:
     def factory(self) -> Callable[..., Any]:
         """The factory; an object of another library is wrapped at its first use."""
         return self.adapt(self.registered)
+
+    @property
+    def is_built_in(self) -> bool:
+        """True for a plug-in that has MAVIS's version."""
+        return self.origin in BUILT_IN_ORIGINS
+
+    def code_digest(self, plugin: Any = None) -> str:
+        """Hash of the user's code behind the plug-in, its traits, and what it holds; empty for a built-in one.
+
+        Args:
+            plugin: what the factory made.
+        """
+        if self.is_built_in:
+            return ""
+        return object_digest([self.registered, self.traits, plugin])[:32]
 
     @property
     def summary(self) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from mavis.core.objects import sources
+from mavis.core.objects.identity import class_digest
 from mavis.engine.planning.setup import RunPlan
 
 
@@ -35,6 +37,7 @@ def run_identity(plan: RunPlan) -> dict[str, Any]:
             "images": len(plan.sample.ids),
         },
         "explainers": {part.name: dict(part.params) for part in plan.components.explainers},
+        "code": _user_code(plan),
         "support": {name: of_model.compatibility.as_json() for name, of_model in plan.by_model.items()},
         "skipped": {
             name: [[c.explainer, c.metric, c.skipped] for c in of_model.cells if c.skipped]
@@ -47,6 +50,18 @@ def run_identity(plan: RunPlan) -> dict[str, Any]:
         },
         "git": _git_commit(),
     }
+
+
+def _user_code(plan: RunPlan) -> dict[str, str]:
+    """Hashes of the user's code behind explainers, metrics and data; MAVIS's own has a version instead."""
+    parts = {
+        **{f"explainer '{part.name}'": part.code for part in plan.components.explainers},
+        **{f"metric '{part.name}'": part.code for part in plan.components.metrics},
+    }
+    data_class = type(plan.sample.data)
+    if sources.is_user_class(data_class):
+        parts[f"data set '{plan.sample.data.name}'"] = class_digest(data_class)[:32]
+    return {name: code for name, code in parts.items() if code}
 
 
 def _device_name(device: torch.device) -> str:

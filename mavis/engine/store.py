@@ -33,6 +33,8 @@ from mavis.core.group_attributes import OWN_COLUMNS, PREFIX, with_data_columns
 from mavis.engine import part_files
 
 IDENTITY_KEYS = ("protocol_sha256", "overrides", "models", "data", "explainers", "seed", "mavis", "versions", "format")
+"""Keys of ``run.json`` whose values must be the same; the code of a user's plug-ins is compared one by one."""
+
 FORMAT = 2
 
 IDENTITY_TYPES = {
@@ -101,7 +103,7 @@ class Store:
         new_identity = json.loads(json.dumps({**identity, "format": FORMAT}, default=str))
         if files.is_file(path):
             stored = store.identity()
-            differing = [key for key in IDENTITY_KEYS if stored.get(key) != new_identity.get(key)]
+            differing = _list_differences(stored, new_identity)
             if differing:
                 raise StoreError(
                     f"{folder} holds a run with other {', '.join(differing)}; "
@@ -272,6 +274,19 @@ class Store:
     def _concatenate(self, paths: list[Path]) -> pd.DataFrame:
         frames = [frame for frame in map(part_files.read_table, paths) if len(frame)]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _list_differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """What differs between two identities, by name."""
+    differing = [key for key in IDENTITY_KEYS if stored.get(key) != current.get(key)]
+    if "models" in differing:
+        before, after = stored.get("models") or {}, current.get("models") or {}
+        changed = [name for name in after if name in before and before[name] != after[name]]
+        names = ", ".join(f"'{name}'" for name in changed)
+        if changed and before.keys() == after.keys():
+            differing[differing.index("models")] = f"models ({names} changed: weights, code or settings)"
+    before, after = stored.get("code") or {}, current.get("code") or {}
+    return differing + [f"code of {name}" for name in {**before, **after} if before.get(name) != after.get(name)]
 
 
 def _holds_other_files(folder: Path) -> bool:

@@ -22,7 +22,12 @@ from mavis.metrics.map_similarity import histogram_entropy, hog_similarity, ssim
 Similarity = Literal["spearman", "ssim", "hog"]
 Compare = Callable[[Explanation, Explanation], Tensor]
 
-_CONSTANT_MAP = "the map, or that of the randomised model, is constant"
+SAME_ANSWER = 1e-5
+"""Largest change of a logit, as a share of the largest one, with which an answer counts as unchanged."""
+
+_UNCHANGED = "the answer for the image did not change when the weights were randomised"
+_CONSTANT_MAP = f"the map, or that of the randomised model, is constant; or {_UNCHANGED}"
+_CONSTANT_MAPS = f"the map, or those of all randomised models, are constant; or {_UNCHANGED}"
 
 
 @metric(
@@ -47,7 +52,8 @@ def mprt(repeats: int = 1, similarity: Similarity = "spearman") -> Metric:
     Differs: full randomisation only; Quantus averages the original model in.
     """
     _check_at_least("mprt", "repeats", repeats, 1)
-    return VariantMetric([Randomised(number) for number in range(repeats)], _compare_by(similarity, absolute=True))
+    compare = _where_answers_change(_compare_by(similarity, absolute=True))
+    return VariantMetric([Randomised(number) for number in range(repeats)], compare)
 
 
 @metric(
@@ -57,7 +63,7 @@ def mprt(repeats: int = 1, similarity: Similarity = "spearman") -> Metric:
     higher_is_better=False,
     range=(-1, 1),
     needs={"weights"},
-    undefined="the map, or those of all randomised models, are constant",
+    undefined=_CONSTANT_MAPS,
 )
 def mprt_top_down(repeats: int = 1, similarity: Similarity = "spearman") -> Metric:
     """Similarity as in `mprt`, averaged over models whose last one, two … and finally all layers are randomised.
@@ -80,7 +86,7 @@ def mprt_top_down(repeats: int = 1, similarity: Similarity = "spearman") -> Metr
     higher_is_better=False,
     range=(-1, 1),
     needs={"weights"},
-    undefined="the map, or those of all randomised models, are constant",
+    undefined=_CONSTANT_MAPS,
 )
 def mprt_bottom_up(repeats: int = 1, similarity: Similarity = "spearman") -> Metric:
     """Similarity as in `mprt`, averaged over models whose first one, two … and finally all layers are randomised.
@@ -123,7 +129,8 @@ def smooth_mprt(samples: int = 8, noise: float = 0.1, repeats: int = 1, similari
         raise BadParameter(f"smooth_mprt: samples >= 1 and noise > 0 expected, got samples={samples}, noise={noise}.")
     variants = [Smoothed(Randomised(number), samples, noise) for number in range(repeats)]
     base_variant = Smoothed(Variant(), samples, noise)
-    return VariantMetric(variants, _compare_by(similarity, absolute=True), base_variant=base_variant)
+    compare = _where_answers_change(_compare_by(similarity, absolute=True))
+    return VariantMetric(variants, compare, base_variant=base_variant)
 
 
 @metric(
@@ -157,7 +164,7 @@ def efficient_mprt(repeats: int = 1, bins: int = 100) -> Metric:
             before.maps.valid & after.maps.valid, (entropy_after - entropy_before) / entropy_before, torch.nan
         )
 
-    return VariantMetric([Randomised(number) for number in range(repeats)], rise)
+    return VariantMetric([Randomised(number) for number in range(repeats)], _where_answers_change(rise))
 
 
 @metric(
@@ -198,7 +205,22 @@ def _cascading_metric(
     def steps(model: Model) -> list[Randomised]:
         return [step for number in range(repeats) for step in cascade(model, number, order)]
 
-    return VariantMetric(steps, _compare_by(similarity, absolute=True))
+    return VariantMetric(steps, _where_answers_change(_compare_by(similarity, absolute=True)))
+
+
+def _where_answers_change(compare: Compare) -> Compare:
+    """A comparison with no value for images whose logits the randomisation left as they were, whatever the cause.
+
+    Weights that torch does not know, that are kept elsewhere or are frozen into a script are not randomised; the maps
+    of such a model stay, and say nothing of the explainer.
+    """
+
+    def compare_changed(before: Explanation, after: Explanation) -> Tensor:
+        logits, randomised = before.model_pass.logits, after.model_pass.logits
+        change = (logits - randomised).abs().amax(1)
+        return torch.where(change > SAME_ANSWER * logits.abs().amax(1), compare(before, after), torch.nan)
+
+    return compare_changed
 
 
 def _compare_by(similarity: Similarity, *, absolute: bool) -> Compare:

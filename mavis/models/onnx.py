@@ -1,6 +1,7 @@
 """A classifier as an ONNX file, a black box; needs the extra ``onnx``."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,11 +51,25 @@ def _build_model(session: "_Session", path: Path, size: int, classes: tuple[str,
         name=path.stem,
         net=BlackBox(session),
         classes=classes,
-        revision=hashing.digest_file(path)[:32],
+        revision=_content_hash(path),
         capabilities=frozenset({"forward"}),
         size=size,
         card={"about": f"ONNX file {path.name}"},
     )
+
+
+def _content_hash(path: Path) -> str:
+    """Hash of a file and of the files of weights beside it that it names."""
+    content = path.read_bytes()
+    files = [path.parent / name for name in sorted(set(_external_names(content)))]
+    return hashing.digest(content, *(file.read_bytes() for file in files if file.is_file()))[:32]
+
+
+def _external_names(content: bytes) -> Iterator[str]:
+    """Names of files with weights: the values of the key ``location`` in the file's ``external_data`` (protobuf)."""
+    for match in re.finditer(rb"\x0a\x08location\x12([\x80-\xff]*[\x00-\x7f])", content):
+        length = sum((byte & 0x7F) << 7 * index for index, byte in enumerate(match[1]))
+        yield content[match.end() : match.end() + length].decode("utf-8", "replace")
 
 
 class _Session:

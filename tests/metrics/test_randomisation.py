@@ -50,11 +50,11 @@ def linear(weight: Tensor, images: Tensor) -> Pass:
 
 
 def compare(name: str, before: Tensor, after: Tensor, grid: int = 4, **params: object) -> Tensor:
-    """A metric's scores of maps ``(B,H,W)`` for two classes."""
-    model_pass = linear(rows(2, before.shape[-1]), torch.zeros(len(before), 3, *before.shape[1:]))
+    """A metric's scores of maps ``(B,H,W)`` for two classes and two models with other answers."""
+    weight, images = rows(2, before.shape[-1]), torch.ones(len(before), 3, *before.shape[1:])
+    passes = [linear(weight, images), linear(-weight, images)]
     explanations = (
-        Explanation(Maps.from_values(v, grid), model_pass, targets(model_pass, k))
-        for k, v in enumerate((before, after))
+        Explanation(Maps.from_values(v, grid), passes[k], targets(passes[k], k)) for k, v in enumerate((before, after))
     )
     value: Tensor = metrics[name].create(params).compare(*explanations)
     return value

@@ -1,6 +1,5 @@
 """Model parameter randomisation (MPRT): all layers at once, or cascading from the output or the input."""
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from mavis.core import seeding
 from mavis.core.errors import BadParameter
+from mavis.core.network_copy import copy_network
+from mavis.core.network_state import registered_name
 
 Order = Literal["full", "top_down", "bottom_up"]
 """``full``: all layers; ``top_down``: from the last layer towards the input; ``bottom_up``: from the first one."""
@@ -64,11 +65,11 @@ def randomise_weights(net: nn.Module, seed: int, size: int, *, order: Order = "f
     layer alike; it goes in order of registration, and counts the trained net as a step.
     """
     steps = _select_layers(net, size, order, n_layers)
-    net = copy.deepcopy(net)
+    net = copy_network(net)
     parameters, norms = dict(net.named_parameters()), _batch_norms(net)
     with torch.no_grad():
         for name in (name for step in steps for name in step.parameters):
-            _redraw(parameters[name], seeding.make_generator(seed, name))
+            _redraw(parameters[name], seeding.make_generator(seed, registered_name(net, name)))
     _recompute_running_statistics(net, [norms[name] for step in steps for name in step.norms], seed, size)
     return net
 
@@ -90,11 +91,12 @@ def weight_layers(net: nn.Module, size: int) -> list[WeightLayer]:
     """
     cached_layers = _WEIGHT_LAYER_CACHE.setdefault(net, {})
     if size not in cached_layers:
-        cached_layers[size] = _find_layers(copy.deepcopy(net).eval(), size)
+        cached_layers[size] = _find_layers(copy_network(net), size)
     return cached_layers[size]
 
 
 def _find_layers(net: nn.Module, size: int) -> list[WeightLayer]:
+    net.eval()
     names, weights = _tensor_names(net), _weight_names(net)
     steps = _group_into_layers(weights, _usage_order(net, names, size) or [[name] for name in names.values()])
     _assign_unused(steps, names.values())
@@ -112,6 +114,8 @@ def _select_layers(net: nn.Module, size: int, order: Order, n_layers: int) -> li
 
 
 def _redraw(tensor: Tensor, generator: torch.Generator) -> None:
+    if not tensor.is_floating_point() or tensor.layout != torch.strided:
+        return
     if tensor.dim() >= 2 or tensor.numel() == 1:
         scale = tensor.std(correction=0).item() or tensor.square().mean().sqrt().item()
         tensor.copy_(torch.randn(tensor.shape, generator=generator) * scale)
@@ -136,11 +140,15 @@ def _recompute_running_statistics(net: nn.Module, norms: list[_BatchNorm], seed:
     stream = seeding.make_generator(seed, "statistics")
     smooth = nn.functional.interpolate(torch.rand((16, 3, 8, 8), generator=stream), size=size, mode="bilinear")
     images = torch.cat([smooth, torch.rand((16, 3, size, size), generator=stream)])
-    parameter = next(net.parameters())
     with torch.no_grad():
-        net(images.to(parameter))
+        net(_like_weights(net, images))
     for norm in norms:
         norm.eval()
+
+
+def _like_weights(net: nn.Module, images: Tensor) -> Tensor:
+    """Images on the device and of the type of a network's weights."""
+    return images.to(next((parameter for parameter in net.parameters() if parameter.is_floating_point()), images))
 
 
 class _UsageRecorder(TorchFunctionMode):
@@ -187,10 +195,10 @@ def _tensor_names(net: nn.Module) -> dict[int, str]:
 
 def _usage_order(net: nn.Module, names: Mapping[int, str], size: int) -> list[list[str]]:
     """Names of tensors by the calls that read them first; empty if no call can be seen."""
-    parameter = next(net.parameters(), torch.zeros(()))
-    image = torch.rand((1, 3, size, size), generator=seeding.make_generator(0, "order of layers")).to(parameter)
-    with torch.no_grad(), _UsageRecorder(names) as recorder:
-        net(image)
+    image = torch.rand((1, 3, size, size), generator=seeding.make_generator(0, "order of layers"))
+    # A compiled network would call none of torch's functions, so it runs as it was before it was compiled.
+    with torch.compiler.set_stance("force_eager"), torch.no_grad(), _UsageRecorder(names) as recorder:
+        net(_like_weights(net, image))
     return [call for call in recorder.calls if call]
 
 

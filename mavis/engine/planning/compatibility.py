@@ -4,7 +4,6 @@ A map that fails, that is the same everywhere, or that is another method's map u
 were the method.
 """
 
-import copy
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from mavis.core.compute import Cost, Meter
 from mavis.core.errors import MavisError
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
+from mavis.core.network_copy import copy_network
 from mavis.core.process_state import standard_settings
 from mavis.core.registry import explainers
 from mavis.core.traits import ExplainerTraits
@@ -277,7 +277,7 @@ class _Trial:
 
 def _fresh_pass(model_pass: Pass, rows: slice) -> Pass:
     """The pass of some of its images with a copy of its network, nothing computed yet."""
-    model = replace(model_pass.model, net=copy.deepcopy(model_pass.model.net))
+    model = replace(model_pass.model, net=copy_network(model_pass.model.net))
     return replace(model_pass, model=model, batch=model_pass.batch.select(rows), _computed={}, _used=set())
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mavis.core import files, hashing, metric_types
+from mavis.core import hashing, metric_types
 from mavis.core.errors import UnknownName
 from mavis.core.guarded_plugins import GuardedExplainer, guard_metric
 from mavis.core.perturbation.imputers import get_imputer
@@ -32,6 +32,7 @@ class Component:
         traits: as declared.
         plugin: what its factory returned; of a foreign one behind a guard.
         origin: where it was registered: ``mavis``, or else.
+        code: hash of a user's code behind it and of the values it holds; empty for MAVIS's own, which have a version.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Component:
     traits: Any
     plugin: Any
     origin: str = "mavis"
+    code: str = ""
 
     @property
     def is_foreign(self) -> bool:
@@ -176,8 +178,7 @@ def check_names(model_names: Sequence[str], data_name: str) -> None:
     """Raises UnknownName for a model or data set that is neither registered, nor a path, nor of a family."""
     for full_name in model_names:
         name, _ = specs_.split_options(full_name)
-        path = files.exists(name) or "/" in name or "\\" in name
-        if name not in models and not path and specs_.split_family(name) is None:
+        if name not in models and not specs_.is_path(name) and specs_.split_family(name) is None:
             raise UnknownName("model", name, models.names())
     if data_name.partition(":")[0] not in datasets:
         raise UnknownName("dataset", data_name.partition(":")[0], datasets.names())
@@ -196,6 +197,8 @@ def make_cells(subject: ModelUnderTest, components: Components, protocol: Protoc
     for e in components.explainers:
         for m in components.metrics:
             body = {**fixed, "explainer": [e.name, e.params], "metric": [m.name, m.params]}
+            if e.code or m.code:
+                body["code"] = [e.code, m.code]
             if m.traits.truth and subject.can_rerender and protocol.reliance is not None:
                 body["truth"] = _truth_settings(protocol)
             reason = (
@@ -245,9 +248,10 @@ def _truth_settings(protocol: Protocol) -> list[Any]:
 
 def _make_explainer(entry: Entry, params: Mapping[str, Any]) -> Component:
     plugin = entry.create(params)
+    code = entry.code_digest(plugin)
     if entry.is_foreign:
         plugin = GuardedExplainer(entry.name, plugin)
-    return Component(entry.name, dict(params), entry.traits, plugin, entry.origin)
+    return Component(entry.name, dict(params), entry.traits, plugin, entry.origin, code)
 
 
 def _make_metric(label: str, params: Mapping[str, Any]) -> Component:
@@ -257,8 +261,11 @@ def _make_metric(label: str, params: Mapping[str, Any]) -> Component:
     specs = imputer_specs(plugin)
     for spec in specs:
         get_imputer(spec)
-    needs_rerender = entry.traits.rerender or any(imputers[spec.partition(":")[0]].traits.rerender for spec in specs)
-    return Component(label, dict(params), replace(entry.traits, rerender=needs_rerender), plugin, entry.origin)
+    used = [imputers[spec.partition(":")[0]] for spec in specs]
+    codes = [entry.code_digest(plugin), *(imputer.code_digest() for imputer in used)]
+    code = hashing.digest_json(codes)[:32] if any(codes) else ""
+    needs_rerender = entry.traits.rerender or any(imputer.traits.rerender for imputer in used)
+    return Component(label, dict(params), replace(entry.traits, rerender=needs_rerender), plugin, entry.origin, code)
 
 
 def imputer_specs(metric: metric_types.Metric) -> list[str]:

@@ -5,7 +5,6 @@ Each call gets a fresh copy of the network, since it may hook layers or change w
 samples are counted by a hook on the copy.
 """
 
-import copy
 import io
 import random
 import warnings
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from mavis.core.errors import ContractError, ModelError
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
+from mavis.core.network_copy import copy_network
 from mavis.core.seeding import derive_seed
 
 
@@ -60,7 +60,7 @@ def explainer_of(attribute: Callable[[ExternalCall], Any], label: str) -> Explai
     """
 
     def explain_rows(model_pass: Pass, targets: Tensor, rows: slice) -> tuple[Tensor, bool]:
-        net = copy.deepcopy(model_pass.model.net)
+        net = copy_network(model_pass.model.net)
         call = ExternalCall(net, model_pass, model_pass.images[rows].detach().clone(), targets[rows].clone())
         seed = derive_seed(model_pass.seed, model_pass.ids[rows.start], label)
         with model_pass.meter.attach(net), seed_generators(seed, model_pass.images.device) as drawn, suppress_output():

@@ -1,7 +1,7 @@
 """A model on disk: weights as safetensors, a card as JSON, and fingerprints of the training images."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,7 @@ def load(path: Path | str, *, name: str | None = None) -> Model:
     net = build_network(card["architecture"], len(card["classes"]), card["size"])
     load_safetensors(net, content, weights)
     to_channels_last(net.eval())
+    prints = fingerprints_path(weights)
     return Model(
         name=name or _folder_name(Path(path)),
         net=net,
@@ -121,9 +122,7 @@ def load(path: Path | str, *, name: str | None = None) -> Model:
         cam_layer=CAM_LAYER,
         size=card["size"],
         card=card,
-        training_fingerprints=Fingerprints.load(fingerprints_path(weights))
-        if fingerprints_path(weights).is_file()
-        else None,
+        training_fingerprints=Fingerprints.load(prints) if prints.is_file() else None,
     )
 
 
@@ -194,17 +193,57 @@ def load_safetensors(net: nn.Module, content: bytes, path: Path) -> None:
         state = read_tensors(content)
     except SafetensorError as error:
         raise ModelError(f"'{path}' is not a safetensors file: {error}.") from error
+    load_state(net, state, path)
+
+
+def load_state(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Puts a state dict into a net.
+
+    Args:
+        net: takes the weights.
+        state: names to tensors.
+        path: where they came from, for the messages.
+
+    Raises:
+        ModelError: names or shapes that do not fit; NaN or infinite values.
+    """
     current = net.state_dict()
-    for name in sorted(current.keys() ^ state.keys()):
-        fault = "is missing" if name in current else "has no place in the architecture"
-        raise ModelError(f"The weights '{path}' do not fit: the tensor '{name}' {fault}.")
-    for name in current:  # a safetensors file has no order of its own
+    faults = [
+        _name_tensors(sorted(current.keys() - state.keys()), "is missing", "are missing"),
+        _name_tensors(sorted(state.keys() - current.keys()), "has no place", "have no place", " in the architecture"),
+    ]
+    if any(faults):
+        raise ModelError(f"The weights '{path}' do not fit: {'; '.join(filter(None, faults))}.")
+    for name, expected in current.items():  # a safetensors file has no order of its own
         tensor = state[name]
-        if tensor.shape != current[name].shape:
-            expected, got = tuple(current[name].shape), tuple(tensor.shape)
-            raise ModelError(f"The weights '{path}' do not fit: '{name}' must be {expected}, got {got}.")
+        if not fits(tensor, expected):
+            raise ModelError(
+                f"The weights '{path}' do not fit: '{name}' must be {tuple(expected.shape)}, got {tuple(tensor.shape)}."
+            )
         _check_finite(name, tensor, path)
-    net.load_state_dict(state)
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"The weights '{path}' do not fit: {str(error).strip().splitlines()[-1].strip()}") from error
+
+
+def fits(tensor: Tensor, expected: Any) -> bool:
+    """True for a tensor of the expected one's shape, and where that has no shape yet."""
+    has_shape = isinstance(expected, Tensor) and not nn.parameter.is_lazy(expected)
+    return not has_shape or tensor.shape == expected.shape
+
+
+def name_some(names: Sequence[str]) -> str:
+    """Three names and a count."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(f"'{name}'" for name in names[:3]) + more
+
+
+def _name_tensors(names: Sequence[str], singular: str, plural: str, rest: str = "") -> str:
+    if not names:
+        return ""
+    kind, verb = ("tensor", singular) if len(names) == 1 else ("tensors", plural)
+    return f"the {kind} {name_some(names)} {verb}{rest}"
 
 
 def _check_finite(name: str, tensor: Tensor, path: Path) -> None:

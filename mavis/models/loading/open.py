@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mavis.core import files
 from mavis.core.errors import ModelError, UnknownName
 from mavis.core.registry import datasets, models
 from mavis.core.types import Dataset, Model, OutputKind
@@ -84,18 +83,16 @@ def _resolve_name(name: str) -> Model | DeferredModel:
 
 
 def _resolve_plain_name(name: str) -> Model | DeferredModel:
-    family = specs.split_family(name)
-    if family is not None:
-        model = models[family[0]].create({"spec": family[1]})
-    elif name in models and "spec" in models[name].parameters():
+    family, rest = specs.split_family(name) or (name, None)
+    if rest is None and name in models and "spec" in models[name].parameters():
         raise ModelError(f"'{name}' is a family of models: {models[name].traits.about}; write --model {name}:NAME.")
-    elif name in models:
-        model = models[name].create()
-    elif "/" in name or "\\" in name or files.exists(name):
-        model = checkpoint.load(name)
-    else:
-        raise UnknownName("model", name, [*models.names(), "a folder written by mavis train (./FOLDER)"])
-    return wrappers.as_model(model, name)
+    if family in models:
+        opened = models[family].create({} if rest is None else {"spec": rest})
+        has_revision = models[family].is_built_in and isinstance(opened, Model | DeferredModel)
+        return opened if has_revision else wrappers.as_model(opened, name)
+    if specs.is_path(name):
+        return checkpoint.load(name)
+    raise UnknownName("model", name, [*models.names(), "a folder written by mavis train (./FOLDER)"])
 
 
 def model_name(model: ModelLike) -> str:

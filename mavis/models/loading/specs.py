@@ -57,6 +57,11 @@ def split_family(name: str) -> tuple[str, str] | None:
     return ("factory", name) if FUNCTION_PATTERN.fullmatch(name) and not mistyped else None
 
 
+def is_path(name: str) -> bool:
+    """True for a name that is written as a path, and for that of an existing file or folder."""
+    return "/" in name or "\\" in name or files.exists(name)
+
+
 def parse_spec(spec: str) -> Spec:
     """Takes ``NAME[@SIZE][:WEIGHTS]`` apart.
 

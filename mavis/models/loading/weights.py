@@ -1,22 +1,34 @@
 """Weights of networks: read from a file, or random ones that tell images apart."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from pickle import UnpicklingError
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path, PosixPath
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as read_tensors
-from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mavis.core import seeding
 from mavis.core.errors import ModelError
-from mavis.models.loading import checkpoint
+from mavis.models.loading import checkpoint, state_dicts
 
 SEED = 0
 """Seed of random weights."""
+
+_NUMPY_SCALAR = np.float64(0).__reduce__()[0]
+
+HARMLESS_CLASSES: list[Any] = [
+    argparse.Namespace, SimpleNamespace, PosixPath, np.dtype, _NUMPY_SCALAR,
+    (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"),  # its name before NumPy 2
+    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")),
+]  # fmt: skip
+"""Classes of what training scripts write beside the weights; reading them runs no code of the file."""
 
 
 def load_weights(net: nn.Module, path: Path, ignored_prefixes: tuple[str, ...] = ()) -> None:
@@ -24,42 +36,43 @@ def load_weights(net: nn.Module, path: Path, ignored_prefixes: tuple[str, ...] =
 
     Args:
         net: takes the weights.
-        path: ``.safetensors``, or a ``.pt`` or ``.pth`` that holds tensors only: a state dict, alone or under
-            ``state_dict`` or ``model``.
+        path: ``.safetensors``, or a file of `torch.save` as training scripts write it: a state dict, alone or under a
+            key such as ``model_state_dict`` beside an epoch and the like, with or without a prefix such as ``module.``
+            before every name.
         ignored_prefixes: tensors whose names begin with one of these are left out.
 
     Raises:
-        ModelError: no such file; it is damaged, holds more than tensors, or does not fit.
+        ModelError: no such file; it is damaged, could run code, does not fit, or holds several state dicts that fit.
     """
-    if not path.is_file():
-        raise ModelError(f"The weights '{path}' are not there; write NAME:FILE, or NAME alone for random weights.")
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    # Copies, because safetensors writes no tensors that share memory, as tied weights do.
-    copies = {
-        name: tensor.clone().contiguous() for name, tensor in state.items() if not name.startswith(ignored_prefixes)
-    }
-    checkpoint.load_safetensors(net, tensor_bytes(copies), path)
-
-
-def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
     try:
-        return read_tensors(path.read_bytes())
+        if not path.is_file():
+            raise ModelError(f"The weights '{path}' are not there; write NAME:FILE, or NAME alone for random weights.")
+        content = read_tensors(path.read_bytes()) if path.suffix == ".safetensors" else _read_pickle(path)
     except SafetensorError as error:
         raise ModelError(f"'{path}' is not a safetensors file: {error}.") from error
+    except OSError as error:
+        raise ModelError(f"The weights '{path}' cannot be read: {error.strerror or error}.") from error
+    checkpoint.load_state(net, state_dicts.select_state(content, net.state_dict(), path, ignored_prefixes), path)
 
 
-def _read_pickle(path: Path) -> Mapping[str, Tensor]:
+def _read_pickle(path: Path) -> Any:
+    """The content of a file of `torch.save`: tensors, plain values and containers of these."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"The weights '{path}' cannot be read as tensors only: {reason}") from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
-        raise ModelError(f"The weights '{path}' must be a state dict, names to tensors, got {type(content).__name__}.")
-    return content
+        with torch.serialization.safe_globals(HARMLESS_CLASSES):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # damaged bytes make the reader raise almost anything
+        raise ModelError(f"The weights '{path}' cannot be read as tensors only: {_reason(error, path)}") from error
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Why a file cannot be read; the command that writes a readable one where it holds other objects."""
+    foreign = re.search(r"GLOBAL (\S+)", str(error))
+    if foreign is None:
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
+    command = state_dicts.extraction_command(path, "['state_dict'] or .state_dict()")
+    return f"it holds a {foreign[1]}, which could run code; if you trust the file, write its state dict once: {command}"
 
 
 def random_network(build: Callable[[], nn.Module], size: int) -> nn.Module:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mavis.core import hashing
 from mavis.core.errors import ModelError
+from mavis.core.objects import identity
 from mavis.core.types import Capability, Model
 from mavis.models.loading.weights import SEED
 from mavis.models.preparation.isolation import BlackBox
@@ -70,12 +71,12 @@ def as_model(model_like: Any, name: str, size: int | None = None) -> Model | Def
     Raises:
         ModelError: the object is something else.
     """
-    if isinstance(model_like, Model | DeferredModel):
+    if isinstance(model_like, DeferredModel):
         return model_like
+    if isinstance(model_like, Model):
+        return _with_content(model_like)
     if isinstance(model_like, nn.Module):
-        return DeferredModel(
-            name, lambda classes: wrap_network(model_like, name, classes, size, about="given as a network"), size
-        )
+        return DeferredModel(name, lambda classes: _wrap_users_network(model_like, name, classes, size), size)
     if callable(model_like) and not isinstance(model_like, type):
         return DeferredModel(name, lambda classes: _wrap_function(model_like, name, classes, size), size)
     raise ModelError(
@@ -91,11 +92,24 @@ def wrap_network(
     return Model(name, net, classes, revision or network_hash(net, size), size=size, card={"about": about})
 
 
+def _with_content(model: Model) -> Model:
+    """A user's `Model`: its revision names what the user says and what the network is."""
+    settings = [model.classes, model.cam_layer, sorted(model.capabilities), model.size, model.output]
+    content = hashing.digest(identity.object_digest(model.net), hashing.canonical_json(settings))
+    return replace(model, revision=f"{model.revision}/{content[:16]}")
+
+
+def _wrap_users_network(net: nn.Module, name: str, classes: tuple[str, ...], size: int | None) -> Model:
+    """A user's network: to its revision belong its code, and attributes that are no weights."""
+    revision = hashing.digest(network_hash(net, size), identity.object_digest(net))[:32]
+    return wrap_network(net, name, classes, size, about="given as a network", revision=revision)
+
+
 def _wrap_function(function: Callable[[Tensor], Any], name: str, classes: tuple[str, ...], size: int | None) -> Model:
-    """A black-box model: only its outputs are available, so its revision is their hash."""
+    """A black-box model: its revision is a hash of some outputs and of the function's code and values."""
     net = BlackBox(function)
     capabilities: frozenset[Capability] = frozenset({"forward"})
-    revision = hashing.digest(name, _output_text(net, size or DEFAULT_SIZE))
+    revision = hashing.digest(name, _output_text(net, size or DEFAULT_SIZE), identity.object_digest(function))
     return Model(
         name, net, classes, revision, capabilities=capabilities, size=size, card={"about": "given as a function"}
     )
@@ -111,11 +125,19 @@ def _output_text(net: nn.Module, size: int) -> str:
 
 
 def network_hash(net: nn.Module, size: int | None) -> str:
-    """Hash of a network's modules, their settings, and its weights."""
+    """Hash of a network's modules, their settings, and its weights, for networks of libraries.
+
+    Args:
+        net: any network; what its state dict holds beside dense tensors counts too.
+        size: side of the images, or None.
+    """
     shape = re.sub(r" at 0x[0-9a-f]+", "", repr(net))
-    state = {name: hashing.digest(_tensor_bytes(tensor)) for name, tensor in net.state_dict().items()}
+    state = {name: _state_digest(value) for name, value in net.state_dict().items()}
     return hashing.digest_json([type(net).__qualname__, shape, size, state])[:32]
 
 
-def _tensor_bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+def _state_digest(value: Any) -> str:
+    is_dense = isinstance(value, Tensor) and not nn.parameter.is_lazy(value) and value.layout == torch.strided
+    if is_dense and not (value.is_quantized or value.is_meta):
+        return hashing.digest(identity.tensor_bytes(value))
+    return identity.object_digest(value)

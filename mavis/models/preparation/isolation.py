@@ -13,15 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from mavis.core import network_state
 from mavis.core.errors import ModelError
+from mavis.core.objects.graph import Opaque
 from mavis.models.preparation.answers import describe
 
 TRUSTED_PACKAGES = {"torch", "torchvision", "timm", "mavis"}
 """Packages whose modules neither write into their input nor keep it, once in-place activations are ordinary."""
 
 
-class BlackBox(nn.Module):
+class BlackBox(Opaque, nn.Module):
     """Any callable as a network without gradient; a copy shares the callable.
+
+    Networks behind the callable are in evaluation mode while it is called.
 
     Args:
         function: images ``(N,3,H,W)`` float32 in [0,1] -> outputs ``(N,K)``, a tensor, an array or what numpy makes
@@ -33,6 +37,7 @@ class BlackBox(nn.Module):
     def __init__(self, function: Callable[[Tensor], Any]) -> None:
         super().__init__()
         self.function = function
+        self.modules_of_function = network_state.find_modules(function)
         # A network without weights has no device; this buffer moves with `to` and tells the device for the images.
         self.register_buffer("device_marker", torch.zeros(()), persistent=False)
 
@@ -42,7 +47,7 @@ class BlackBox(nn.Module):
         Raises:
             ModelError: the answer is no array of real numbers.
         """
-        with torch.no_grad():
+        with torch.no_grad(), network_state.evaluation_mode(self.modules_of_function):
             answer = self.function(images.detach().clone(memory_format=torch.contiguous_format))
         return copy_numbers(answer).to(images.device)
 

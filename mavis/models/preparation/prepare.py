@@ -1,6 +1,5 @@
 """Preparation of a model for explainers, on a copy, with a note on every change."""
 
-import copy
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor, nn
 
 from mavis.core.errors import ModelError
 from mavis.core.types import Model
-from mavis.models.preparation import cam_layer, graph_rewriting, probe_images, promises
+from mavis.models.preparation import cam_layer, graph_rewriting, probe_images, promises, state
 from mavis.models.preparation.answers import check_outputs, evaluate_network, is_close
 from mavis.models.preparation.isolation import is_own_network, isolate_network
 from mavis.models.preparation.logits import convert_to_logits
@@ -20,8 +19,8 @@ class _Preparation:
     """A model during its preparation.
 
     Attributes:
-        model: as given; its network is never changed.
-        net: the copy.
+        model: with a copy of its network as it was given.
+        net: the copy, which is changed.
         images: of noise, ``(2,3,S,S)``.
         changes: a note on each change.
         doubts: the notes that a reader of the scores must know.
@@ -57,15 +56,10 @@ def prepare_model(model: Model, device: torch.device, size: int = NOISE_SIZE) ->
             the classes, outputs that are not what the option ``output`` says, or outputs that the changes altered or
             that differ between two calls or two batches.
     """
-    _check_finite_weights(model)
+    model, changes = state.copy_model(model)
     size = model.size or size
     images = probe_images.noise(2, size).to(model.device)
-    with torch.no_grad():  # a scripted network is copied by cloning its weights
-        preparation = _Preparation(model, copy.deepcopy(model.net).eval(), images, [])
-    for parameter in preparation.net.parameters():
-        parameter.requires_grad_(False)
-    if any(module.training for module in model.net.modules()):
-        preparation.changes.append("put into evaluation mode")
+    preparation = _Preparation(model, model.net, images, changes)
     if graph_rewriting.is_scripted(preparation.net):
         preparation.changes.append("a scripted network: nobody can look inside it")
         preparation.net = nn.Sequential(preparation.net)
@@ -88,13 +82,6 @@ def prepare_model(model: Model, device: torch.device, size: int = NOISE_SIZE) ->
         card={**model.card, "doubts": preparation.doubts} if preparation.doubts else model.card,
     )
     return prepared, tuple(preparation.changes)
-
-
-@torch.no_grad()  # torch refuses to look at weights that were made in inference mode otherwise
-def _check_finite_weights(model: Model) -> None:
-    for name, tensor in (*model.net.named_parameters(), *model.net.named_buffers()):
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ModelError(f"'{model.name}' has weights that are NaN or infinite, first in '{name}'; train it again.")
 
 
 def _separate_activations(preparation: _Preparation) -> None:

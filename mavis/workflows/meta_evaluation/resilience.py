@@ -1,6 +1,5 @@
 """M3, M4 and M4b: robustness of scores to tiny noise; sensitivity to corrupted maps."""
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,6 +12,7 @@ from mavis.analysis.statistics import inter_rater
 from mavis.analysis.statistics.bootstrap import Floats
 from mavis.analysis.statistics.ranking import rank_rows
 from mavis.core import seeding
+from mavis.core.network_copy import copy_network
 from mavis.core.types import Batch, Model
 from mavis.engine.planning.plan import Component
 from mavis.workflows.meta_evaluation import reference_maps
@@ -209,7 +209,7 @@ def _noisy_images(batch: Batch, seed: int) -> Batch:
 
 def _noisy_weights(model: Model, seed: int) -> Model:
     """The model with normal noise on all weights, a thousandth of each tensor's root mean square."""
-    net = copy.deepcopy(model.net)
+    net = copy_network(model.net)
     with torch.no_grad():
         for name, weight in net.named_parameters():
             weight.add_(_weight_noise(weight, seed, name))

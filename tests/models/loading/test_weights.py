@@ -73,9 +73,9 @@ def test_files_that_hold_no_weights_are_refused(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2), tmp_path / "code.pt")
     with pytest.raises(ModelError, match="cannot be read as tensors only"):
         load_weights(linear(), tmp_path / "code.pt")
-    for content in ([1, 2], {"weight": 3}):
+    for content, got in (([1, 2], "a list"), ({"weight": 3}, r"a dict with 'weight \(int\)'"), ({}, "an empty dict")):
         torch.save(content, tmp_path / "other.pt")
-        with pytest.raises(ModelError, match=r"must be a state dict, names to tensors, got (list|dict)"):
+        with pytest.raises(ModelError, match=rf"must be a state dict, names to tensors, got {got}; write torch.save"):
             load_weights(linear(), tmp_path / "other.pt")
 
 
