@@ -20,7 +20,7 @@ from mavis.core.attribution_maps import Maps
 from mavis.core.errors import ContractError
 from mavis.core.foreign_code import call_foreign
 from mavis.core.model_pass import Pass
-from mavis.core.network_copy import copy_network
+from mavis.core.objects.network_copy import copy_network
 from mavis.core.types import Batch, Model
 
 

@@ -58,7 +58,7 @@ def _user_code(plan: RunPlan) -> dict[str, str]:
         **{f"explainer '{part.name}'": part.code for part in plan.components.explainers},
         **{f"metric '{part.name}'": part.code for part in plan.components.metrics},
     }
-    data_class = type(plan.sample.data)
+    data_class: Any = type(getattr(plan.sample.data, "wrapped", plan.sample.data))
     if sources.is_user_class(data_class):
         parts[f"data set '{plan.sample.data.name}'"] = class_digest(data_class)[:32]
     return {name: code for name, code in parts.items() if code}

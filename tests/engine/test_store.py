@@ -168,7 +168,9 @@ def test_the_same_run_is_continued(store: Store) -> None:
         ({"seed": 8}, "seed"),
         ({"protocol_sha256": "abd"}, "protocol_sha256"),
         ({"overrides": ["limit = 3"]}, "overrides"),
-        ({"models": {"m": {"revision": "w2"}}}, "models"),
+        ({"models": {"m": {"revision": "w2"}}}, r"models \('m' changed: weights, code or settings\)"),
+        ({"models": {"n": {"revision": "w1"}}}, "models"),
+        ({"code": {"explainer 'mine'": "c1"}}, "code of explainer 'mine'"),
         ({"data": {"revision": "p2"}, "explainers": {"rise": {"masks": 33}}}, "data, explainers"),
     ],
 )
@@ -178,6 +180,16 @@ def test_another_run_is_refused_by_what_differs(store: Store, changes: dict[str,
     with pytest.raises(StoreError, match=f"holds a run with other {named}; give another --out"):
         Store.open_or_create(store.folder, IDENTITY | changes)
     assert (store.folder / "run.json").read_bytes() == before
+
+
+def test_corrected_code_is_named(tmp_path: Path) -> None:
+    """Each plug-in whose code is another; no code of a user is as good as no entry."""
+    codes = {"explainer 'mine'": "c1", "metric 'ours'": "d1"}
+    Store.open_or_create(tmp_path / "run", IDENTITY | {"code": codes})
+    with pytest.raises(StoreError, match="holds a run with other code of metric 'ours'; give another --out"):
+        Store.open_or_create(tmp_path / "run", IDENTITY | {"code": codes | {"metric 'ours'": "d2"}})
+    Store.open_or_create(tmp_path / "old", IDENTITY)
+    Store.open_or_create(tmp_path / "old", IDENTITY | {"code": {}})
 
 
 def test_another_format_is_refused(store: Store) -> None:

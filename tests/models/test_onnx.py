@@ -114,6 +114,20 @@ def test_the_content_is_the_file(head: nn.Linear, tmp_path: Path) -> None:
     assert first.revision != second.revision
 
 
+@pytest.mark.parametrize("name", ["weights.bin", "w" * 200])
+def test_weights_beside_the_file_belong_to_the_content(head: nn.Linear, tmp_path: Path, name: str) -> None:
+    """Under a short name and a long one; the file itself is the same."""
+    import onnx
+
+    path = write_onnx(tmp_path / "a.onnx", head, "N", 32)
+    onnx.save(onnx.load(path), tmp_path / "b.onnx", save_as_external_data=True, location=name, size_threshold=0)
+    before = open_model(f"onnx:{tmp_path / 'b.onnx'}", CPU)[0].revision
+    data = bytearray((tmp_path / name).read_bytes())
+    data[:4] = b"\0\0\0\0"
+    (tmp_path / name).write_bytes(data)
+    assert open_model(f"onnx:{tmp_path / 'b.onnx'}", CPU)[0].revision != before
+
+
 def test_what_is_no_classifier_of_images_is_refused(head: nn.Linear, tmp_path: Path) -> None:
     """No file, no ONNX, grey images."""
     path = write_onnx(tmp_path / "grey.onnx", head, "N", 32, channels=1)

@@ -1,5 +1,6 @@
 """A user's own function as a model, by its dotted path or as an object."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -30,6 +31,26 @@ def whole():
 def black_box():
     return lambda images: images.mean((2, 3)).numpy()[:, [0, 1, 2, 0, 1, 2, 0]]
 
+from my_helpers import scale
+GAIN = 1
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+    def forward(self, images):
+        return self.net(images) * GAIN * scale()
+
+def scaled():
+    return Scaled()
+
+def whole_scaled():
+    return Model("mine", Scaled(), tuple("abcdefg"), "r1")
+
+def predict():
+    network = net()
+    return lambda images: network(images) * GAIN * scale()
+
 def broken():
     raise ValueError("no weights here")
 
@@ -42,9 +63,11 @@ def nothing():
 def my_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A working folder with a module of models."""
     (tmp_path / "my_models.py").write_text(CODE, encoding="utf-8")
+    (tmp_path / "my_helpers.py").write_text("GAIN = 1\ndef scale(): return GAIN\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     yield
-    sys.modules.pop("my_models", None)
+    for module in ("my_models", "my_helpers"):
+        sys.modules.pop(module, None)
 
 
 @pytest.mark.parametrize("spec", ["my_models:net", "factory:my_models:net"])
@@ -63,9 +86,23 @@ def test_a_function_that_asks_for_the_classes() -> None:
 
 
 def test_a_function_that_returns_a_model() -> None:
-    """Its own name, classes and size."""
+    """Its own name, classes and size; its revision, with that of the network behind it."""
     model, _ = open_model("my_models:whole", CPU)
-    assert (model.name, model.classes, model.size, model.revision) == ("mine", tuple("abcdefg"), 32, "r1")
+    assert (model.name, model.classes, model.size) == ("mine", tuple("abcdefg"), 32)
+    assert re.fullmatch(r"r1/[0-9a-f]{16}", model.revision)
+
+
+@pytest.mark.parametrize("changed", ["my_models", "my_helpers"])
+@pytest.mark.parametrize("name", ["scaled", "whole_scaled", "predict"])
+def test_a_correction_of_the_code_is_another_model(name: str, changed: str, tmp_path: Path) -> None:
+    """Of a network, a model with a revision of its own, a function; in its file or in a module that it imports."""
+    before = open_model(f"my_models:{name}@32", CPU)[0].revision
+    assert before == open_model(f"my_models:{name}@32", CPU)[0].revision
+    path = tmp_path / f"{changed}.py"
+    path.write_text(path.read_text().replace("GAIN = 1", "GAIN = 2"), encoding="utf-8")
+    for module in ("my_models", "my_helpers"):
+        sys.modules.pop(module, None)
+    assert open_model(f"my_models:{name}@32", CPU)[0].revision != before
 
 
 def test_a_function_that_returns_a_function() -> None:

@@ -13,8 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from mavis.core import seeding
 from mavis.core.errors import BadParameter
-from mavis.core.network_copy import copy_network
-from mavis.core.network_state import registered_name
+from mavis.core.objects.network_copy import copy_network
+from mavis.core.objects.network_state import registered_name
 
 Order = Literal["full", "top_down", "bottom_up"]
 """``full``: all layers; ``top_down``: from the last layer towards the input; ``bottom_up``: from the first one."""

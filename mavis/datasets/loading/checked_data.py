@@ -61,6 +61,11 @@ class CheckedDataset:
         return getattr(data, name)
 
     @property
+    def wrapped(self) -> Any:
+        """The data set as it was handed over."""
+        return self._data
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """One sentence each on rows that were repaired or left out."""
         notes = getattr(self._data, "notes", ())

@@ -18,7 +18,7 @@ from mavis.core.compute import Cost, Meter
 from mavis.core.errors import MavisError
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
-from mavis.core.network_copy import copy_network
+from mavis.core.objects.network_copy import copy_network
 from mavis.core.process_state import standard_settings
 from mavis.core.registry import explainers
 from mavis.core.traits import ExplainerTraits

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mavis.core.errors import ContractError, ModelError
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
-from mavis.core.network_copy import copy_network
+from mavis.core.objects.network_copy import copy_network
 from mavis.core.seeding import derive_seed
 
 

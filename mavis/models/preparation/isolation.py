@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from mavis.core import network_state
 from mavis.core.errors import ModelError
+from mavis.core.objects import network_state
 from mavis.core.objects.graph import Opaque
 from mavis.models.preparation.answers import describe
 

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from mavis.core.errors import ModelError
-from mavis.core.network_copy import copy_network
-from mavis.core.network_state import (
+from mavis.core.objects.graph import walk_objects
+from mavis.core.objects.network_copy import copy_network
+from mavis.core.objects.network_state import (
     CompleteNetwork,
     UnregisteredState,
     find_modules,
@@ -21,7 +22,6 @@ from mavis.core.network_state import (
     is_training,
     registered_name,
 )
-from mavis.core.objects.graph import walk_objects
 from mavis.core.types import Model
 from mavis.models.preparation.isolation import BlackBox
 

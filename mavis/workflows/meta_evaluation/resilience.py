@@ -12,7 +12,7 @@ from mavis.analysis.statistics import inter_rater
 from mavis.analysis.statistics.bootstrap import Floats
 from mavis.analysis.statistics.ranking import rank_rows
 from mavis.core import seeding
-from mavis.core.network_copy import copy_network
+from mavis.core.objects.network_copy import copy_network
 from mavis.core.types import Batch, Model
 from mavis.engine.planning.plan import Component
 from mavis.workflows.meta_evaluation import reference_maps
