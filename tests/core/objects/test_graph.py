@@ -39,6 +39,13 @@ class _Node:
 
 Pair = namedtuple("Pair", "first second")
 
+
+def _with_hook(layer: nn.Module) -> nn.Module:
+    net = nn.Identity()
+    net.register_forward_hook(lambda *_: layer(torch.zeros(1)))
+    return net
+
+
 HOLDERS = {
     "list": lambda layer: [layer],
     "tuple": lambda layer: (1, (layer,)),
@@ -56,14 +63,8 @@ HOLDERS = {
     "keyword of a partial": lambda layer: functools.partial(print, end=layer),
     "closure": lambda layer: lambda: layer,
     "default": lambda layer: lambda held=layer: held,
-    "hook": lambda layer: _with_hook(layer),
+    "hook": _with_hook,
 }
-
-
-def _with_hook(layer: nn.Module) -> nn.Module:
-    net = nn.Identity()
-    net.register_forward_hook(lambda *_: layer(torch.zeros(1)))
-    return net
 
 
 @pytest.mark.parametrize("name", HOLDERS)
@@ -75,7 +76,7 @@ def test_what_an_object_holds_is_found(name: str) -> None:
 
 def test_a_global_is_found_under_a_name_of_its_own() -> None:
     """It belongs to no object, so that whoever copies can tell."""
-    paths = [path for path, value in graph.walk_objects(lambda x: LAYER(x)) if value is LAYER]
+    paths = [path for path, value in graph.walk_objects(lambda x: LAYER(x)) if value is LAYER]  # noqa: PLW0108 (the lambda uses the global)
     assert paths == [(f"{graph.GLOBAL_PREFIX}LAYER",)]
 
 

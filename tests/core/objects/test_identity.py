@@ -23,6 +23,10 @@ class _Explainer:
         return images
 
 
+def _closing_over(gain: int):
+    return lambda x: x * gain
+
+
 def _typed(code: str) -> Any:
     """What is typed into a notebook: the last name that it binds."""
     space: dict[str, Any] = {}
@@ -41,7 +45,7 @@ PAIRS = {
     "path": (Path("a"), Path("b")),
     "partial": (functools.partial(print, 1), functools.partial(print, 2)),
     "keyword of a partial": (functools.partial(print, sep="a"), functools.partial(print, sep="b")),
-    "closure": ((lambda gain: lambda x: x * gain)(1), (lambda gain: lambda x: x * gain)(2)),
+    "closure": (_closing_over(1), _closing_over(2)),
     "default": (lambda x, gain=1: x, lambda x, gain=2: x),
     "code that was typed in": (_typed("def f(x): return x + 1"), _typed("def f(x): return x + 2")),
     "its helper": (

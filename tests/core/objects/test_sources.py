@@ -38,10 +38,10 @@ def test_every_imported_file_counts(folder: Path) -> None:
     """Late and relative imports, packages, names given as text; not what nobody imports, nor where the folder lies."""
     path = folder / "main.py"
     before = sources.source_digest(path, "main")
-    for name in FILES:
-        (folder / name).write_text(FILES[name] + "# corrected\n", encoding="utf-8")
+    for name, text in FILES.items():
+        (folder / name).write_text(text + "# corrected\n", encoding="utf-8")
         assert (sources.source_digest(path, "main") == before) == (name == "unrelated.py"), name
-        (folder / name).write_text(FILES[name], encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8")
     assert sources.source_digest(path, "main") == before
 
 
