@@ -76,7 +76,7 @@ def test_what_an_object_holds_is_found(name: str) -> None:
 
 def test_a_global_is_found_under_a_name_of_its_own() -> None:
     """It belongs to no object, so that whoever copies can tell."""
-    paths = [path for path, value in graph.walk_objects(lambda x: LAYER(x)) if value is LAYER]  # noqa: PLW0108 (the lambda uses the global)
+    paths = [path for path, value in graph.walk_objects(lambda x: LAYER(x)) if value is LAYER]  # noqa: PLW0108
     assert paths == [(f"{graph.GLOBAL_PREFIX}LAYER",)]
 
 
