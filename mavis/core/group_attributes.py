@@ -20,7 +20,7 @@ NO_GROUP = ""
 """Stands for the group of an image that has none: its value is None, NaN, blank, or one of `HOLE_TEXTS`."""
 
 HOLE_TEXTS = ("nan", "NaN", "<NA>", "NaT")
-"""What a missing value becomes when pandas turns it into text."""
+"""The texts that pandas makes of missing values."""
 
 PREFIX = "data:"
 

@@ -213,7 +213,7 @@ def _missing_notes(path: Path, rows: list[_Row], images: ImageFolder) -> Iterato
     missing = [row.file for row in rows if row.image is None]
     outside = [name for name in missing if images.is_outside(name)]
     similar = {name: images.similar(name) for name in missing if name not in set(outside)}
-    spelled = [f"'{name}' for '{other}'" for name, other in similar.items() if other is not None]
+    spelled = [f"'{name}' for '{spelling}'" for name, spelling in similar.items() if spelling is not None]
     absent = len(missing) - len(outside) - len(spelled)
     subject, n_rows = f"Rows of {path.name} left out because", len(rows)
     if absent:

@@ -10,6 +10,7 @@ import mavis
 from mavis.core.errors import MavisError, ModelError
 
 from ..light import write_light_protocol
+from ..memory_data import MeanShade, MemoryData
 
 SMALL = {"explainers": ["saliency"], "metrics": ["nsrg", "gini", "valid"], "groups": ["race"], "limit": 7}
 
@@ -91,3 +92,30 @@ def test_a_network_made_in_inference_mode_is_explained():
     with torch.inference_mode():
         net = small_net()
     assert scored(net).equals(plain)
+
+
+def test_attributes_of_any_name_and_groups_of_any_name_are_reported(tmp_path):
+    """Named like own columns, with stars in groups, of equal group names, and with holes: all of it in one run."""
+    columns = {
+        "brightness": ["x", "x*y"] * 16,
+        "status": ["y*z", "y*z", "z", "z"] * 8,
+        "hat": ["yes", "no", None, "yes"] * 8,
+        "model": ["yes", "no"] * 16,
+    }
+    groups = ["brightness", "status", "brightness*status", "hat", "model"]
+    options = {"explainers": ["saliency"], "metrics": ["valid"], "protocol": str(write_light_protocol(tmp_path))}
+    result = mavis.evaluate(MeanShade(), MemoryData(32, columns), groups=groups, **options, out=tmp_path / "run")
+    found = result.findings
+    assert found.data.groups["brightness"] == {"x": 16, "x*y": 16}
+    assert sorted(found.data.groups["brightness*status"].values()) == [8, 8, 8, 8]
+    assert found.data.groups["hat"] == {"yes": 16, "no": 8}
+    assert found.data.notes == ("8 of 32 sampled images have no value in 'hat', so no group of it.",)
+    validity = found.models[0].validity
+    assert validity.group_calibration["hat", "yes"] == pytest.approx(validity.group_calibration["model", "no"], abs=1)
+    frame = result.to_frame()
+    assert set(frame["status"]) == {"ok"}
+    assert frame["data:status"].nunique() == frame["data:brightness"].nunique() == 2
+    page = (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "x*y × z" in page
+    assert "x × y*z" in page
+    assert "nan" not in {cell.strip().lower() for cell in page.replace("<", ">").split(">")}

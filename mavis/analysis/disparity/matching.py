@@ -73,8 +73,8 @@ def choose_matching(table: pd.DataFrame, groups: Sequence[str], attribute: str, 
         rules: covariates of the protocol.
     """
     separates = _labels_separate_groups(table, groups)
-    own_values = set(attribute.split("*")) - set(OWN_COLUMNS)  # an attribute called brightness is not the brightness
-    excluded = {*own_values, *([PREDICTED] if separates else [])}
+    columns = set(attribute.split("*")) - set(OWN_COLUMNS)  # an attribute called brightness is not the brightness
+    excluded = {*columns, *([PREDICTED] if separates else [])}
     named = {PREDICTED, *rules.exact, *rules.quantiles, *rules.adjust}
     complete = {name for name in named.intersection(table.columns) if table[name].notna().all()}
     matched = [name for name in (*rules.exact, *rules.quantiles) if name not in excluded]

@@ -11,7 +11,7 @@ from mavis.core.errors import DataError
 from mavis.core.types import Batch
 
 ROUNDING = 1e-5
-"""How far rounding may carry a pixel out of [0,1]; such pixels stay as they are."""
+"""Distance by which rounding may carry a pixel out of [0,1]; such pixels stay as they are."""
 
 OVERSHOOT = 0.25
 """A resampling filter leaves [0,1] by less than this; anything farther is another scale."""
@@ -48,12 +48,12 @@ def check_batch(batch: Any, name: str, ids: Sequence[str], labels: Sequence[int]
     if draw is None:
         return plain
 
-    def checked_draw(part: str, number: int) -> Tensor:
+    def draw_and_check(part: str, number: int) -> Tensor:
         images = draw(part, number)
         check_images(images, name, len(ids))
         return images
 
-    return replace(plain, rerender=checked_draw)
+    return replace(plain, rerender=draw_and_check)
 
 
 def _with_plain_types(batch: Batch) -> Batch:

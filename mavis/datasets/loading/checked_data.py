@@ -101,7 +101,7 @@ class CheckedDataset:
         return batch
 
     def _ask(self, member: str, answer: Callable[[], T], kind: type[DataError] = DataError) -> T:
-        """What the data set answers; whatever it raises becomes one line, but for a full memory."""
+        """The data set's answer; an exception becomes one line, but for a full memory."""
         try:
             return answer()
         except Exception as error:
@@ -147,8 +147,8 @@ class CheckedDataset:
 
     def cues(self, ids: Sequence[str]) -> list[int] | None:
         """Per image the class that its planted cue speaks for, -1 without one; None where the data carry no cues."""
-        own = getattr(self._data, "cues", None)
-        cues = None if own is None else self._ask("cues()", lambda: own(ids))
+        method = getattr(self._data, "cues", None)
+        cues = None if method is None else self._ask("cues()", lambda: method(ids))
         if cues is None:
             return None
         codes = [int(cue) for cue in cues if float(cue).is_integer() and -1 <= cue < len(self.classes)]
@@ -161,10 +161,10 @@ class CheckedDataset:
 
     def content_hashes(self, ids: Sequence[str]) -> list[str]:
         """Per image a hash by which equal images under several ids are noticed; by default of the pixels."""
-        own = getattr(self._data, "content_hashes", None)
-        if own is None or getattr(own, "__func__", None) is Dataset.content_hashes:
+        method = getattr(self._data, "content_hashes", None)
+        if method is None or getattr(method, "__func__", None) is Dataset.content_hashes:
             return list(Dataset.content_hashes(cast("Dataset", self), ids))
-        hashes = [str(value) for value in self._ask("content_hashes()", lambda: own(ids), UnreadableImage)]
+        hashes = [str(value) for value in self._ask("content_hashes()", lambda: method(ids), UnreadableImage)]
         if len(hashes) != len(ids):
             raise DataError(f"'{self.name}': content_hashes() must give one per id, got {len(hashes)} for {len(ids)}.")
         return hashes

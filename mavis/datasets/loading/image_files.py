@@ -157,10 +157,10 @@ class LabelledImages(Dataset):
             path = os.path.normpath(name)
             if Path(path).is_absolute() or Path(path).parts[0] == os.pardir:
                 raise DataError(f"'{self.name}': the id '{name}' leads out of {self.root}; give paths in this folder.")
-            other = first_id.setdefault(path, name)
-            if other != name:
+            first = first_id.setdefault(path, name)
+            if first != name:
                 raise DataError(
-                    f"'{self.name}': the ids '{other}' and '{name}' are one file; leave out one of the two."
+                    f"'{self.name}': the ids '{first}' and '{name}' are one file; leave out one of the two."
                 )
 
     def table(self) -> pd.DataFrame:

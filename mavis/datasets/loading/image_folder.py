@@ -47,7 +47,7 @@ class ImageFolder:
         if leaf in self._listings.get(folder, {}) and not is_companion(leaf):
             return FolderFile(name, self._listings[folder][leaf])
         for path in self._paths_below(name):
-            file = self._spelled_as_listed(path)
+            file = self._spell_as_listed(path)
             if file is not None and not is_companion(file.name) and self._leads_there(name, file):
                 return file
         return None
@@ -59,8 +59,8 @@ class ImageFolder:
     def similar(self, name: str) -> str | None:
         """A file that differs from the name in case, in its ending or in its folder only; None without one."""
         folder, _, file = name.replace("\\", "/").rpartition("/")
-        stem = _folded(PurePosixPath(file).stem)
-        return self._by_stem.get((_folded(folder), stem)) or (None if folder else self._by_stem.get((None, stem)))
+        stem = _fold(PurePosixPath(file).stem)
+        return self._by_stem.get((_fold(folder), stem)) or (None if folder else self._by_stem.get((None, stem)))
 
     @cached_property
     def _by_stem(self) -> dict[tuple[str | None, str], str]:
@@ -68,9 +68,9 @@ class ImageFolder:
         paths: dict[tuple[str | None, str], str] = {}
         for folder, files in self._listings.items():
             for file in files:
-                stem = _folded(PurePosixPath(file).stem)
-                paths.setdefault((_folded(folder), stem), _joined(folder, file))
-                paths.setdefault((None, stem), _joined(folder, file))
+                stem = _fold(PurePosixPath(file).stem)
+                paths.setdefault((_fold(folder), stem), _join(folder, file))
+                paths.setdefault((None, stem), _join(folder, file))
         return paths
 
     def _paths_below(self, name: str) -> Iterator[PurePosixPath]:
@@ -90,16 +90,16 @@ class ImageFolder:
         root = next((root for root in self._roots if path.is_relative_to(root)), None)
         return None if root is None else PurePosixPath(path.relative_to(root).as_posix())
 
-    def _spelled_as_listed(self, path: PurePosixPath) -> FolderFile | None:
+    def _spell_as_listed(self, path: PurePosixPath) -> FolderFile | None:
         """The file at this path, each part of which is spelled as its folder spells it."""
         parent, folder, spelling = "", "", None
         for part in path.parts:
             parent, files = folder, self._listing(folder)
-            spelling = part if part in files else self._spellings[folder].get(_composed(part))
+            spelling = part if part in files else self._spellings[folder].get(_compose(part))
             spelling = spelling or self._as_the_file_system_says(folder, part)
             if spelling is None:
                 return None
-            folder = _joined(parent, spelling)
+            folder = _join(parent, spelling)
         return None if spelling is None else FolderFile(folder, self._listings[parent][spelling])
 
     def _listing(self, folder: str) -> dict[str, Identity]:
@@ -110,7 +110,7 @@ class ImageFolder:
                 device = (self.root / folder).stat().st_dev
                 files = {entry.name: _identity(entry, device) for entry in entries}
             self._listings[folder] = files
-            self._spellings[folder] = {_composed(file): file for file in files}
+            self._spellings[folder] = {_compose(file): file for file in files}
         return self._listings[folder]
 
     def _as_the_file_system_says(self, folder: str, part: str) -> str | None:
@@ -118,7 +118,9 @@ class ImageFolder:
         with suppress(OSError, ValueError):
             status = (self.root / folder / part).stat()
             identity = (status.st_dev, status.st_ino)
-            return next((file for file, other in self._listings[folder].items() if other == identity), None)
+            return next(
+                (file for file, listed_identity in self._listings[folder].items() if listed_identity == identity), None
+            )
         return None
 
     def _leads_there(self, name: str, file: FolderFile) -> bool:
@@ -153,13 +155,13 @@ def _identity(entry: os.DirEntry[str], device: int) -> Identity:
     return entry.path
 
 
-def _joined(folder: str, name: str) -> str:
+def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _composed(name: str) -> str:
+def _compose(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _folded(name: str) -> str:
-    return _composed(name).casefold()
+def _fold(name: str) -> str:
+    return _compose(name).casefold()

@@ -17,7 +17,7 @@ MAX_NAMES = 3
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a look at images found.
+    """The result of a look at images.
 
     Attributes:
         unreadable: the ids that cannot be loaded, each with its reason.
@@ -74,15 +74,15 @@ def equal_image_notes(hashes: Mapping[str, str], labels: pd.Series, classes: Seq
     first_id: dict[str, str] = {}
     repeated = []
     for name, content in hashes.items():
-        other = first_id.setdefault(content, name)
-        if other == name:
+        first = first_id.setdefault(content, name)
+        if first == name:
             continue
-        if labels[other] != labels[name]:
+        if labels[first] != labels[name]:
             raise DataError(
-                f"'{other}' and '{name}' are the same image, labelled {classes[labels[other]]} and "
+                f"'{first}' and '{name}' are the same image, labelled {classes[labels[first]]} and "
                 f"{classes[labels[name]]}; leave out one of the two, or both."
             )
-        repeated.append(f"{name} equals {other}")
+        repeated.append(f"{name} equals {first}")
     if not repeated:
         return ()
     more = f" and {len(repeated) - MAX_NAMES} more" if len(repeated) > MAX_NAMES else ""

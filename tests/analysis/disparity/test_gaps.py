@@ -439,3 +439,21 @@ def test_images_of_one_person_are_not_independent_evidence() -> None:
     assert significant <= 0.05 + band(0.05)
     assert share <= 0.05
     assert np.mean([outcome.covers[0] for outcome in alike]) >= 0.95 - band(0.05)
+
+
+@pytest.mark.parametrize("name", ["brightness", "predicted", "label", "district"])
+def test_an_attribute_may_have_the_name_of_an_own_column(name: str) -> None:
+    """Its gap, its pairs and the covariates that are held equal are those of the same groups under another name."""
+    table = equal(make_images({"alder": 60, "birch": 60}))
+    values = np.random.default_rng(3).normal(0.5, 0.1, len(table))
+    values[: len(table) // 3] += 0.2
+    table["data:plain"] = table[f"data:{name}"] = np.where(np.arange(len(table)) % 3, "a", "b")
+    gaps = []
+    for attribute in ("plain", name):
+        rules = replace(BOOTSTRAP, attributes=(attribute,))
+        groups = summarise_scores(score_rows(table, {("saliency", "nsrg"): values}), table, rules).groups[0]
+        column = ScoreColumn(compares_pairs=True)
+        gap = group_gap(values, table, attribute, groups, settings=rules, limits=LIMITS, column=column)
+        gaps.append(gap.model_copy(update={"attribute": ""}))
+    assert gaps[0].pairs
+    assert gaps[0] == gaps[1]
