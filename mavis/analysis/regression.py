@@ -75,7 +75,11 @@ def write_baseline(scores: pd.DataFrame, path: Path, origin: ScoreOrigin) -> Non
     """
     rows = comparable_scores(scores).sort_values(KEY_COLUMNS)
     if rows.empty:
-        raise StoreError(f"This run has no score that a later one can be compared with: {_names_excluded(scores)}.")
+        raise StoreError(
+            "This run has no score that a later one can be compared with: its metrics "
+            f"({', '.join(sorted(set(scores['metric']))[:3]) if len(scores) else 'none'}) only check maps, count "
+            "costs, describe, or have no value."
+        )
     table = pa.Table.from_pandas(rows, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), ORIGIN_KEY: origin.to_json().encode()})
     files.make_folder(path.parent)
@@ -92,8 +96,9 @@ def read_baseline(path: Path) -> Baseline:
         scores, metadata = pd.read_parquet(path), pq.read_schema(path).metadata or {}
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        text = f"{path} is no baseline; mavis check RUN --save-baseline {path} makes one."
-        raise StoreError(f"{text} ({' '.join(reason.split())})") from error
+        raise StoreError(
+            f"{path} is no baseline; mavis check RUN --save-baseline {path} makes one. ({' '.join(reason.split())})"
+        ) from error
     if missing := sorted({*KEY_COLUMNS, "value"} - set(scores.columns)):
         raise StoreError(f"{path} is no baseline: it has no column {', '.join(missing)}.")
     if not pd.api.types.is_numeric_dtype(scores["value"]):
@@ -112,11 +117,6 @@ def comparable_scores(scores: pd.DataFrame) -> pd.DataFrame:
     rows = scores[scores["status"] == "ok"] if "status" in scores else scores
     rows = rows.loc[~rows["metric"].map(_is_excluded).astype(bool), [*KEY_COLUMNS, "value"]].dropna(subset=["value"])
     return rows.drop_duplicates(KEY_COLUMNS)
-
-
-def why_nothing_compares(baseline: pd.DataFrame) -> str:
-    """The reason why no score of a baseline can be compared, and what to do."""
-    return f"Nothing to compare: {_names_excluded(baseline)}. Save a baseline of a run with other metrics."
 
 
 def compare_to_baseline(
@@ -173,17 +173,6 @@ def _score_change(
         else "same"
     )
     return ScoreChange(*names, len(common), before, mean, float(low), float(high), verdict)
-
-
-def _names_excluded(scores: pd.DataFrame) -> str:
-    """The metrics of scores none of which can be compared, or that there are none."""
-    names = sorted(set(scores["metric"])) if len(scores) else []
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return (
-        f"{', '.join(names[:3])}{more} only check maps, count costs, describe, or have no value"
-        if names
-        else "there are no scores"
-    )
 
 
 def _is_excluded(metric: str) -> bool:

@@ -87,30 +87,15 @@ def check_same_rules(before: ScoreOrigin, now: ScoreOrigin, *, compared: Mapping
     parts = [("data", _data_kind(before), _data_kind(now)), ("", before.rules, now.rules)]
     parts += [(name, before.metrics.get(name, {}), now.metrics[name]) for name in sorted(compared["metrics"])]
     parts += [(name, before.explainers.get(name, {}), now.explainers[name]) for name in sorted(compared["explainers"])]
-    differences = [line for name, a, b in parts for line in _differences(name, a, b)]
+    differences = [difference for name, a, b in parts for difference in _differences(name, a, b)]
     if differences:
         more = f" and {len(differences) - MAX_NAMED} more" if len(differences) > MAX_NAMED else ""
         raise StoreError(
             f"The baseline was measured under other settings ({before.protocol}, here {now.protocol}) and cannot be "
-            f"compared: {'; '.join(differences[:MAX_NAMED])}{more}. Run with those settings, or save a new baseline."
+            "compared: "
+            + "; ".join(f"{path} is {old} in the baseline, {new} here" for path, old, new in differences[:MAX_NAMED])
+            + f"{more}. Run with those settings, or save a new baseline."
         )
-
-
-def origin_remarks(before: ScoreOrigin, now: ScoreOrigin) -> Iterator[str]:
-    """Lines on what differs and leaves the numbers comparable: rules beside the metrics, data, weights, version."""
-    if before.protocol_sha256 != now.protocol_sha256:
-        yield (
-            f"other protocol: {before.protocol} {before.protocol_sha256[:8]} in the baseline, {now.protocol} "
-            f"{now.protocol_sha256[:8]} here; the settings of what is compared are the same"
-        )
-    if before.data["revision"] != now.data["revision"]:
-        revisions = f"{before.data['revision'][:8]} in the baseline, {now.data['revision'][:8]} here"
-        yield f"other images: data {revisions}; images of the same name are compared"
-    for name in sorted(set(before.models) & set(now.models)):
-        if before.models[name] != now.models[name]:
-            yield f"other weights: {name} is {before.models[name][:8]} in the baseline, {now.models[name][:8]} here"
-    if before.mavis != now.mavis:
-        yield f"other version: MAVIS {before.mavis} in the baseline, {now.mavis} here"
 
 
 def _with_defaults(registry: Registry, name: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,11 +111,11 @@ def _data_kind(origin: ScoreOrigin) -> dict[str, str]:
     return {"name": origin.data["name"].partition(":")[0], "target": origin.data["target"]}
 
 
-def _differences(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _differences(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Path of each setting that differs, and its two values as text."""
     for key in dict.fromkeys([*before, *now]):
         if before.get(key) != now.get(key):
-            path = f"{name}.{key}" if name else key
-            yield f"{path} is {_value_text(before.get(key))} in the baseline, {_value_text(now.get(key))} here"
+            yield f"{name}.{key}" if name else key, _value_text(before.get(key)), _value_text(now.get(key))
 
 
 def _value_text(value: Any) -> str:

@@ -37,6 +37,7 @@ def check_command(
     from mavis.analysis.score_origin import origin_of_run
     from mavis.engine.store import Store
     from mavis.report.console.terminal import open_printer
+    from mavis.report.wording import baselines
 
     printer, store = open_printer(), Store.open_existing(folder)
     if save_baseline is not None:
@@ -50,7 +51,7 @@ def check_command(
         raise MavisError(f"--margin must be a number of at least 0, got {margin}.")
     reference = _read_baseline(baseline)
     if regression.comparable_scores(reference.scores).empty:
-        printer.print_text(regression.why_nothing_compares(reference.scores), "red")
+        printer.print_text(baselines.nothing_compares_sentence(set(reference.scores["metric"])), "red")
         raise typer.Exit(EXIT_REGRESSION)
     _check_origins(printer, reference, store)
     changes = _compare(reference, store, margin)
@@ -74,6 +75,7 @@ def _read_baseline(path: Path) -> "Baseline":
 def _check_origins(printer: "Printer", baseline: "Baseline", store: "Store") -> None:
     """Refuses scores of other settings, and prints what else differs between the baseline and the run."""
     from mavis.analysis import score_origin
+    from mavis.report.wording import baselines
 
     if baseline.origin is None:
         printer.print_text(
@@ -88,7 +90,7 @@ def _check_origins(printer: "Printer", baseline: "Baseline", store: "Store") -> 
         "explainers": set(baseline.scores["explainer"]) & set(now.explainers),
     }
     score_origin.check_same_rules(baseline.origin, now, compared=compared)
-    for remark in score_origin.origin_remarks(baseline.origin, now):
+    for remark in baselines.origin_remarks(baseline.origin, now):
         printer.print_text(remark, "yellow")
 
 

@@ -116,12 +116,17 @@ def _slopes(node: Any) -> Tensor | None:
 
 
 def _constant_factor(node: Any) -> Tensor | None:
-    """The factor of a product that autograd takes for a constant, as ``x > 0`` in ``x * (x > 0)``."""
+    """The factor of a product that autograd takes for a constant, as ``x > 0`` in ``x * (x > 0)``.
+
+    None where there is none, or where it is the same for all images.
+    """
     functions = [parent for parent, _ in node.next_functions]
     if len(functions) != 2 or None not in functions:
         return None
-    factor: Tensor | None = node._saved_other if functions[1] is None else node._saved_self
-    return factor
+    factor: Tensor = node._saved_other if functions[1] is None else node._saved_self
+    (output,) = node._input_metadata
+    is_per_image = factor.dim() == len(output.shape) and factor.shape[0] == output.shape[0]
+    return factor if is_per_image else None
 
 
 def _cuts_signals(slopes: Any, n_images: int) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mavis.analysis.score_origin import ScoreOrigin, check_same_rules, origin_of_run, origin_remarks
+from mavis.analysis.score_origin import ScoreOrigin, check_same_rules, origin_of_run
 from mavis.core.errors import StoreError
 
 ORIGIN = ScoreOrigin(
@@ -70,21 +70,6 @@ def test_what_is_not_compared_may_differ(change: dict[str, Any]) -> None:
     now = replace(ORIGIN, **change)
     shared = COMPARED | {"explainers": {"rise"}, "metrics": {"nsrg", "gini"}}
     check_same_rules(ORIGIN, now, compared=shared)
-
-
-def test_remarks_name_what_differs_beside() -> None:
-    """Rules of the decision, images, weights and version; nothing where nothing differs."""
-    assert list(origin_remarks(ORIGIN, ORIGIN)) == []
-    now = replace(
-        ORIGIN, mavis="2.0", protocol_sha256="1" * 64, data={**ORIGIN.data, "revision": "e"}, models={"net": "x"}
-    )
-    protocol, images, weights, version = origin_remarks(ORIGIN, now)
-    assert (protocol[:14], images[:12], weights[:18], version) == (
-        "other protocol",
-        "other images",
-        "other weights: net",
-        "other version: MAVIS 1.0 in the baseline, 2.0 here",
-    )
 
 
 def test_defaults_of_parameters_are_filled_in() -> None:

@@ -57,6 +57,7 @@ OTHERS = {
     "clamp that cuts nothing": lambda x: x.clamp(-99, 99),
     "norm with a least length": nn.functional.normalize,
     "fixed mask": lambda x: x * torch.tensor([1.0, 0, 1, 0, 1]),
+    "fixed mask as long as the batch": lambda x: x.repeat(1, 2).reshape(2, 2, 5) * torch.tensor([[1.0], [0.0]]),
     "filled at fixed places": lambda x: x.masked_fill(torch.tensor([[True, False, True, False, True]] * 2), 0),
     "gate of its own": lambda x: x * x.sigmoid(),
     "gelu": nn.functional.gelu,
