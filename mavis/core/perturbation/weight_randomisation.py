@@ -195,10 +195,10 @@ def _tensor_names(net: nn.Module) -> dict[int, str]:
 
 def _usage_order(net: nn.Module, names: Mapping[int, str], size: int) -> list[list[str]]:
     """Names of tensors by the calls that read them first; empty if no call can be seen."""
-    image = torch.rand((1, 3, size, size), generator=seeding.make_generator(0, "order of layers"))
+    image = _like_weights(net, torch.rand((1, 3, size, size), generator=seeding.make_generator(0, "order of layers")))
     # A compiled network would call none of torch's functions, so it runs as it was before it was compiled.
     with torch.compiler.set_stance("force_eager"), torch.no_grad(), _UsageRecorder(names) as recorder:
-        net(_like_weights(net, image))
+        net(image)
     return [call for call in recorder.calls if call]
 
 
