@@ -369,3 +369,33 @@ def test_at_least_one_other_class() -> None:
     """Nothing to compare with is refused."""
     with pytest.raises(BadParameter, match="draws must be at least 1, got 0"):
         metrics["random_logit"].create({"draws": 0})
+
+
+class _Unmoved(Pooled):
+    """Answers by a copy of its weights that nobody draws anew; its own parameters are idle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        vars(self)["frozen"] = Pooled().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return vars(self)["frozen"](images) + 0 * super().forward(images)
+
+
+@pytest.mark.parametrize("metric", [*FULL, *CASCADES])
+def test_weights_that_change_no_answer_have_no_value(metric: str) -> None:
+    """What was not made to forget is not shown to remember, whatever kept its answers."""
+    model_pass = make_pass(make_model(_Unmoved(), cam_layer="relu"), random_images(2, 16), chunk=2)
+    params = {"samples": 2} if metric == "smooth_mprt" else {}
+    assert run_block(model_pass, make_explainer("saliency"), {metric: params}, grid=8)[metric].isnan().all()
+    assert (
+        "the answer for the image did not change when the weights were randomised" in metrics[metric].traits.undefined
+    )
+
+
+def test_an_image_whose_answer_stays_has_no_value() -> None:
+    """A black one, for a linear model without bias; the other image has one."""
+    images = random_images(2)
+    images[1] = 0
+    values = run_block(linear(rows(2), images), make_explainer("saliency"), {"mprt": {}})["mprt"]
+    assert values.isnan().tolist() == [False, True]

@@ -39,13 +39,6 @@ class _Node:
 
 Pair = namedtuple("Pair", "first second")
 
-
-def _with_hook(layer: nn.Module) -> nn.Module:
-    net = nn.Identity()
-    net.register_forward_hook(lambda *_: layer(torch.zeros(1)))
-    return net
-
-
 HOLDERS = {
     "list": lambda layer: [layer],
     "tuple": lambda layer: (1, (layer,)),
@@ -63,8 +56,20 @@ HOLDERS = {
     "keyword of a partial": lambda layer: functools.partial(print, end=layer),
     "closure": lambda layer: lambda: layer,
     "default": lambda layer: lambda held=layer: held,
-    "hook": _with_hook,
 }
+
+
+def _with_hook(layer: nn.Module) -> nn.Module:
+    net = nn.Identity()
+    net.register_forward_hook(lambda *_: layer(torch.zeros(1)))
+    return net
+
+
+HOLDERS["hook"] = _with_hook
+
+
+def _uses_global(x: Any) -> Any:
+    return LAYER(x)
 
 
 @pytest.mark.parametrize("name", HOLDERS)
@@ -76,7 +81,7 @@ def test_what_an_object_holds_is_found(name: str) -> None:
 
 def test_a_global_is_found_under_a_name_of_its_own() -> None:
     """It belongs to no object, so that whoever copies can tell."""
-    paths = [path for path, value in graph.walk_objects(lambda x: LAYER(x)) if value is LAYER]  # noqa: PLW0108
+    paths = [path for path, value in graph.walk_objects(_uses_global) if value is LAYER]
     assert paths == [(f"{graph.GLOBAL_PREFIX}LAYER",)]
 
 

@@ -11,10 +11,11 @@ from mavis.core.objects import sources
 from mavis.core.types import Model
 
 FILES = {
-    "main.py": "import math, torch\nimport near\nfrom pkg.sub import thing\ndef late():\n    import lazy\n",
+    "main.py": "import math, torch\nimport near, space.part\nfrom pkg.sub import thing\ndef late():\n    import lazy\n",
     "near.py": "from pkg import other\n",
     "lazy.py": "import importlib\nimportlib.import_module('named')\n",
     "named.py": "",
+    "space/part.py": "",
     "pkg/__init__.py": "",
     "pkg/sub.py": "from . import sibling\nfrom .deep.deeper import x\n",
     "pkg/sibling.py": "import main\n",
@@ -38,10 +39,10 @@ def test_every_imported_file_counts(folder: Path) -> None:
     """Late and relative imports, packages, names given as text; not what nobody imports, nor where the folder lies."""
     path = folder / "main.py"
     before = sources.source_digest(path, "main")
-    for name, text in FILES.items():
-        (folder / name).write_text(text + "# corrected\n", encoding="utf-8")
+    for name, code in FILES.items():
+        (folder / name).write_text(code + "# corrected\n", encoding="utf-8")
         assert (sources.source_digest(path, "main") == before) == (name == "unrelated.py"), name
-        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).write_text(code, encoding="utf-8")
     assert sources.source_digest(path, "main") == before
 
 

@@ -88,6 +88,12 @@ def test_parts_that_are_not_declared_are_seen_in_the_first_image() -> None:
     assert complete_dataset(old).has_parts
 
 
+def test_the_data_set_that_was_handed_over_is_known() -> None:
+    """Its class says whose code reads the images."""
+    data = OldSquares()
+    assert complete_dataset(data).wrapped is data
+
+
 @pytest.mark.parametrize("thing", [SimpleNamespace(name="x"), [1, 2], pd.DataFrame({"label": [0]}), None, 3])
 def test_what_is_no_data_set_is_refused(thing: Any) -> None:
     """The line names what is missing."""

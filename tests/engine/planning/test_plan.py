@@ -1,16 +1,20 @@
 """Names are checked before any work; cells are called by their content; blocks share out the images once."""
 
+import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mavis.core import registry
 from mavis.core.errors import BadParameter, UnknownName
 from mavis.engine.planning.plan import (
     Cell,
     Components,
     ModelUnderTest,
+    build_components,
     check_names,
     make_blocks,
     make_cells,
@@ -251,3 +255,65 @@ def test_what_localisation_is_scored_against_is_part_of_its_cells() -> None:
     assert {cell[1] for cell in one if one[cell] != two[cell]} == {"pointing_game"}
     assert one != ids(drawn)
     assert ids(rules=with_overrides(SMALL, reliance=asked)) == ids()
+
+
+def test_cells_are_called_by_a_users_code_too() -> None:
+    """Of the explainer and of the metric; those of MAVIS's own are called as before."""
+    components, before = line(), ids()
+    first = replace(components.explainers[0], code="c1")
+    changed = replace(components, explainers=(first, *components.explainers[1:]))
+    after = {(c.explainer, c.metric): c.id for c in make_cells(SUBJECT, changed, SMALL)}
+    assert {explainer for (explainer, _), name in after.items() if name != before[explainer, _]} == {first.name}
+    changed = replace(components, metrics=(replace(components.metrics[0], code="c1"), *components.metrics[1:]))
+    after = {(c.explainer, c.metric): c.id for c in make_cells(SUBJECT, changed, SMALL)}
+    assert {key[1] for key, name in after.items() if name != before[key]} == {components.metrics[0].name}
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder with a user's explainer, metric and imputer, registered as from a ``mavis.toml``."""
+    monkeypatch.chdir(tmp_path)
+    for registered in (registry.explainers, registry.metrics, registry.imputers):
+        assert registered.names()
+        monkeypatch.setattr(registered, "entries", dict(registered.entries))
+    (tmp_path / "my_plugins.py").write_text(PLUGINS, encoding="utf-8")
+    return tmp_path
+
+
+PLUGINS = """
+from mavis import MapMetric, SweepMetric, Curve
+GAIN = 1
+def bright(model, images, targets): return GAIN * images.mean(1)
+def sums(): return MapMetric(lambda maps, batch: GAIN * maps.cells.sum(1))
+def grey(): return lambda batch, mean, seed: batch.images * 0 + GAIN
+def area(curves): return sum(curve.area() for curve in curves.values())
+def sweeps(): return SweepMetric((Curve("my_grey", "mif", (0.0, 1.0)),), area)
+"""
+TRAITS = {"category": "faithfulness", "higher_is_better": True}
+
+
+def _codes(folder: Path) -> dict[str, str]:
+    """Code of each component, registered anew."""
+    sys.modules.pop("my_plugins", None)
+    for registered, names in ((registry.explainers, ["bright"]), (registry.metrics, ["sums", "sweeps"])):
+        for name in names:
+            registered.entries.pop(f"my_{name}", None)
+    registry.imputers.entries.pop("my_grey", None)
+    registry.register_plugin("explainer", "my_bright", "my_plugins:bright", {"needs": ["forward"]}, folder=folder)
+    registry.register_plugin("imputer", "my_grey", "my_plugins:grey", {}, folder=folder)
+    for name in ("sums", "sweeps"):
+        registry.register_plugin("metric", f"my_{name}", f"my_plugins:{name}", TRAITS, folder=folder)
+    metrics: list[tuple[str, dict[str, Any]]] = [("my_sums", {}), ("my_sweeps", {}), ("gini", {})]
+    components = build_components([("my_bright", {}), ("saliency", {})], metrics)
+    return {part.name: part.code for part in (*components.explainers, *components.metrics)}
+
+
+def test_the_code_of_a_users_plugins_is_known(plugins: Path) -> None:
+    """Of explainers and metrics, and the same when they are opened again; MAVIS's own have a version instead."""
+    before = _codes(plugins)
+    assert before == _codes(plugins)
+    assert {name for name, code in before.items() if not code} == {"saliency", "gini"}
+    (plugins / "my_plugins.py").write_text(PLUGINS.replace("GAIN = 1", "GAIN = 22"), encoding="utf-8")
+    after = _codes(plugins)
+    assert {name for name in before if before[name] != after[name]} == {"my_bright", "my_sums", "my_sweeps"}
+    sys.modules.pop("my_plugins", None)
