@@ -124,6 +124,8 @@ def __getattr__(name: str) -> Any:
     if name in _DEPRECATED:
         warnings.warn(f"mavis.{name} is now mavis.{_DEPRECATED[name]}.", DeprecationWarning, stacklevel=2)
         name = _DEPRECATED[name]
+    if name == "errors":
+        return import_module("mavis.errors")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'mavis' has no attribute '{name}'")
     return getattr(import_module(f"mavis.{_PUBLIC[name]}"), name)
