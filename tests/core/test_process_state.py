@@ -68,7 +68,7 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "logging handlers": (logging.root.handlers.clear, lambda: list(logging.root.handlers)),
     "streams": (lambda: setattr(sys, "stdout", None), lambda: sys.stdout),
     "signal handlers": (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), lambda: signal.getsignal(signal.SIGINT)),
-    "import path": (sys.path.clear, lambda: list(sys.path)),
+    "import path": (lambda: sys.path.clear(), lambda: list(sys.path)),  # noqa: PLW0108 (torch puts another list there)
     "recursion limit": (lambda: sys.setrecursionlimit(500), sys.getrecursionlimit),
     "environment": (lambda: os.environ.update(HOME="/nowhere", MAVIS_NEW="1"), lambda: dict(os.environ)),
     "removed variable": (lambda: os.environ.pop("PATH"), lambda: dict(os.environ)),

@@ -1,6 +1,8 @@
 """Model parameter randomisation (MPRT): all layers at once, or cascading from the output or the input."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -146,6 +148,12 @@ def _recompute_running_statistics(net: nn.Module, norms: list[_BatchNorm], seed:
         norm.eval()
 
 
+def _as_written() -> AbstractContextManager[Any]:
+    """A compiled network calls none of torch's functions; here it runs as it was before it was compiled."""
+    is_compiler_loaded = "torch._dynamo" in sys.modules  # asking for it would load it, which takes seconds
+    return torch.compiler.set_stance("force_eager") if is_compiler_loaded else nullcontext()
+
+
 def _like_weights(net: nn.Module, images: Tensor) -> Tensor:
     """Images on the device and of the type of a network's weights."""
     return images.to(next((parameter for parameter in net.parameters() if parameter.is_floating_point()), images))
@@ -196,8 +204,7 @@ def _tensor_names(net: nn.Module) -> dict[int, str]:
 def _usage_order(net: nn.Module, names: Mapping[int, str], size: int) -> list[list[str]]:
     """Names of tensors by the calls that read them first; empty if no call can be seen."""
     image = _like_weights(net, torch.rand((1, 3, size, size), generator=seeding.make_generator(0, "order of layers")))
-    # A compiled network would call none of torch's functions, so it runs as it was before it was compiled.
-    with torch.compiler.set_stance("force_eager"), torch.no_grad(), _UsageRecorder(names) as recorder:
+    with _as_written(), torch.no_grad(), _UsageRecorder(names) as recorder:
         net(image)
     return [call for call in recorder.calls if call]
 

@@ -282,6 +282,14 @@ def test_own_layers_with_weights_in_the_forward_are_steps() -> None:
     assert [step.name for step in weight_layers(net, 8)] == ["0", "1"]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_net_has_the_layers_that_it_had() -> None:
+    """It is asked as it was before it was compiled."""
+    net = trained(nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.ReLU(), nn.Linear(4, 2)))
+    steps = [step.parameters for step in weight_layers(torch.compile(net, backend="eager"), 8)]
+    assert steps == [("_orig_mod.1.weight", "_orig_mod.1.bias"), ("_orig_mod.3.weight", "_orig_mod.3.bias")]
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_a_scripted_net_goes_by_registration() -> None:
     """Where torch sees no single calls, layers come in the order in which the net lists them."""
