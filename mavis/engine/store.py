@@ -277,7 +277,7 @@ class Store:
 
 
 def _list_differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """What differs between two identities, by name."""
+    """Differences between two identities, by name."""
     differing = [key for key in IDENTITY_KEYS if stored.get(key) != current.get(key)]
     if "models" in differing:
         before, after = stored.get("models") or {}, current.get("models") or {}

@@ -139,10 +139,10 @@ def _order_key(member: Any) -> str:
 
 def _attributes(value: Any) -> list[Part]:
     """Attributes of an instance, those in slots too, and what its class holds."""
-    own = dict(vars(value)) if hasattr(value, "__dict__") else {}
-    slots = {name for kind in type(value).__mro__ for name in _slot_names(kind)} - own.keys()
-    own |= {name: getattr(value, name) for name in slots if hasattr(value, name)}
-    return [*_by_name(own), *class_parts(type(value))]
+    attributes = dict(vars(value)) if hasattr(value, "__dict__") else {}
+    slots = {name for kind in type(value).__mro__ for name in _slot_names(kind)} - attributes.keys()
+    attributes |= {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    return [*_by_name(attributes), *class_parts(type(value))]
 
 
 def _slot_names(kind: type) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ def _by_name(values: Mapping[Any, Any]) -> list[Part]:
 
 
 def class_parts(kind: type) -> list[Part]:
-    """What a user's class holds: methods and attributes, of base classes that are the user's too."""
+    """Members of a user's class: methods and attributes, of base classes that are the user's too."""
     members: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
         if sources.is_user_class(base):
@@ -173,12 +173,12 @@ def _module_parts(module: nn.Module) -> list[Part]:
     if isinstance(module, torch.jit.ScriptModule):
         return children
     hooks = [hook for table in HOOK_TABLES for hook in vars(module).get(table, {}).values()]
-    own = {name: part for name, part in vars(module).items() if name not in _MODULE_ATTRIBUTES}
+    attributes = {name: part for name, part in vars(module).items() if name not in _MODULE_ATTRIBUTES}
     return [
         *children,
         *((f"hook {index}", hook) for index, hook in enumerate(hooks)),
-        *_by_name(own),
-        *((name, part) for name, part in class_parts(type(module)) if name not in own),
+        *_by_name(attributes),
+        *((name, part) for name, part in class_parts(type(module)) if name not in attributes),
     ]
 
 
@@ -189,8 +189,12 @@ def _function_parts(function: FunctionType) -> list[Part]:
     parts += [(f"default {index}", value) for index, value in enumerate(function.__defaults__ or ())]
     parts += [*(function.__kwdefaults__ or {}).items(), *_by_name(vars(function))]
     if sources.is_user_function(function):
-        known = function.__globals__
-        parts += [(f"{GLOBAL_PREFIX}{name}", known[name]) for name in _global_names(function.__code__) if name in known]
+        namespace = function.__globals__
+        parts += [
+            (f"{GLOBAL_PREFIX}{name}", namespace[name])
+            for name in _global_names(function.__code__)
+            if name in namespace
+        ]
     return parts
 
 
@@ -206,5 +210,5 @@ def _is_full(cell: CellType) -> bool:
 def _global_names(code: CodeType) -> list[str]:
     """Names of globals in a function's code and in the functions inside it, sorted."""
     inner = [name for constant in code.co_consts if isinstance(constant, CodeType) for name in _global_names(constant)]
-    own = [step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")]
-    return sorted({*own, *inner})
+    names = [step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")]
+    return sorted({*names, *inner})

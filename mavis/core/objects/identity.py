@@ -19,7 +19,7 @@ from mavis.core.objects import graph, sources
 
 _LEAVES = (ModuleType, CodeType, Tensor, np.ndarray, PurePath, enum.Enum)
 _SCRIPT_NAMES = re.compile(r"___torch_mangle_\d+\.")
-"""What torch adds to the name of a class that it has seen before in the process."""
+"""Addition of torch to the name of a class that it has seen before in the process."""
 
 
 def object_digest(value: Any) -> str:
@@ -94,7 +94,7 @@ class _Digester:
         return [text for name, part in parts for text in (name, self.digest(part))]
 
     def _head(self, value: Any) -> list[str]:
-        """What an object is, without what it holds."""
+        """Kind of an object, without its parts."""
         if isinstance(value, FunctionType):
             return self._describe_function(value)
         name, source = self.describe_class(type(value))
@@ -125,7 +125,7 @@ class _Digester:
         return self._sources[file, module]
 
     def _describe_by_reduction(self, value: Any) -> list[str]:
-        """What pickle would write of an object of compiled code, where it can be pickled."""
+        """Content of an object of compiled code as pickle would write it, where it can be pickled."""
         if isinstance(value, FunctionType | nn.Module | list | tuple):
             return []
         try:

@@ -100,7 +100,7 @@ def find_unregistered(net: nn.Module) -> UnregisteredState:
     Raises:
         ModelError: it holds more objects than can be looked at.
     """
-    registered = _registered_ids(net)
+    registered = _list_registered(net)
     modules: dict[str, nn.Module] = {}
     tensors: dict[str, Tensor] = {}
     global_names: dict[str, None] = {}
@@ -114,13 +114,13 @@ def find_unregistered(net: nn.Module) -> UnregisteredState:
                 global_names[outside.removeprefix(graph.GLOBAL_PREFIX)] = None
         elif isinstance(value, nn.Module):
             modules[".".join(path)] = value
-            registered |= _registered_ids(value)
+            registered |= _list_registered(value)
         else:
             tensors[".".join(path)] = value
     return UnregisteredState(modules, tensors, tuple(global_names))
 
 
-def registered_name(net: nn.Module, name: str) -> str:
+def name_if_registered(net: nn.Module, name: str) -> str:
     """The name that a parameter of a `CompleteNetwork` would have if torch had known it from the beginning.
 
     Args:
@@ -130,18 +130,18 @@ def registered_name(net: nn.Module, name: str) -> str:
     for prefix, module in net.named_modules():
         start = f"{prefix}." if prefix else ""
         if isinstance(module, CompleteNetwork) and name.startswith(start):
-            rest = name.removeprefix(start)
-            if rest.startswith(f"{NETWORK}."):
-                return start + rest.removeprefix(f"{NETWORK}.")
-            number, dot, inner = rest.removeprefix(f"{UNREGISTERED}.").partition(".")
+            inner_name = name.removeprefix(start)
+            if inner_name.startswith(f"{NETWORK}."):
+                return start + inner_name.removeprefix(f"{NETWORK}.")
+            number, dot, inner = inner_name.removeprefix(f"{UNREGISTERED}.").partition(".")
             return f"{start}{module.unregistered.paths.get(number, number)}{dot}{inner}"
     return name
 
 
 def find_modules(value: Any) -> list[nn.Module]:
     """Every module that an object holds, such as the networks behind a function."""
-    found = [part for _, part in graph.walk_objects(value) if isinstance(part, nn.Module)]
-    return [*{id(module): module for part in found for module in part.modules()}.values()]
+    holders = [part for _, part in graph.walk_objects(value) if isinstance(part, nn.Module)]
+    return [*{id(module): module for part in holders for module in part.modules()}.values()]
 
 
 def is_training(module: nn.Module) -> bool:
@@ -162,7 +162,7 @@ def evaluation_mode(modules: list[nn.Module]) -> Iterator[None]:
             module.training = True
 
 
-def _registered_ids(net: nn.Module) -> set[int]:
+def _list_registered(net: nn.Module) -> set[int]:
     return {id(value) for value in (*net.modules(), *net.parameters(), *net.buffers())}
 
 

@@ -76,7 +76,7 @@ def source_digest(path: Path, module: str) -> str:
         name, file = waiting.pop()
         if name not in digests:
             digests[name], imported = _read_module(file, name)
-            waiting += [found for target in imported for found in _find_modules(target, root)]
+            waiting += [module for target in imported for module in _find_modules(target, root)]
     return hashing.digest_json(sorted(digests.items()))
 
 
@@ -94,13 +94,13 @@ def _parse_module(path: Path, name: str, _modified: int, _size: int) -> tuple[st
     content = path.read_bytes()
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     try:
-        imported = tuple(dict.fromkeys(_imported_names(ast.parse(content), package)))
+        imported = tuple(dict.fromkeys(_list_imports(ast.parse(content), package)))
     except (SyntaxError, ValueError):
         imported = ()
     return hashing.digest(content.replace(b"\r\n", b"\n")), imported
 
 
-def _imported_names(tree: ast.AST, package: str) -> Iterator[str]:
+def _list_imports(tree: ast.AST, package: str) -> Iterator[str]:
     """Dotted names that may be modules, late imports and calls of ``import_module`` too."""
     for node in ast.walk(tree):
         match node:

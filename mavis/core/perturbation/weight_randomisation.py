@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from mavis.core import seeding
 from mavis.core.errors import BadParameter
 from mavis.core.objects.network_copy import copy_network
-from mavis.core.objects.network_state import registered_name
+from mavis.core.objects.network_state import name_if_registered
 
 Order = Literal["full", "top_down", "bottom_up"]
 """``full``: all layers; ``top_down``: from the last layer towards the input; ``bottom_up``: from the first one."""
@@ -71,7 +71,7 @@ def randomise_weights(net: nn.Module, seed: int, size: int, *, order: Order = "f
     parameters, norms = dict(net.named_parameters()), _batch_norms(net)
     with torch.no_grad():
         for name in (name for step in steps for name in step.parameters):
-            _redraw(parameters[name], seeding.make_generator(seed, registered_name(net, name)))
+            _redraw(parameters[name], seeding.make_generator(seed, name_if_registered(net, name)))
     _recompute_running_statistics(net, [norms[name] for step in steps for name in step.norms], seed, size)
     return net
 

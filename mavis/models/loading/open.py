@@ -83,11 +83,11 @@ def _resolve_name(name: str) -> Model | DeferredModel:
 
 
 def _resolve_plain_name(name: str) -> Model | DeferredModel:
-    family, rest = specs.split_family(name) or (name, None)
-    if rest is None and name in models and "spec" in models[name].parameters():
+    family, spec = specs.split_family(name) or (name, None)
+    if spec is None and name in models and "spec" in models[name].parameters():
         raise ModelError(f"'{name}' is a family of models: {models[name].traits.about}; write --model {name}:NAME.")
     if family in models:
-        opened = models[family].create({} if rest is None else {"spec": rest})
+        opened = models[family].create({} if spec is None else {"spec": spec})
         has_revision = models[family].is_built_in and isinstance(opened, Model | DeferredModel)
         return opened if has_revision else wrappers.as_model(opened, name)
     if specs.is_path(name):

@@ -64,7 +64,7 @@ def select_state(
         for state in _rename(candidate.state, current, ignored_prefixes)
     ]
     fitting = [candidate for candidate in renamed if _fits(candidate.state, current)]
-    if any(not _is_equal(fitting[0].state, other.state) for other in fitting[1:]):
+    if any(not _is_equal(fitting[0].state, candidate.state) for candidate in fitting[1:]):
         raise ModelError(_several_message(fitting, path))
     return max(fitting or renamed, key=lambda candidate: len(candidate.state.keys() & current.keys())).state
 
@@ -97,13 +97,13 @@ def _rename(
     state: Mapping[str, Tensor], current: Mapping[str, Any], ignored_prefixes: tuple[str, ...]
 ) -> Iterator[Mapping[str, Tensor]]:
     """The state dict under its own names, without each prefix that may be too much, with one that may lack."""
-    own = {name: tensor for name, tensor in state.items() if name not in COUNTERS}
+    weights = {name: tensor for name, tensor in state.items() if name not in COUNTERS}
     first = next(iter(current), "")
-    prefixes = [name.removesuffix(first) for name in own if first and name.endswith(f".{first}")]
+    prefixes = [name.removesuffix(first) for name in weights if first and name.endswith(f".{first}")]
     heads = [first[: end + 1] for end, letter in enumerate(first) if letter == "."]
     lacking = [head for head in heads if all(name.startswith(head) for name in current)]
-    renamed = [own, *({n.removeprefix(p): t for n, t in own.items() if n.startswith(p)} for p in prefixes)]
-    renamed += [{head + name: tensor for name, tensor in own.items()} for head in lacking]
+    renamed = [weights, *({n.removeprefix(p): t for n, t in weights.items() if n.startswith(p)} for p in prefixes)]
+    renamed += [{head + name: tensor for name, tensor in weights.items()} for head in lacking]
     for names in renamed:
         yield {name: tensor for name, tensor in names.items() if not name.startswith(ignored_prefixes)}
 

@@ -67,7 +67,7 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _reason(error: Exception, path: Path) -> str:
-    """Why a file cannot be read; the command that writes a readable one where it holds other objects."""
+    """The reason for which a file cannot be read; where it holds objects, the command that writes a readable one."""
     foreign = re.search(r"GLOBAL (\S+)", str(error))
     if foreign is None:
         return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -20,7 +20,7 @@ from mavis.core.objects.network_state import (
     find_modules,
     find_unregistered,
     is_training,
-    registered_name,
+    name_if_registered,
 )
 from mavis.core.types import Model
 from mavis.models.preparation.isolation import BlackBox
@@ -75,8 +75,8 @@ def _copy_or_wrap(model: Model) -> tuple[Model, Notes]:
 
 def _find_state(original: nn.Module, copied: nn.Module) -> UnregisteredState:
     """The copy's state that torch does not know; what the original computed in a forward and kept is none."""
-    state, kept = find_unregistered(copied), find_unregistered(original)
-    tensors = {name: tensor for name, tensor in state.tensors.items() if name in kept.tensors}
+    state, state_before = find_unregistered(copied), find_unregistered(original)
+    tensors = {name: tensor for name, tensor in state.tensors.items() if name in state_before.tensors}
     return replace(state, tensors=tensors)
 
 
@@ -125,7 +125,7 @@ def _check_finite_weights(model: Model) -> None:
         if not _is_finite(tensor):
             raise ModelError(
                 f"'{model.name}' has weights that are NaN or infinite, first in "
-                f"'{registered_name(model.net, name)}'; train it again."
+                f"'{name_if_registered(model.net, name)}'; train it again."
             )
 
 

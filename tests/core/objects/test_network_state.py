@@ -15,7 +15,7 @@ from mavis.core.objects.network_state import (
     find_modules,
     find_unregistered,
     is_training,
-    registered_name,
+    name_if_registered,
 )
 
 OUTSIDE = nn.Linear(2, 2)
@@ -109,9 +109,9 @@ def test_names_are_those_of_a_network_that_torch_knows() -> None:
     twin = Holder(nn.ModuleList([layer(), nn.Sequential(layer())]), lambda h, x: h[0](h[1](x)))
     net = Holder(list(twin.held), twin.read)
     wrapped = nn.Sequential(CompleteNetwork(net, find_unregistered(net)))
-    names = [registered_name(wrapped, name) for name, _ in wrapped.named_parameters()]
+    names = [name_if_registered(wrapped, name) for name, _ in wrapped.named_parameters()]
     assert names == [f"0.{name}" for name, _ in twin.named_parameters()]
-    assert registered_name(twin, "held.0.weight") == "held.0.weight"
+    assert name_if_registered(twin, "held.0.weight") == "held.0.weight"
 
 
 def test_networks_behind_a_function_are_in_evaluation_mode_for_a_while() -> None:
