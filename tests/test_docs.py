@@ -78,7 +78,8 @@ def test_the_tree_of_the_architecture_is_the_tree():
     named = re.findall(r"^ +(\w+)/ ", tree, re.MULTILINE)
     package = Path(mavis.__file__).parent
     assert sorted(named) == sorted(p.name for p in package.iterdir() if (p / "__init__.py").is_file())
-    assert {p.name for p in package.glob("*.py")} == {"__init__.py", "__main__.py"}
+    modules = {"__init__.py", "__main__.py", *re.findall(r"^ +(\w+\.py) ", tree, re.MULTILINE)}
+    assert {p.name for p in package.glob("*.py")} == modules
 
 
 def test_the_readme_s_example_names_what_there_is():
