@@ -117,8 +117,7 @@ def test_the_content_is_the_file(head: nn.Linear, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["weights.bin", "w" * 200])
 def test_weights_beside_the_file_belong_to_the_content(head: nn.Linear, tmp_path: Path, name: str) -> None:
     """Under a short name and a long one; the file itself is the same."""
-    import onnx
-
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed (extra onnx)")
     path = write_onnx(tmp_path / "a.onnx", head, "N", 32)
     onnx.save(onnx.load(path), tmp_path / "b.onnx", save_as_external_data=True, location=name, size_threshold=0)
     before = open_model(f"onnx:{tmp_path / 'b.onnx'}", CPU)[0].revision
