@@ -1,6 +1,7 @@
 """Identity of objects: values and code, equal in every process."""
 
 import functools
+import os
 import subprocess
 import sys
 import threading
@@ -140,7 +141,7 @@ def test_it_is_the_same_in_every_process(tmp_path: Path, monkeypatch: pytest.Mon
     result = subprocess.run(
         [sys.executable, "-c", f"{CODE}print(digest)"],
         capture_output=True, text=True, check=True, cwd=tmp_path / "there",
-        env={"PYTHONHASHSEED": "1", "PYTHONPATH": path},
+        env={**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": path},
     )  # fmt: skip
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.syspath_prepend(tmp_path / "here")
