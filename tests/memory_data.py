@@ -65,3 +65,30 @@ class MeanShade(torch.nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.conv(images).mean((2, 3))
+
+
+class OldSquares:
+    """A user's data set of two images: the required members of `Dataset` only, and no subclass of it."""
+
+    name, target, classes = "old_squares", "shade", ("bright", "dark")
+    attributes: Mapping[str, tuple[str, ...]] = {"shade": ("bright", "dark")}
+    provenance = "made up"
+    parts: Tensor | None = None
+
+    @property
+    def mean(self) -> Tensor:
+        return torch.full((3,), 0.5)
+
+    def table(self) -> pd.DataFrame:
+        return pd.DataFrame({"label": [0, 1], "shade": ["bright", "dark"]}, index=pd.Index(["a", "b"], name="id"))
+
+    def load(self, ids: Sequence[str]) -> Batch:
+        levels = torch.tensor([0.9 if name == "a" else 0.1 for name in ids])
+        images = levels[:, None, None, None].expand(-1, 3, 32, 32)
+        return Batch(images, (levels < 0.5).long(), tuple(ids), parts=self.parts)
+
+    def unreadable(self, ids: Sequence[str]) -> Mapping[str, str]:
+        return {}
+
+    def revision(self, ids: Sequence[str]) -> str:
+        return "r1"

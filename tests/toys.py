@@ -62,6 +62,18 @@ class Pooled(nn.Module):
         return out
 
 
+class Clamped(nn.Module):
+    """Two convolutions; the first ReLU is a module, the second is written as a clamp."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.relu, self.last = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.last(self.first(self.relu(images - 0.5)).clamp(min=0)).mean((2, 3))
+        return out
+
+
 def additive(contributions: Tensor) -> CellModel:
     """Logit 0 is the sum of the contributions ``(n,)`` of the cells that are present."""
     return CellModel(lambda present: present @ contributions, round(len(contributions) ** 0.5))

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from mavis.cli.streams import CarefulStream, careful_streams
 from mavis.core.errors import MavisError
-from mavis.core.files import describe
+from mavis.core.files import describe_os_error
 from mavis.core.printable import one_line, shell_quote
 
 EXIT_FAULT = 1
@@ -113,5 +113,7 @@ def _code_of_output(output: CarefulStream, code: int) -> int:
     """The exit code; that of bad input where the result could not be printed and nothing else went wrong."""
     if output.failure is None:
         return code
-    print_error(f"Cannot write the output: {describe(output.failure)}; what the command wrote into files is complete.")
+    print_error(
+        f"Cannot write the output: {describe_os_error(output.failure)}; what the command wrote into files is complete."
+    )
     return code or EXIT_BAD_INPUT

@@ -50,7 +50,7 @@ def write_file(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
         else:
             _replace(target, memory.getbuffer())
     except OSError as error:
-        raise FileError(f"Cannot write {path}: {describe(error)}.") from error
+        raise FileError(f"Cannot write {path}: {describe_os_error(error)}.") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,7 +72,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FileError(f"Cannot make the folder {path}: {describe(error)}.") from error
+        raise FileError(f"Cannot make the folder {path}: {describe_os_error(error)}.") from error
 
 
 def read_text(path: Path) -> str:
@@ -86,7 +86,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise FileError(f"Cannot read {path}: it is not a text in UTF-8; save it as UTF-8.") from error
     except OSError as error:
-        raise FileError(f"Cannot read {path}: {describe(error)}.") from error
+        raise FileError(f"Cannot read {path}: {describe_os_error(error)}.") from error
 
 
 def read_bytes(path: Path) -> bytes:
@@ -98,7 +98,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FileError(f"Cannot read {path}: {describe(error)}.") from error
+        raise FileError(f"Cannot read {path}: {describe_os_error(error)}.") from error
 
 
 def is_file(path: Path) -> bool:
@@ -110,7 +110,7 @@ def is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError as error:
-        raise FileError(f"Cannot read {path}: {describe(error)}.") from error
+        raise FileError(f"Cannot read {path}: {describe_os_error(error)}.") from error
 
 
 def exists(path: str | Path) -> bool:
@@ -141,7 +141,7 @@ def expand_user(path: str | Path) -> Path:
         raise FileError(f"Cannot find the home folder in '{path}'; write the whole path.") from error
 
 
-def describe(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
     """The failure in the system's words, and what to do."""
     text = error.strerror or str(error) or type(error).__name__
     advice = ADVICE.get(error.errno or 0)

@@ -5,14 +5,11 @@ returned is copied as well, since a plug-in may keep it. Calls go through `forei
 """
 
 import copy
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from mavis.core import metric_types, seeding
@@ -50,12 +47,10 @@ class GuardedExplainer:
         return _plain(raw)
 
     def _explain_seeded(self, model_pass: Pass, targets: Tensor) -> Tensor:
-        """Seeds the global generators, which the caller restores."""
+        """Global generators start from the first image's seed."""
         seed = seeding.derive_seed(model_pass.seed, model_pass.ids[0], self.name)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
-        return self.explain(model_pass, targets)
+        with seeding.seeded_generators(seed, model_pass.images.device):
+            return self.explain(model_pass, targets)
 
 
 def guard_metric(name: str, metric: metric_types.Metric) -> metric_types.Metric:

@@ -5,8 +5,11 @@ Numbers are drawn on the CPU, in float32, and moved: a GPU gets the same ones.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,3 +45,21 @@ def draw_per_image(
         The B draws stacked along a first dimension, on ``device``.
     """
     return torch.stack([sampler(make_generator(seed, i, stream)) for i in ids]).to(device)
+
+
+@contextmanager
+def seeded_generators(seed: int, device: torch.device) -> Iterator[None]:
+    """Python's, NumPy's and torch's global generators start from a seed; their states are restored afterwards.
+
+    For code of other libraries and of users, which draws from them.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

@@ -56,6 +56,6 @@ def damage_error(path: Path, error: Exception) -> StoreError:
     if isinstance(error, MemoryError):
         return StoreError(f"There is not enough memory to read {path}; everything is kept.")
     if isinstance(error, OSError) and error.errno and not isinstance(error, FileNotFoundError):
-        return StoreError(f"Cannot read {path}: {files.describe(error)}. Everything is kept.")
+        return StoreError(f"Cannot read {path}: {files.describe_os_error(error)}. Everything is kept.")
     scores = path.with_name(path.name.split(".", 1)[0] + ".parquet")
     return StoreError(f"{path} is damaged ({type(error).__name__}); delete {scores} and repeat the command.")

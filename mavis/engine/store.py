@@ -141,7 +141,7 @@ class Store:
         try:
             identity: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         except OSError as error:
-            raise self._unreadable_identity(files.describe(error)) from error
+            raise self._unreadable_identity(files.describe_os_error(error)) from error
         except ValueError as error:
             raise self._unreadable_identity(str(error)) from error
         if not isinstance(identity, dict):
@@ -296,5 +296,5 @@ def _holds_other_files(folder: Path) -> bool:
     try:
         entries = list(folder.iterdir())
     except OSError as error:
-        raise FileError(f"Cannot read {folder}: {files.describe(error)}.") from error
+        raise FileError(f"Cannot read {folder}: {files.describe_os_error(error)}.") from error
     return any(p.name != "parts" and not p.name.startswith(".run.json.") for p in entries)

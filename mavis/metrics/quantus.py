@@ -7,7 +7,6 @@ imported when a metric is created; the metrics' traits are declared in `mavis.me
 import importlib
 import inspect
 import io
-import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from mavis.core import devices
 from mavis.core.errors import BadParameter, DataError, MavisError
 from mavis.core.metric_types import CustomMetric, ExplainFunction, Explanation
 from mavis.core.registry import metrics
-from mavis.core.seeding import derive_seed
+from mavis.core.seeding import derive_seed, seeded_generators
 from mavis.core.types import Model
 from mavis.metrics.quantus_catalogue import QUANTUS_METRICS, QuantusEntry
 
@@ -78,7 +77,7 @@ class _QuantusCall:
             raise _UnusableMap
         with (
             _suppress_output(),
-            _seed_generators(
+            seeded_generators(
                 derive_seed(model_pass.seed, model_pass.ids[row], self.entry.label), model_pass.images.device
             ),
         ):
@@ -213,18 +212,3 @@ def _suppress_output() -> Iterator[None]:
     with redirect_stdout(io.StringIO()), catch_warnings():
         simplefilter("ignore")
         yield
-
-
-@contextmanager
-def _seed_generators(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds Python's, NumPy's and torch's generators, and restores their states afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)

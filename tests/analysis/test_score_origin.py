@@ -8,16 +8,8 @@ import pytest
 from mavis.analysis.score_origin import ScoreOrigin, check_same_rules, origin_of_run
 from mavis.core.errors import StoreError
 
-ORIGIN = ScoreOrigin(
-    mavis="1.0",
-    protocol="quick",
-    protocol_sha256="0" * 64,
-    rules={"seed": 0, "grid": 16, "target": {"policy": "predicted"}},
-    metrics={"nsrg": {"points": 11, "imputers": ["mean"]}, "gini": {}},
-    explainers={"rise": {"masks": 32}, "saliency": {}},
-    data={"name": "fairface:/a:val", "target": "gender", "revision": "d" * 32},
-    models={"net": "w" * 32},
-)
+from ..score_origins import ORIGIN
+
 COMPARED = {"metrics": {"nsrg", "gini"}, "explainers": {"rise", "saliency"}}
 
 

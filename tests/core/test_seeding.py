@@ -1,10 +1,12 @@
 """Random numbers belong to an image, a component and a seed, and to nothing else."""
 
 import hashlib
+import random
 
+import numpy as np
 import torch
 
-from mavis.core.seeding import derive_seed, draw_per_image, make_generator
+from mavis.core.seeding import derive_seed, draw_per_image, make_generator, seeded_generators
 
 IDS = tuple(f"val/{n}.jpg" for n in range(12))
 
@@ -70,3 +72,25 @@ def test_the_result_is_stacked_on_the_device_asked_for() -> None:
     """B draws of one shape become one tensor with B first, on the given device."""
     assert draw_per_image(0, IDS, "noise", _normal).shape == (12, 3, 4)
     assert draw_per_image(0, IDS, "noise", _normal, device="meta").device.type == "meta"
+
+
+def test_global_generators_start_from_the_seed_and_go_on_as_before() -> None:
+    """The same numbers for a seed and others for another; the caller's next numbers are what they would have been."""
+
+    def numbers() -> tuple[float, float, float]:
+        return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+    def seeded(seed: int) -> tuple[float, float, float]:
+        with seeded_generators(seed, torch.device("cpu")):
+            return numbers()
+
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    expected = numbers()
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    assert seeded(5) == seeded(5)
+    assert all(first != second for first, second in zip(seeded(5), seeded(6), strict=True))
+    assert numbers() == expected

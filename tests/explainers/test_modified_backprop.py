@@ -17,7 +17,7 @@ from mavis.core.types import Model, ReferenceImages
 from mavis.explainers.modified_backprop import FullGradTerms
 from mavis.models.loading.architectures import build_race_resnet
 
-from ..toys import Linear, Pooled, explain, make_model, make_pass, random_images, targets
+from ..toys import Clamped, Linear, Pooled, explain, make_model, make_pass, random_images, targets
 
 WEIGHT = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(7))
 MEAN = torch.tensor([0.2, 0.5, 0.7])
@@ -507,14 +507,6 @@ def test_no_hook_stays_behind_an_error(name: str) -> None:
 @pytest.mark.parametrize("name", ["guided_backprop", "deconvnet", "guided_gradcam"])
 def test_a_relu_that_is_no_module_is_refused(name: str) -> None:
     """Its gradient cannot be changed, so the map would be half the method and half the plain gradient."""
-
-    class Clamped(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.relu, self.last = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)
-
-        def forward(self, images: Tensor) -> Tensor:
-            return self.last(self.first(self.relu(images - 0.5)).clamp(min=0)).mean((2, 3))
 
     torch.manual_seed(0)
     model_pass = make_pass(make_model(Clamped(), cam_layer="first"), random_images(2))

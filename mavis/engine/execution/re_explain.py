@@ -87,24 +87,24 @@ class VariantScorer:
 
     def _variant_passes(self, variant: Variant) -> Iterator[tuple[Pass, Tensor]]:
         """The variant's passes with the classes to explain; what fails on the way costs its readers."""
-        job, shot = self.producer.task, self.explained
+        task, explained = self.producer.task, self.explained
         with self._guard("variant", self._readers_of(variant)):
             model, targets = (
-                job.variant_models.get(variant, job.model, job.seed),
-                variant.targets(shot.model_pass, shot.targets),
+                task.variant_models.get(variant, task.model, task.seed),
+                variant.targets(explained.model_pass, explained.targets),
             )
             with self.producer.meter.attach(model.net):
-                for batch in variant.batches(shot.model_pass):
+                for batch in variant.batches(explained.model_pass):
                     yield self._pass(variant, model, batch), targets
 
     def _pass(self, variant: Variant, model: Model, batch: Batch) -> Pass:
         """The pass of a variant; the original one where only the class is another."""
-        job, run = self.producer.task, self.explained.model_pass
-        seed = variant.seed(job.seed)
-        if model is job.model and batch is run.batch and seed == job.seed:
-            return run
+        task, original = self.producer.task, self.explained.model_pass
+        seed = variant.seed(task.seed)
+        if model is task.model and batch is original.batch and seed == task.seed:
+            return original
         return replace(
-            self.producer.make_pass(model, batch, variant.pass_name, variant.mean(job.mean_colour)), seed=seed
+            self.producer.make_pass(model, batch, variant.pass_name, variant.mean(task.mean_colour)), seed=seed
         )
 
     def _add_maps(

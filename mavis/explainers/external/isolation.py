@@ -21,7 +21,7 @@ from mavis.core.errors import ContractError, ModelError
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
 from mavis.core.objects.network_copy import copy_network
-from mavis.core.seeding import derive_seed
+from mavis.core.seeding import derive_seed, seeded_generators
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,11 @@ def explainer_of(attribute: Callable[[ExternalCall], Any], label: str) -> Explai
         net = copy_network(model_pass.model.net)
         call = ExternalCall(net, model_pass, model_pass.images[rows].detach().clone(), targets[rows].clone())
         seed = derive_seed(model_pass.seed, model_pass.ids[rows.start], label)
-        with model_pass.meter.attach(net), seed_generators(seed, model_pass.images.device) as drawn, suppress_output():
+        with (
+            model_pass.meter.attach(net),
+            watch_seeded_generators(seed, model_pass.images.device) as drawn,
+            suppress_output(),
+        ):
             return _as_maps(attribute(call), model_pass.images[rows], label), drawn()
 
     def explain(model_pass: Pass, targets: Tensor) -> Tensor:
@@ -98,23 +102,15 @@ def _as_maps(attributions: Any, images: Tensor, label: str) -> Tensor:
 
 
 @contextmanager
-def seed_generators(seed: int, device: torch.device) -> Iterator[Callable[[], bool]]:
-    """Seeds Python's, NumPy's and torch's generators, and restores their states afterwards.
+def watch_seeded_generators(seed: int, device: torch.device) -> Iterator[Callable[[], bool]]:
+    """Global generators start from a seed (`seeding.seeded_generators`).
 
     Yields:
         A function that returns True if a number has been drawn since.
     """
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+    with seeded_generators(seed, device):
         start = _generator_state(device)
-        try:
-            yield lambda: _generator_state(device) != start
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+        yield lambda: _generator_state(device) != start
 
 
 def _generator_state(device: torch.device) -> tuple[object, ...]:

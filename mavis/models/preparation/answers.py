@@ -34,7 +34,7 @@ def evaluate_network(model: Model, net: nn.Module, images: Tensor) -> Tensor:
         raise ModelError(_failure_message(model, net, images, error)) from error
     if not isinstance(outputs, Tensor):
         raise ModelError(
-            f"'{model.name}' must return a tensor of logits (B,{len(model.classes)}), got {describe(outputs)}; "
+            f"'{model.name}' must return a tensor of logits (B,{len(model.classes)}), got {describe_answer(outputs)}; "
             f"{_remedy(outputs)}."
         )
     return outputs
@@ -65,7 +65,7 @@ def is_close(first: Tensor, second: Tensor, tolerance: float = TOLERANCE) -> boo
     return not bool(((first - second).abs() > tolerance * scale).any())
 
 
-def describe(answer: Any) -> str:
+def describe_answer(answer: Any) -> str:
     """A returned object in a few words: its type, and its keys, fields or length."""
     name, fields = type(answer).__name__, _field_names(answer)
     if isinstance(answer, Tensor):

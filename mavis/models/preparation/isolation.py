@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from mavis.core.errors import ModelError
 from mavis.core.objects import network_state
 from mavis.core.objects.graph import Opaque
-from mavis.models.preparation.answers import describe
+from mavis.models.preparation.answers import describe_answer
 
 TRUSTED_PACKAGES = {"torch", "torchvision", "timm", "mavis"}
 """Packages whose modules neither write into their input nor keep it, once in-place activations are ordinary."""
@@ -69,7 +69,7 @@ def copy_numbers(answer: Any) -> Tensor:
             return torch.from_numpy(np.array(numbers, dtype=np.float32))
     except (TypeError, ValueError, RuntimeError):
         pass
-    raise ModelError(f"expected one row of real numbers per image, got {describe(answer)}.")
+    raise ModelError(f"expected one row of real numbers per image, got {describe_answer(answer)}.")
 
 
 def isolate_network(net: nn.Module) -> nn.Module:

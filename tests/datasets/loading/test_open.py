@@ -1,49 +1,22 @@
 """Opening of data sets: declared options reach the factory, others are refused, optional members are completed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 from mavis.core import registry
 from mavis.core.errors import BadParameter, DataError, ModelError, UnknownName
 from mavis.core.registry import datasets, models
-from mavis.core.types import Batch, Dataset, Model
+from mavis.core.types import Dataset, Model
 from mavis.datasets.loading.checked_data import complete_dataset
 from mavis.datasets.loading.open import open_data
 
+from ...memory_data import OldSquares
+
 EMBEDDED = ("planted_parts", "planted_square", "synthetic_faces")
-
-
-class OldSquares:
-    """A user's data set of two images: the required members of `Dataset` only, and no subclass of it."""
-
-    name, target, classes = "old_squares", "shade", ("bright", "dark")
-    attributes: Mapping[str, tuple[str, ...]] = {"shade": ("bright", "dark")}
-    provenance = "made up"
-    parts: Tensor | None = None
-
-    @property
-    def mean(self) -> Tensor:
-        return torch.full((3,), 0.5)
-
-    def table(self) -> pd.DataFrame:
-        return pd.DataFrame({"label": [0, 1], "shade": ["bright", "dark"]}, index=pd.Index(["a", "b"], name="id"))
-
-    def load(self, ids: Sequence[str]) -> Batch:
-        levels = torch.tensor([0.9 if name == "a" else 0.1 for name in ids])
-        images = levels[:, None, None, None].expand(-1, 3, 32, 32)
-        return Batch(images, (levels < 0.5).long(), tuple(ids), parts=self.parts)
-
-    def unreadable(self, ids: Sequence[str]) -> Mapping[str, str]:
-        return {}
-
-    def revision(self, ids: Sequence[str]) -> str:
-        return "r1"
 
 
 @pytest.fixture

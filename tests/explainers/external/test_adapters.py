@@ -21,7 +21,7 @@ from mavis.core.traits import ExplainerTraits
 from mavis.explainers.external import adapters
 from mavis.models.loading.architectures import build_race_resnet
 
-from ...toys import Linear, Pooled, explain, make_model, make_pass, random_images, targets
+from ...toys import Clamped, Linear, Pooled, explain, make_model, make_pass, random_images, targets
 
 WEIGHT = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(7))
 
@@ -425,14 +425,6 @@ def test_a_zennit_composite_is_our_rule() -> None:
 @pytest.mark.parametrize("kind", ["GuidedBackprop", "Deconvolution", "GuidedGradCam", "DeepLift"])
 def test_a_captum_method_with_rules_for_modules_refuses_other_relus(kind: str) -> None:
     """Captum is silent and gives a map that is half the plain gradient."""
-
-    class Clamped(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.relu, self.last = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)
-
-        def forward(self, images: Tensor) -> Tensor:
-            return self.last(self.first(self.relu(images - 0.5)).clamp(min=0)).mean((2, 3))
 
     torch.manual_seed(0)
     model_pass = make_pass(make_model(Clamped(), cam_layer="first"), random_images(2))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mavis.core.compute import Meter
 from mavis.core.errors import ContractError, ModelError
 from mavis.core.model_pass import Pass
-from mavis.explainers.external.isolation import ExternalCall, explainer_of, seed_generators, suppress_output
+from mavis.explainers.external.isolation import ExternalCall, explainer_of, suppress_output, watch_seeded_generators
 
 from ...toys import Linear, Pooled, make_model, make_pass, random_images, targets
 
@@ -199,7 +199,7 @@ def test_numbers_drawn_late_are_noticed() -> None:
 @pytest.mark.parametrize("source", DRAWS)
 def test_a_draw_is_noticed(source: str) -> None:
     """The yielded function is true after a draw from any of the three generators, and not before."""
-    with seed_generators(3, torch.device("cpu")) as has_drawn:
+    with watch_seeded_generators(3, torch.device("cpu")) as has_drawn:
         assert not has_drawn()
         DRAWS[source]((1,))
         assert has_drawn()
@@ -209,7 +209,7 @@ def test_a_seed_fixes_all_three_generators() -> None:
     """Equal seeds give equal numbers, others give others; a seed may be larger than NumPy allows."""
     draws = []
     for seed in (2**40 + 1, 2**40 + 1, 2):
-        with seed_generators(seed, torch.device("cpu")):
+        with watch_seeded_generators(seed, torch.device("cpu")):
             draws.append(draw_from_all())
     assert draws[0] == draws[1]
     assert all(first != second for first, second in zip(draws[0], draws[2], strict=True))
@@ -225,7 +225,7 @@ def test_the_caller_s_generators_are_restored() -> None:
         isolated(drawing(source), model_pass)
     assert draw_from_all() == expected
     seed_all(3)
-    with pytest.raises(ZeroDivisionError), seed_generators(5, torch.device("cpu")):
+    with pytest.raises(ZeroDivisionError), watch_seeded_generators(5, torch.device("cpu")):
         raise ZeroDivisionError(draw_from_all())
     assert draw_from_all() == expected
 

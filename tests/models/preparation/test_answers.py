@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mavis.core.errors import ModelError
-from mavis.models.preparation.answers import check_outputs, describe, evaluate_network, is_close
+from mavis.models.preparation.answers import check_outputs, describe_answer, evaluate_network, is_close
 
 from .networks import as_model, noise_images, small_network
 
@@ -100,7 +100,7 @@ def test_one_output_for_two_classes_is_accepted() -> None:
 
 def test_many_keys_are_cut() -> None:
     """Three and a count."""
-    assert describe(dict.fromkeys("abcde")) == "dict with the keys 'a', 'b', 'c', … (5)"
+    assert describe_answer(dict.fromkeys("abcde")) == "dict with the keys 'a', 'b', 'c', … (5)"
 
 
 def test_outputs_are_close_up_to_rounding() -> None:

@@ -2,19 +2,9 @@
 
 from dataclasses import replace
 
-from mavis.analysis.score_origin import ScoreOrigin
 from mavis.report.wording.baselines import nothing_compares_sentence, origin_remarks
 
-ORIGIN = ScoreOrigin(
-    mavis="1.0",
-    protocol="quick",
-    protocol_sha256="0" * 64,
-    rules={"seed": 0, "grid": 16, "target": {"policy": "predicted"}},
-    metrics={"nsrg": {"points": 11, "imputers": ["mean"]}, "gini": {}},
-    explainers={"rise": {"masks": 32}, "saliency": {}},
-    data={"name": "fairface:/a:val", "target": "gender", "revision": "d" * 32},
-    models={"net": "w" * 32},
-)
+from ...score_origins import ORIGIN
 
 
 def test_remarks_name_what_differs_beside() -> None:
