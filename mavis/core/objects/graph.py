@@ -10,7 +10,16 @@ import functools
 import random
 from collections import deque
 from collections.abc import Iterator, Mapping
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+)
 from typing import Any
 
 import numpy as np
@@ -46,7 +55,10 @@ HOOK_TABLES = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_
 GLOBAL_PREFIX = "global "
 """Begins the name of a global that a function refers to: it belongs to no object and cannot be copied with one."""
 
-_CLASS_ATTRIBUTES = frozenset({"__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__slots__"})
+_CLASS_ATTRIBUTES = frozenset({
+    "__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__slots__",
+    "__slotnames__", "__abstractmethods__", "_abc_impl",  # come with the first copy, or belong to `abc`
+})  # fmt: skip
 
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
 """Attributes that every module has."""
@@ -88,7 +100,14 @@ def walk_objects(root: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 def is_plain(value: Any) -> bool:
     """True for a value that holds nothing, such as a number or a text."""
-    return isinstance(value, PLAIN_TYPES)
+    return isinstance(value, PLAIN_TYPES) and not _is_compiled_method(value)
+
+
+def _is_compiled_method(value: Any) -> bool:
+    """True for a method of compiled code with its object, as ``{}.get``; not for one of a module or class."""
+    if not isinstance(value, BuiltinFunctionType | MethodWrapperType):
+        return False
+    return not isinstance(value.__self__, type(None) | ModuleType | type)
 
 
 def is_opaque(value: Any) -> bool:
@@ -109,8 +128,8 @@ def list_parts(value: Any) -> list[Part]:
         return _module_parts(value)
     if isinstance(value, FunctionType):
         return _function_parts(value)
-    if isinstance(value, MethodType):
-        return [("__self__", value.__self__), ("__func__", value.__func__)]
+    if isinstance(value, MethodType) or _is_compiled_method(value):
+        return [("__self__", value.__self__), ("__func__", getattr(value, "__func__", value.__name__))]
     if isinstance(value, functools.partial):
         arguments = [(str(index), argument) for index, argument in enumerate(value.args)]
         return [("func", value.func), *arguments, *value.keywords.items()]

@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mavis.core import seeding
 from mavis.core.errors import ModelError
 from mavis.models.loading import checkpoint, state_dicts
+from mavis.models.preparation import probe_images
 
 SEED = 0
 """Seed of random weights."""
@@ -79,8 +80,9 @@ def random_network(build: Callable[[], nn.Module], size: int) -> nn.Module:
     """A network with random weights, always the same ones, whose logits differ from image to image.
 
     A network fresh from its library gives the same logits for every image: zeros (a head of zeros), 1e-10 or 1e8
-    (batch normalisation with initial statistics). Here the statistics are measured on random images, a head of zeros
-    is drawn, and the last layer is scaled so that a logit's standard deviation over the images is one.
+    (batch normalisation with initial statistics). Here the statistics are measured on images unlike each other: with
+    those of similar images, a flat dark one gives logits of 1,000 that are mostly rounding. A head of zeros is drawn,
+    and the last layer is scaled so that a logit's standard deviation over the images is one.
 
     Args:
         build: makes the network, normalisation inside.
@@ -105,9 +107,9 @@ def random_network(build: Callable[[], nn.Module], size: int) -> nn.Module:
 
 
 def _calibrate_outputs(net: nn.Module, size: int) -> None:
-    images = _random_images(size)
+    images = _calibration_images(size)
     _measure_norm_statistics(net, images)
-    images = images[:16]
+    images = images[::5]
     head = [module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
     if not head.weight.any():
         nn.init.normal_(head.weight, std=0.02)
@@ -137,10 +139,10 @@ def _scale_layer(layer: nn.Linear | nn.Conv2d, factor: Tensor) -> None:
         layer.bias *= factor
 
 
-def _random_images(size: int) -> Tensor:
-    """``(64,3,size,size)``: random colours at several scales, from flat to pixel noise."""
+def _calibration_images(size: int) -> Tensor:
+    """``(80,3,size,size)``: random colours at several scales, from flat to pixel noise; and varied images."""
     stream = seeding.make_generator(SEED, "random weights")
     scales = [torch.rand((64, 3, side, side), generator=stream) for side in (1, 4, 16, size)]
     enlarged = torch.stack([nn.functional.interpolate(scale, size=size, mode="bilinear") for scale in scales])
     shares = torch.rand((4, 64, 1, 1, 1), generator=stream) ** 3
-    return (enlarged * shares / shares.sum(0)).sum(0)
+    return torch.cat([(enlarged * shares / shares.sum(0)).sum(0), probe_images.varied_images(size)])

@@ -1,5 +1,6 @@
 """Identity of objects: values and code, equal in every process."""
 
+import copy
 import functools
 import os
 import subprocess
@@ -46,6 +47,8 @@ PAIRS = {
     "path": (Path("a"), Path("b")),
     "partial": (functools.partial(print, 1), functools.partial(print, 2)),
     "keyword of a partial": (functools.partial(print, sep="a"), functools.partial(print, sep="b")),
+    "object of a compiled method": ({"a": 1.0}.get, {"a": 2.0}.get),
+    "object of a method of Python's own": (_Explainer(a=1.0).__getattribute__, _Explainer(a=2.0).__getattribute__),
     "closure": (_scaling(1), _scaling(2)),
     "default": (lambda x, gain=1: x, lambda x, gain=2: x),
     "code that was typed in": (_typed("def f(x): return x + 1"), _typed("def f(x): return x + 2")),
@@ -85,6 +88,19 @@ def test_equal_values_are_one() -> None:
     assert object_digest(nets[0]) == object_digest(nets[1].eval())
     first, second = (_Explainer(lock=threading.Lock(), random=np.random.default_rng()) for _ in range(2))
     assert object_digest(first) == object_digest(second)
+
+
+def test_a_copy_leaves_the_digest() -> None:
+    """Python notes the slots in a class when the first of its objects is copied."""
+
+    class Settings:
+        gain = 1.0
+
+    value = Settings()
+    before = object_digest(value)
+    copy.deepcopy(value)
+    assert "__slotnames__" in vars(Settings)
+    assert object_digest(value) == before
 
 
 def test_what_was_computed_in_a_forward_is_no_state() -> None:

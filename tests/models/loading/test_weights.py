@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mavis.core.errors import ModelError
 from mavis.models.loading import weights
 from mavis.models.loading.weights import load_weights, random_network
+from mavis.models.preparation import probe_images
 
 
 def linear(value: float = 0.0) -> nn.Linear:
@@ -88,7 +89,7 @@ def with_zero_head() -> nn.Module:
 
 def test_a_head_of_zeros_is_drawn() -> None:
     """Vision transformers come with one; with it every map would be zero."""
-    logits = random_network(with_zero_head, 8)(weights._random_images(8)[:16])
+    logits = random_network(with_zero_head, 8)(weights._calibration_images(8)[::5])
     torch.testing.assert_close(logits.std(0).mean(), torch.tensor(1.0))
     torch.testing.assert_close(logits.mean(0), torch.zeros(3), rtol=0, atol=1e-5)
 
@@ -104,16 +105,34 @@ def test_random_weights_depend_on_nothing_else() -> None:
     assert torch.equal(first[1].weight, random_network(with_zero_head, 8)[1].weight)
 
 
-def test_batch_normalisation_has_the_statistics_of_the_random_images() -> None:
+def test_batch_normalisation_has_the_statistics_of_the_calibration_images() -> None:
     """Mean and variance per channel, by hand; its mode and momentum are as they were."""
     net = random_network(
         lambda: nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)), 8
     )
-    images = weights._random_images(8)
+    images = weights._calibration_images(8)
     torch.testing.assert_close(net[0].running_mean, images.mean((0, 2, 3)))
     torch.testing.assert_close(net[0].running_var, images.transpose(0, 1).flatten(1).var(1))
     assert net[0].momentum == 0.1
     assert not net[0].training
+
+
+class Gated(nn.Module):
+    """A convolution and a normalisation whose scale is that of the image: nearly nothing for a flat one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.pool, self.head = nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Linear(3, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.pool(self.norm(1 / images.std((2, 3), keepdim=True) * images)).flatten(1))
+
+
+def test_a_flat_image_has_no_logits_far_beyond_those_of_others() -> None:
+    """With statistics of lively images only, they were a thousand times as large, and mostly rounding."""
+    net = random_network(Gated, 8)
+    logits = net(probe_images.varied_images(8)).abs().amax(1)
+    assert logits.max() < 30
 
 
 @pytest.mark.parametrize("layers", [[nn.Conv2d(3, 2, 9)], [nn.Flatten(), nn.Linear(5, 2)], [nn.Unflatten(1, (2, 2))]])

@@ -6,16 +6,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from mavis.core.registry import models
 from mavis.core.types import Model
 from mavis.explainers.cam import channels_first
-from mavis.models.loading.open import open_model
+from mavis.models.preparation.prepare import prepare_model
 
 CPU = torch.device("cpu")
 CLASSES = ("a", "b", "c")
 SIDE = 64
 SECONDS = 20.0
+N_IMAGES = 8
+
 TOLERANCE = 0.05
-"""In places of the layer: the last maps of a network with random weights may answer alike everywhere."""
+"""In places of the layer: the last maps of a network with random weights may answer nearly alike everywhere."""
 
 TORCHVISION = (
     *("convnext_tiny", "densenet121", "efficientnet_b0", "mobilenet_v2", "mobilenet_v3_small", "resnet18"),
@@ -40,18 +43,19 @@ TIMM = (
 
 
 def moved_centres(model: Model, side: int) -> Tensor:
-    """``(2,2)``: row and column of the centre of what changes in the CAM layer, for two corners of the image."""
-    images = torch.rand((1, 3, side, side), generator=torch.Generator().manual_seed(3)).repeat(3, 1, 1, 1)
-    images[1, :, : side // 2, : side // 2] = 1 - images[1, :, : side // 2, : side // 2]
-    images[2, :, side // 2 :, side // 2 :] = 1 - images[2, :, side // 2 :, side // 2 :]
+    """``(2,2)``: row and column of the centre of what changes in the CAM layer, for two corners of eight images."""
+    images = torch.rand((N_IMAGES, 3, side, side), generator=torch.Generator().manual_seed(3))
+    corners = (slice(0, side // 2), slice(side // 2, side))
+    moved = images.repeat(3, 1, 1, 1, 1)
+    for k, corner in enumerate(corners, start=1):
+        moved[k, :, :, corner, corner] = 1 - images[:, :, corner, corner]
     seen: list[Tensor] = []
     handle = model.net.get_submodule(str(model.cam_layer)).register_forward_hook(lambda *call: seen.append(call[2]))
     with torch.no_grad():
-        model.net(images)
+        model.net(moved.flatten(0, 1))
     handle.remove()
-    maps = channels_first(seen[0], (side, side)).double()
-    changes = (maps[1:] - maps[:1]).abs().sum(1)
-    changes = changes / changes.sum(0, keepdim=True).clamp_min(1e-12)
+    maps = channels_first(seen[0], (side, side)).double().unflatten(0, (3, N_IMAGES))
+    changes = (maps[1:] - maps[:1]).abs().sum((1, 2))
     height, width = changes.shape[1:]
     rows, columns = torch.arange(height, dtype=torch.double), torch.arange(width, dtype=torch.double)
     total = changes.sum((1, 2))
@@ -69,9 +73,11 @@ def largest_side(model: Model, side: int) -> int:
 
 
 def prepared(spec: str, side: int) -> tuple[Model, float]:
-    """A model, and the processor's seconds that it took to open and prepare it."""
+    """A model, and the processor's seconds that it took to prepare it, without the drawing of random weights."""
+    family, _, name = spec.partition(":")
+    model = models[family].create({"spec": f"{name}@{side}"}).build(CLASSES)
     start = time.process_time()
-    model, _ = open_model(f"{spec}@{side}", CPU, CLASSES)
+    model, _ = prepare_model(model, CPU)
     return model, time.process_time() - start
 
 
