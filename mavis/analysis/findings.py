@@ -373,7 +373,15 @@ class CueDetection(_Strict):
     reliance: tuple[float, float] = Field(
         description="accuracy where the cue agrees with the label minus where it disagrees, of either model"
     )
-    auroc: Estimate = Field(description="over images; 0.5 where the models cannot be told apart")
+    more_reliance: Estimate = Field(description="reliance of the leaning model minus that of the other")
+    auroc: Estimate = Field(
+        description="over the images whose cue speaks for the class explained on the leaning model; 0.5 where the "
+        "models cannot be told apart"
+    )
+    higher: Estimate = Field(
+        description="share of these images with more mass on the cue under the leaning model than under the other, "
+        "ties half"
+    )
 
 
 class AcrossModels(_Strict):

@@ -46,6 +46,19 @@ class MapMetric:
 
 
 @dataclass(frozen=True)
+class DrawnGrid:
+    """Cells of a grid whose place each image draws for itself, the same for all explainers.
+
+    Attributes:
+        counts: about how many cells there are along a side, of each of the grids that are used together.
+        index: the grid's place among these.
+    """
+
+    counts: tuple[int, ...]
+    index: int
+
+
+@dataclass(frozen=True)
 class Curve:
     """A perturbation curve: the model's output while units of the image are removed in the order of the map.
 
@@ -54,13 +67,13 @@ class Curve:
         order: ``mif`` most influential first, ``lif`` the reverse.
         fractions: shares of the units that are removed, rising, in [0,1]. Curves that differ in nothing else are
             swept together.
-        unit: ``cell`` of the run's grid, or ``segment``: superpixels of the image.
+        unit: ``cell`` of the run's grid, ``segment``: superpixels of the image, or cells of a `DrawnGrid`.
     """
 
     imputer: str
     order: Literal["mif", "lif"]
     fractions: tuple[float, ...]
-    unit: Literal["cell", "segment"] = "cell"
+    unit: "CurveUnit" = "cell"
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,7 @@ class SoftMasking:
 
 
 CurveQuery = Curve | SoftMasking
+CurveUnit = Literal["cell", "segment"] | DrawnGrid
 
 
 def even_fractions(n_points: int) -> tuple[float, ...]:

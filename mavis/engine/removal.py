@@ -10,8 +10,19 @@ from torch import Tensor
 from mavis.core import attribution_maps
 from mavis.core.attribution_maps import Maps
 from mavis.core.devices import upcast
-from mavis.core.metric_types import Curve, CurveQuery, CurveValues, MaskProbe, PartProbe, ProbeOutputs, SoftMasking
+from mavis.core.metric_types import (
+    Curve,
+    CurveQuery,
+    CurveUnit,
+    CurveValues,
+    DrawnGrid,
+    MaskProbe,
+    PartProbe,
+    ProbeOutputs,
+    SoftMasking,
+)
 from mavis.core.model_pass import Pass
+from mavis.core.perturbation import drawn_grids
 from mavis.core.perturbation.imputers import FillFunction, get_imputer
 from mavis.core.perturbation.superpixels import MAX_SUPERPIXELS, superpixels
 from mavis.core.types import PART_CODES
@@ -83,6 +94,7 @@ class RemovalSession:
     grid: int
     _fillers: dict[str, FillFunction] = field(default_factory=dict, repr=False)
     _empty_outputs: dict[str, _ModelOutputs] = field(default_factory=dict, repr=False)
+    _drawn_labels: dict[DrawnGrid, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
 
     def filler(self, imputer: str) -> FillFunction:
         """The imputer, prepared for this batch."""
@@ -90,14 +102,19 @@ class RemovalSession:
             self._fillers[imputer] = get_imputer(imputer)(self.model_pass)
         return self._fillers[imputer]
 
-    def removal_order(self, maps: Maps, unit: str = "cell") -> RemovalOrder:
+    def removal_order(self, maps: Maps, unit: CurveUnit = "cell") -> RemovalOrder:
         """The orders of one explainer's maps.
 
         Equal values are ordered at random, twice, the second time in reverse: the mean over both is the expectation
         over ties for additive models, and exactly chance for a constant map.
         """
-        labels, n_units = self._cell_labels if unit == "cell" else self._segment_labels
-        values = maps.cells if unit == "cell" else _segment_means(maps.values, labels, n_units)
+        if unit == "cell":
+            return self.order_units(maps.cells, unit)
+        return self.order_units(_segment_means(maps.values, *self.unit_labels(unit)), unit)
+
+    def order_units(self, values: Tensor, unit: CurveUnit) -> RemovalOrder:
+        """The orders of units by their values ``(B,units)``; see `removal_order` for equal ones."""
+        labels, n_units = self.unit_labels(unit)
         tie_break = self._tie_break(unit, values.shape[1])
         is_tied = attribution_maps.tie_mask(values, n_units)
         second_images = is_tied.any(1).nonzero()[:, 0]
@@ -105,10 +122,31 @@ class RemovalSession:
 
         def rank(rows: Tensor, tie_break: Tensor) -> Tensor:
             places = attribution_maps.ordinal_ranks(values[rows], tie_break).short()
-            return places.gather(1, labels[rows].flatten(1)).view(len(rows), *labels.shape[1:])
+            by_pixel: Tensor = places.gather(1, labels[rows].flatten(1)).view(len(rows), *labels.shape[1:])
+            return by_pixel
 
         rows = torch.arange(len(self.model_pass), device=is_tied.device)
         return RemovalOrder(rank(rows, tie_break), n_units, is_tied, rank(second_images, reverse), second_images)
+
+    def outputs_without(self, imputer: str, unit: CurveUnit, removed: Tensor) -> Tensor:
+        """What curves are taken on, ``(B,S)``, for the images without sets of units.
+
+        Args:
+            imputer: what removed units show.
+            unit: kind of the units.
+            removed: ``(B,S,units)`` bool.
+        """
+        labels = self.unit_labels(unit)[0]
+        rows = torch.arange(len(self.model_pass), device=labels.device)
+
+        def pixels(images: slice, sets: slice) -> Tensor:
+            chosen = removed[images, sets]
+            index = labels[images].flatten(1)[:, None].expand(-1, chosen.shape[1], -1)
+            by_pixel: Tensor = chosen.gather(2, index).unflatten(2, labels.shape[1:])
+            return by_pixel
+
+        outputs: Tensor = self._outputs_without(imputer, rows, removed.shape[1], pixels).y
+        return outputs
 
     def sweep(self, order: RemovalOrder, curves: Sequence[Curve]) -> dict[CurveQuery, CurveValues]:
         """Curves that differ in their fractions only, from one sweep."""
@@ -221,7 +259,7 @@ class RemovalSession:
     def _probe_cells(self, probe: MaskProbe) -> ProbeOutputs:
         cells = probe.masks(self.model_pass, self.grid**2).to(self.model_pass.images.device)
         cells = cells.expand(len(self.model_pass), *cells.shape[-2:])
-        size = (self.model_pass.images.shape[2], self.model_pass.images.shape[3])
+        size = self._image_shape
         rows = torch.arange(len(self.model_pass), device=cells.device)
         outputs = self._outputs_without(
             probe.imputer, rows, cells.shape[1], lambda o, s: attribution_maps.cells_to_pixels(cells[o, s], size)
@@ -271,13 +309,30 @@ class RemovalSession:
         y = logit if self.model_pass.model.output == "logit" else p
         return _ModelOutputs(y, logit, p, (logits.argmax(1) == targets).float())
 
+    def unit_labels(self, unit: CurveUnit) -> tuple[Tensor, Tensor]:
+        """``(B,H,W)``, the unit of each pixel, and ``(B,)``, how many there are."""
+        if isinstance(unit, DrawnGrid):
+            if unit not in self._drawn_labels:
+                side, shape = self._drawn_side(unit), self._image_shape
+                offsets = self.model_pass.draw(
+                    f"grid {side}", lambda stream: torch.randint(side, (2,), generator=stream)
+                )
+                self._drawn_labels[unit] = drawn_grids.grid_labels(shape, side, offsets)
+            return self._drawn_labels[unit]
+        return self._cell_labels if unit == "cell" else self._segment_labels
+
+    def _drawn_side(self, unit: DrawnGrid) -> int:
+        return drawn_grids.cell_sides(min(self._image_shape), unit.counts)[unit.index]
+
+    @property
+    def _image_shape(self) -> tuple[int, int]:
+        return self.model_pass.images.shape[2], self.model_pass.images.shape[3]
+
     @cached_property
     def _cell_labels(self) -> tuple[Tensor, Tensor]:
         n = self.grid**2
         index = torch.arange(n, device=self.targets.device)
-        labels = attribution_maps.cells_to_pixels(
-            index, (self.model_pass.images.shape[2], self.model_pass.images.shape[3])
-        )
+        labels = attribution_maps.cells_to_pixels(index, self._image_shape)
         return labels.expand(len(self.model_pass), -1, -1), torch.full_like(self.targets, n)
 
     @cached_property
@@ -285,11 +340,16 @@ class RemovalSession:
         labels = superpixels(self.model_pass.images)
         return labels, labels.flatten(1).amax(1) + 1
 
-    def _tie_break(self, unit: str, n_units: int) -> Tensor:
+    def _tie_break(self, unit: CurveUnit, n_units: int) -> Tensor:
         """``(B,units)``: a permutation per image that does not depend on how many units other images have."""
-        max_units = self.grid**2 if unit == "cell" else MAX_SUPERPIXELS
+        max_units = self._max_units(unit)
         order = self.model_pass.draw("ties", lambda g: torch.randperm(max_units, generator=g))
         return order[:, :n_units].argsort(1).argsort(1) if n_units < max_units else order
+
+    def _max_units(self, unit: CurveUnit) -> int:
+        if isinstance(unit, DrawnGrid):
+            return drawn_grids.max_cells(self._image_shape, self._drawn_side(unit))
+        return self.grid**2 if unit == "cell" else MAX_SUPERPIXELS
 
 
 def shared_sweeps(queries: Sequence[CurveQuery]) -> list[tuple[CurveQuery, ...]]:

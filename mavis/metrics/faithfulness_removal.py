@@ -13,7 +13,16 @@ from torch import Tensor
 
 from mavis.core.devices import upcast
 from mavis.core.errors import BadParameter
-from mavis.core.metric_types import Curve, CurveQuery, CurveValues, Metric, SweepMetric, even_fractions
+from mavis.core.metric_types import (
+    Curve,
+    CurveQuery,
+    CurveUnit,
+    CurveValues,
+    DrawnGrid,
+    Metric,
+    SweepMetric,
+    even_fractions,
+)
 from mavis.core.registry import metric
 
 DEFAULT_IMPUTERS = ("mean", "blur")
@@ -222,7 +231,7 @@ def sufficiency(imputer: str = "mean", kept: Sequence[float] = (0.05, 0.1, 0.2, 
     chance=0.0,
     needs={"forward"},
 )
-def srg(imputers: Sequence[str] = DEFAULT_IMPUTERS, points: int = DEFAULT_POINTS) -> Metric:
+def srg(imputers: Sequence[str] = DEFAULT_IMPUTERS, points: int = DEFAULT_POINTS, cells: Sequence[int] = ()) -> Metric:
     """Symmetric relevance gain: area with the least influential removed first minus that with the most influential.
 
     A random order scores 0 in expectation whatever the model.
@@ -230,10 +239,13 @@ def srg(imputers: Sequence[str] = DEFAULT_IMPUTERS, points: int = DEFAULT_POINTS
     Args:
         imputers: the mean over these.
         points: fractions removed, evenly from 0 to 1, at least 3.
+        cells: numbers of cells along a side, e.g. ``[13, 9]``: the mean over grids of these, whose place each image
+            draws for itself; empty for the run's own grid.
 
-    Differs: cells of a regular grid, not superpixels.
+    Differs: cells of a grid, not superpixels.
     """
-    pairs = _curve_pairs(imputers, points)
+    units: list[CurveUnit] = [DrawnGrid(tuple(cells), k) for k in range(len(cells))]
+    pairs = [pair for unit in units or ["cell"] for pair in _curve_pairs(imputers, points, unit)]
 
     def score(curves: Curves) -> Tensor:
         return torch.stack([_symmetric_gain(curves, pair) for pair in pairs]).mean(0)
@@ -381,16 +393,16 @@ def _curve(imputer: str, order: Literal["mif", "lif"], points: int) -> Curve:
     return Curve(imputer, order, even_fractions(points))
 
 
-def _curve_pair(imputer: str, fractions: tuple[float, ...]) -> CurvePair:
+def _curve_pair(imputer: str, fractions: tuple[float, ...], unit: CurveUnit = "cell") -> CurvePair:
     """The curves of MIF and LIF."""
-    return Curve(imputer, "mif", fractions), Curve(imputer, "lif", fractions)
+    return Curve(imputer, "mif", fractions, unit), Curve(imputer, "lif", fractions, unit)
 
 
-def _curve_pairs(imputers: Sequence[str], points: int) -> list[CurvePair]:
+def _curve_pairs(imputers: Sequence[str], points: int, unit: CurveUnit = "cell") -> list[CurvePair]:
     """The curves of MIF and LIF of each imputer."""
     if isinstance(imputers, str) or not imputers:
         raise BadParameter(f"imputers must be a list of names, got {imputers!r}.")
-    return [_curve_pair(name, even_fractions(points)) for name in imputers]
+    return [_curve_pair(name, even_fractions(points), unit) for name in imputers]
 
 
 def _single_curve_metric(curve: Curve, score: Callable[[CurveValues], Tensor]) -> Metric:

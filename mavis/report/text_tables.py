@@ -315,15 +315,18 @@ def agreement_table(findings: Findings, model: ModelFindings) -> TextTable | Non
 
 
 def cue_detection_table(findings: Findings) -> TextTable | None:
-    """Detection of the model that leans on a cue, per explainer; None without two models and a cue."""
+    """Detection of the model that relies on a cue, per explainer; None without two models and a cue."""
     if not findings.twins:
         return None
     return TextTable(
-        "Telling the model that leans on the cue from the other, by the mass on the cue "
-        "(area under the ROC curve; .5 is chance)",
-        ("explainer", "leaning model", "other model", "area", "images"),
+        "Mass on the cue, of the model that relies on it more against the other, where the cue speaks for the "
+        "explained class (area under the ROC curve, and share of images with more; .5 is chance)",
+        ("explainer", "relies more", "other model", "area", "share", "images"),
         tuple(
-            (row.explainer, row.leaning, row.other, numbers.format_estimate(row.auroc), str(row.auroc.n))
+            (
+                *(row.explainer, row.leaning, row.other, numbers.format_estimate(row.auroc)),
+                *(numbers.format_estimate(row.higher), str(row.auroc.n)),
+            )
             for row in sorted(findings.twins, key=lambda row: (row.leaning, row.other, -(row.auroc.mean or 0)))
         ),
     )

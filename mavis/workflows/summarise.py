@@ -71,7 +71,9 @@ def build_findings(store: Store) -> Findings:
             blocks_planned=len(identity["blocks"]),
         ),
         models=models,
-        twins=cue_detection.score_cue_detection(scores, images, models, bootstrap_settings(protocol, once)),
+        twins=cue_detection.score_cue_detection(
+            scores, images, models, bootstrap_settings(protocol, once), protocol.target.policy
+        ),
         across_models=overall_score.compare_across_models(models, protocol),
         failures=tuple(Failure(**failure) for log in logs for failure in log.failures),
         skipped=tuple(_skipped_cells(identity["skipped"], len(protocol.metrics))),

@@ -26,7 +26,7 @@ def table(**masses: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows.append(
             pd.DataFrame({"image": ids, "value": values, "model": name, "explainer": "e", "metric": "cue_mass"})
         )
-        images.append(pd.DataFrame({"image": ids, "race": "x", "model": name}))
+        images.append(pd.DataFrame({"image": ids, "race": "x", "model": name, "label": 0, "predicted": 0, "cue": 0}))
     return pd.concat(rows), pd.concat(images)
 
 
@@ -74,6 +74,47 @@ def test_the_leaning_model_is_the_one_that_the_cue_helps_more() -> None:
         assert detection.reliance == pytest.approx((0.2, 0.01))
     scores, images = table(leans=low, clean=low)
     assert score_cue_detection(scores, images, [LEANS, CLEAN], RULES)[0].auroc.mean == pytest.approx(0.5)
+
+
+def test_only_images_whose_cue_speaks_for_the_explained_class_count() -> None:
+    """By the class that the leaning model predicts; by the label where that is explained."""
+    masses = np.array([0.9, 0.8, 0.1, 0.0])
+    scores, images = table(leans=masses, clean=np.full(4, 0.5))
+    images["predicted"] = [0, 0, 1, 1, 1, 1, 1, 1]
+    images["label"] = [0, 1, 1, 1] * 2
+    by_prediction = score_cue_detection(scores, images, [LEANS, CLEAN], RULES)[0]
+    assert (by_prediction.auroc.mean, by_prediction.higher.mean, by_prediction.higher.n) == (1.0, 1.0, 2)
+    by_label = score_cue_detection(scores, images, [LEANS, CLEAN], RULES, "label")[0]
+    assert by_label.higher.n == 1
+    images["cue"] = 2
+    nothing = score_cue_detection(scores, images, [LEANS, CLEAN], RULES)[0]
+    assert (nothing.auroc.mean, nothing.higher.low, nothing.higher.n) == (None, None, 0)
+
+
+def test_the_share_is_paired_by_image() -> None:
+    """Where images differ more than models do, the area is near a half and the share is 1; ties count half."""
+    spread = np.linspace(0, 0.9, 40)
+    scores, images = table(leans=spread + 0.01, clean=spread)
+    detection = score_cue_detection(scores, images, [LEANS, CLEAN], RULES)[0]
+    assert detection.higher.mean == 1.0
+    assert 0.5 < detection.auroc.mean < 0.55
+    scores, images = table(leans=np.array([0.2, 0.2]), clean=np.array([0.2, 0.1]))
+    assert score_cue_detection(scores, images, [LEANS, CLEAN], RULES)[0].higher.mean == 0.75
+
+
+def test_the_difference_of_reliance_is_paired_and_has_an_interval() -> None:
+    """By hand: the cue costs the leaning model 30 of 60 images where it disagrees, the other none."""
+    n = 100
+    scores, images = table(leans=np.zeros(n), clean=np.zeros(n))
+    images["cue"] = ([0] * 40 + [1] * 60) * 2
+    images["predicted"] = [0] * 40 + [1] * 30 + [0] * 30 + [0] * n
+    more = score_cue_detection(scores, images, [LEANS, CLEAN], RULES)[0].more_reliance
+    assert more.mean == pytest.approx(0.5)
+    assert more.low == pytest.approx(0.37, abs=0.03)
+    assert more.high == pytest.approx(0.63, abs=0.03)
+    assert more.n == n
+    images["cue"] = ([-1] * 20 + [0] * 20 + [1] * 60) * 2
+    assert score_cue_detection(scores, images, [LEANS, CLEAN], RULES)[0].more_reliance.n == 80
 
 
 def test_images_without_a_value_on_either_model_are_left_out() -> None:

@@ -19,10 +19,11 @@ from quantus.metrics.faithfulness.selectivity import Selectivity
 from quantus.metrics.faithfulness.sufficiency import Sufficiency
 from torch import Tensor, nn
 
-from mavis.core.attribution_maps import Maps, cells_to_pixels
+from mavis.core.attribution_maps import Maps, cell_means, cells_to_pixels
 from mavis.core.errors import BadParameter
 from mavis.core.metric_types import Curve, CurveValues, SweepMetric, even_fractions
 from mavis.core.model_pass import Pass
+from mavis.core.perturbation.drawn_grids import cell_sides, grid_labels
 from mavis.core.perturbation.imputers import get_imputer
 from mavis.core.perturbation.superpixels import superpixels
 from mavis.core.registry import metrics
@@ -30,6 +31,7 @@ from mavis.engine.removal import n_inner_points, shared_sweeps
 from mavis.models.planted import mask_mean
 
 from ..toys import (
+    Linear,
     Pooled,
     additive,
     conjunction,
@@ -664,3 +666,61 @@ def all_removed(model_pass: Pass, imputer: str) -> Tensor:
     """The images with every pixel removed, ``(B,3,H,W)``."""
     all_pixels = torch.ones(len(model_pass), 1, *model_pass.images.shape[2:], dtype=torch.bool)
     return get_imputer(imputer)(model_pass)(torch.arange(len(model_pass)), all_pixels)[:, 0]
+
+
+def drawn_grid_gain(model_pass: Pass, values: Tensor, side: int) -> list[float]:
+    """SRG over one drawn grid by explicit loops: the mean per cell, one cell after the other, the trapezoid."""
+    offsets = model_pass.draw(f"grid {side}", lambda g: torch.randint(side, (2,), generator=g))
+    gains = []
+    for row, offset in enumerate(offsets):
+        labels = grid_labels((values.shape[1], values.shape[2]), side, offset[None])[0][0]
+        n = int(labels.max()) + 1
+        falling = sorted(range(n), key=lambda cell: -float(values[row][labels == cell].double().mean()))
+        areas = {}
+        for name, order in (("mif", falling), ("lif", falling[::-1])):
+            shown = []
+            counts = [int(share * n + 0.5 + 1e-9) for share in even_fractions(11)]
+            for count in counts:
+                image = model_pass.images[row].clone()
+                image[:, torch.isin(labels, torch.tensor(order[:count], dtype=torch.int64))] = 0.5
+                shown.append(float(model_pass.predict(image[None])[0].softmax(0)[0]))
+            areas[name] = float(np.trapezoid(shown, np.array(counts) / n))
+        gains.append(areas["lif"] - areas["mif"])
+    return gains
+
+
+def test_the_gain_over_drawn_grids_is_an_explicit_loop() -> None:
+    """Two grids of each image's own place, by hand; the run's grid plays no part, and an image alone has its grids."""
+    images = random_images(3, 16, seed=4)
+    stream = torch.Generator().manual_seed(1)
+    net = Linear(torch.randn((3, 3, 16, 16), generator=stream) / 10)
+    model_pass = make_pass(make_model(net, output="probability"), images)
+    values = torch.randn((3, 16, 16), generator=stream)
+    expected = np.mean([drawn_grid_gain(model_pass, values, side) for side in cell_sides(16, (5, 3))], axis=0)
+    for grid in (2, 8):
+        gains = score("srg", Maps.from_values(values, grid), model_pass, imputers=["mean"], cells=[5, 3])
+        np.testing.assert_allclose(gains, expected, atol=1e-6)
+    alone = score("srg", Maps.from_values(values[1:2], 2), model_pass.single_image(1), imputers=["mean"], cells=[5, 3])
+    torch.testing.assert_close(alone, gains[1:2])
+
+
+def test_a_map_of_the_runs_own_cells_gains_nothing_on_drawn_grids() -> None:
+    """The exact effects of single cells of the run's grid lead on that grid only."""
+    images = random_images(24, 32, seed=2)
+    weight = torch.randn((2, 3, 32, 32), generator=torch.Generator().manual_seed(3)) / 10
+    model_pass = make_pass(make_model(Linear(weight), output="probability"), images)
+    exact = (weight[0] - weight[1]) * (images - 0.5)
+    by_cell = cells_to_pixels(cell_means(exact.sum(1), 8), (32, 32))
+
+    def gains(values: Tensor, **params: object) -> float:
+        return float(score("srg", Maps.from_values(values, 8), model_pass, imputers=["mean"], **params).mean())
+
+    assert gains(by_cell) == pytest.approx(gains(exact.sum(1)), abs=1e-6)
+    assert gains(by_cell, cells=[13, 9]) < 0.8 * gains(exact.sum(1), cells=[13, 9])
+
+
+def test_a_constant_map_gains_nothing_on_drawn_grids() -> None:
+    """Both orders of the ties together are exactly chance for an additive model."""
+    model_pass = make_pass(Linear(torch.randn(2, 3, 16, 16)), random_images(4, 16))
+    gains = score("srg", Maps.from_values(torch.ones(4, 16, 16), 4), model_pass, imputers=["mean"], cells=[5, 3])
+    assert gains.abs().max() < 1e-4

@@ -413,7 +413,9 @@ def make_findings(
         models=tuple(found),
         twins=tuple(
             CueDetection(leaning="faces-biased", other="faces-balanced", explainer=name, reliance=(0.2, 0.01),
-                 auroc=Estimate(mean=0.8, low=0.75, high=0.85, n=700))
+                 more_reliance=Estimate(mean=0.19, low=0.12, high=0.26, n=700),
+                 auroc=Estimate(mean=0.8, low=0.75, high=0.85, n=200),
+                 higher=Estimate(mean=0.9, low=0.85, high=0.95, n=200))
             for name, _ in EXPLAINERS if len(models) > 1
         ),
         across_models=AcrossModels(

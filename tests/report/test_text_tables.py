@@ -132,6 +132,6 @@ def test_models_as_blocks_and_the_cue_have_tables(findings):
     """Mean ranks from the best; one row per explainer and pair of models."""
     assert text_tables.mean_rank_table(findings).rows[0] == ("integrated_gradients", "1.083")
     cue = text_tables.cue_detection_table(findings)
-    assert cue.rows[0][1:] == ("faces-biased", "faces-balanced", ".800 [.750, .850]", "700")
+    assert cue.rows[0][1:] == ("faces-biased", "faces-balanced", ".800 [.750, .850]", ".900 [.850, .950]", "200")
     single = findings.model_copy(update={"twins": (), "across_models": None})
     assert (text_tables.mean_rank_table(single), text_tables.cue_detection_table(single)) == (None, None)

@@ -45,6 +45,7 @@ def print_summary(console: Console, findings: Findings, *, full: bool = False) -
     _print_missing_results(printer, findings)
     for model in findings.models:
         _print_recommendation(printer, model, full=full)
+    _print_cues(printer, findings)
 
 
 def _data_line(findings: Findings) -> str:
@@ -61,6 +62,14 @@ def _print_models(printer: Printer, findings: Findings) -> None:
         printer.print_text(model_summary.model_headline(model), "" if model.validity.better_than_chance else "red")
         for line in model_summary.validity_details(model.validity):
             printer.print_text(line, indent=2)
+
+
+def _print_cues(printer: Printer, findings: Findings) -> None:
+    lines = wording.cue_lines(findings)
+    if lines:
+        printer.print_heading("Answer · the planted cue")
+    for line in lines:
+        printer.print_text(line)
 
 
 def _print_across_models(printer: Printer, across_models: AcrossModels) -> None:

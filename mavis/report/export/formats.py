@@ -36,6 +36,8 @@ def as_markdown(findings: Findings) -> str:
         lines += ["", f"## {name(model.model)}", "", *_markdown_recommendation(model)]
         for grid in model_tables(findings, model):
             lines += ["", *_markdown_table(grid)]
+    cue_lines = wording.cue_lines(findings)
+    lines += ["", "## The planted cue", "", *(name(line) for line in cue_lines)] if cue_lines else []
     for between in (mean_rank_table(findings), cue_detection_table(findings)):
         lines += ["", *_markdown_table(between)] if between else []
     lines += ["", *(f"- {name(wording.note_text(caveat))}" for caveat in findings.caveats)]

@@ -1,8 +1,9 @@
 """Wording: every sentence about a finding is made here, from codes and values; the same in every kind of report.
 
-`answer` words the recommendation, `cross_checks` what stands beside it, `gates`, `refusals` and `gaps` what their names
-say, `missing` why a value is not there, `status` the standing of protocol and run, `notes` all other statements;
-`phrases` joins names. Each of `gates`, `refusals`, `gaps` and `notes` has a table: code -> function of the values.
+`answer` words the recommendation, `cross_checks` what stands beside it, `cues`, `gates`, `refusals` and `gaps` what
+their names say, `missing` why a value is not there, `status` the standing of protocol and run, `notes` all other
+statements; `phrases` joins names. Each of `gates`, `refusals`, `gaps` and `notes` has a table: code -> function of the
+values.
 """
 
 from mavis.report.wording.answer import (
@@ -17,6 +18,7 @@ from mavis.report.wording.answer import (
     weights_text,
 )
 from mavis.report.wording.cross_checks import across_models_lines, concordance_text
+from mavis.report.wording.cues import cue_lines
 from mavis.report.wording.gaps import gap_sentence, gap_statements, gap_verdict
 from mavis.report.wording.gates import gate_reason, gate_status, gate_title
 from mavis.report.wording.missing import group_missing_reason, missing_by_reason, missing_reason, skips_by_reason
@@ -33,6 +35,7 @@ __all__ = [
     "answer_sentence",
     "concordance_text",
     "count_noun",
+    "cue_lines",
     "gap_sentence",
     "gap_statements",
     "gap_verdict",
