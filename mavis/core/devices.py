@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from mavis.core.errors import MavisError
+from mavis.core.errors import MavisError, exception_text
 
 T = TypeVar("T")
 DEVICE_CHOICES = ("auto", "cpu", "cuda", "mps")
@@ -94,7 +94,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     """True for what torch raises when a device's memory, or the host's, is full."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in OUT_OF_MEMORY_MESSAGES)
+    return isinstance(error, RuntimeError) and any(
+        sign in exception_text(error).lower() for sign in OUT_OF_MEMORY_MESSAGES
+    )
 
 
 def halve_until_it_fits(chunk: int, work: Callable[[int], T]) -> T:

@@ -16,9 +16,30 @@ MavisError            expected, got, what to do; the command line prints it as o
 import difflib
 from collections.abc import Iterable
 
+MAX_WORDS = 300
+"""Letters of a stranger's message; torch lists its backends on a hundred lines."""
+
 
 class MavisError(Exception):
-    """Base class of all errors of MAVIS; its message is one line for the user."""
+    """Base class of all errors of MAVIS; its message is one line for the user, whatever names it quotes."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(" ".join(str(message).splitlines()))
+
+
+def exception_text(error: BaseException) -> str:
+    """The message of an exception of strangers' code, whose ``__str__`` may raise too."""
+    try:
+        return str(error)
+    except Exception:
+        return "its message cannot be shown"
+
+
+def describe_exception(error: BaseException) -> str:
+    """Type and message of an exception of strangers' code, on one line of some `MAX_WORDS` letters."""
+    name, words = type(error).__name__, " ".join(exception_text(error).split())
+    shown = words if len(words) <= MAX_WORDS else f"{words[:MAX_WORDS]} …"
+    return f"{name}: {shown}" if shown else name
 
 
 class UnknownName(MavisError):  # noqa: N818 (the root's name says that it is an error)

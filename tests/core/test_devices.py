@@ -194,3 +194,13 @@ def test_work_that_does_not_fit_is_tried_with_half_as_often_as_needed() -> None:
         devices.halve_until_it_fits(4, lambda chunk: (_ for _ in ()).throw(torch.OutOfMemoryError("never")))
     with pytest.raises(ZeroDivisionError):
         devices.halve_until_it_fits(4, lambda chunk: 1 // 0)
+
+
+def test_an_exception_without_a_text_is_no_lack_of_memory() -> None:
+    """Its text is strangers' code, which may raise."""
+
+    class UnshownError(RuntimeError):
+        def __str__(self) -> str:
+            raise ValueError
+
+    assert not devices.is_out_of_memory(UnshownError())

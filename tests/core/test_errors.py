@@ -25,3 +25,8 @@ def test_without_a_near_name_all_are_listed_in_order() -> None:
     """Choices may come in any order and from any iterable; without any it says none."""
     assert str(errors.UnknownName("unit", "zzz", iter("ba"))) == "No unit is named 'zzz'; there are: a, b."
     assert str(errors.UnknownName("unit", "zzz", ())) == "No unit is named 'zzz'; there are: none."
+
+
+def test_a_message_is_one_line_whatever_names_it_quotes() -> None:
+    """Line ends of any kind become blanks; nothing else changes."""
+    assert str(errors.DataError("'a\nb' and 'c\r\nd' \u2028 are  one")) == "'a b' and 'c d'   are  one"

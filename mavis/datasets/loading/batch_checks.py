@@ -27,8 +27,8 @@ def check_batch(batch: Any, name: str, ids: Sequence[str], labels: Sequence[int]
         labels: their labels in the data set's table.
 
     Returns:
-        The batch, its images without a graph, its ids a tuple and its labels int64; images drawn anew are checked when
-        they are drawn.
+        A copy of the batch, since the data set may use its memory again: images without a graph and in torch's usual
+        layout, ids a tuple, labels int64. Images drawn anew are checked and copied when they are drawn.
 
     Raises:
         DataError: it is no batch, or ids, labels, images, parts or regions are not as promised; the message says what
@@ -51,15 +51,26 @@ def check_batch(batch: Any, name: str, ids: Sequence[str], labels: Sequence[int]
     def draw_and_check(part: str, number: int) -> Tensor:
         images = draw(part, number)
         check_images(images, name, len(ids))
-        return images
+        return _copy(images)
 
     return replace(plain, rerender=draw_and_check)
 
 
 def _with_plain_types(batch: Batch) -> Batch:
-    """The batch in the types that it promises."""
-    images = batch.images.detach() if batch.images.requires_grad else batch.images
-    return replace(batch, images=images, labels=torch.as_tensor(batch.labels).to(torch.int64), ids=tuple(batch.ids))
+    """A copy of the batch in the types that it promises."""
+    return replace(
+        batch,
+        images=_copy(batch.images),
+        labels=torch.as_tensor(batch.labels).to(torch.int64, copy=True),
+        ids=tuple(map(str, batch.ids)),
+        groups=dict(batch.groups),
+        parts=None if batch.parts is None else _copy(batch.parts),
+        regions=None if batch.regions is None else _copy(batch.regions),
+    )
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
 def check_images(images: Any, name: str, count: int) -> None:
@@ -69,10 +80,15 @@ def check_images(images: Any, name: str, count: int) -> None:
             f"'{name}': images must be a torch.Tensor, got {type(images).__name__}; write torch.stack(...)."
         )
     shape = tuple(images.shape)
-    if len(shape) != 4 or shape[:2] != (count, 3) or shape[2] != shape[3]:
+    if len(shape) != 4 or shape[:2] != (count, 3) or shape[2] != shape[3] or not shape[2]:
         raise DataError(
             f"'{name}': images must have the shape ({count},3,H,H), one square image per id in the order of the ids, "
             f"got {shape}{_shape_hint(shape, count)}."
+        )
+    if images.layout != torch.strided or images.is_meta:
+        raise DataError(
+            f"'{name}': images must be a dense tensor with its values, got one {_describe_storage(images)}; write "
+            "images.to_dense(), or load the values."
         )
     if images.dtype != torch.float32:
         hint = "images.float() / 255" if not images.is_floating_point() else "images.float()"
@@ -89,11 +105,14 @@ def check_mean(mean: Any, name: str) -> Tensor:
         DataError: it has another shape, or is not in [0,1].
     """
     try:
-        colour = torch.as_tensor(mean).detach().to("cpu", torch.float32)
+        colour = torch.as_tensor(mean).detach()
+        colour = colour.to("cpu", torch.complex64 if colour.is_complex() else torch.float32, copy=True)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"'{name}': mean must be three numbers in [0,1], got {mean!r:.80}.") from error
     if tuple(colour.shape) != (3,):
         raise DataError(f"'{name}': mean must have the shape (3,), one number per channel, got {tuple(colour.shape)}.")
+    if colour.is_complex():
+        raise DataError(f"'{name}': mean must be three real numbers in [0,1], got complex ones.")
     low, high = (float(end) for end in torch.aminmax(colour))
     if not (low >= -ROUNDING and high <= 1 + ROUNDING):
         hint = "; divide by 255" if 1 < high <= 255 and low >= 0 else ""
@@ -102,6 +121,8 @@ def check_mean(mean: Any, name: str) -> Tensor:
 
 
 def _check_ids(batch: Batch, name: str, ids: Sequence[str]) -> None:
+    if not hasattr(batch.ids, "__len__"):
+        raise DataError(f"'{name}': the ids of a batch must be a tuple of texts, got {type(batch.ids).__name__}.")
     if tuple(batch.ids) == tuple(ids):
         return
     if sorted(map(str, batch.ids)) == sorted(ids):
@@ -113,7 +134,10 @@ def _check_ids(batch: Batch, name: str, ids: Sequence[str]) -> None:
 
 
 def _check_labels(batch: Batch, name: str, labels: Sequence[int]) -> None:
-    codes = torch.as_tensor(batch.labels)
+    try:
+        codes = torch.as_tensor(batch.labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"'{name}': the labels of a batch must be whole numbers, got {batch.labels!r:.80}.") from error
     if codes.is_floating_point() or codes.tolist() != list(labels):
         raise DataError(
             f"'{name}': a batch's labels must be those of the table, {list(labels)[:3]} …, got {codes.tolist()[:3]}."
@@ -154,6 +178,10 @@ def _shape_hint(shape: tuple[int, ...], count: int) -> str:
     if shape[1] == 1:
         return "; write images.expand(-1, 3, -1, -1)"
     return "; cut or resize them to squares" if shape[1] == 3 else ""
+
+
+def _describe_storage(tensor: Tensor) -> str:
+    return "without values (meta)" if tensor.is_meta else f"in the layout {str(tensor.layout).removeprefix('torch.')}"
 
 
 def _dtype(tensor: Tensor) -> str:

@@ -1,9 +1,7 @@
 """The door that every data set passes: complete, and looked at before it is believed."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from inspect import getattr_static
 from typing import Any, TypeVar, cast
 
 import pandas as pd
@@ -11,15 +9,14 @@ import torch
 from torch import Tensor
 
 from mavis.core.devices import is_out_of_memory
-from mavis.core.errors import DataError, MavisError, UnreadableImage
+from mavis.core.errors import DataError, MavisError, UnreadableImage, describe_exception
+from mavis.core.printable import one_line
 from mavis.core.types import Batch, Dataset
 from mavis.datasets.loading.batch_checks import check_batch, check_mean
-from mavis.datasets.loading.table_checks import check_table
+from mavis.datasets.loading.member_checks import check_attributes, check_classes, check_members
+from mavis.datasets.loading.table_checks import check_table, check_texts
 
 T = TypeVar("T")
-
-METHODS = ("table", "load", "unreadable", "revision")
-VALUES = ("name", "target", "classes", "attributes", "provenance", "mean")
 
 OPTIONAL_MEMBERS: Mapping[str, Callable[[Any], Any]] = {
     "notes": lambda _: Dataset.notes,
@@ -38,19 +35,20 @@ class CheckedDataset:
     """A data set with every member of `Dataset`, each checked when it is asked for; no image is loaded before.
 
     Where something is not as `Dataset` and `Batch` promise, the member raises a DataError that says what was met and
-    what to write. Members that `Dataset` does not know are the data set's own.
+    what to write. The data set keeps nothing that it could change later: ids, images and masks are copied. Members that
+    `Dataset` does not know are its own.
     """
 
     def __init__(self, data: Any) -> None:
         self._data = data
         self._probes: dict[str, Tensor] = {}
         self._shape: tuple[int, ...] | None = None
-        _check_members(data)
-        self.name, self.target, self.provenance = (
-            str(getattr(data, name)) for name in ("name", "target", "provenance")
-        )
-        self.classes = _check_classes(data.classes, self.name)
-        self.attributes = _check_attributes(data.attributes, self.name)
+        self.name = type(data).__name__  # in messages, until its own name is read
+        self._ask("a member", lambda: check_members(data))
+        self.name = self._read_text("name")
+        self.target, self.provenance = self._read_text("target"), self._read_text("provenance")
+        self.classes = self._ask("classes", lambda: check_classes(data.classes, self.name))
+        self.attributes = self._ask("attributes", lambda: check_attributes(data.attributes, self.name))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # copying and pickling look for hooks of this class, not of the data set
@@ -68,17 +66,16 @@ class CheckedDataset:
     @property
     def notes(self) -> tuple[str, ...]:
         """One sentence each on rows that were repaired or left out."""
-        notes = getattr(self._data, "notes", ())
-        return (notes,) if isinstance(notes, str) else tuple(map(str, notes))
+        return self._ask("notes", self._read_notes)
 
     @cached_property
     def mean(self) -> Tensor:
         """``(3,)`` float32 in [0,1]."""
-        return check_mean(self._ask("mean", lambda: self._data.mean), self.name)
+        return self._ask("mean", lambda: check_mean(self._data.mean, self.name))
 
     @cached_property
     def _table(self) -> pd.DataFrame:
-        return check_table(self._ask("table()", self._data.table), self.name, self.classes, self.attributes)
+        return self._ask("table()", lambda: check_table(self._data.table(), self.name, self.classes, self.attributes))
 
     @cached_property
     def _labels(self) -> dict[str, int]:
@@ -95,21 +92,29 @@ class CheckedDataset:
             UnreadableImage: the data set cannot load one of them.
             DataError: the batch is not as `Batch` promises.
         """
-        loaded = self._ask("load()", lambda: self._data.load(ids), UnreadableImage)
-        batch = check_batch(loaded, self.name, ids, [self._labels.get(name, -1) for name in ids])
+        loaded = self._ask("load()", lambda: self._data.load(list(ids)), UnreadableImage)
+        labels = [self._labels.get(name, -1) for name in ids]
+        batch = self._ask("reading what load() returned", lambda: check_batch(loaded, self.name, ids, labels))
         self._compare_with_first(batch)
         return batch
 
     def _ask(self, member: str, answer: Callable[[], T], kind: type[DataError] = DataError) -> T:
-        """The data set's answer; an exception becomes one line, but for a full memory."""
+        """The data set's answer; what it raises becomes one line, an exit too, but for a full memory."""
         try:
             return answer()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if is_out_of_memory(error):
                 raise
-            own_words = isinstance(error, MavisError)
-            text = str(error) if own_words else f"'{self.name}': {member} failed: {type(error).__name__}: {error}"
+            own_words = str(error) if isinstance(error, MavisError) else ""
+            text = own_words or f"'{self.name}': {member} failed: {describe_exception(error)}"
             raise kind(" ".join(text.split())) from error
+
+    def _read_text(self, member: str) -> str:
+        return self._ask(member, lambda: one_line(str(getattr(self._data, member))))
+
+    def _read_notes(self) -> tuple[str, ...]:
+        notes = getattr(self._data, "notes", None) or ()
+        return (notes,) if isinstance(notes, str) else tuple(map(str, notes))
 
     def _compare_with_first(self, batch: Batch) -> None:
         """Raises DataError where images have another size than before, or an image is not what it was."""
@@ -131,24 +136,31 @@ class CheckedDataset:
 
     def unreadable(self, ids: Sequence[str]) -> dict[str, str]:
         """The ids that cannot be loaded, each with its reason."""
-        reasons = self._ask("unreadable()", lambda: self._data.unreadable(ids))
+        return self._ask("unreadable()", lambda: self._read_reasons(ids))
+
+    def _read_reasons(self, ids: Sequence[str]) -> dict[str, str]:
+        reasons = self._data.unreadable(list(ids))
         if not isinstance(reasons, Mapping):
             raise DataError(f"'{self.name}': unreadable() must return a mapping, id to reason, got {reasons!r:.80}.")
-        return {name: str(reasons[name]) for name in ids if name in reasons}
+        return {name: " ".join(str(reasons[name]).split()) for name in ids if name in reasons}
 
     def revision(self, ids: Sequence[str]) -> str:
         """Hash of the content of these images."""
-        revision = self._ask("revision()", lambda: self._data.revision(ids))
+        revision = self._ask("revision()", lambda: self._data.revision(list(ids)))
         if not isinstance(revision, str) or not revision:
             raise DataError(
                 f"'{self.name}': revision() must return a text, a hash of the content, got {revision!r:.80}."
             )
+        check_texts([revision], f"'{self.name}': its revision")
         return revision
 
     def cues(self, ids: Sequence[str]) -> list[int] | None:
         """Per image the class that its planted cue speaks for, -1 without one; None where the data carry no cues."""
+        return self._ask("cues()", lambda: self._read_cues(ids))
+
+    def _read_cues(self, ids: Sequence[str]) -> list[int] | None:
         method = getattr(self._data, "cues", None)
-        cues = None if method is None else self._ask("cues()", lambda: method(ids))
+        cues = None if method is None else method(list(ids))
         if cues is None:
             return None
         codes = [int(cue) for cue in cues if float(cue).is_integer() and -1 <= cue < len(self.classes)]
@@ -164,7 +176,7 @@ class CheckedDataset:
         method = getattr(self._data, "content_hashes", None)
         if method is None or getattr(method, "__func__", None) is Dataset.content_hashes:
             return list(Dataset.content_hashes(cast("Dataset", self), ids))
-        hashes = [str(value) for value in self._ask("content_hashes()", lambda: method(ids), UnreadableImage)]
+        hashes = self._ask("content_hashes()", lambda: [str(value) for value in method(list(ids))], UnreadableImage)
         if len(hashes) != len(ids):
             raise DataError(f"'{self.name}': content_hashes() must give one per id, got {len(hashes)} for {len(ids)}.")
         return hashes
@@ -211,51 +223,3 @@ def _loading_fault(data: Dataset, name: str) -> str:
     except UnreadableImage as error:
         return f"{name}: {error}"
     return ""
-
-
-def _check_members(data: Any) -> None:
-    """Raises DataError unless the required members are there; none of them is computed."""
-    missing = [f"{name}()" for name in METHODS if not callable(getattr(data, name, None))]
-    missing += [name for name in VALUES if getattr_static(data, name, None) is None and not hasattr(data, name)]
-    if missing:
-        raise DataError(
-            f"A data set is a name, NAME:FOLDER, or an object with the members of mavis.Dataset; this "
-            f"{type(data).__name__} has no {', '.join(missing)}."
-        )
-
-
-def _check_classes(classes: Any, name: str) -> tuple[str, ...]:
-    """The classes as a tuple of names.
-
-    Raises:
-        DataError: they are no sequence of different texts, or none.
-    """
-    if isinstance(classes, str) or not isinstance(classes, Sequence) or not classes:
-        raise DataError(f"'{name}': classes must be a tuple of names, got {classes!r:.80}.")
-    wrong = next((label for label in classes if not isinstance(label, str)), None)
-    if wrong is not None:
-        raise DataError(f"'{name}': classes must be names, got {wrong!r}; write tuple(map(str, classes)).")
-    if not all(label.strip() for label in classes):
-        raise DataError(f"'{name}': a class has no name; leave out the images without a label, or give it one.")
-    repeated = [label for label, n in Counter(classes).items() if n > 1]
-    if repeated:
-        raise DataError(f"'{name}': every class needs a name of its own, '{repeated[0]}' occurs more than once.")
-    return tuple(classes)
-
-
-def _check_attributes(attributes: Any, name: str) -> dict[str, tuple[str, ...]]:
-    """The attributes with their groups as tuples of names.
-
-    Raises:
-        DataError: they are no mapping of names to names, or a name has a ``*``.
-    """
-    if not isinstance(attributes, Mapping):
-        raise DataError(f"'{name}': attributes must be a mapping, attribute to group names, got {attributes!r:.80}.")
-    for attribute, groups in attributes.items():
-        if not isinstance(attribute, str) or not attribute.strip() or "*" in attribute:
-            raise DataError(
-                f"'{name}': {attribute!r} cannot name an attribute; write a text without *, which marks intersections."
-            )
-        if isinstance(groups, str):
-            raise DataError(f"'{name}': the groups of '{attribute}' must be a tuple of names, got {groups!r:.80}.")
-    return {attribute: tuple(map(str, groups)) for attribute, groups in attributes.items()}

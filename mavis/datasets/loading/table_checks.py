@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mavis.core.errors import DataError
+from mavis.core.group_attributes import group_labels
 
 
 def check_table(table: Any, name: str, classes: Sequence[str], attributes: Mapping[str, Any]) -> pd.DataFrame:
@@ -22,8 +23,8 @@ def check_table(table: Any, name: str, classes: Sequence[str], attributes: Mappi
         The table with ``label`` as int64; everything else as it was.
 
     Raises:
-        DataError: it is no table, has no row, or its ids, labels or columns are not as promised; the message says what
-            was met and what to write.
+        DataError: it is no table, has no row, or its ids, labels, columns or groups are not as promised; the message
+            says what was met and what to write.
     """
     if not isinstance(table, pd.DataFrame):
         raise DataError(f"'{name}': table() must return a pandas.DataFrame, got {type(table).__name__}.")
@@ -31,6 +32,7 @@ def check_table(table: Any, name: str, classes: Sequence[str], attributes: Mappi
         raise DataError(f"'{name}': its table has no rows; expected one per image, with a column 'label'.")
     _check_ids(table, name)
     _check_columns(table, name, attributes)
+    _check_cells(table, name, attributes)
     return table.assign(label=_label_codes(table["label"], name, len(classes)))
 
 
@@ -44,7 +46,7 @@ def _check_ids(table: pd.DataFrame, name: str) -> None:
             f"'{name}': the ids, which are the index of the table, must be texts, got {wrong!r} "
             f"({type(wrong).__name__}); write texts{hint}."
         )
-    _check_texts(ids, f"'{name}': an id")
+    check_texts(ids, f"'{name}': an id")
     repeated = [i for i, n in Counter(ids).items() if n > 1]
     if repeated:
         raise DataError(
@@ -56,7 +58,7 @@ def _check_ids(table: pd.DataFrame, name: str) -> None:
 def _check_columns(table: pd.DataFrame, name: str, attributes: Mapping[str, Any]) -> None:
     """Raises DataError unless the table has one column of each needed name."""
     columns = table.columns.tolist()
-    _check_texts([c for c in columns if isinstance(c, str)], f"'{name}': a column's name")
+    check_texts([c for c in columns if isinstance(c, str)], f"'{name}': a column's name")
     shown = ", ".join(map(str, columns)) or "none"
     for needed in ("label", *attributes):
         if columns.count(needed) != 1:
@@ -64,10 +66,20 @@ def _check_columns(table: pd.DataFrame, name: str, attributes: Mapping[str, Any]
             raise DataError(f"'{name}': its table has {count} '{needed}', expected one; its columns are: {shown}.")
 
 
-def _check_texts(texts: Sequence[str], subject: str) -> None:
-    """Raises DataError for a blank text and for one that no file can hold."""
+def _check_cells(table: pd.DataFrame, name: str, attributes: Mapping[str, Any]) -> None:
+    """Raises DataError for a text that no file can hold; groups, whatever they are, must have a text."""
+    for column, values in table.items():
+        if not pd.api.types.is_numeric_dtype(values.dtype):
+            texts = {value for value in values.tolist() if isinstance(value, str)}
+            check_texts(sorted(texts), f"'{name}': a value of '{column}'", blank=True)
+    for attribute in attributes:
+        group_labels(table, attribute)
+
+
+def check_texts(texts: Sequence[str], subject: str, *, blank: bool = False) -> None:
+    """Raises DataError for a text that no file can hold, and for a blank one unless these are allowed."""
     for text in texts:
-        if not text.strip():
+        if not text.strip() and not blank:
             raise DataError(f"{subject} is blank; give it a name.")
         try:
             text.encode()
@@ -93,11 +105,11 @@ def _label_codes(labels: pd.Series, name: str, n_classes: int) -> pd.Series:
         wrong = next(value for value in labels if not _is_integer(value))
         hint = "[classes.index(name) for name in labels]" if isinstance(wrong, str) else "labels.astype(int)"
         raise DataError(f"'{name}': {expected}, got the label {wrong!r} ({type(wrong).__name__}); write {hint}.")
-    codes = labels.astype("int64")
-    if codes.min() < 0 or codes.max() >= n_classes:
-        hint = "; subtract 1" if (codes.min(), codes.max()) == (1, n_classes) else "; name every class in 'classes'"
-        raise DataError(f"'{name}': {expected}, got labels from {codes.min()} to {codes.max()}{hint}.")
-    return codes
+    codes = [int(value) for value in labels]
+    if min(codes) < 0 or max(codes) >= n_classes:
+        hint = "; subtract 1" if (min(codes), max(codes)) == (1, n_classes) else "; name every class in 'classes'"
+        raise DataError(f"'{name}': {expected}, got labels from {min(codes)} to {max(codes)}{hint}.")
+    return pd.Series(codes, labels.index, dtype="int64")
 
 
 def _is_integer(value: Any) -> bool:

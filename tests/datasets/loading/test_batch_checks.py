@@ -23,7 +23,23 @@ def test_a_good_batch_passes_untouched() -> None:
     """No pixel is changed, one that rounding carried out of [0,1] neither."""
     batch = good()
     batch.images[0, 0, 0, 0] = 1 + 1e-6
-    assert check_batch(batch, "memory", list(IDS), LABELS).images is batch.images
+    assert check_batch(batch, "memory", list(IDS), LABELS).images.equal(batch.images)
+
+
+def test_a_batch_is_a_copy_in_the_usual_layout() -> None:
+    """The data set may use its memory again, and its layout decides nothing."""
+    images = torch.rand(2, 32, 32, 3).permute(0, 3, 1, 2)
+    masks = {"parts": torch.zeros(2, 32, 32, dtype=torch.uint8), "regions": torch.ones(2, 32, 32).bool()}
+    batch = replace(good(), images=images, rerender=lambda part, number: images, **masks)
+    checked, expected = check_batch(batch, "memory", IDS, LABELS), images.clone()
+    assert checked.rerender is not None
+    redrawn = checked.rerender("nose", 0)
+    for tensor in (images, batch.labels, *masks.values()):
+        tensor.fill_(1 - int(tensor.flatten()[0]))
+    assert checked.images.equal(expected)
+    assert redrawn.equal(expected)
+    assert checked.images.is_contiguous()
+    assert (checked.labels.tolist(), int(checked.parts.sum()), bool(checked.regions.all())) == (LABELS, 0, True)
 
 
 def test_types_of_one_meaning_are_converted() -> None:
@@ -52,6 +68,9 @@ BAD_IMAGES: dict[str, tuple[Any, str]] = {
     "no batch": (IMAGES[0], r"got \(3, 32, 32\)"),
     "one image too few": (IMAGES[:1], r"must have the shape \(2,3,H,H\)"),
     "not square": (IMAGES[:, :, :16], "cut or resize them to squares"),
+    "no pixels": (IMAGES[:, :, :0, :0], r"got \(2, 3, 0, 0\)"),
+    "sparse": (IMAGES.to_sparse(), "dense tensor with its values, got one in the layout sparse_coo"),
+    "without values": (IMAGES.to("meta"), r"got one without values \(meta\)"),
     "numpy": (IMAGES.numpy(), "torch.Tensor, got ndarray"),
     "a list": (list(IMAGES), "torch.Tensor, got list"),
 }
@@ -77,6 +96,9 @@ BAD_BATCHES: dict[str, tuple[Any, str]] = {
         r"must be those of the table, \[0, 1\] …, got \[1, 2\]",
     ),
     "labels as floats": (replace(good(), labels=torch.tensor([0.0, 1.0])), "labels must be those of the table"),
+    "labels as texts": (replace(good(), labels=["x", "y"]), "must be whole numbers"),
+    "no labels": (replace(good(), labels=None), "must be whole numbers, got None"),
+    "no ids": (replace(good(), ids=None), "must be a tuple of texts, got NoneType"),
     "groups as a list": (replace(good(), groups=["x", "y"]), "are a mapping"),
     "parts of another size": (
         replace(good(), parts=torch.zeros(2, 16, 16, dtype=torch.uint8)),

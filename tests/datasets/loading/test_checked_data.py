@@ -110,6 +110,8 @@ ANSWERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "a table that fails": ({"labels": [0, 1, 0]}, "table", r"table\(\) failed: ValueError"),
     "a revision that fails": ({"revision": lambda ids: 1 / 0}, "revision", r"revision\(\) failed: ZeroDivisionError"),
     "cues for others": ({"cues": lambda ids: [0, 1]}, "cues", "one whole number per id, from -1 to 1, got 2 for 1"),
+    "cues as texts": ({"cues": lambda ids: ["a"]}, "cues", r"cues\(\) failed: ValueError"),
+    "a revision that is no Unicode": ({"revision": lambda ids: "\udc80"}, "revision", "no Unicode text"),
     "cues of no class": ({"cues": lambda ids: [7]}, "cues", "one whole number per id"),
     "images from 0 to 255": ({"pixels": torch.rand(16, 3, 32, 32) * 255}, "load", "write images / 255"),
 }
@@ -202,6 +204,90 @@ def test_what_load_raises_is_one_line() -> None:
 
     with pytest.raises(MemoryError):
         complete_dataset(MemoryData(load=too_large)).load(["i000"])
+
+
+class UnshownError(ValueError):
+    """An exception without a text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (SystemExit(0), r"table\(\) failed: SystemExit: 0"),
+        (UnshownError(), r"table\(\) failed: UnshownError: its message cannot be shown"),
+        (ValueError("a\nb"), r"table\(\) failed: ValueError: a b"),
+        (DataError(""), r"table\(\) failed: DataError$"),
+        (NotImplementedError("x " * 5000), r"table\(\) failed: .* …$"),
+    ],
+)
+def test_whatever_a_member_raises_is_one_line(error: BaseException, said: str) -> None:
+    """An exit does not end the run in silence."""
+
+    def table() -> pd.DataFrame:
+        raise error
+
+    with pytest.raises(DataError, match=said) as caught:
+        complete_dataset(MemoryData(table=table)).table()
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("member", ["name", "target", "provenance", "classes", "attributes"])
+def test_a_member_that_fails_when_it_is_read_is_one_line(member: str) -> None:
+    """Also before the data set has a name."""
+
+    class Lazy(MemoryData):
+        def __getattribute__(self, name: str) -> Any:
+            return 1 / 0 if name == member else super().__getattribute__(name)
+
+    with pytest.raises(DataError, match=f"'Lazy|memory': {member} failed: ZeroDivisionError"):
+        complete_dataset(Lazy())
+
+
+@pytest.mark.parametrize("change", [list.reverse, list.clear])
+def test_ids_that_a_data_set_changes_are_its_own(change: Any) -> None:
+    """Those that were asked for stay as they are."""
+
+    class Changing(MemoryData):
+        def load(self, ids: Sequence[str]) -> Batch:
+            batch = super().load(ids)
+            change(ids)
+            return batch
+
+    ids = ["i001", "i000"]
+    assert complete_dataset(Changing()).load(ids).ids == ("i001", "i000")
+    assert ids == ["i001", "i000"]
+
+
+def test_a_batch_outlives_the_next_one() -> None:
+    """Of a data set that loads into one buffer."""
+
+    class Buffered(MemoryData):
+        buffer = torch.zeros(1, 3, 32, 32)
+
+        def load(self, ids: Sequence[str]) -> Batch:
+            batch = super().load(ids)
+            return replace(batch, images=self.buffer.copy_(batch.images))
+
+    data = complete_dataset(Buffered())
+    first = data.load(["i000"])
+    data.load(["i001"])
+    assert first.images.equal(MemoryData().load(["i000"]).images)
+
+
+def test_a_name_in_lines_is_one_line() -> None:
+    """In every message."""
+    assert complete_dataset(MemoryData(name="a\nb")).name == "a b"
+
+
+@pytest.mark.parametrize(("notes", "read"), [(None, ()), ("one", ("one",)), (["a", 1], ("a", "1"))])
+def test_notes_are_texts(notes: Any, read: tuple[str, ...]) -> None:
+    """None of them, one, or several; anything else is refused."""
+    assert complete_dataset(MemoryData(notes=notes)).notes == read
+    with pytest.raises(DataError, match="notes failed: TypeError"):
+        _ = complete_dataset(MemoryData(notes=3)).notes
 
 
 def test_the_first_readable_image_stands_for_the_data() -> None:

@@ -40,6 +40,11 @@ def renamed(*ids: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
     return lambda table: table.set_axis([*ids, *table.index[len(ids) :]], axis=0)
 
 
+def no_unicode(column: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """A column with half a letter in each value."""
+    return lambda table: table.assign(**{column: pd.Series(["\udc80a"] * len(table), table.index, dtype=object)})
+
+
 BAD = {
     "repeated id": (renamed("i1"), "'i1' occurs 2 times"),
     "numbers as ids": (renamed(0, 1, 2, 3, 4, 5), r"must be texts, got 0 \(int\)"),
@@ -56,6 +61,9 @@ BAD = {
     "labels as names": (relabelled(list(CLASSES) * 3), r"got the label 'dark' \(str\); write \[classes.index"),
     "labels as floats": (relabelled([0.0, 1.0] * 3), r"got the label 0.0 \(float\); write labels.astype\(int\)"),
     "labels as booleans": (relabelled([True, False] * 3), r"got the label True \(bool\)"),
+    "a huge label": (relabelled([0, 2**70] * 3), r"got labels from 0 to 11805\d+; name every class"),
+    "a group that is no Unicode": (no_unicode("side"), "a value of 'side' is '.udc80a'.*no Unicode text"),
+    "a value that is no Unicode": (no_unicode("hat"), "a value of 'hat' is .*no Unicode text"),
     "a missing label": (relabelled([0, None, 1, 0, 1, 0]), r"1 of 6 images have no label \(the first is 'i1'\)"),
     "no label": (lambda t: t.drop(columns="label"), "no column 'label', expected one; its columns are: side"),
     "two labels": (lambda t: pd.concat([t, t[["label"]]], axis=1), "2 columns 'label'"),
