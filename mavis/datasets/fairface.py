@@ -136,6 +136,8 @@ def _column_indices(path: Path, header: list[str]) -> dict[str, int]:
         if needed not in names:
             columns = ", ".join(names) or "none"
             raise DataError(f"{path} has no column '{needed}'{_suggestion(needed, names)}; its columns are: {columns}.")
+        if names.count(needed) > 1:
+            raise DataError(f"{path} has {names.count(needed)} columns '{needed}'; leave one of them, the right one.")
     return {needed: names.index(needed) for needed in ("file", *ATTRIBUTES)}
 
 

@@ -18,14 +18,11 @@ into one directory. What the disk refuses is a `StoreError` that says what is ke
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mavis.core import files
 from mavis.core.errors import FileError, StoreError
@@ -156,7 +153,7 @@ class Store:
 
     def write_images(self, images: pd.DataFrame) -> None:
         """The table of images, one row per model and image."""
-        self._write(self.folder / "images.parquet", lambda file: images.to_parquet(file, index=False))
+        self._write_table(self.folder / "images.parquet", images)
 
     def images(self) -> pd.DataFrame:
         """The table of images; the data set's columns are called `data_column`, in runs of older versions too."""
@@ -169,7 +166,7 @@ class Store:
 
     def write_check(self, check: ModelCheck, table: pd.DataFrame) -> None:
         """A table of what was measured before any map was made."""
-        self._write(self.folder / f"{check}.parquet", lambda file: table.to_parquet(file, index=False))
+        self._write_table(self.folder / f"{check}.parquet", table)
 
     def has_check(self, check: ModelCheck) -> bool:
         """True where a check is stored."""
@@ -187,15 +184,13 @@ class Store:
         """A block's results; its scores last, since they say that it is done."""
         files.make_folder(self.folder / "parts")
         for suffix, companion in ((".curves.parquet", result.curves), (".agreement.parquet", result.agreement)):
-            self._write(self._block_file(block_id, suffix), partial(companion.to_parquet, index=False))
+            self._write_table(self._block_file(block_id, suffix), companion)
         self._write(
             self._block_file(block_id, ".maps.npz"),
             lambda file: np.savez_compressed(file, **result.maps),  # type: ignore[arg-type]
         )
-        table = pa.Table.from_pandas(result.scores, preserve_index=False)
         facts = {b"mavis.log": json.dumps(result.log.__dict__).encode(), b"mavis.block": block_id.encode()}
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **facts})
-        self._write(self._block_file(block_id), lambda file: pq.write_table(table, file))
+        self._write_table(self._block_file(block_id), result.scores, facts)
 
     def scores(self) -> pd.DataFrame:
         """All scores so far."""
@@ -255,6 +250,9 @@ class Store:
             files.write_file(path, fill)
         except FileError as error:
             raise StoreError(f"{error} {self._finished_text()}; the same command goes on from there.") from error
+
+    def _write_table(self, path: Path, table: pd.DataFrame, facts: Mapping[bytes, bytes] | None = None) -> None:
+        self._write(path, lambda file: part_files.write_table(table, file, path.name, facts))
 
     def _check_block(self, path: Path) -> None:
         """Raises StoreError for scores that were written under another block's name."""

@@ -156,6 +156,19 @@ def test_headers_of_other_copies_are_read(write: Write, header: str, row: str) -
     assert table.reset_index().to_numpy().tolist() == [["val/1.jpg", 3, "East Asian", "Female", "3-9"]]
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "name"),
+    [
+        ("race,file,age,gender,race", "Black,val/1.jpg,3-9,Male,White", "race"),
+        ("file,file_name,age,gender,race", "val/1.jpg,val/2.jpg,3-9,Male,White", "file"),
+    ],
+)
+def test_a_column_that_is_there_twice_is_refused(write: Write, header: str, row: str, name: str) -> None:
+    """Nobody can say which of the two is meant."""
+    with pytest.raises(DataError, match=f"has 2 columns '{name}'; leave one of them"):
+        fairface(write(header, row))
+
+
 def test_a_byte_order_mark_and_blank_lines_are_passed_over(write: Write) -> None:
     """A table saved by a spreadsheet, with BOM and empty rows, reads like any other."""
     root = write(HEADER, "", "val/1.jpg,3-9,Male,White,True", ",,,,", encoding="utf-8-sig")

@@ -1,10 +1,12 @@
 """Hostile members and batches of data sets, each with what MAVIS must make of it."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -117,21 +119,26 @@ def changes_ids(change: Callable[[list[str]], Any]) -> Change:
 
 def changes_frame(data: MemoryData) -> None:
     """A table that is always the same object, and that a load writes into."""
-    frame, load = data.table(), data.load
-    data.table = lambda: frame  # type: ignore[method-assign]
+    ask, load = data.table, data.load
+    frames: list[pd.DataFrame] = []
+
+    def table() -> pd.DataFrame:
+        frames[:] = frames or [ask()]
+        return frames[0]
 
     def changing(ids: Sequence[str]) -> Batch:
-        frame.loc[:, "label"] = 0
-        frame.loc[:, "side"] = "z"
+        for frame in frames:
+            frame.loc[:, "label"] = 0
+            frame.loc[:, "side"] = "z"
         return load(ids)
 
-    data.load = changing  # type: ignore[method-assign]
+    data.table, data.load = table, changing  # type: ignore[method-assign]
 
 
 def another_table_each_time(data: MemoryData) -> None:
     """Tables whose rows come in another order, with other groups, from the second time on."""
-    tables = [data.table(), *(data.table().iloc[::-1].assign(side="z", label=0) for _ in range(3))]
-    data.table = lambda: tables.pop(0) if len(tables) > 1 else tables[0]  # type: ignore[method-assign]
+    ask, times = data.table, itertools.count()
+    data.table = lambda: ask().iloc[::-1].assign(side="z", label=0) if next(times) else ask()  # type: ignore[method-assign]
 
 
 def breaks(name: int, error: BaseException) -> Change:

@@ -10,7 +10,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mavis.core.errors import MavisError
 from mavis.datasets.loading.checked_data import complete_dataset
 from mavis.engine.sample import draw_sample, load_reference, prediction_table
 from mavis.models.loading.open import open_models
@@ -20,6 +19,7 @@ from mavis.protocol.loading import with_overrides
 from ..memory_data import MeanShade, MemoryData
 from .hostile_members import OF_IMAGES
 from .hostile_tables import TABLES, Edit, N
+from .refusals import try_to
 
 EDITS = {(kind, name): edit for kind, edits in {**TABLES, **OF_IMAGES}.items() for name, edit in edits.items()}
 RULES = with_overrides(loading.load_protocol("quick"), data__groups=["side"], data__max_unreadable=0.2)
@@ -68,25 +68,15 @@ def assert_equal(first: Sight, second: Sight) -> None:
         assert torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other, name
 
 
-def look_or_refuse(data: MemoryData, model: Any) -> tuple[Sight | None, str]:
-    """What is seen, or the refusal."""
-    try:
-        return look_at(data, model), ""
-    except MavisError as error:
-        return None, str(error)
-
-
 def judge(edits: list[Edit], model: Any) -> None:
     """The property: as the twin, or one line; and no more than the edits allow."""
     hostile, twin = MemoryData(N), MemoryData(N)
-    for edit in edits:
+    for edit in edits:  # those of members first: some of them keep what the table says now
         edit.change(hostile)
         edit.twin(twin)
     outcomes = {edit.outcome for edit in edits}
-    sight, refusal = look_or_refuse(hostile, model)
+    sight, refusal = try_to(lambda: look_at(hostile, model))
     if sight is None:
-        assert refusal.strip()
-        assert len(refusal.splitlines()) == 1
         assert outcomes != {"same"}, refusal
     else:
         assert "refused" not in outcomes
@@ -100,4 +90,4 @@ def test_each_edit_alone_is_seen_as_meant_or_refused(model: Any, name: tuple[str
 
 @given(names=st.lists(st.sampled_from(list(EDITS)), min_size=1, max_size=3, unique_by=lambda name: name[0]))
 def test_edits_together_are_seen_as_meant_or_refused(model: Any, names: list[tuple[str, str]]) -> None:
-    judge([EDITS[name] for name in names], model)
+    judge([EDITS[name] for name in sorted(names, key=lambda name: name[0] in TABLES)], model)

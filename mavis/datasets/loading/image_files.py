@@ -240,7 +240,7 @@ class LabelledImages(Dataset):
 
 
 def _upright_rgb(path: Path) -> Image.Image:
-    with Image.open(path) as image:
+    with path.open("rb") as file, Image.open(file) as image:  # of a path, Pillow maps raw pixels and may not turn them
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"its pixels have more than 8 bits (mode {image.mode}); save it with 8 bits per channel")
         upright = ImageOps.exif_transpose(image)

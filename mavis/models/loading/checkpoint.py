@@ -220,7 +220,7 @@ def load_state(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
             raise ModelError(
                 f"The weights '{path}' do not fit: '{name}' must be {tuple(expected.shape)}, got {tuple(tensor.shape)}."
             )
-        _check_finite(name, tensor, path)
+        _check_values(name, tensor, expected, path)
     try:
         net.load_state_dict(state)
     except RuntimeError as error:
@@ -246,7 +246,13 @@ def _name_tensors(names: Sequence[str], singular: str, plural: str, rest: str = 
     return f"the {kind} {name_some(names)} {verb}{rest}"
 
 
-def _check_finite(name: str, tensor: Tensor, path: Path) -> None:
+def _check_values(name: str, tensor: Tensor, expected: Any, path: Path) -> None:
+    """Raises ModelError for a tensor without values, with complex ones for real ones, and with values not finite."""
+    if tensor.is_meta or tensor.layout != torch.strided or tensor.is_quantized:
+        kind = "without values" if tensor.is_meta else "quantized" if tensor.is_quantized else str(tensor.layout)
+        raise ModelError(f"The tensor '{name}' in '{path}' must be dense and hold its values; it is {kind}.")
+    if tensor.is_complex() and not expected.is_complex():
+        raise ModelError(f"The tensor '{name}' in '{path}' must hold real numbers; they are complex.")
     if bool(torch.isfinite(tensor).all()):
         return
     values = "NaN" if bool(torch.isnan(tensor).any()) else "infinite values"

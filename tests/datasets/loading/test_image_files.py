@@ -68,6 +68,19 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     assert read[:, -1, :].T.eq(torch.tensor([0, 0, 1.0])).all()
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiff_files_are_turned_as_png_files_are(tmp_path: Path, mode: str, orientation: int) -> None:
+    """Also raw pixels that Pillow can map into memory."""
+    picture = Image.fromarray(_noise(32, 48)).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "a.tif", exif=exif)
+    picture.convert("RGB").save(tmp_path / "a.png", exif=exif)
+    read = [image_files.read_image(tmp_path / name, 32) for name in ("a.tif", "a.png")]
+    assert read[0].equal(read[1])
+
+
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "1", "CMYK", "RGBA"])
 def test_every_8_bit_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     """Grey, palette, two-level, CMYK and RGBA files of white read as white."""

@@ -104,3 +104,19 @@ def test_a_path_that_the_system_refuses_is_one_line(tmp_path: Path) -> None:
     for path in (tmp_path / ("x" * 5000), tmp_path):
         with pytest.raises(ModelError, match=r"The weights '.*' (cannot be read|are not there)"):
             load_weights(network(), path)
+
+
+SPOILT: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "without values": (lambda tensor: tensor.to("meta"), "must be dense and hold its values; it is without values"),
+    "sparse": (Tensor.to_sparse, "must be dense and hold its values; it is torch.sparse_coo"),
+    "complex": (lambda tensor: tensor.to(torch.complex64), "must hold real numbers; they are complex"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_tensors_that_are_no_weights_are_refused(tmp_path: Path, name: str) -> None:
+    """Complex ones too, of which torch would take the real part."""
+    change, line = SPOILT[name]
+    torch.save({**STATE, "0.weight": change(STATE["0.weight"])}, tmp_path / "a.pt")
+    with pytest.raises(ModelError, match=f"The tensor '0.weight' in .*{line}"):
+        load_weights(network(), tmp_path / "a.pt")
