@@ -27,6 +27,7 @@ import pandas as pd
 from mavis.core import files
 from mavis.core.errors import FileError, StoreError
 from mavis.core.group_attributes import OWN_COLUMNS, PREFIX, with_data_columns
+from mavis.core.hashing import digest_json
 from mavis.engine import part_files
 
 IDENTITY_KEYS = ("protocol_sha256", "overrides", "models", "data", "explainers", "seed", "mavis", "versions", "format")
@@ -98,6 +99,7 @@ class Store:
         store = cls(folder)
         path = folder / "run.json"
         new_identity = json.loads(json.dumps({**identity, "format": FORMAT}, default=str))
+        new_identity["sha256"] = digest_json(new_identity)
         if files.is_file(path):
             stored = store.identity()
             differing = _list_differences(stored, new_identity)
@@ -134,7 +136,11 @@ class Store:
         return store
 
     def identity(self) -> dict[str, Any]:
-        """The content of ``run.json``."""
+        """The content of ``run.json``; its hash, ``sha256``, is missing in runs of older versions only.
+
+        Raises:
+            StoreError: the file is damaged or was changed.
+        """
         try:
             identity: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         except OSError as error:
@@ -143,6 +149,9 @@ class Store:
             raise self._unreadable_identity(str(error)) from error
         if not isinstance(identity, dict):
             raise self._unreadable_identity("expected keys and values")
+        content = {key: value for key, value in identity.items() if key != "sha256"}
+        if identity.get("format") == FORMAT and identity.get("sha256", digest_json(content)) != digest_json(content):
+            raise self._unreadable_identity("its values were changed")
         return identity
 
     def _unreadable_identity(self, reason: str) -> StoreError:

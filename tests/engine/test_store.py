@@ -69,6 +69,32 @@ def test_blocks_come_back(store: Store) -> None:
     assert store.logs()[0] == BlockLog("m", 10, 4, 1.5, None, 32, [FAILURE])
 
 
+@pytest.mark.parametrize(
+    "change", [{"data": {"revision": "p2"}}, {"seed": None}, {"skipped": {"m": [None]}}, {"stray": 1}, {"sha256": "x"}]
+)
+def test_values_of_run_json_that_were_changed_are_refused(store: Store, change: dict[str, Any]) -> None:
+    """Also those that are not compared, and that a report would trip over; a run of an older version has no hash."""
+    path = store.folder / "run.json"
+    identity = json.loads(path.read_text())
+    path.write_text(json.dumps(identity | change))
+    with pytest.raises(StoreError, match="run.json cannot be read: its values were changed"):
+        Store.open_or_create(store.folder, IDENTITY)
+    with pytest.raises(StoreError, match="its values were changed"):
+        Store.open_existing(store.folder)
+    path.write_text(json.dumps({key: value for key, value in identity.items() if key != "sha256"}, indent=1))
+    Store.open_or_create(store.folder, IDENTITY)
+
+
+@pytest.mark.parametrize("other", ["b2.curves.parquet", "b1.agreement.parquet"])
+def test_curves_of_another_block_are_refused(store: Store, other: str) -> None:
+    """And another table of the same block."""
+    for name in ("b1", "b2"):
+        store.write_block(name, result("a"))
+    shutil.copy(store.folder / "parts" / other, store.folder / "parts" / "b1.curves.parquet")
+    with pytest.raises(StoreError, match=r"b1\.curves\.parquet is damaged \(it holds another table\)"):
+        store.curves()
+
+
 def test_a_block_of_nothing_is_done(store: Store) -> None:
     """Where every cell was skipped there are no rows, and the block is not done again."""
     store.write_block(

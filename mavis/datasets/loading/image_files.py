@@ -6,6 +6,7 @@ is cut out, and torchvision resizes that, as uint8 and with antialiasing, to the
 
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -240,7 +241,9 @@ class LabelledImages(Dataset):
 
 
 def _upright_rgb(path: Path) -> Image.Image:
-    with path.open("rb") as file, Image.open(file) as image:  # of a path, Pillow maps raw pixels and may not turn them
+    """The image; Pillow's remarks on a file it can read are no reason to leave it out, nor to stop."""
+    with warnings.catch_warnings(action="ignore"), path.open("rb") as file:  # of a path, raw pixels may not be turned
+        image = Image.open(file)
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"its pixels have more than 8 bits (mode {image.mode}); save it with 8 bits per channel")
         upright = ImageOps.exif_transpose(image)

@@ -1,5 +1,6 @@
 """Image files become the tensors they should, and broken ones say why."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,19 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     read = image_files.read_image(_save(tmp_path / "a.png", pixels, exif=exif), 32)
     assert read[:, 0, :].T.eq(torch.tensor([1.0, 0, 0])).all()
     assert read[:, -1, :].T.eq(torch.tensor([0, 0, 1.0])).all()
+
+
+def test_what_pillow_remarks_is_no_reason_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the user made warnings errors too."""
+    real = Image.open
+
+    def remark(file: object) -> Image.Image:
+        warnings.warn("Corrupt EXIF data", stacklevel=1)
+        return real(file)
+
+    path = _save(tmp_path / "a.png", _noise(32, 32))
+    monkeypatch.setattr(Image, "open", remark)
+    assert image_files.decoding_error(path) is None
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK"])
