@@ -16,7 +16,7 @@ MavisError            expected, got, what to do; the command line prints it as o
 import difflib
 from collections.abc import Iterable
 
-MAX_WORDS = 300
+MAX_LETTERS = 300
 """Letters of a stranger's message; torch lists its backends on a hundred lines."""
 
 
@@ -36,9 +36,9 @@ def exception_text(error: BaseException) -> str:
 
 
 def describe_exception(error: BaseException) -> str:
-    """Type and message of an exception of strangers' code, on one line of some `MAX_WORDS` letters."""
-    name, words = type(error).__name__, " ".join(exception_text(error).split())
-    shown = words if len(words) <= MAX_WORDS else f"{words[:MAX_WORDS]} …"
+    """Type and message of an exception of strangers' code, on one line of some `MAX_LETTERS` letters."""
+    name, message = type(error).__name__, " ".join(exception_text(error).split())
+    shown = message if len(message) <= MAX_LETTERS else f"{message[:MAX_LETTERS]} …"
     return f"{name}: {shown}" if shown else name
 
 

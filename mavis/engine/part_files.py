@@ -33,8 +33,8 @@ def write_table(table: pd.DataFrame, file: BinaryIO, name: str, facts: Mapping[b
         facts: more metadata.
     """
     columns = pa.Table.from_pandas(table, preserve_index=False)
-    own = {NAME: name.encode(), CONTENT: _hash_values(columns.to_pandas()).encode(), **(facts or {})}
-    pq.write_table(columns.replace_schema_metadata({**(columns.schema.metadata or {}), **own}), file)
+    identity = {NAME: name.encode(), CONTENT: _hash_values(columns.to_pandas()).encode(), **(facts or {})}
+    pq.write_table(columns.replace_schema_metadata({**(columns.schema.metadata or {}), **identity}), file)
 
 
 def read_table(path: Path) -> pd.DataFrame:

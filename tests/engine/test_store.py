@@ -77,7 +77,7 @@ def test_values_of_run_json_that_were_changed_are_refused(store: Store, change: 
     path = store.folder / "run.json"
     identity = json.loads(path.read_text())
     path.write_text(json.dumps(identity | change))
-    with pytest.raises(StoreError, match="run.json cannot be read: its values were changed"):
+    with pytest.raises(StoreError, match=r"run\.json cannot be read: its values were changed"):
         Store.open_or_create(store.folder, IDENTITY)
     with pytest.raises(StoreError, match="its values were changed"):
         Store.open_existing(store.folder)

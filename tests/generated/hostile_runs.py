@@ -97,7 +97,7 @@ def without_column(frame: pd.DataFrame, place: float) -> pd.DataFrame:
 
 def renamed_column(frame: pd.DataFrame, place: float) -> pd.DataFrame:
     """One column under another name."""
-    return frame.rename(columns={pick(list(frame.columns), place): "x"}) if len(frame.columns) else frame
+    return frame.rename(columns={pick(list(frame.columns), place): "renamed"}) if len(frame.columns) else frame
 
 
 def retyped_column(frame: pd.DataFrame, place: float) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from mavis.protocol import loading
 from mavis.protocol.loading import with_overrides
 
 from ..memory_data import MeanShade, MemoryData
-from .hostile_members import OF_IMAGES
+from .hostile_batches import OF_IMAGES
 from .hostile_tables import TABLES, Edit, N
 from .refusals import try_to
 
