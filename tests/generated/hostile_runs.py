@@ -97,7 +97,8 @@ def without_column(frame: pd.DataFrame, place: float) -> pd.DataFrame:
 
 def renamed_column(frame: pd.DataFrame, place: float) -> pd.DataFrame:
     """One column under another name."""
-    return frame.rename(columns={pick(list(frame.columns), place): "renamed"}) if len(frame.columns) else frame
+    columns = [pick(list(frame.columns), place)] if len(frame.columns) else []
+    return frame.rename(columns={column: f"{column} renamed" for column in columns})
 
 
 def retyped_column(frame: pd.DataFrame, place: float) -> pd.DataFrame:

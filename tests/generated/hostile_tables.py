@@ -100,7 +100,11 @@ def hole(value: Any) -> Edit:
     """An image without a group, in any spelling: it is left out with a note."""
 
     def put(value: Any) -> Change:
-        return table(lambda f: f.assign(side=pd.Series([value, *f["side"][1:]], f.index, dtype=object)))
+        def side(frame: pd.DataFrame) -> pd.Series:
+            pairs = zip(frame.index, frame["side"], strict=True)
+            return pd.Series([value if i == "i003" else name for i, name in pairs], frame.index, dtype=object)
+
+        return table(lambda frame: frame.assign(side=side))
 
     return same(put(value), put(None))
 
@@ -198,10 +202,8 @@ IDS = {
 LABELS = {
     "floats": refused(labels(float)),
     "texts": refused(labels(lambda v: ("dark", "bright")[v])),
-    "digits": refused(labels(str)),
     "booleans": refused(labels(bool)),
     "complex": refused(labels(complex)),
-    "lists": refused(labels(lambda v: [v])),
     "from one": refused(labels(lambda v: v + 1)),
     "negative": refused(labels(lambda v: -v)),
     "NaN": refused(one_label(float("nan"))),
@@ -228,7 +230,6 @@ GROUPS = {
     "NaT": hole(pd.NaT),
     "blank": hole("  "),
     "empty": hole(""),
-    "text nan": hole("nan"),
     "whole numbers": texts(ord),
     "booleans": texts(lambda name: name == "a"),
     "floats": texts(lambda name: ord(name) / 2),
@@ -255,23 +256,21 @@ GROUPS = {
     "strings": same(groups(str, "string")),
     "arrow": same(groups(str, "string[pyarrow]")),
     "objects": same(groups(str, object)),
-    "numpy texts": same(groups(np.str_, object)),
 }
-
 OWN_NAMES = ("image", "model", "weight", "correct", "predicted", "probability", "brightness", "cue", "id", "explainer")
 
 COLUMNS = {
     **{f"own name {name}": column(name) for name in OWN_NAMES},
     "data:side": column("data:side"),
     "data:label": column("data:label", ["dark"] * N),
-    "of None": column("hat", [None] * N),
-    "of lists": column("hat", [[1]] * N),
+    "of None": column("cap", [None] * N),
+    "of lists": column("cap", [[1]] * N),
     "named by a number": column(0),
     "named by a pair": column(("a", "b")),
     "named by None": column(None),
     "blank name": column(" "),
     "half a letter": column("\udc80"),
-    "twice": either(table(lambda f: pd.concat([f, f[["side"]].set_axis(["x"], axis=1).iloc[:, [0, 0]]], axis=1))),
+    "twice": refused(table(lambda f: pd.concat([f, f[["side"]].set_axis(["x"], axis=1).iloc[:, [0, 0]]], axis=1))),
     "label twice": refused(table(lambda f: pd.concat([f, f[["label"]]], axis=1))),
     "side twice": refused(table(lambda f: pd.concat([f, f[["side"]]], axis=1))),
     "no label": refused(table(lambda f: f.drop(columns="label"))),

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from mavis.core.errors import DataError
-from mavis.core.group_attributes import group_labels
 
 
 def check_table(table: Any, name: str, classes: Sequence[str], attributes: Mapping[str, Any]) -> pd.DataFrame:
@@ -32,7 +31,7 @@ def check_table(table: Any, name: str, classes: Sequence[str], attributes: Mappi
         raise DataError(f"'{name}': its table has no rows; expected one per image, with a column 'label'.")
     _check_ids(table, name)
     _check_columns(table, name, attributes)
-    _check_cells(table, name, attributes)
+    _check_cells(table, name)
     return table.assign(label=_label_codes(table["label"], name, len(classes)))
 
 
@@ -56,7 +55,7 @@ def _check_ids(table: pd.DataFrame, name: str) -> None:
 
 
 def _check_columns(table: pd.DataFrame, name: str, attributes: Mapping[str, Any]) -> None:
-    """Raises DataError unless the table has one column of each needed name."""
+    """Raises DataError unless the table has one column of each needed name, and none twice."""
     columns = table.columns.tolist()
     check_texts([c for c in columns if isinstance(c, str)], f"'{name}': a column's name")
     shown = ", ".join(map(str, columns)) or "none"
@@ -64,16 +63,17 @@ def _check_columns(table: pd.DataFrame, name: str, attributes: Mapping[str, Any]
         if columns.count(needed) != 1:
             count = "no column" if needed not in columns else f"{columns.count(needed)} columns"
             raise DataError(f"'{name}': its table has {count} '{needed}', expected one; its columns are: {shown}.")
+    repeated = [column for column, n in Counter(columns).items() if n > 1]
+    if repeated:
+        raise DataError(f"'{name}': its table has several columns '{repeated[0]}'; leave one of them, or rename them.")
 
 
-def _check_cells(table: pd.DataFrame, name: str, attributes: Mapping[str, Any]) -> None:
-    """Raises DataError for a text that no file can hold; groups, whatever they are, must have a text."""
+def _check_cells(table: pd.DataFrame, name: str) -> None:
+    """Raises DataError for a text that no file can hold; a value of another type must have a text, or this raises."""
     for column, values in table.items():
         if not pd.api.types.is_numeric_dtype(values.dtype):
-            texts = {value for value in values.tolist() if isinstance(value, str)}
+            texts = {value if isinstance(value, str) else str(value) for value in values.tolist()}
             check_texts(sorted(texts), f"'{name}': a value of '{column}'", blank=True)
-    for attribute in attributes:
-        group_labels(table, attribute)
 
 
 def check_texts(texts: Sequence[str], subject: str, *, blank: bool = False) -> None:

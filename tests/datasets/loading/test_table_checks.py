@@ -67,6 +67,7 @@ BAD = {
     "a missing label": (relabelled([0, None, 1, 0, 1, 0]), r"1 of 6 images have no label \(the first is 'i1'\)"),
     "no label": (lambda t: t.drop(columns="label"), "no column 'label', expected one; its columns are: side"),
     "two labels": (lambda t: pd.concat([t, t[["label"]]], axis=1), "2 columns 'label'"),
+    "two of another name": (lambda t: t.assign(x=1, y=2).rename(columns={"y": "x"}), "several columns 'x'; leave one"),
     "no column of an attribute": (lambda t: t.drop(columns="side"), "no column 'side'"),
     "no rows": (lambda t: t.iloc[:0], "no rows"),
     "a list": (lambda t: t.to_dict("records"), "must return a pandas.DataFrame, got list"),
