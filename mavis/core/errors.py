@@ -16,8 +16,10 @@ MavisError            expected, got, what to do; the command line prints it as o
 import difflib
 from collections.abc import Iterable
 
-MAX_LETTERS = 300
-"""Letters of a stranger's message; torch lists its backends on a hundred lines."""
+from mavis.core.printable import one_line
+
+MAX_LETTERS = 500
+"""Of a foreign error's message; some hold a whole array."""
 
 
 class MavisError(Exception):
@@ -28,18 +30,11 @@ class MavisError(Exception):
 
 
 def exception_text(error: BaseException) -> str:
-    """The message of an exception of strangers' code, whose ``__str__`` may raise too."""
+    """The message of an exception of strangers' code, whose ``__str__`` may raise too; empty then."""
     try:
         return str(error)
     except Exception:
-        return "its message cannot be shown"
-
-
-def describe_exception(error: BaseException) -> str:
-    """Type and message of an exception of strangers' code, on one line of some `MAX_LETTERS` letters."""
-    name, message = type(error).__name__, " ".join(exception_text(error).split())
-    shown = message if len(message) <= MAX_LETTERS else f"{message[:MAX_LETTERS]} …"
-    return f"{name}: {shown}" if shown else name
+        return ""
 
 
 class UnknownName(MavisError):  # noqa: N818 (the root's name says that it is an error)
@@ -92,3 +87,10 @@ class FileError(MavisError):
 
 class StoreError(MavisError):
     """A run directory that belongs to another run, or is damaged."""
+
+
+def describe_error(error: BaseException) -> str:
+    """Kind and message on one line, without what exceeds `MAX_LETTERS`; the kind alone where there is no message."""
+    text = " ".join(exception_text(error).split())
+    text = text if len(text) <= MAX_LETTERS or isinstance(error, MavisError) else f"{text[:MAX_LETTERS]}…"
+    return one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__)

@@ -5,12 +5,18 @@ objects; against these the engine gives plug-ins a process of their own (`mavis.
 """
 
 import builtins
+import copy
+import functools
+import itertools
+import json
 import math
 import operator
+import os
 import random
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -21,14 +27,14 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from mavis.core.errors import ContractError
+from mavis.core.errors import ContractError, describe_error
 from mavis.core.process_state import preserve_process
 
 T = TypeVar("T")
 
 SHARED_MODULES = (
-    *(builtins, math, random, np, np.linalg, np.random),
-    *(torch, torch.linalg, torch.autograd, torch.nn.functional),
+    *(builtins, copy, functools, itertools, json, math, operator, os, random, time),
+    *(np, np.linalg, np.random, torch, torch.linalg, torch.autograd, torch.nn.functional),
 )
 """Modules whose functions everybody calls; the classes of ``torch.nn``, tensors and all of MAVIS are watched too."""
 
@@ -58,18 +64,29 @@ def contain_exits(name: str) -> Iterator[None]:
     """Turns what would end or starve the process into an error of the plug-in.
 
     Raises:
-        ContractError: SystemExit, GeneratorExit, MemoryError, or a KeyboardInterrupt that nobody typed.
+        ContractError: SystemExit, MemoryError, a KeyboardInterrupt that nobody typed, any other error that is no
+            `Exception`, and one whose message cannot be read.
     """
     typed: list[int] = []
     with _note_interrupts(typed):
         try:
             yield
-        except (MemoryError, KeyboardInterrupt, GeneratorExit, SystemExit) as error:
+        except BaseException as error:
+            if _is_ordinary(error):
+                raise
             if not typed:
-                text = f"{type(error).__name__}{f': {error}' if str(error) else ''}"
-                raise ContractError(f"'{name}' raised {text}; a plug-in must return.") from error
+                raise ContractError(f"'{name}' raised {describe_error(error)}; a plug-in must return.") from error
     if typed:
         raise KeyboardInterrupt
+
+
+def _is_ordinary(error: BaseException) -> bool:
+    """True for an `Exception` that others can handle: it is not of the process's memory, and has a message."""
+    try:
+        str(error)
+    except Exception:
+        return False
+    return isinstance(error, Exception) and not isinstance(error, MemoryError)
 
 
 @contextmanager
@@ -92,7 +109,7 @@ def _note_interrupts(typed: list[int]) -> Iterator[None]:
 
 
 class _Unclosable:
-    """A stream without a way to close it."""
+    """A stream that is neither closed nor taken apart; the layers below it are such streams too."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -100,8 +117,22 @@ class _Unclosable:
     def close(self) -> None:
         """Does nothing."""
 
+    def detach(self) -> "_Unclosable":
+        """The layer below, which this stream keeps."""
+        return _Unclosable(self._stream.buffer if hasattr(self._stream, "buffer") else self._stream.raw)
+
+    def __enter__(self) -> "_Unclosable":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Does nothing."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._stream)
+
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        value = getattr(self._stream, name)
+        return _Unclosable(value) if name in ("buffer", "raw") else value
 
 
 @contextmanager
@@ -124,7 +155,7 @@ def restore_functions(name: str) -> Iterator[None]:
     Raises:
         ContractError: it replaced any, and raised nothing itself.
     """
-    saved = [(owner, dict(vars(owner))) for owner in _shared_namespaces(len(sys.modules))]
+    saved = [(owner, vars(owner).copy()) for owner in _shared_namespaces(len(sys.modules))]
     replaced: list[str] = []
     try:
         yield
@@ -138,10 +169,11 @@ def restore_functions(name: str) -> Iterator[None]:
 
 def _put_back(owner: Any, members: dict[str, Any]) -> list[str]:
     """Names of functions and classes that are not what they were, after these were set again."""
-    now = dict(vars(owner))
+    now = vars(owner)
     if len(now) == len(members) and all(map(operator.is_, now.values(), members.values())):
         return []
-    names = [name for name, member in members.items() if now.get(name) is not member and callable(member)]
+    now = now.copy()
+    names = [name for name, member in members.items() if now.get(name) is not member and _is_watched(member)]
     if isinstance(owner, type):  # a new member may hide an inherited one
         names += [name for name in now.keys() - members.keys() if callable(getattr(owner.__base__, name, None))]
     replaced = [name for name in names if not _is_own_code(owner, now.get(name))]
@@ -151,6 +183,11 @@ def _put_back(owner: Any, members: dict[str, Any]) -> list[str]:
         else:
             delattr(owner, name)
     return [f"{_qualified_name(owner)}.{name}" for name in replaced]
+
+
+def _is_watched(member: Any) -> bool:
+    """True for functions, classes and properties, and for constants such as ``torch.float32`` and ``math.pi``."""
+    return callable(member) or hasattr(type(member), "__get__") or isinstance(member, torch.dtype | float)
 
 
 def _qualified_name(owner: Any) -> str:

@@ -30,3 +30,24 @@ def test_without_a_near_name_all_are_listed_in_order() -> None:
 def test_a_message_is_one_line_whatever_names_it_quotes() -> None:
     """Line ends of any kind become blanks; nothing else changes."""
     assert str(errors.DataError("'a\nb' and 'c\r\nd' \u2028 are  one")) == "'a b' and 'c d'   are  one"
+
+
+class SilentError(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("first\n  second\r\n"), "ValueError: first second"),
+        (ValueError(), "ValueError"),
+        (ValueError("\x1b[2J\udcff"), "ValueError:  [2J\ufffd"),
+        (ValueError("x" * 1000), f"ValueError: {'x' * errors.MAX_LETTERS}…"),
+        (SilentError(), "SilentError"),
+        (errors.DataError("y" * 1000), f"DataError: {'y' * 1000}"),
+    ],
+)
+def test_any_error_is_described_in_one_line(error: Exception, text: str) -> None:
+    """Of many lines, none, control characters, endless, and one that cannot say what it is; our own in full."""
+    assert errors.describe_error(error) == text

@@ -2,6 +2,8 @@
 
 import builtins
 import contextlib
+import copy
+import io
 import os
 import random
 import signal
@@ -15,8 +17,10 @@ import torch
 from torch import nn
 
 from mavis.core import devices
+from mavis.core.attribution_maps import Maps
 from mavis.core.errors import ContractError
 from mavis.core.foreign_code import call_foreign, contain_exits
+from mavis.core.model_pass import Pass
 
 
 def fail(error: BaseException):
@@ -24,6 +28,11 @@ def fail(error: BaseException):
         raise error
 
     return function
+
+
+class WordlessError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
 
 
 @pytest.mark.parametrize(
@@ -34,6 +43,9 @@ def fail(error: BaseException):
         (KeyboardInterrupt(), "KeyboardInterrupt"),
         (GeneratorExit(), "GeneratorExit"),
         (MemoryError("no room"), "MemoryError: no room"),
+        (BaseException("rare"), "BaseException: rare"),
+        (BaseExceptionGroup("several", [KeyboardInterrupt()]), r"BaseExceptionGroup: several \(1 sub-exception\)"),
+        (WordlessError(), "WordlessError"),
     ],
 )
 def test_what_would_end_the_process_is_an_error_of_the_plug_in(error: BaseException, text: str) -> None:
@@ -97,6 +109,22 @@ def replace_own_method() -> None:
     ContractError.__str__ = lambda self: ""
 
 
+def replace_class_method() -> None:
+    Maps.from_values = lambda values, grid: None
+
+
+def replace_property() -> None:
+    Pass.logits = property(lambda model_pass: torch.zeros(1))
+
+
+def replace_dtype() -> None:
+    torch.float32 = torch.float64
+
+
+def replace_deepcopy() -> None:
+    copy.deepcopy = lambda value, memo=None: value
+
+
 def replace_and_fail() -> None:
     torch.relu = torch.sigmoid
     raise ZeroDivisionError
@@ -113,10 +141,14 @@ def replace_and_fail() -> None:
         (replace_builtin, "builtins.sum"),
         (replace_own_function, "mavis.core.devices.argsort"),
         (replace_own_method, "ContractError.__str__"),
+        (replace_class_method, "Maps.from_values"),
+        (replace_property, "Pass.logits"),
+        (replace_dtype, "torch.float32"),
+        (replace_deepcopy, "copy.deepcopy"),
     ],
 )
 def test_a_replaced_function_is_put_back_and_named(function, name: str) -> None:
-    """Functions of modules, methods, and names that hide inherited methods."""
+    """Functions and constants of modules, methods, properties, and names that hide inherited methods."""
     with pytest.raises(ContractError, match=rf"^'mine' replaced .*{name}, .*put back"):
         call_foreign("mine", function)
     assert torch.relu is not torch.sigmoid
@@ -126,6 +158,10 @@ def test_a_replaced_function_is_put_back_and_named(function, name: str) -> None:
     assert sum([1, 2]) == 3
     assert devices.argsort is not devices.sort
     assert str(ContractError("text")) == "text"
+    assert Maps.from_values(torch.zeros(1, 4, 4), 2).grid == 2
+    assert torch.zeros(1).dtype is torch.float32
+    original: list[int] = []
+    assert copy.deepcopy(original) is not original
 
 
 def test_a_replaced_function_is_put_back_after_an_error_too() -> None:
@@ -164,3 +200,23 @@ def test_settings_streams_and_random_numbers_are_as_before(tmp_path, capsys) -> 
     assert np.geterr()["over"] == "warn"
     assert not sys.__stderr__.closed
     assert capsys.readouterr().out == "still open"
+
+
+@pytest.mark.parametrize(
+    "close",
+    [
+        lambda stream: stream.close(),
+        lambda stream: stream.buffer.close(),
+        lambda stream: stream.detach().close(),
+        lambda stream: stream.buffer.detach().close(),
+        lambda stream: stream.__exit__(None, None, None),
+    ],
+)
+def test_a_stream_is_open_afterwards_whatever_layer_is_closed(monkeypatch, close) -> None:
+    """What is written later arrives."""
+    bytes_written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(bytes_written), encoding="utf-8"))
+    call_foreign("mine", lambda: close(sys.stdout))
+    sys.stdout.write("still open")
+    sys.stdout.flush()
+    assert bytes_written.getvalue() == b"still open"

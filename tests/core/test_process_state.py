@@ -1,22 +1,27 @@
 """Settings of the process: MAVIS's own inside, the caller's afterwards, whatever foreign code does."""
 
+import decimal
+import gc
 import logging
 import os
 import random
 import signal
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mavis.core import process_state
+from mavis.core import process_settings
 from mavis.core.process_state import preserve_process, standard_settings
 
 LEFT_OPEN: list[torch.inference_mode] = []
@@ -28,10 +33,47 @@ def leave_inference_mode_open() -> None:
     LEFT_OPEN[-1].__enter__()
 
 
+class DoubledFunctions(TorchFunctionMode):
+    """Every function of torch gives twice its result, as far as it is a tensor of floats."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        return result * 2 if isinstance(result, torch.Tensor) and result.is_floating_point() else result
+
+
+def gradient_of_a_square() -> float:
+    number = torch.ones(1, dtype=torch.float32).requires_grad_()
+    with torch.enable_grad(), torch.inference_mode(False):
+        return float(torch.autograd.grad(number.square(), number)[0])
+
+
 CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
     "python's random state": (lambda: random.seed(7), random.getstate),
     "numpy's random state": (lambda: np.random.seed(7), lambda: str(np.random.get_state())),
     "torch's random state": (lambda: torch.manual_seed(7), lambda: torch.get_rng_state().tolist()),
+    "function mode": (
+        lambda: DoubledFunctions().__enter__(),
+        lambda: len(torch.overrides._get_current_function_mode_stack()),
+    ),
+    "hooks of saved tensors": (
+        lambda: torch.autograd.graph.saved_tensors_hooks(lambda x: x * 2, lambda x: x).__enter__(),
+        gradient_of_a_square,
+    ),
+    "autocast dtype": (
+        lambda: torch.set_autocast_dtype("cpu", torch.float16),
+        lambda: torch.get_autocast_dtype("cpu"),
+    ),
+    "autocast cache": (lambda: torch.set_autocast_cache_enabled(False), torch.is_autocast_cache_enabled),
+    "torch's print options": (lambda: torch.set_printoptions(precision=1), lambda: str(torch.tensor(1 / 3))),
+    "pandas": (
+        lambda: pd.set_option("io.parquet.engine", "fastparquet"),
+        lambda: pd.get_option("io.parquet.engine"),
+    ),
+    "decimals": (lambda: setattr(decimal.getcontext(), "prec", 2), lambda: decimal.getcontext().prec),
+    "garbage collection": (gc.disable, gc.isenabled),
+    "profiling": (lambda: sys.setprofile(lambda *_: None), sys.getprofile),
+    "umask": (lambda: os.umask(0o777), process_settings._umask),
+    "temporary folder": (lambda: setattr(tempfile, "tempdir", "/nowhere"), tempfile.gettempdir),
     "default dtype": (lambda: torch.set_default_dtype(torch.float64), torch.get_default_dtype),
     "default device": (lambda: torch.set_default_device("meta"), torch.get_default_device),
     "grad mode": (lambda: torch.set_grad_enabled(False), torch.is_grad_enabled),
@@ -43,7 +85,7 @@ CHANGES: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         torch.are_deterministic_algorithms_enabled,
     ),
     "threads": (lambda: torch.set_num_threads(3), torch.get_num_threads),
-    "denormals": (lambda: torch.set_flush_denormal(True), process_state._flushes_denormals),
+    "denormals": (lambda: torch.set_flush_denormal(True), process_settings._flushes_denormals),
     "cudnn.benchmark": (
         lambda: setattr(torch.backends.cudnn, "benchmark", True),
         lambda: torch.backends.cudnn.benchmark,
@@ -138,6 +180,8 @@ CALLERS = {
     "errors of NumPy": lambda: np.errstate(all="raise"),
     "global hook": hooked,
     "dispatch mode": DoubledResults,
+    "function mode": DoubledFunctions,
+    "hooks of saved tensors": lambda: torch.autograd.graph.saved_tensors_hooks(lambda x: x * 2, lambda x: x),
 }
 
 
@@ -178,6 +222,8 @@ def test_work_is_the_same_in_every_context_of_the_caller(name: str) -> None:
         "global hook",
         "denormals",
         "dispatch mode",
+        "function mode",
+        "hooks of saved tensors",
     ],
 )
 def test_without_the_door_the_context_of_the_caller_is_seen(name: str) -> None:

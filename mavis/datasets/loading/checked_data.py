@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mavis.core.devices import is_out_of_memory
-from mavis.core.errors import DataError, MavisError, UnreadableImage, describe_exception
+from mavis.core.errors import DataError, MavisError, UnreadableImage, describe_error
 from mavis.core.printable import one_line
 from mavis.core.types import Batch, Dataset
 from mavis.datasets.loading.batch_checks import check_batch, check_mean
@@ -106,7 +106,7 @@ class CheckedDataset:
             if is_out_of_memory(error):
                 raise
             own_words = str(error) if isinstance(error, MavisError) else ""
-            text = own_words or f"'{self.name}': {member} failed: {describe_exception(error)}"
+            text = own_words or f"'{self.name}': {member} failed: {describe_error(error)}"
             raise kind(" ".join(text.split())) from error
 
     def _read_text(self, member: str) -> str:

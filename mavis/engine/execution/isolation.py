@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mavis.core.errors import MavisError, PluginError
+from mavis.core.errors import MavisError, PluginError, describe_error
 from mavis.core.registry import ENTRY_POINT_ORIGIN, REGISTRIES, USER_FILE, metric_name
 from mavis.core.user_plugins import read_user_plugins
 from mavis.engine.execution.block import run_block
@@ -126,7 +126,7 @@ class IsolatingExecutor:
             try:
                 self._unusable[key] = self._check(task, plugin)
             except Exception as error:
-                text = str(error) if isinstance(error, MavisError) else f"raised {type(error).__name__}: {error}"
+                text = str(error) if isinstance(error, MavisError) else f"raised {describe_error(error)}"
                 self._unusable[key] = text.removeprefix(f"'{plugin}' ")
         return self._unusable[key]
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Literal
 
 import torch
 
-from mavis.core.errors import MavisError, PluginError
+from mavis.core.errors import MavisError, PluginError, describe_error
 from mavis.engine.execution.plugin_check import reason_unusable
 from mavis.engine.execution.scheduler import Worker
 from mavis.engine.execution.task import TaskSpec
@@ -179,8 +179,7 @@ def _answer_all(worker: Worker, requests: BinaryIO, replies: BinaryIO) -> None:
         try:
             reply = ("", _answer(worker, kind, value))
         except Exception as error:
-            text = str(error) if isinstance(error, MavisError) else f"{type(error).__name__}: {error}"
-            reply = (text or type(error).__name__, None)
+            reply = (str(error) if isinstance(error, MavisError) else describe_error(error), None)
         pickle.dump(reply, replies)
         replies.flush()
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from mavis.core import devices, metric_types
 from mavis.core.attribution_maps import Maps
 from mavis.core.compute import Cost
-from mavis.core.errors import ContractError, PluginError
+from mavis.core.errors import ContractError, PluginError, describe_error
 from mavis.core.types import Batch
 from mavis.engine.planning.plan import Block, Component, Components
 
@@ -143,7 +143,7 @@ class BlockRecords:
     def record_failure(self, scope: FailureScope, error: Exception) -> None:
         """Keeps a failure, with an error row for every cell that it costs."""
         self._log_failure(scope, error)
-        self._mark_failed(scope, f"{scope.stage}: {type(error).__name__}: {error}")
+        self._mark_failed(scope, f"{scope.stage}: {describe_error(error)}")
 
     def record_maps(self, batch: Batch, maps: Mapping[str, Maps], image_ids: frozenset[str]) -> None:
         """Keeps images and maps of the wanted ids, for the gallery."""
@@ -234,7 +234,7 @@ class BlockRecords:
             "metric": metric,
             "images": 0,
             "type": type(error).__name__,
-            "message": str(error),
+            "message": describe_error(error).removeprefix(f"{type(error).__name__}: "),
             "traceback": "" if isinstance(error, PluginError) else "".join(traceback.format_exception(error)),
         }
         self.failures.setdefault(key, fresh)["images"] += len(scope.image_ids)

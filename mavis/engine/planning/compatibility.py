@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mavis.core import devices
 from mavis.core.attribution_maps import pool_channels
 from mavis.core.compute import Cost, Meter
-from mavis.core.errors import MavisError
+from mavis.core.errors import MavisError, describe_error
 from mavis.core.metric_types import Explainer
 from mavis.core.model_pass import Pass
 from mavis.core.objects.network_copy import copy_network
@@ -293,8 +293,7 @@ def _is_equal(first: Tensor, second: Tensor) -> bool:
 
 def _failure(error: Exception) -> Compatibility:
     """One line: our own errors say what to do, others are named and come with their traceback."""
-    line = str(error).strip().partition("\n")[0]
     if isinstance(error, MavisError):
-        return Compatibility("unsupported", f"does not work here: {line}")
+        return Compatibility("unsupported", f"does not work here: {str(error).strip().partition(chr(10))[0]}")
     trace = "".join(traceback.format_exception(error))
-    return Compatibility("unsupported", f"fails here: {type(error).__name__}: {line}", traceback=trace)
+    return Compatibility("unsupported", f"fails here: {describe_error(error)}", traceback=trace)
