@@ -10,15 +10,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mavis.core import metric_types, seeding
-from mavis.core.attribution_maps import Maps
 from mavis.core.errors import ContractError
 from mavis.core.foreign_code import call_foreign
 from mavis.core.model_pass import Pass
-from mavis.core.objects.network_copy import copy_network
-from mavis.core.types import Batch, Model
+from mavis.core.objects.input_copies import (
+    copy_batch,
+    copy_explanation,
+    copy_maps,
+    copy_model,
+    copy_pass,
+    plain_tensor,
+)
+from mavis.core.perturbation.guarded_variants import guard_variants
 
 
 @dataclass(frozen=True)
@@ -39,12 +46,12 @@ class GuardedExplainer:
         Raises:
             ContractError: it changed the images, or see `call_foreign`.
         """
-        own_pass = _copy_pass(model_pass)
+        own_pass = copy_pass(model_pass)
         with own_pass.meter.attach(own_pass.model.net):
             raw = call_foreign(self.name, self._explain_seeded, own_pass, targets.clone())
         if not own_pass.images.equal(model_pass.images):
             raise ContractError(f"'{self.name}' changed the images it was given; work on a copy.")
-        return _plain(raw)
+        return plain_tensor(raw)
 
     def _explain_seeded(self, model_pass: Pass, targets: Tensor) -> Tensor:
         """Global generators start from the first image's seed."""
@@ -63,14 +70,14 @@ def guard_metric(name: str, metric: metric_types.Metric) -> metric_types.Metric:
     Raises:
         ContractError: it is no metric.
     """
-    call = partial(call_foreign, name)
+    call = partial(_call_seeded, name)
     match metric:
         case metric_types.MapMetric(score=of_maps):
             return metric_types.MapMetric(
-                lambda maps, batch: _plain(call(of_maps, _copy_maps(maps), _copy_batch(batch)))
+                lambda maps, batch: plain_tensor(call(of_maps, copy_maps(maps), copy_batch(batch)))
             )
         case metric_types.SweepMetric(score=of_curves):
-            return replace(metric, score=lambda curves: _plain(call(of_curves, copy.deepcopy(dict(curves)))))
+            return replace(metric, score=lambda curves: plain_tensor(call(of_curves, copy.deepcopy(dict(curves)))))
         case metric_types.ProbeMetric():
             return _guard_probe_metric(call, metric)
         case metric_types.VariantMetric():
@@ -85,15 +92,25 @@ def guard_metric(name: str, metric: metric_types.Metric) -> metric_types.Metric:
 Call = Callable[..., Any]
 
 
+def _call_seeded(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Global generators start from the plug-in's name, so that its numbers do not depend on what was drawn before."""
+
+    def call() -> Any:
+        with seeding.seeded_generators(seeding.derive_seed(0, name), torch.device("cpu")):
+            return function(*arguments)
+
+    return call_foreign(name, call)
+
+
 def _guard_probe_metric(call: Call, metric: metric_types.ProbeMetric) -> metric_types.ProbeMetric:
     def guard_masks(probe: metric_types.MaskProbe) -> metric_types.MaskProbe:
         masks = probe.masks
-        return replace(probe, masks=lambda model_pass, n: _plain(call(masks, _copy_pass(model_pass), n)))
+        return replace(probe, masks=lambda model_pass, n: plain_tensor(call(masks, copy_pass(model_pass), n)))
 
     score = metric.score
     probes = tuple(guard_masks(p) if isinstance(p, metric_types.MaskProbe) else p for p in metric.probes)
     return metric_types.ProbeMetric(
-        probes, lambda maps, outputs: _plain(call(score, _copy_maps(maps), _copy_outputs(outputs)))
+        probes, lambda maps, outputs: plain_tensor(call(score, copy_maps(maps), _copy_outputs(outputs)))
     )
 
 
@@ -103,18 +120,25 @@ def _copy_outputs(outputs: Any) -> dict[Any, metric_types.ProbeOutputs]:
 
 def _guard_variant_metric(call: Call, metric: metric_types.VariantMetric) -> metric_types.VariantMetric:
     def compare(before: metric_types.Explanation, after: metric_types.Explanation) -> Tensor:
-        own_before, own_after = _copy_explanation(before), _copy_explanation(after)
+        own_before, own_after = copy_explanation(before), copy_explanation(after)
         with (
             own_before.model_pass.meter.attach(own_before.model_pass.model.net),
             own_after.model_pass.meter.attach(own_after.model_pass.model.net),
         ):
-            return _plain(call(metric.compare, own_before, own_after))
+            return plain_tensor(call(metric.compare, own_before, own_after))
 
-    variants = metric.variants
-    if callable(variants):
-        list_variants = variants
-        return replace(metric, compare=compare, variants=lambda model: call(list_variants, _copy_model(model)))
-    return replace(metric, compare=compare)
+    variants, base = metric.variants, metric.base_variant
+    guarded = (
+        (lambda model: guard_variants(call, call(variants, copy_model(model))))
+        if callable(variants)
+        else guard_variants(call, variants)
+    )
+    return replace(
+        metric,
+        compare=compare,
+        variants=guarded,
+        base_variant=None if base is None else guard_variants(call, [base])[0],
+    )
 
 
 def _score_explanation(
@@ -123,55 +147,6 @@ def _score_explanation(
     explanation: metric_types.Explanation,
     explain: metric_types.ExplainFunction,
 ) -> Tensor:
-    copied = _copy_explanation(explanation)
+    copied = copy_explanation(explanation)
     with copied.model_pass.meter.attach(copied.model_pass.model.net):
-        return _plain(call(score, copied, explain))
-
-
-def _plain(values: Tensor) -> Tensor:
-    """A copy of a returned tensor, without graph and of torch's own class; what is none is left to later checks."""
-    return values.detach().as_subclass(Tensor).clone() if isinstance(values, Tensor) else values
-
-
-def _copy_explanation(explanation: metric_types.Explanation) -> metric_types.Explanation:
-    return metric_types.Explanation(
-        _copy_maps(explanation.maps), _copy_pass(explanation.model_pass), explanation.targets.clone()
-    )
-
-
-def _copy_pass(model_pass: Pass) -> Pass:
-    """A pass with nothing computed, of copies of images and network; it counts with the same meter."""
-    reference = model_pass.reference
-    return replace(
-        model_pass,
-        model=_copy_model(model_pass.model),
-        batch=_copy_batch(model_pass.batch),
-        mean=model_pass.mean.clone(),
-        reference=reference and replace(reference, images=reference.images.clone()),
-        _computed={},
-        _used=set(),
-    )
-
-
-def _copy_model(model: Model) -> Model:
-    return replace(model, net=copy_network(model.net), card=dict(model.card))
-
-
-def _copy_maps(maps: Maps) -> Maps:
-    return Maps(maps.values.clone(), maps.valid.clone(), maps.grid)
-
-
-def _copy_batch(batch: Batch) -> Batch:
-    def copied(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.clone()
-
-    rerender = batch.rerender
-    return replace(
-        batch,
-        images=batch.images.clone(),
-        labels=batch.labels.clone(),
-        groups=dict(batch.groups),
-        parts=copied(batch.parts),
-        regions=copied(batch.regions),
-        rerender=None if rerender is None else lambda part, draw: rerender(part, draw).clone(),
-    )
+        return plain_tensor(call(score, copied, explain))

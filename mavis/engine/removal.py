@@ -23,7 +23,8 @@ from mavis.core.metric_types import (
 )
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation import drawn_grids
-from mavis.core.perturbation.imputers import FillFunction, get_imputer
+from mavis.core.perturbation.guarded_imputers import FillFunction
+from mavis.core.perturbation.imputers import get_imputer
 from mavis.core.perturbation.superpixels import MAX_SUPERPIXELS, superpixels
 from mavis.core.types import PART_CODES
 

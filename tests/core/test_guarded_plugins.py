@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -192,3 +193,13 @@ def test_what_is_no_metric_is_refused() -> None:
     """A factory that returns the function itself is the likeliest mistake."""
     with pytest.raises(ContractError, match=r"'mine' must be a metric, e.g. mavis.MapMetric\(score\), got function"):
         guard_metric("mine", lambda maps, batch: maps)
+
+
+def test_a_metric_s_random_numbers_do_not_depend_on_what_was_drawn_before(model_pass) -> None:
+    """One that draws from the global generators repeats itself."""
+    metric = guard_metric("mine", metric_types.MapMetric(lambda maps, batch: torch.rand(3) + np.random.rand()))
+    maps = maps_from_cells(torch.arange(12.0).view(3, 4), size=8)
+    first = metric.score(maps, model_pass.batch)
+    torch.rand(5)
+    np.random.rand(5)
+    assert metric.score(maps, model_pass.batch).equal(first)

@@ -10,23 +10,20 @@ import torch
 from torch import Tensor
 
 from mavis.core.errors import BadParameter, DataError
+from mavis.core.foreign_code import call_foreign
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.filters import gaussian_blur
+from mavis.core.perturbation.guarded_imputers import FillFunction, guard_imputer
 from mavis.core.perturbation.linear_imputer import impute_linearly
 from mavis.core.registry import imputer, imputers
 from mavis.core.types import PART_CODES
-
-FillFunction = Callable[[Tensor, Tensor], Tensor]
-"""``(rows (O,) int64, removed (O,S,H,W) bool) -> (O,S,3,H,W)``: image ``rows[o]`` of the batch without each set of
-pixels ``removed[o,s]``. All channels of a pixel are removed together."""
-
 
 Imputer = Callable[[Pass], FillFunction]
 """Prepares a batch once and returns a function that fills removed pixels any number of times."""
 
 
 def get_imputer(spec: str) -> Imputer:
-    """Creates an imputer from its text: ``mean``, ``blur:sigma=0.1``, ``noise:draw=2,…``.
+    """Creates an imputer from its text: ``mean``, ``blur:sigma=0.1``, ``noise:draw=2,…``; a foreign one is guarded.
 
     Raises:
         UnknownName: no imputer has this name.
@@ -40,7 +37,10 @@ def get_imputer(spec: str) -> Imputer:
             params[key.strip()] = json.loads(value)
         except ValueError:
             raise BadParameter(f"The imputer '{spec}': expected name:key=number, got '{pair}'.") from None
-    instance: Imputer = imputers[name].create(params)
+    entry = imputers[name]
+    if entry.is_foreign:
+        return guard_imputer(name, call_foreign(name, entry.create, params))
+    instance: Imputer = entry.create(params)
     return instance
 
 
