@@ -1,16 +1,22 @@
 """Questions to a foreign plug-in before its first block: does it work on this model, and image by image alike?"""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from mavis.core import metric_types
-from mavis.core.attribution_maps import Maps, pool_channels
+from mavis.core.attribution_maps import pool_channels
 from mavis.core.model_pass import Pass
 from mavis.core.process_state import standard_settings
+from mavis.core.registry import BUILT_IN_ORIGINS
+from mavis.core.traits import ExplainerTraits
 from mavis.core.types import Batch
+from mavis.engine.execution.block import run_block
 from mavis.engine.execution.explain import ModelTask
 from mavis.engine.planning import compatibility
-from mavis.engine.planning.plan import Component
+from mavis.engine.planning.plan import Block, Cell, Component, Components
 
 N_ASKED = 3
 """Images that are explained together and alone."""
@@ -35,9 +41,14 @@ def reason_unusable(task: ModelTask, name: str) -> str | None:
         if component.name == name:
             return _reason_explainer(task, component, batch)
     for component in task.components.metrics:
-        if component.name == name and isinstance(component.plugin, metric_types.MapMetric):
-            return _reason_map_metric(task, component.plugin, batch.select(slice(N_ASKED)))
+        if component.name == name and _belongs_to_an_image(component):
+            return _reason_metric(task, component, ids[:N_ASKED])
     return None
+
+
+def _belongs_to_an_image(component: Component) -> bool:
+    """True for a metric with a score per image: a cost is one of the batch; Quantus is given one image at a time."""
+    return not isinstance(component.plugin, metric_types.CostMetric) and component.origin not in BUILT_IN_ORIGINS
 
 
 def _reason_explainer(task: ModelTask, component: Component, batch: Batch) -> str | None:
@@ -64,17 +75,27 @@ def _reason_explainer(task: ModelTask, component: Component, batch: Batch) -> st
     )
 
 
-def _reason_map_metric(task: ModelTask, metric: metric_types.MapMetric, batch: Batch) -> str | None:
-    """It must give a map the same score in any company; asked of the images' own brightness as maps."""
-    maps = Maps.from_values(batch.images.mean(1), task.grid)
-    together = metric.score(maps, batch)
-    alone = [
-        metric.score(Maps.from_values(maps.values[row : row + 1], task.grid), batch.single_image(row))
-        for row in range(len(batch))
-    ]
-    if not isinstance(together, Tensor) or together.shape != (len(batch),) or _is_same(together, torch.cat(alone)):
-        return None  # another kind or shape is refused where it is recorded
-    return "gives an image another score among others than alone"
+def _reason_metric(task: ModelTask, component: Component, ids: Sequence[str]) -> str | None:
+    """It must give an image the same score in any company; asked of a map that every model has, the brightness."""
+    traits = ExplainerTraits("the image itself", needs=frozenset())
+    brightness = Component("brightness", {}, traits, lambda model_pass, _: model_pass.images.mean(1, keepdim=True))
+    cell = Cell("", brightness.name, component.name, None)
+    block = Block("plug-in check", task.model.name, tuple(ids), (cell,), has_variants=True)
+    asked = replace(
+        task,
+        components=Components((brightness,), (component,)),
+        gallery_ids=frozenset(),
+        agreement_top=None,
+        tick=lambda _: None,
+    )
+    values = []
+    for chunk in (task.chunk, 1):
+        result = run_block(replace(asked, chunk=chunk), block)
+        if result.log.failures:
+            failure = result.log.failures[0]
+            return f"raised {failure['type']}: {failure['message']}"
+        values.append(torch.tensor(result.scores.set_index("image").loc[list(ids), "value"].to_numpy()))
+    return None if _is_same(*values) else "gives an image another score among others than alone"
 
 
 def _is_same(first: Tensor, second: Tensor) -> bool:
