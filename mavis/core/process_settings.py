@@ -10,8 +10,9 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -20,11 +21,8 @@ import torch
 from torch import overrides
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGALRM") if hasattr(signal, name))
-PANDAS_OPTIONS = (
-    *("io.parquet.engine", "compute.use_bottleneck", "compute.use_numexpr", "mode.string_storage"),
-    *("future.infer_string", "mode.chained_assignment", "display.precision", "display.float_format"),
-    *("display.max_rows", "display.max_columns", "display.max_colwidth", "display.width"),
-)
+PANDAS_OPTIONS = ("io.parquet.engine", "mode.string_storage", "compute.use_bottleneck", "compute.use_numexpr")
+PANDAS_DISPLAY = ("display.precision", "display.float_format", "display.max_rows", "display.max_columns")
 
 
 class Setting(NamedTuple):
@@ -184,21 +182,17 @@ def _push_saved_tensor_hooks(hooks: list[Any]) -> None:
         torch._C._autograd._push_saved_tensors_default_hooks(pack, unpack)
 
 
-def _torch_print_options() -> dict[str, Any]:
-    return dict(vars(torch._tensor_str.PRINT_OPTS))
-
-
 def _write_torch_print_options(options: dict[str, Any]) -> None:
     vars(torch._tensor_str.PRINT_OPTS).update(options)
 
 
-def _pandas_options() -> dict[str, Any]:
-    """Those of `PANDAS_OPTIONS` that this version has, where somebody has imported pandas."""
+def _pandas_options(names: Sequence[str]) -> dict[str, Any]:
+    """Those that this version has, where somebody has imported pandas."""
     options: dict[str, Any] = {}
     pandas: Any = sys.modules.get("pandas")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of options that will go
-        for name in PANDAS_OPTIONS if pandas else ():
+        for name in names if pandas else ():
             with suppress(KeyError):
                 options[name] = pandas.get_option(name)
     return options
@@ -209,6 +203,10 @@ def _write_pandas_options(options: dict[str, Any]) -> None:
         warnings.simplefilter("ignore")
         for name, value in options.items():
             sys.modules["pandas"].set_option(name, value)
+
+
+_INFERS_STRINGS = not version("pandas").startswith("2.")
+"""What pandas does where nobody has set it."""
 
 
 def _umask() -> int:
@@ -237,7 +235,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "autocast cache": Setting(torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
     "torch's repeated warnings": Setting(torch.is_warn_always_enabled, torch.set_warn_always),
-    "torch's print options": Setting(_torch_print_options, _write_torch_print_options),
+    "torch's print options": Setting(lambda: dict(vars(torch._tensor_str.PRINT_OPTS)), _write_torch_print_options),
     "anomaly detection": Setting(
         lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
         lambda modes: torch.set_anomaly_enabled(*modes),
@@ -258,7 +256,9 @@ SETTINGS: dict[str, Setting] = {
         lambda: dict.copy(module.rcParams) if (module := _matplotlib()) else {},
         _write_matplotlib,
     ),
-    "pandas": Setting(_pandas_options, _write_pandas_options),
+    "pandas": Setting(lambda: _pandas_options(PANDAS_OPTIONS), _write_pandas_options),
+    "pandas's strings": Setting(lambda: _pandas_options(["future.infer_string"]), _write_pandas_options),
+    "pandas's display": Setting(lambda: _pandas_options(PANDAS_DISPLAY), _write_pandas_options),
     "decimals": Setting(
         lambda: decimal.getcontext().prec, lambda digits: setattr(decimal.getcontext(), "prec", digits)
     ),
@@ -291,6 +291,8 @@ STANDARD: dict[str, Any] = {
     "mkldnn": (True,),
     "attention kernels": (True, True, True),
     "hooks of all modules": {name: {} for name, _ in _hook_registries()},
+    "pandas": dict(zip(PANDAS_OPTIONS, ("auto", "auto", True, True), strict=True)),
+    "pandas's strings": {"future.infer_string": _INFERS_STRINGS},
     "numpy's errors": {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"},
 }
 """Scores are compared to 1e-5: full float32 everywhere, and no kernel chosen by a race."""

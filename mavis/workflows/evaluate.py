@@ -36,6 +36,7 @@ class Evaluation:
     findings: Findings
     folder: Path
 
+    @standard_settings()
     def to_frame(self) -> pd.DataFrame:
         """One row per model, image, explainer and metric: value, status, reason, cost, and the image's groups.
 
@@ -45,6 +46,7 @@ class Evaluation:
         table = store.scores().merge(store.images(), on=["model", "image"], validate="many_to_one")
         return with_plain_columns(table)
 
+    @standard_settings()
     def summary(self) -> str:
         """Leaderboard, groups and recommendation as plain text."""
         text = StringIO()

@@ -119,3 +119,13 @@ def test_attributes_of_any_name_and_groups_of_any_name_are_reported(tmp_path):
     assert "x*y × z" in page
     assert "x × y*z" in page
     assert "nan" not in {cell.strip().lower() for cell in page.replace("<", ">").split(">")}
+
+
+def test_tables_are_the_same_under_the_caller_s_options_of_pandas(tmp_path) -> None:
+    """Another engine for files, other strings: neither the run nor reading it depends on them."""
+    options = {"explainers": ["saliency"], "metrics": ["gini"], "protocol": str(write_light_protocol(tmp_path))}
+    result = mavis.evaluate(MeanShade(), MemoryData(8), groups=["side"], limit=8, **options, out=tmp_path / "run")
+    table = result.to_frame()
+    with pd.option_context("io.parquet.engine", "fastparquet", "mode.string_storage", "python"):
+        pd.testing.assert_frame_equal(result.to_frame(), table, check_exact=True)
+        assert pd.get_option("io.parquet.engine") == "fastparquet"
