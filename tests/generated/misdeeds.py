@@ -125,10 +125,8 @@ def print_odd_text(arguments: tuple[Any, ...]) -> None:
 
 
 def warn(arguments: tuple[Any, ...]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        warnings.filters.clear()
-        warnings.warn("[/markup]", UserWarning, stacklevel=1)
+    warnings.simplefilter("ignore")
+    warnings.warn("[/markup]", UserWarning, stacklevel=1)
 
 
 def ignore_interrupts(arguments: tuple[Any, ...]) -> None:
