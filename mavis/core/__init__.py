@@ -7,6 +7,7 @@
 - `metric_types`: one interface per kind of metric: maps, curves, probes, variants, cost.
 - `attribution_maps`: raw attributions to maps, cells, orders and ranks.
 - `perturbation`: imputers, feature groups, variants, weight randomisation.
+- `guards`: explainers, metrics and imputers of others are handed copies.
 - `seeding`, `hashing`, `devices`, `compute`, `errors`: random numbers per image, content hashes, devices, cost, errors.
 
 Open `types` first, then `metric_types`.

@@ -25,7 +25,7 @@ PANDAS_OPTIONS = ("io.parquet.engine", "mode.string_storage", "compute.use_bottl
 PANDAS_DISPLAY = ("display.precision", "display.float_format", "display.max_rows", "display.max_columns")
 
 
-class Setting(NamedTuple):
+class ProcessSetting(NamedTuple):
     """One setting of the process.
 
     Attributes:
@@ -37,17 +37,17 @@ class Setting(NamedTuple):
     write: Callable[[Any], object]
 
 
-def _attributes(owner: Any, *names: str) -> Setting:
+def _attributes(owner: Any, *names: str) -> ProcessSetting:
     """Attributes of a module of flags, read and set together."""
 
     def write(values: tuple[Any, ...]) -> None:
         for name, value in zip(names, values, strict=True):
             setattr(owner, name, value)
 
-    return Setting(lambda: tuple(getattr(owner, name) for name in names), write)
+    return ProcessSetting(lambda: tuple(getattr(owner, name) for name in names), write)
 
 
-def _precisions() -> dict[str, Setting]:
+def _precisions() -> dict[str, ProcessSetting]:
     """Precision of float32 products, by owner; the finer owners exist from torch 2.9 on."""
     backends = torch.backends
     owners: dict[str, Any] = {
@@ -206,7 +206,7 @@ def _write_pandas_options(options: dict[str, Any]) -> None:
 
 
 _INFERS_STRINGS = not version("pandas").startswith("2.")
-"""What pandas does where nobody has set it."""
+"""The choice of pandas itself, which differs between its versions."""
 
 
 def _umask() -> int:
@@ -220,61 +220,63 @@ def _write_tracing(functions: tuple[Any, Any]) -> None:
     sys.setprofile(functions[1])
 
 
-SETTINGS: dict[str, Setting] = {
-    "function modes": Setting(_function_modes, _write_function_modes),  # first, since the others call torch
-    "hooks of saved tensors": Setting(_saved_tensor_hooks, _write_saved_tensor_hooks),
-    "python's random state": Setting(random.getstate, random.setstate),
-    "numpy's random state": Setting(np.random.get_state, np.random.set_state),
-    "torch's random state": Setting(torch.get_rng_state, torch.set_rng_state),
-    "CUDA's random states": Setting(_cuda_random_states, torch.cuda.set_rng_state_all),
-    "default dtype": Setting(torch.get_default_dtype, torch.set_default_dtype),
-    "default device": Setting(torch.get_default_device, _write_default_device),
-    "autocast": Setting(lambda: tuple(map(torch.is_autocast_enabled, ("cpu", "cuda"))), _write_autocast),
-    "autocast dtype": Setting(
+SETTINGS: dict[str, ProcessSetting] = {
+    "function modes": ProcessSetting(_function_modes, _write_function_modes),  # first, since the others call torch
+    "hooks of saved tensors": ProcessSetting(_saved_tensor_hooks, _write_saved_tensor_hooks),
+    "python's random state": ProcessSetting(random.getstate, random.setstate),
+    "numpy's random state": ProcessSetting(np.random.get_state, np.random.set_state),
+    "torch's random state": ProcessSetting(torch.get_rng_state, torch.set_rng_state),
+    "CUDA's random states": ProcessSetting(_cuda_random_states, torch.cuda.set_rng_state_all),
+    "default dtype": ProcessSetting(torch.get_default_dtype, torch.set_default_dtype),
+    "default device": ProcessSetting(torch.get_default_device, _write_default_device),
+    "autocast": ProcessSetting(lambda: tuple(map(torch.is_autocast_enabled, ("cpu", "cuda"))), _write_autocast),
+    "autocast dtype": ProcessSetting(
         lambda: torch.get_autocast_dtype("cpu"), lambda dtype: torch.set_autocast_dtype("cpu", dtype)
     ),
-    "autocast cache": Setting(torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
-    "torch's repeated warnings": Setting(torch.is_warn_always_enabled, torch.set_warn_always),
-    "torch's print options": Setting(lambda: dict(vars(torch._tensor_str.PRINT_OPTS)), _write_torch_print_options),
-    "anomaly detection": Setting(
+    "autocast cache": ProcessSetting(torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
+    "torch's repeated warnings": ProcessSetting(torch.is_warn_always_enabled, torch.set_warn_always),
+    "torch's print options": ProcessSetting(
+        lambda: dict(vars(torch._tensor_str.PRINT_OPTS)), _write_torch_print_options
+    ),
+    "anomaly detection": ProcessSetting(
         lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
         lambda modes: torch.set_anomaly_enabled(*modes),
     ),
-    "deterministic algorithms": Setting(torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
-    "threads": Setting(torch.get_num_threads, torch.set_num_threads),
-    "denormals": Setting(_flushes_denormals, torch.set_flush_denormal),
+    "deterministic algorithms": ProcessSetting(torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    "threads": ProcessSetting(torch.get_num_threads, torch.set_num_threads),
+    "denormals": ProcessSetting(_flushes_denormals, torch.set_flush_denormal),
     "cudnn": _attributes(torch.backends.cudnn, "enabled", "deterministic", "benchmark"),
     "cudnn's TF32": _attributes(torch.backends.cudnn, "allow_tf32"),
-    "matmul precision": Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    "matmul precision": ProcessSetting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     **_precisions(),
     "mkldnn": _attributes(torch.backends.mkldnn, "enabled"),
-    "attention kernels": Setting(_attention_kernels, _write_attention_kernels),
-    "hooks of all modules": Setting(_global_hooks, _write_global_hooks),
-    "numpy's errors": Setting(np.geterr, lambda modes: np.seterr(**modes)),
-    "numpy's print options": Setting(np.get_printoptions, lambda options: np.set_printoptions(**options)),
-    "matplotlib": Setting(
+    "attention kernels": ProcessSetting(_attention_kernels, _write_attention_kernels),
+    "hooks of all modules": ProcessSetting(_global_hooks, _write_global_hooks),
+    "numpy's errors": ProcessSetting(np.geterr, lambda modes: np.seterr(**modes)),
+    "numpy's print options": ProcessSetting(np.get_printoptions, lambda options: np.set_printoptions(**options)),
+    "matplotlib": ProcessSetting(
         lambda: dict.copy(module.rcParams) if (module := _matplotlib()) else {},
         _write_matplotlib,
     ),
-    "pandas": Setting(lambda: _pandas_options(PANDAS_OPTIONS), _write_pandas_options),
-    "pandas's strings": Setting(lambda: _pandas_options(["future.infer_string"]), _write_pandas_options),
-    "pandas's display": Setting(lambda: _pandas_options(PANDAS_DISPLAY), _write_pandas_options),
-    "decimals": Setting(
+    "pandas": ProcessSetting(lambda: _pandas_options(PANDAS_OPTIONS), _write_pandas_options),
+    "pandas's strings": ProcessSetting(lambda: _pandas_options(["future.infer_string"]), _write_pandas_options),
+    "pandas's display": ProcessSetting(lambda: _pandas_options(PANDAS_DISPLAY), _write_pandas_options),
+    "decimals": ProcessSetting(
         lambda: decimal.getcontext().prec, lambda digits: setattr(decimal.getcontext(), "prec", digits)
     ),
-    "garbage collection": Setting(gc.isenabled, lambda is_on: gc.enable() if is_on else gc.disable()),
-    "tracing": Setting(lambda: (sys.gettrace(), sys.getprofile()), _write_tracing),
-    "switch interval": Setting(sys.getswitchinterval, sys.setswitchinterval),
-    "umask": Setting(_umask, os.umask),
+    "garbage collection": ProcessSetting(gc.isenabled, lambda is_on: gc.enable() if is_on else gc.disable()),
+    "tracing": ProcessSetting(lambda: (sys.gettrace(), sys.getprofile()), _write_tracing),
+    "switch interval": ProcessSetting(sys.getswitchinterval, sys.setswitchinterval),
+    "umask": ProcessSetting(_umask, os.umask),
     "temporary folder": _attributes(tempfile, "tempdir"),
     "einsum": _attributes(torch.backends.opt_einsum, "enabled", "strategy"),
-    "logging": Setting(_logging_state, _write_logging_state),
+    "logging": ProcessSetting(_logging_state, _write_logging_state),
     "streams": _attributes(sys, "stdin", "stdout", "stderr"),
-    "signal handlers": Setting(_signal_handlers, _write_signal_handlers),
-    "import path": Setting(lambda: list(sys.path), _write_import_path),
-    "recursion limit": Setting(sys.getrecursionlimit, sys.setrecursionlimit),
-    "environment": Setting(lambda: dict(os.environ), _write_environment),
-    "working folder": Setting(os.getcwd, os.chdir),
+    "signal handlers": ProcessSetting(_signal_handlers, _write_signal_handlers),
+    "import path": ProcessSetting(lambda: list(sys.path), _write_import_path),
+    "recursion limit": ProcessSetting(sys.getrecursionlimit, sys.setrecursionlimit),
+    "environment": ProcessSetting(lambda: dict(os.environ), _write_environment),
+    "working folder": ProcessSetting(os.getcwd, os.chdir),
 }
 
 STANDARD: dict[str, Any] = {

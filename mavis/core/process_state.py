@@ -13,7 +13,7 @@ import torch
 from torch import overrides
 from torch.utils._python_dispatch import _pop_mode_temporarily
 
-from mavis.core.process_settings import SETTINGS, STANDARD, Setting
+from mavis.core.process_settings import SETTINGS, STANDARD, ProcessSetting
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def preserve_process(*, but_not: Collection[str] = ()) -> Iterator[None]:
 _UNREADABLE = object()
 
 
-def _read(setting: Setting) -> Any:
+def _read(setting: ProcessSetting) -> Any:
     try:
         return setting.read()
     except (OSError, RuntimeError):  # a working folder that is gone; torch refuses to name a mixed precision

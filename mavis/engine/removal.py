@@ -10,6 +10,7 @@ from torch import Tensor
 from mavis.core import attribution_maps
 from mavis.core.attribution_maps import Maps
 from mavis.core.devices import upcast
+from mavis.core.guards.guarded_imputers import FillFunction
 from mavis.core.metric_types import (
     Curve,
     CurveQuery,
@@ -23,7 +24,6 @@ from mavis.core.metric_types import (
 )
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation import drawn_grids
-from mavis.core.perturbation.guarded_imputers import FillFunction
 from mavis.core.perturbation.imputers import get_imputer
 from mavis.core.perturbation.superpixels import MAX_SUPERPIXELS, superpixels
 from mavis.core.types import PART_CODES

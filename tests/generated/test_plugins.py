@@ -14,7 +14,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from mavis.core import metric_types
-from mavis.core.guarded_plugins import GuardedExplainer, guard_metric
+from mavis.core.guards.guarded_plugins import GuardedExplainer, guard_metric
 from mavis.core.perturbation.variants import Flip, Variant
 from mavis.core.registry import Entry, imputers, metrics
 from mavis.core.traits import PlainTraits

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mavis.core.errors import BadParameter, DataError
 from mavis.core.foreign_code import call_foreign
+from mavis.core.guards.guarded_imputers import FillFunction, guard_imputer
 from mavis.core.model_pass import Pass
 from mavis.core.perturbation.filters import gaussian_blur
-from mavis.core.perturbation.guarded_imputers import FillFunction, guard_imputer
 from mavis.core.perturbation.linear_imputer import impute_linearly
 from mavis.core.registry import imputer, imputers
 from mavis.core.types import PART_CODES

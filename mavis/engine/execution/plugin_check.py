@@ -81,7 +81,7 @@ def _reason_metric(task: ModelTask, component: Component, ids: Sequence[str]) ->
     brightness = Component("brightness", {}, traits, lambda model_pass, _: model_pass.images.mean(1, keepdim=True))
     cell = Cell("", brightness.name, component.name, None)
     block = Block("plug-in check", task.model.name, tuple(ids), (cell,), has_variants=True)
-    asked = replace(
+    small_task = replace(
         task,
         components=Components((brightness,), (component,)),
         gallery_ids=frozenset(),
@@ -90,7 +90,7 @@ def _reason_metric(task: ModelTask, component: Component, ids: Sequence[str]) ->
     )
     values = []
     for chunk in (task.chunk, 1):
-        result = run_block(replace(asked, chunk=chunk), block)
+        result = run_block(replace(small_task, chunk=chunk), block)
         if result.log.failures:
             failure = result.log.failures[0]
             return f"raised {failure['type']}: {failure['message']}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from mavis.core import hashing, metric_types
 from mavis.core.errors import UnknownName
-from mavis.core.guarded_plugins import GuardedExplainer, guard_metric
+from mavis.core.guards.guarded_plugins import GuardedExplainer, guard_metric
 from mavis.core.perturbation.imputers import get_imputer
 from mavis.core.registry import Entry, datasets, explainers, imputers, metric_name, metrics, models
 from mavis.core.traits import ExplainerTraits, MetricTraits

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mavis.core.errors import ModelError, PluginError
-from mavis.core.guarded_plugins import GuardedExplainer, guard_metric
+from mavis.core.guards.guarded_plugins import GuardedExplainer, guard_metric
 from mavis.core.metric_types import MapMetric
 from mavis.core.registry import ENTRY_POINT_ORIGIN, metrics
 from mavis.engine.execution import isolation

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mavis.core.guarded_plugins import guard_metric
+from mavis.core.guards.guarded_plugins import guard_metric
 from mavis.core.metric_types import (
     Curve,
     CustomMetric,

@@ -16,16 +16,16 @@ from torch import Tensor
 from mavis.core import metric_types, seeding
 from mavis.core.errors import ContractError
 from mavis.core.foreign_code import call_foreign
-from mavis.core.model_pass import Pass
-from mavis.core.objects.input_copies import (
+from mavis.core.guards.guarded_variants import guard_variants
+from mavis.core.guards.input_copies import (
     copy_batch,
     copy_explanation,
     copy_maps,
-    copy_model,
     copy_pass,
+    duplicate_model,
     plain_tensor,
 )
-from mavis.core.perturbation.guarded_variants import guard_variants
+from mavis.core.model_pass import Pass
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _guard_variant_metric(call: Call, metric: metric_types.VariantMetric) -> met
 
     variants, base = metric.variants, metric.base_variant
     guarded = (
-        (lambda model: guard_variants(call, call(variants, copy_model(model))))
+        (lambda model: guard_variants(call, call(variants, duplicate_model(model))))
         if callable(variants)
         else guard_variants(call, variants)
     )

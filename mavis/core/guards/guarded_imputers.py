@@ -9,8 +9,8 @@ from torch import Tensor
 from mavis.core import seeding
 from mavis.core.errors import ContractError
 from mavis.core.foreign_code import call_foreign
+from mavis.core.guards.input_copies import copy_pass, plain_tensor
 from mavis.core.model_pass import Pass
-from mavis.core.objects.input_copies import copy_pass, plain_tensor
 
 FillFunction = Callable[[Tensor, Tensor], Tensor]
 """``(rows (O,) int64, removed (O,S,H,W) bool) -> (O,S,3,H,W)``: image ``rows[o]`` of the batch without each set of
@@ -63,12 +63,12 @@ def _prepare(name: str, imputer: Callable[[Pass], FillFunction], model_pass: Pas
     def remove(rows: Tensor, removed: Tensor) -> Tensor:
         with own_pass.meter.attach(own_pass.model.net):
             filled = plain_tensor(call(fill, rows.clone(), removed.clone()))
-        return _checked(name, filled, (*removed.shape[:2], *images.shape[1:])).to(images)
+        return _check_fill(name, filled, (*removed.shape[:2], *images.shape[1:])).to(images)
 
     return remove
 
 
-def _checked(name: str, filled: Any, shape: tuple[int, ...]) -> Tensor:
+def _check_fill(name: str, filled: Any, shape: tuple[int, ...]) -> Tensor:
     if not isinstance(filled, Tensor) or filled.shape != shape or not filled.is_floating_point():
         got = f"{tuple(filled.shape)} {filled.dtype}" if isinstance(filled, Tensor) else type(filled).__name__
         raise ContractError(f"'{name}' must fill (O,S,3,H,W) = {shape} with floats, got {got}.")

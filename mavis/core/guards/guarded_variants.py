@@ -1,4 +1,4 @@
-"""Variants of foreign metrics: their methods get copies, and what they return is checked."""
+"""Variants of foreign metrics: their methods get copies, and the values they return are checked."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from mavis.core.errors import ContractError
+from mavis.core.guards.input_copies import copy_batch, copy_pass, duplicate_model, plain_tensor
 from mavis.core.model_pass import Pass
-from mavis.core.objects.input_copies import copy_batch, copy_model, copy_pass, plain_tensor
 from mavis.core.perturbation.variants import Variant
 from mavis.core.types import Batch, Model
 
@@ -37,7 +37,7 @@ def _is_own(kind: type) -> bool:
 
 def _guard_variant(call: Call, variant: Variant) -> Variant:
     keys = call(lambda: (variant.key, variant.model_key, variant.pass_name))
-    return GuardedVariant(call, variant, *(_checked(key, str, "keys") for key in keys))
+    return GuardedVariant(call, variant, *(_check_kind(key, str, "keys") for key in keys))
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class GuardedVariant(Variant):
             return
         iterator = self.call(lambda: iter(self.variant.batches(copy_pass(model_pass))))
         while (batch := self.call(next, iterator, None)) is not None:
-            images = _checked(batch, Batch, "batches").images
+            images = _check_kind(batch, Batch, "batches").images
             if not isinstance(images, Tensor) or images.shape != model_pass.images.shape:
                 raise ContractError(f"A variant's batches must have images of {tuple(model_pass.images.shape)}.")
             yield copy_batch(batch)
@@ -93,7 +93,7 @@ class GuardedVariant(Variant):
         """A copy of its model."""
         if not self._defines("model"):
             return model
-        return copy_model(_checked(self.call(self.variant.model, copy_model(model), seed), Model, "model"))
+        return duplicate_model(_check_kind(self.call(self.variant.model, duplicate_model(model), seed), Model, "model"))
 
     def targets(self, model_pass: Pass, targets: Tensor) -> Tensor:
         """A copy of its classes.
@@ -112,14 +112,14 @@ class GuardedVariant(Variant):
 
     def seed(self, seed: int) -> int:
         """Its seed."""
-        return int(_checked(self.call(self.variant.seed, seed), int, "seed")) if self._defines("seed") else seed
+        return int(_check_kind(self.call(self.variant.seed, seed), int, "seed")) if self._defines("seed") else seed
 
     def _defines(self, name: str) -> bool:
         return getattr(type(self.variant), name) is not getattr(Variant, name)
 
 
 def _same_kind(returned: Any, like: Tensor, name: str) -> Tensor:
-    values: Tensor = plain_tensor(_checked(returned, Tensor, name))
+    values: Tensor = plain_tensor(_check_kind(returned, Tensor, name))
     if values.shape != like.shape or values.dtype != like.dtype:
         raise ContractError(
             f"A variant's {name} must be {tuple(like.shape)} {like.dtype}, got {tuple(values.shape)} {values.dtype}."
@@ -127,7 +127,7 @@ def _same_kind(returned: Any, like: Tensor, name: str) -> Tensor:
     return values
 
 
-def _checked(value: Any, kind: type, name: str) -> Any:
+def _check_kind(value: Any, kind: type, name: str) -> Any:
     if not isinstance(value, kind):
         raise ContractError(f"A variant's {name} must be of {kind.__name__}, got {type(value).__name__}.")
     return value

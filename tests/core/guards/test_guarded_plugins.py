@@ -10,7 +10,7 @@ import torch
 from mavis.core import metric_types
 from mavis.core.compute import Cost, Meter
 from mavis.core.errors import ContractError
-from mavis.core.guarded_plugins import GuardedExplainer, guard_metric
+from mavis.core.guards.guarded_plugins import GuardedExplainer, guard_metric
 from mavis.core.types import ReferenceImages
 from tests.toys import Pooled, make_batch, make_model, make_pass, maps_from_cells, random_images, targets
 

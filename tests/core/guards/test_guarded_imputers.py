@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mavis.core.errors import ContractError
-from mavis.core.perturbation.guarded_imputers import guard_imputer
+from mavis.core.guards.guarded_imputers import guard_imputer
 from mavis.core.perturbation.imputers import get_imputer, mean_imputer
 from mavis.core.registry import Entry, imputers
 from mavis.core.traits import PlainTraits

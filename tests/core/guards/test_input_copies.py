@@ -2,7 +2,7 @@
 
 import torch
 
-from mavis.core.objects.input_copies import copy_batch, copy_maps, copy_pass, plain_tensor
+from mavis.core.guards.input_copies import copy_batch, copy_maps, copy_pass, plain_tensor
 from tests.toys import Pooled, make_batch, make_pass, maps_from_cells, random_images
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mavis.core.errors import ContractError
-from mavis.core.perturbation.guarded_variants import GuardedVariant, guard_variants
+from mavis.core.guards.guarded_variants import GuardedVariant, guard_variants
 from mavis.core.perturbation.variants import Flip, Variant
 from tests.toys import Pooled, make_pass, random_images, targets
 

@@ -26,7 +26,7 @@ def copy_pass(model_pass: Pass) -> Pass:
     reference = model_pass.reference
     return replace(
         model_pass,
-        model=copy_model(model_pass.model),
+        model=duplicate_model(model_pass.model),
         batch=copy_batch(model_pass.batch),
         mean=model_pass.mean.clone(),
         reference=reference and replace(reference, images=reference.images.clone()),
@@ -35,7 +35,7 @@ def copy_pass(model_pass: Pass) -> Pass:
     )
 
 
-def copy_model(model: Model) -> Model:
+def duplicate_model(model: Model) -> Model:
     """With a network of its own."""
     return replace(model, net=copy_network(model.net), card=dict(model.card))
 
