@@ -74,10 +74,9 @@ def call_in(nest: list[Any], function: Callable[[], Any]) -> tuple[Any, list[str
         try:
             for context in nest:
                 opened.enter_context(open_context(context))
-            torch.ones(1).mul(2)
+            before = read_surroundings()
         except RuntimeError:
             reject()  # torch itself cannot compute in this nest, whoever asks
-        before = read_surroundings()
         result = function()
         after = read_surroundings()
     return result, [name for name, value in after.items() if value != before[name]]
