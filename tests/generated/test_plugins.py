@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mavis.core import metric_types
 from mavis.core.guards.guarded_plugins import GuardedExplainer, guard_metric
-from mavis.core.perturbation.variants import Flip, Variant
+from mavis.core.perturbation.variants import Flip, Repeated, Variant
 from mavis.core.registry import Entry, imputers, metrics
 from mavis.core.traits import PlainTraits
 from mavis.engine.execution.explain import ModelTask
@@ -101,7 +101,8 @@ def make_metric(kind: str, wrap: Callable[..., Any]) -> metric_types.Metric:
             (probe,), wrap(lambda maps, outputs: outputs[probe].drops.mean(1) + maps.norm.float())
         ),
         "variant": lambda: metric_types.VariantMetric(
-            wrap(lambda model: (Flip(),)), wrap(lambda before, after: before.maps.distance(after.maps).float())
+            wrap(lambda model: (Flip(), Repeated())),
+            wrap(lambda before, after: before.maps.distance(after.maps).float()),
         ),
         "own variant": lambda: metric_types.VariantMetric(
             (OwnVariant(wrap),), lambda before, after: before.maps.distance(after.maps).float()
