@@ -59,7 +59,7 @@ class HostilePlugin:
             for deed in self.before:
                 do(deed, arguments)
             result = work(*arguments)
-            if is_due and self.value:
+            if is_due and self.value and isinstance(result, torch.Tensor):
                 result = (HARMLESS | VALUES)[self.value](result)
             for deed in self.after:
                 do(deed, arguments)
