@@ -25,7 +25,7 @@ def score_cue_detection(
     settings: BootstrapSettings,
     explained: str = "predicted",
 ) -> tuple[CueDetection, ...]:
-    """How well each explainer's mass on the cue tells a model that relies on it from one that relies less.
+    """Discrimination, by each explainer's mass on the cue, of a model that relies on it from one that relies less.
 
     A model's reliance on the cue is its accuracy where the cue agrees with the label minus that where it disagrees. Per
     pair of models, over the images whose cue speaks for the class that is explained on the model with more reliance:

@@ -15,7 +15,7 @@ MAX_NAMED = 3
 
 @dataclass(frozen=True)
 class ScoreOrigin:
-    """What scores belong to.
+    """Origin of scores.
 
     Attributes:
         mavis: version of MAVIS.

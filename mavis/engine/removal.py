@@ -130,7 +130,7 @@ class RemovalSession:
         return RemovalOrder(rank(rows, tie_break), n_units, is_tied, rank(second_images, reverse), second_images)
 
     def outputs_without(self, imputer: str, unit: CurveUnit, removed: Tensor) -> Tensor:
-        """What curves are taken on, ``(B,S)``, for the images without sets of units.
+        """Outputs that curves are taken on, ``(B,S)``, for the images without sets of units.
 
         Args:
             imputer: what removed units show.

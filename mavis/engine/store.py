@@ -250,7 +250,7 @@ class Store:
         return sorted(path for path in paths if path.name.count(".") == 1 and path.is_file())
 
     def _finished_text(self) -> str:
-        """How many finished blocks there are, for messages."""
+        """The number of finished blocks, for messages."""
         n = len(self._finished_files())
         return f"{n} finished block{' is' if n == 1 else 's are'} kept"
 

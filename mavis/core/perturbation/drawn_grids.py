@@ -34,10 +34,10 @@ def cell_sides(size: int, counts: Sequence[int]) -> tuple[int, ...]:
     return tuple(sides[count] for count in counts)
 
 
-def _free_side(wanted: float, taken: Sequence[int]) -> int:
-    """The nearest odd number from `MIN_SIDE` on that neither divides a taken one nor is divided by it."""
-    side = max(MIN_SIDE, 2 * round((wanted - 1) / 2) + 1)
-    while any(side % other == 0 or other % side == 0 for other in taken):
+def _free_side(target: float, others: Sequence[int]) -> int:
+    """The nearest odd number from `MIN_SIDE` on that neither divides another side nor is divided by one."""
+    side = max(MIN_SIDE, 2 * round((target - 1) / 2) + 1)
+    while any(side % other == 0 or other % side == 0 for other in others):
         side += 2
     return side
 

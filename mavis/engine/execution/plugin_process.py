@@ -149,7 +149,7 @@ def _close_quietly(pipe: Any) -> None:
 
 
 def serve(requests: BinaryIO) -> None:
-    """What the process does: answers requests until there are no more.
+    """Answers requests until there are no more.
 
     Ctrl-C is for the process that asks. What plug-ins print goes to standard error; warnings were given there already.
     """

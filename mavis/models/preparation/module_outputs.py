@@ -40,7 +40,7 @@ class TensorTap(nn.Module):
         self.module, self.tap = module, nn.Identity()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module returns."""
+        """The module's output."""
         return replace_tensor(self.module(*args, **kwargs), self.tap)
 
     def __getattr__(self, name: str) -> Any:
