@@ -81,7 +81,7 @@ def test_what_a_model_does_not_give_is_named() -> None:
     ("error", "reason"),
     [
         (ModelError("it has no attention layers."), "does not work here: it has no attention layers."),
-        (RuntimeError("a\nb"), "fails here: RuntimeError: a"),
+        (RuntimeError("a\nb"), "fails here: RuntimeError: a b"),
     ],
 )
 def test_an_explainer_that_fails_is_unsupported(error: Exception, reason: str) -> None:
