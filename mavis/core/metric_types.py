@@ -169,9 +169,9 @@ class ProbeOutputs:
     Attributes:
         removed: ``(B,M,n)`` bool, cells; for a `PartProbe` ``(B,M,H·W)`` bool, the original pixels of each part.
         drops: ``(B,M)``, target logit of the image minus that of the masked image.
-        probabilities: ``(B,M)``, the target's probability for the masked image.
+        probabilities: ``(B,M)`` double, the target's probability for the masked image.
         top1: ``(B,M)`` in [0,1], 1 where the target is still the predicted class.
-        original_probability: ``(B,)``, the target's probability for the image.
+        original_probability: ``(B,)`` double, the target's probability for the image.
     """
 
     removed: Tensor

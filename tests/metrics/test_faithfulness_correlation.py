@@ -22,6 +22,7 @@ from mavis.core.registry import datasets, metrics
 
 from ..toys import (
     GREY,
+    CellModel,
     Linear,
     Pooled,
     additive,
@@ -116,6 +117,19 @@ def test_falls_of_the_probability_are_perfect_for_the_estimate() -> None:
         expected, abs=1e-4
     )
     assert expected < 0.99
+
+
+@pytest.mark.parametrize("margin", [10.0, 14.0, 16.0, 17.0, 18.0, 22.0])
+def test_the_estimate_holds_where_the_model_is_sure(margin: float) -> None:
+    """By the falls of 1 − p in double: in float32 they were rounding from a margin of 14 on, and none at 18."""
+    contributions = torch.linspace(1, 2, 16)
+    net = CellModel(lambda present: present @ contributions + margin - 24, 4)
+    model_pass = make_pass(make_model(net, output="probability"), white_images(1, 8))
+    cells = contributions.double().numpy()
+    falls = 1 / (1 + np.exp(margin - cells)) - 1 / (1 + np.exp(margin))
+    expected = np.corrcoef(cells, falls)[0, 1]
+    estimate = score("faithfulness_estimate", maps_from_cells(contributions[None], 8), model_pass)
+    assert estimate.item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_product_of_two_cells_is_not_a_sum() -> None:
