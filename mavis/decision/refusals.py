@@ -84,6 +84,11 @@ def _refusal(*, code: str, kind: str, **values: Any) -> Refusal:
 def _weak_model(validity: Validity, protocol: Protocol) -> Iterator[Refusal]:
     """R1: overall, or in a group of the first attribute."""
     balanced, attribute = validity.balanced_accuracy, protocol.data.groups[0]
+    if balanced.high is not None and balanced.high < validity.chance:
+        yield _refusal(
+            code="R1", kind="R1.below_chance", mean=balanced.mean, high=balanced.high, chance=validity.chance
+        )
+        return
     if not validity.better_than_chance:
         yield _refusal(code="R1", kind="R1.model", mean=balanced.mean, low=balanced.low, chance=validity.chance)
         return

@@ -15,7 +15,7 @@ CUE_CONDITIONS = {"agrees": "agrees", "disagrees": "disagrees", "absent": "is ab
 def model_headline(model: ModelFindings) -> str:
     """Accuracy, chance, weak groups, remarks and doubts about the outputs in one line."""
     validity = model.validity
-    verdict = "better than chance" if validity.better_than_chance else "✗ not shown to be better than chance"
+    verdict = _chance_verdict(validity)
     chance = numbers.format_number(validity.chance)
     parts = [
         f"{model.model}: accuracy {numbers.format_plus_minus(validity.accuracy)}",
@@ -33,6 +33,13 @@ def model_headline(model: ModelFindings) -> str:
             )
         )
     return " · ".join(part.replace(" ±", "±") for part in parts)
+
+
+def _chance_verdict(validity: Validity) -> str:
+    high = validity.balanced_accuracy.high
+    if high is not None and high < validity.chance:
+        return "✗ worse than chance: the order of the classes or the scale of the images may be another"
+    return "better than chance" if validity.better_than_chance else "✗ not shown to be better than chance"
 
 
 def validity_details(validity: Validity) -> Iterator[str]:

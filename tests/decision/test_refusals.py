@@ -53,6 +53,14 @@ def test_r1_a_model_no_better_than_chance() -> None:
     assert only("R1.model", replace(GOOD, validity=guess)) == {"mean": 0.52, "low": 0.48, "chance": 0.5}
 
 
+def test_r1_a_model_worse_than_chance_is_read_wrongly() -> None:
+    """Its whole interval lies below chance."""
+    below = VALIDITY.model_copy(
+        update={"better_than_chance": False, "balanced_accuracy": groups.to_estimate(0.2, 0.16, 0.24, 300)}
+    )
+    assert only("R1.below_chance", replace(GOOD, validity=below)) == {"mean": 0.2, "high": 0.24, "chance": 0.5}
+
+
 def test_r1_in_a_group() -> None:
     """A group of the first attribute has equal weight in every mean, so the model must know it too; others are said."""
     weak = [

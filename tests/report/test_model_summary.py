@@ -64,3 +64,17 @@ def test_doubts_about_the_outputs_are_said(findings):
     doubted = model.model_copy(update={"card": {**model.card, "doubts": ["outputs are taken as sigmoids"]}})
     assert "outputs are taken as sigmoids" in model_summary.model_headline(doubted)
     assert "taken as" not in model_summary.model_headline(model)
+
+
+def test_a_model_worse_than_chance_is_read_wrongly(findings):
+    """The whole interval lies below chance; one that reaches it is only not shown to be better."""
+    model = findings.models[0]
+    chance = model.validity.chance
+
+    def headline(high):
+        accuracy = model.validity.balanced_accuracy.model_copy(update={"mean": 0.05, "low": 0.02, "high": high})
+        validity = model.validity.model_copy(update={"balanced_accuracy": accuracy, "better_than_chance": False})
+        return model_summary.model_headline(model.model_copy(update={"validity": validity}))
+
+    assert "✗ worse than chance: the order of the classes" in headline(chance - 0.001)
+    assert "✗ not shown to be better than chance" in headline(chance + 0.001)

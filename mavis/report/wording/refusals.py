@@ -28,6 +28,14 @@ def _weak_model(mean: float, low: float, chance: float) -> str:
     )
 
 
+def _below_chance(mean: float, high: float, chance: float) -> str:
+    return (
+        f"the model is worse than chance, so it is read wrongly rather than weak: balanced accuracy {mean:.2f}, upper "
+        f"end {high:.2f}, chance {chance:.2f}. Its classes may stand in another order, its images have another scale "
+        "than [0,1], or its outputs another meaning (output=)."
+    )
+
+
 def _weak_groups(attribute: str, groups: Sequence[Mapping[str, Any]]) -> str:
     names = [
         f"{layout.group_name(attribute, group['group'])} ({group['correct']} of {group['n']} right)" for group in groups
@@ -105,6 +113,7 @@ def _overrides(protocol: str, overrides: Sequence[str]) -> str:
 
 REFUSAL_WORDS: Mapping[str, Callable[..., str]] = {
     "R1.model": _weak_model,
+    "R1.below_chance": _below_chance,
     "R1.groups": _weak_groups,
     "R2.groups": _small_groups,
     "R3.gates": _gate_failures,

@@ -10,6 +10,14 @@ REASONS = {
         {"mean": 0.52, "low": 0.48, "chance": 0.5},
         "the model is not better than chance: balanced accuracy 0.52, lower end 0.48, chance 0.50.",
     ),
+    "R1.below_chance": (
+        {"mean": 0.2, "high": 0.25, "chance": 0.5},
+        (
+            "the model is worse than chance, so it is read wrongly rather than weak: balanced accuracy 0.20, upper end "
+            "0.25, chance 0.50. Its classes may stand in another order, its images have another scale than [0,1], or "
+            "its outputs another meaning (output=)."
+        ),
+    ),
     "R1.groups": (
         {"attribute": "race", "groups": [{"group": "g1", "correct": 40, "n": 100}]},
         "the model is not shown to be better than chance on images of race labelled g1 (40 of 100 right).",
