@@ -1,7 +1,7 @@
 """Wrappers: any network or callable as a `Model`, its classes filled in once the data are known."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,8 +42,8 @@ class Normalised(nn.Module):
 
     Args:
         net: normalised images -> logits.
-        mean: per colour, subtracted.
-        deviation: per colour, divides.
+        mean: per channel, subtracted.
+        deviation: per channel, divides.
     """
 
     mean: Tensor
@@ -52,12 +52,12 @@ class Normalised(nn.Module):
     def __init__(
         self,
         net: nn.Module,
-        mean: tuple[float, ...] = IMAGENET_MEAN,
-        deviation: tuple[float, ...] = IMAGENET_STD,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        deviation: Sequence[float] = IMAGENET_STD,
     ) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation).view(1, -1, 1, 1))
         self.net = net
 
     def forward(self, images: Tensor) -> Tensor:

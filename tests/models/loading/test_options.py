@@ -1,7 +1,9 @@
 """Options behind a model's name: what they set, how the model is named, and what is refused."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from mavis.core.errors import BadParameter, ModelError
@@ -9,6 +11,7 @@ from mavis.core.types import Model
 from mavis.models.loading.open import open_model, open_models, with_output
 from mavis.models.loading.options import apply_options
 from mavis.models.loading.wrappers import DeferredModel, as_model
+from mavis.models.preparation.prepare import prepare_model
 
 CPU = torch.device("cpu")
 
@@ -41,6 +44,11 @@ def test_a_model_gets_the_option_a_name_and_a_hash() -> None:
     ("options", "message"),
     [
         ({"outptu": "logits"}, r"no option 'outptu', got \?outptu=logits; there are: output"),
+        ({"channels": "gbr"}, r"\?channels= must be rgb, bgr or grey, got 'gbr'"),
+        ({"mean": "1,2"}, r"\?mean= must be a number or 3, with commas, got '1,2'"),
+        ({"channels": "grey", "std": "1,2,3"}, r"\?std= must be a number, got '1,2,3'"),
+        ({"scale": "inf"}, r"\?scale= must be a number, got 'inf'"),
+        ({"std": "0"}, r"\?scale= and \?std= must be above 0"),
         ({"output": "logit"}, r"\?output= must be one of logits, log_probabilities, .*, got 'logit'"),
     ],
 )
@@ -70,3 +78,55 @@ def test_an_object_takes_the_option_from_python() -> None:
     images = torch.rand(2, 3, 64, 64)
     torch.testing.assert_close(model.net(images), net(images))
     assert "outputs are read as output=logits says" in changes
+
+
+class Caffe(nn.Module):
+    """Two logits of images in blue, green and red, from 0 to 255, without their mean."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert images.shape[1] == 3
+        return torch.stack([images[:, 0].mean((1, 2)), images[:, 2].amax((1, 2))], 1)
+
+
+class Grey(nn.Module):
+    """Two logits of images of one channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.conv(images).mean((2, 3))
+
+
+MEANS = (103.939, 116.779, 123.68)
+
+
+@pytest.mark.parametrize("as_function", [False, True])
+def test_the_input_is_what_the_options_say(as_function: bool) -> None:
+    """Channels first, then scale, mean and deviation; of a network and of a function."""
+    net = Caffe()
+    given = net.forward if as_function else net
+    options = {"mean": "103.939,116.779,123.68", "channels": "bgr", "std": "2", "scale": "255", "output": "logits"}
+    images = torch.rand((5, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    expected = net((255 * images.flip(1) - torch.tensor(MEANS)[:, None, None]) / 2)
+    model = apply_options(as_model(given, "caffe", 8), options).build(("a", "b"))
+    torch.testing.assert_close(model.net(images), expected, rtol=1e-5, atol=1e-4)
+    prepared, _ = prepare_model(model, CPU)
+    torch.testing.assert_close(prepared.net(images), expected, rtol=1e-5, atol=1e-4)
+    assert ("gradient" in prepared.capabilities) != as_function
+
+
+def test_grey_is_that_of_pillow() -> None:
+    """To a step of its eight bits; the name of a CAM layer follows."""
+    pixels = torch.randint(0, 256, (1, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    grey = np.array(Image.fromarray(pixels[0].permute(1, 2, 0).numpy()).convert("L"))
+    seen: list[Tensor] = []
+    net = Grey()
+    net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    options = {"channels": "grey", "scale": "255"}
+    model = apply_options(Model("grey", net, ("a", "b"), "1", cam_layer="conv"), options)
+    assert isinstance(model, Model)
+    model.net(pixels.float() / 255)
+    np.testing.assert_allclose(seen[0][0, 0], grey, atol=1)
+    assert model.net.get_submodule(str(model.cam_layer)) is net.conv
