@@ -363,6 +363,9 @@ HABITS: tuple[Callable[[nn.Module], nn.Module], ...] = (
 )
 """Each leaves the answers as they are, or must be refused in a line."""
 
+REFUSED = frozenset({TakesFewOnly, ReturnsTuple, ReturnsMapping, ReturnsList, RaisesLater})
+"""Those among them that are refused where they are the only one; the others are answered as the twin is."""
+
 
 class SubtractsBatchMean(Around):
     def forward(self, images: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from mavis.models.loading.wrappers import DeferredModel, as_model
 from mavis.models.preparation.prepare import prepare_model
 
 from .hidden_values import PLACES, Keeper
-from .hostile_networks import ACTIVATIONS, CHANGING, ENDS, HABITS, Core, Ending
+from .hostile_networks import ACTIVATIONS, CHANGING, ENDS, HABITS, REFUSED, Core, Ending
 
 SIZE = 24
 IMAGES = torch.rand((5, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(7))
@@ -99,15 +99,15 @@ def quiet() -> Iterator[None]:
         yield
 
 
-@given(case=cases())
-def test_a_habit_changes_no_answer_or_is_refused(case: Case) -> None:
-    """In one batch, alone and in another order; the object that was handed over stays as it was."""
+def assert_same_or_refused(case: Case) -> bool:
+    """In one batch and alone; the object that was handed over stays as it was. True where it was answered."""
     net = case.build()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     modes = [module.training for module in net.modules()]
     with torch.no_grad():
         expected = case.core.eval()(IMAGES).double()
     expected = expected.softmax(1)
+    is_answered = False
     try:
         with standard_settings():
             model = prepared(net, expected.shape[1])
@@ -119,6 +119,7 @@ def test_a_habit_changes_no_answer_or_is_refused(case: Case) -> None:
     except MavisError as error:
         assert_one_line(error)
     else:
+        is_answered = True
         for answers in (together, alone):
             departure = (probabilities(case, answers) - expected).abs().max()
             assert departure <= ENDS[case.end][1], (float(departure), case.build.__name__)
@@ -126,11 +127,11 @@ def test_a_habit_changes_no_answer_or_is_refused(case: Case) -> None:
     assert torch.is_grad_enabled()
     assert [module.training for module in net.modules()] == modes
     assert all(tensor.equal(before[name]) for name, tensor in net.state_dict().items())
+    return is_answered
 
 
-@given(case=cases(changing=True))
-def test_an_answer_that_depends_on_more_than_the_image_is_refused(case: Case) -> None:
-    """Also behind another habit."""
+def assert_refused(case: Case) -> None:
+    """In a line."""
     net = case.build()
     try:
         with standard_settings():
@@ -139,6 +140,36 @@ def test_an_answer_that_depends_on_more_than_the_image_is_refused(case: Case) ->
         assert_one_line(error)
     else:
         pytest.fail(f"{case.build.__name__} was accepted: {model.card}")
+
+
+def single(habit: Callable[[nn.Module], nn.Module]) -> Case:
+    """A habit alone around a core."""
+    core = Core(0, 3, nn.ReLU(), has_norm=True)
+    return Case(core, lambda: habit(copy.deepcopy(core)), "logits")
+
+
+@pytest.mark.parametrize("habit", HABITS, ids=lambda habit: habit.__name__)
+def test_each_habit_changes_no_answer(habit: Callable[[nn.Module], nn.Module]) -> None:
+    """Alone, in every run of the suite; those of `REFUSED` are refused."""
+    assert assert_same_or_refused(single(habit)) == (habit not in REFUSED)
+
+
+@pytest.mark.parametrize("habit", CHANGING, ids=lambda habit: habit.__name__)
+def test_each_dependence_is_refused(habit: Callable[[nn.Module], nn.Module]) -> None:
+    """Alone, in every run of the suite."""
+    assert_refused(single(habit))
+
+
+@given(case=cases())
+def test_habits_change_no_answer_or_are_refused(case: Case) -> None:
+    """Up to three at once, around any end."""
+    assert_same_or_refused(case)
+
+
+@given(case=cases(changing=True))
+def test_an_answer_that_depends_on_more_than_the_image_is_refused(case: Case) -> None:
+    """Also behind another habit."""
+    assert_refused(case)
 
 
 def kept(place: str, value: float) -> tuple[object, Callable[[object], object]]:
