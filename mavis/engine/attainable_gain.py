@@ -59,7 +59,7 @@ def attainable_score(model_pass: Pass, target: int, metric: SweepMetric, grid: i
         target: the explained class.
         metric: a mean of gains over units and imputers, as `srg`.
         grid: cells along a side of the run's grid.
-        n_orders: random orders for the Shapley values, each with its reverse; at least 2, even.
+        n_orders: orders for the Shapley values, half of them random and half their reverses; even, at least 2.
     """
     session = RemovalSession(model_pass, torch.tensor([target], device=model_pass.images.device), grid)
     curves = [curve for curve in metric.curves if isinstance(curve, Curve)]
@@ -67,7 +67,7 @@ def attainable_score(model_pass: Pass, target: int, metric: SweepMetric, grid: i
     for unit in dict.fromkeys(curve.unit for curve in curves):
         own = [curve for curve in curves if curve.unit == unit]
         imputers = tuple(dict.fromkeys(curve.imputer for curve in own))
-        game = _Game(session, unit, imputers, int(session.unit_labels(unit)[1]))
+        game = _Game(session, unit, imputers, int(session.units(unit).n_units))
         counts = _step_counts(game.n_units, own)
         candidates = [_shapley_values(game, n_orders), _greedy_order(game, counts)]
         values, answers = _best_of(game, candidates, own)

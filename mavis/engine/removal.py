@@ -16,17 +16,16 @@ from mavis.core.metric_types import (
     CurveQuery,
     CurveUnit,
     CurveValues,
-    DrawnGrid,
     MaskProbe,
     PartProbe,
     ProbeOutputs,
     SoftMasking,
 )
 from mavis.core.model_pass import Pass
-from mavis.core.perturbation import drawn_grids
+from mavis.core.perturbation.feature_groups import FeatureMask
 from mavis.core.perturbation.imputers import get_imputer
-from mavis.core.perturbation.superpixels import MAX_SUPERPIXELS, superpixels
 from mavis.core.types import PART_CODES
+from mavis.engine.removal_units import removal_units
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class RemovalSession:
     grid: int
     _fillers: dict[str, FillFunction] = field(default_factory=dict, repr=False)
     _empty_outputs: dict[str, _ModelOutputs] = field(default_factory=dict, repr=False)
-    _drawn_labels: dict[DrawnGrid, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+    _units: dict[CurveUnit, FeatureMask] = field(default_factory=dict, repr=False)
 
     def filler(self, imputer: str) -> FillFunction:
         """The imputer, prepared for this batch."""
@@ -111,12 +110,14 @@ class RemovalSession:
         """
         if unit == "cell":
             return self.order_units(maps.cells, unit)
-        return self.order_units(_segment_means(maps.values, *self.unit_labels(unit)), unit)
+        units = self.units(unit)
+        return self.order_units(_unit_means(maps.values, units.ids, units.n_units), unit)
 
     def order_units(self, values: Tensor, unit: CurveUnit) -> RemovalOrder:
         """The orders of units by their values ``(B,units)``; see `removal_order` for equal ones."""
-        labels, n_units = self.unit_labels(unit)
-        tie_break = self._tie_break(unit, values.shape[1])
+        units = self.units(unit)
+        labels, n_units = units.ids, units.n_units
+        tie_break = self._tie_break(units, values.shape[1])
         is_tied = attribution_maps.tie_mask(values, n_units)
         second_images = is_tied.any(1).nonzero()[:, 0]
         reverse = values.shape[1] - 1 - tie_break[second_images]
@@ -137,7 +138,7 @@ class RemovalSession:
             unit: kind of the units.
             removed: ``(B,S,units)`` bool.
         """
-        labels = self.unit_labels(unit)[0]
+        labels = self.units(unit).ids
         rows = torch.arange(len(self.model_pass), device=labels.device)
 
         def pixels(images: slice, sets: slice) -> Tensor:
@@ -310,47 +311,20 @@ class RemovalSession:
         y = logit if self.model_pass.model.output == "logit" else logits.softmax(1).gather(1, targets[:, None])[:, 0]
         return _ModelOutputs(y, logit, p, (logits.argmax(1) == targets).float())
 
-    def unit_labels(self, unit: CurveUnit) -> tuple[Tensor, Tensor]:
-        """``(B,H,W)``, the unit of each pixel, and ``(B,)``, how many there are."""
-        if isinstance(unit, DrawnGrid):
-            if unit not in self._drawn_labels:
-                side, shape = self._drawn_side(unit), self._image_shape
-                offsets = self.model_pass.draw(
-                    f"grid {side}", lambda stream: torch.randint(side, (2,), generator=stream)
-                )
-                self._drawn_labels[unit] = drawn_grids.grid_labels(shape, side, offsets)
-            return self._drawn_labels[unit]
-        return self._cell_labels if unit == "cell" else self._segment_labels
-
-    def _drawn_side(self, unit: DrawnGrid) -> int:
-        return drawn_grids.cell_sides(min(self._image_shape), unit.counts)[unit.index]
+    def units(self, unit: CurveUnit) -> FeatureMask:
+        """The units of a kind, found once."""
+        if unit not in self._units:
+            self._units[unit] = removal_units(self.model_pass, unit, self.grid)
+        return self._units[unit]
 
     @property
     def _image_shape(self) -> tuple[int, int]:
         return self.model_pass.images.shape[2], self.model_pass.images.shape[3]
 
-    @cached_property
-    def _cell_labels(self) -> tuple[Tensor, Tensor]:
-        n = self.grid**2
-        index = torch.arange(n, device=self.targets.device)
-        labels = attribution_maps.cells_to_pixels(index, self._image_shape)
-        return labels.expand(len(self.model_pass), -1, -1), torch.full_like(self.targets, n)
-
-    @cached_property
-    def _segment_labels(self) -> tuple[Tensor, Tensor]:
-        labels = superpixels(self.model_pass.images)
-        return labels, labels.flatten(1).amax(1) + 1
-
-    def _tie_break(self, unit: CurveUnit, n_units: int) -> Tensor:
+    def _tie_break(self, units: FeatureMask, n_units: int) -> Tensor:
         """``(B,units)``: a permutation per image that does not depend on how many units other images have."""
-        max_units = self._max_units(unit)
-        order = self.model_pass.draw("ties", lambda g: torch.randperm(max_units, generator=g))
-        return order[:, :n_units].argsort(1).argsort(1) if n_units < max_units else order
-
-    def _max_units(self, unit: CurveUnit) -> int:
-        if isinstance(unit, DrawnGrid):
-            return drawn_grids.max_cells(self._image_shape, self._drawn_side(unit))
-        return self.grid**2 if unit == "cell" else MAX_SUPERPIXELS
+        order = self.model_pass.draw("ties", lambda g: torch.randperm(units.max_units, generator=g))
+        return order[:, :n_units].argsort(1).argsort(1) if n_units < units.max_units else order
 
 
 def shared_sweeps(queries: Sequence[CurveQuery]) -> list[tuple[CurveQuery, ...]]:
@@ -381,8 +355,8 @@ def removal_counts(n_units: Tensor, fractions: Sequence[float]) -> Tensor:
     return (shares * n_units.cpu()[:, None] + 0.5 + 1e-9).floor().long().to(n_units.device)
 
 
-def _segment_means(values: Tensor, labels: Tensor, n_units: Tensor) -> Tensor:
-    """``(B,most)``: mean of each segment's pixels; −∞ where an image has no such segment."""
+def _unit_means(values: Tensor, labels: Tensor, n_units: Tensor) -> Tensor:
+    """``(B,most)``: mean of each unit's pixels; −∞ where an image has no such unit."""
     flat, places = upcast(values.flatten(1)), labels.flatten(1)
     total = torch.zeros((len(flat), int(n_units.max())), dtype=flat.dtype, device=flat.device)
     count = total.scatter_add(1, places, torch.ones_like(flat))

@@ -273,7 +273,7 @@ def test_segments_are_removed_by_their_mean_value() -> None:
     image = torch.tensor([[0.9, 0.2], [0.4, 0.7]]).repeat_interleave(32, 0).repeat_interleave(32, 1)
     run = make_pass(Pooled(), image.expand(1, 3, 64, 64).clone())
     made = removal_session(run, 16)
-    labels, units = made._segment_labels
+    labels, units = made.units("segment").ids, made.units("segment").n_units
     assert units.item() > 4
     values = torch.rand((1, 64, 64), generator=torch.Generator().manual_seed(2))
     ordered = made.removal_order(Maps.from_values(values, 4), "segment")

@@ -106,8 +106,7 @@ class CheckedDataset:
             if is_out_of_memory(error):
                 raise
             own_words = str(error) if isinstance(error, MavisError) else ""
-            text = own_words or f"'{self.name}': {member} failed: {describe_error(error)}"
-            raise kind(" ".join(text.split())) from error
+            raise kind(own_words or f"'{self.name}': {member} failed: {describe_error(error)}") from error
 
     def _read_text(self, member: str) -> str:
         return self._ask(member, lambda: one_line(str(getattr(self._data, member))))

@@ -96,7 +96,8 @@ def _read_input(options: Mapping[str, str]) -> Callable[[Model], Model] | None:
         raise BadParameter(f"?channels= must be rgb, bgr or grey, got '{order}'.")
     n_channels = 1 if order == "grey" else 3
     (scale,) = _read_numbers("scale", options.get("scale", "1"), 1)
-    mean, deviation = (_read_numbers(key, options.get(key, default), n_channels) for key, default in _NEUTRAL)
+    mean = _read_numbers("mean", options.get("mean", "0"), n_channels)
+    deviation = _read_numbers("std", options.get("std", "1"), n_channels)
     if scale <= 0 or min(deviation) <= 0:
         raise BadParameter("?scale= and ?std= must be above 0.")
 
@@ -112,9 +113,6 @@ def _read_input(options: Mapping[str, str]) -> Callable[[Model], Model] | None:
         return replace(model, net=net, cam_layer=cam_layer)
 
     return wrap
-
-
-_NEUTRAL = (("mean", "0"), ("std", "1"))
 
 
 def _read_numbers(key: str, text: str, count: int) -> list[float]:
